@@ -1,0 +1,64 @@
+"""What every command shares: one-line errors, JSON results, progress with rate and time left."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from absl import app
+from tqdm import tqdm
+
+from keras_pose.errors import UserError
+
+
+def run(main: Callable[[list[str]], int | None]) -> None:
+    """Runs `main(positional_arguments)` under absl flags; exits 2 with one line on a `UserError`."""
+
+    def guarded(argv: list[str]) -> int | None:
+        try:
+            return main(argv[1:])
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+            return 130
+
+    app.run(guarded)
+
+
+def progress(items: Iterable, total: int | None, unit: str, initial: int = 0, description: str = "") -> tqdm:
+    """A progress bar with rate and time left; on a pipe it prints a line every ten seconds."""
+    on_terminal = sys.stderr.isatty()
+    return tqdm(
+        items,
+        total=total,
+        initial=initial,
+        unit=unit,
+        desc=description or None,
+        mininterval=0.2 if on_terminal else 10.0,
+        maxinterval=60.0,
+        dynamic_ncols=on_terminal,
+    )
+
+
+def write_json(path: str | os.PathLike, values) -> None:
+    """Writes `values` as indented JSON, whole or not at all."""
+    write_atomically(path, (json.dumps(values, indent=2) + "\n").encode())
+
+
+def write_atomically(path: str | os.PathLike, content: bytes) -> None:
+    """Writes `content` under a temporary name beside `path`, then renames it.
+
+    Raises UserError where the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
