@@ -1,0 +1,279 @@
+"""Shards: PoseExamples in TFRecord files, and the manifest that describes a folder of them.
+
+A data set is a folder with `manifest.json` and `<split>-00000-of-00012.tfrecord` files. This module writes and
+checks them and does not import TensorFlow, so that many worker processes start fast; `pipeline.py` reads.
+A shard appears under its name only when it is whole; beside it stands `<shard>.json` with its entry until the
+manifest takes all entries, so an interrupted job knows what it has.
+"""
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import google_crc32c
+import numpy as np
+
+from keras_pose import geometry
+from keras_pose.command import write_atomically, write_json
+from keras_pose.errors import UserError
+from keras_pose.example import PoseExample
+from keras_pose.skeleton import Skeleton
+
+FORMAT_VERSION = 1
+SPLITS = ("train", "validation", "test")
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """What the manifest says of one shard; `sums` are the moments that the statistics are made of."""
+
+    file: str
+    count: int
+    bytes: int
+    sha256: str
+    sums: dict
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A data set folder's description.
+
+    `splits` maps a split to its shard entries; `image_size` is (height, width), None for poses without pictures;
+    `statistics` are over the training split: means and standard deviations of `keypoints_2d` ([0, 1] of the crop,
+    (J, 2)) and `pose_3d` (mm, (J, 3)). `generator` tells name, version and command line; `licences` lists the parts.
+    """
+
+    name: str
+    skeleton: Skeleton
+    image_size: tuple[int, int] | None
+    splits: dict[str, tuple[ShardEntry, ...]]
+    generator: dict
+    licences: tuple[dict, ...] = ()
+
+    def count(self, split: str) -> int:
+        """The number of examples in a split; raises UserError for an unknown or empty one."""
+        entries = self.splits.get(split, ())
+        if not entries:
+            present = ", ".join(name for name, shards in self.splits.items() if shards)
+            raise UserError(f"data set {self.name} has no split {split!r}; it has {present}")
+        return sum(entry.count for entry in entries)
+
+    @property
+    def statistics(self) -> dict:
+        """Means and standard deviations over the training split, as lists."""
+        return statistics(self.splits.get("train", ()))
+
+    def digest(self) -> str:
+        """A hash of all shards' hashes: two data sets with the same digest hold the same bytes."""
+        hashes = [f"{split}:{e.file}:{e.sha256}" for split in sorted(self.splits) for e in self.splits[split]]
+        return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+# --- writing ---------------------------------------------------------------------------------------------------
+
+
+def shard_name(split: str, index: int, count: int) -> str:
+    """The file name of shard `index` of `count`."""
+    return f"{split}-{index:05d}-of-{count:05d}.tfrecord"
+
+
+def write_shard(path: str | os.PathLike, examples: Iterable[PoseExample]) -> ShardEntry:
+    """Validates and writes examples into one shard, whole or not at all, with its entry beside it."""
+    path = Path(path)
+    records, moments = [], _Moments()
+    for example in examples:
+        moments.add(example.validate())
+        records.append(_frame(_serialize(example)))
+    content = b"".join(records)
+    write_atomically(path, content)
+    entry = ShardEntry(path.name, len(records), len(content), hashlib.sha256(content).hexdigest(), moments.sums)
+    write_json(_entry_path(path), asdict(entry))
+    return entry
+
+
+def finished_shard(path: str | os.PathLike) -> ShardEntry | None:
+    """The entry of a shard that an earlier job finished; None where there is none or it is damaged."""
+    path = Path(path)
+    try:
+        entry = ShardEntry(**json.loads(_entry_path(path).read_text()))
+        return entry if path.stat().st_size == entry.bytes and _sha256(path) == entry.sha256 else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write_manifest(directory: str | os.PathLike, manifest: Manifest) -> None:
+    """Writes the manifest, then removes the entries that stood beside the shards."""
+    directory = Path(directory)
+    values = {
+        "format_version": FORMAT_VERSION,
+        "name": manifest.name,
+        "skeleton": manifest.skeleton.to_dict(),
+        "image_size": list(manifest.image_size) if manifest.image_size else None,
+        "counts": {split: sum(e.count for e in entries) for split, entries in manifest.splits.items()},
+        "splits": {split: [asdict(entry) for entry in entries] for split, entries in manifest.splits.items()},
+        "statistics": manifest.statistics,
+        "generator": manifest.generator,
+        "licences": list(manifest.licences),
+    }
+    write_json(directory / MANIFEST, values)
+    for entries in manifest.splits.values():
+        for entry in entries:
+            _entry_path(directory / entry.file).unlink(missing_ok=True)
+
+
+def _entry_path(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- reading and checking --------------------------------------------------------------------------------------
+
+
+def read_manifest(directory: str | os.PathLike) -> Manifest:
+    """Reads `manifest.json`; raises UserError where it is missing, broken or of another format version."""
+    path = Path(directory) / MANIFEST
+    if not path.is_file():
+        raise UserError(f"{directory} holds no {MANIFEST}; name a folder that prepare or synthetic has finished")
+    try:
+        values = json.loads(path.read_text())
+        if values["format_version"] != FORMAT_VERSION:
+            raise UserError(f"{path} has format {values['format_version']}, this is {FORMAT_VERSION}; prepare it again")
+        return Manifest(
+            name=values["name"],
+            skeleton=Skeleton.from_dict(values["skeleton"]),
+            image_size=tuple(values["image_size"]) if values["image_size"] else None,
+            splits={split: tuple(ShardEntry(**e) for e in entries) for split, entries in values["splits"].items()},
+            generator=values["generator"],
+            licences=tuple(values["licences"]),
+        )
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged ({error!r}); prepare the data set again") from error
+
+
+def check_shards(directory: str | os.PathLike, manifest: Manifest, checksums: bool) -> None:
+    """Raises UserError that names the first shard that is missing, truncated or (with `checksums`) altered."""
+    for entries in manifest.splits.values():
+        for entry in entries:
+            path = Path(directory) / entry.file
+            if not path.is_file():
+                raise UserError(f"shard {path} is missing; prepare the data set again into a new folder")
+            size = path.stat().st_size
+            if size != entry.bytes:
+                raise UserError(f"shard {path} has {size} bytes, not {entry.bytes}; copy or prepare it again")
+            if checksums and _sha256(path) != entry.sha256:
+                raise UserError(f"shard {path} was altered (its SHA-256 differs); copy or prepare it again")
+
+
+# --- statistics ------------------------------------------------------------------------------------------------
+
+
+class _Moments:
+    """Counts, sums and sums of squares of 2D and 3D joints, as JSON-ready lists."""
+
+    def __init__(self):
+        self.sums: dict = {}
+
+    def add(self, example: PoseExample) -> None:
+        keypoints = geometry.normalize_keypoints(example.keypoints_2d_px, example.image_size).astype(np.float64)
+        valid = example.keypoint_valid.astype(np.float64)[:, None]
+        pose = example.pose_3d_mm.astype(np.float64)
+        has = float(example.has_pose_3d)
+        terms = {
+            "keypoint_count": valid[:, 0],
+            "keypoint_sum": keypoints * valid,
+            "keypoint_square": keypoints**2 * valid,
+            "pose_count": np.array(has),
+            "pose_sum": pose * has,
+            "pose_square": pose**2 * has,
+        }
+        for name, term in terms.items():
+            self.sums[name] = (np.asarray(self.sums.get(name, 0.0)) + term).tolist()
+
+
+def statistics(entries: Iterable[ShardEntry]) -> dict:
+    """`keypoints_2d_mean/std` (J, 2) and `pose_3d_mean/std` (J, 3) of the shards, as lists; {} without shards."""
+    totals: dict = {}
+    for entry in entries:
+        for name, value in entry.sums.items():
+            totals[name] = totals.get(name, 0.0) + np.asarray(value)
+    if not totals:
+        return {}
+    result = {}
+    counts = {"keypoint": totals["keypoint_count"][:, None], "pose": totals["pose_count"]}
+    for key, name in (("keypoint", "keypoints_2d"), ("pose", "pose_3d")):
+        count = np.maximum(counts[key], 1.0)
+        mean = totals[f"{key}_sum"] / count
+        variance = np.maximum(totals[f"{key}_square"] / count - mean**2, 0.0)
+        result[f"{name}_mean"] = np.round(mean, 6).tolist()
+        result[f"{name}_std"] = np.round(np.sqrt(variance), 6).tolist()
+    return result
+
+
+# --- TFRecord and tf.train.Example, by their wire formats --------------------------------------------------------
+
+
+def _serialize(example: PoseExample) -> bytes:
+    """The bytes of a tf.train.Example; the names are what `pipeline.parse_example` reads."""
+    features = {
+        "image": _bytes(example.image_jpeg),
+        "image_size": _ints(example.image_size),
+        "keypoints_2d_px": _floats(example.keypoints_2d_px),
+        "keypoint_valid": _ints(example.keypoint_valid),
+        "keypoint_hidden": _ints(example.keypoint_hidden),
+        "pose_3d_mm": _floats(example.pose_3d_mm),
+        "has_pose_3d": _ints([example.has_pose_3d]),
+        "root_position_mm": _floats(example.root_position_mm),
+        "intrinsics": _floats(example.intrinsics),
+        "skeleton": _bytes(example.skeleton.encode()),
+        "subject": _bytes(example.subject.encode()),
+        "action": _bytes(example.action.encode()),
+        "source": _bytes(example.source.encode()),
+        "frame": _ints([example.frame]),
+        "difficulty": _floats([example.difficulty]),
+    }
+    entries = (_field(1, _field(1, name.encode()) + _field(2, value)) for name, value in features.items())
+    return _field(1, b"".join(entries))
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + _varint(len(content)) + content
+
+
+def _bytes(value: bytes) -> bytes:
+    return _field(1, _field(1, value))
+
+
+def _floats(values) -> bytes:
+    return _field(2, _field(1, np.asarray(values, "<f4").tobytes()))
+
+
+def _ints(values) -> bytes:
+    return _field(3, _field(1, b"".join(_varint(int(v)) for v in values)))
+
+
+def _frame(record: bytes) -> bytes:
+    length = struct.pack("<Q", len(record))
+    return length + _masked_crc(length) + record + _masked_crc(record)
+
+
+def _masked_crc(data: bytes) -> bytes:
+    crc = google_crc32c.value(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
