@@ -45,7 +45,9 @@ class OneEuroFilter:
             return value.copy()
         step_s = time_s - self._time_s
         if step_s <= 0:
-            raise UserError(f"frame times must grow, {time_s} s came after {self._time_s} s; reset the filter to rewind")
+            raise UserError(
+                f"frame times must grow, {time_s} s came after {self._time_s} s; reset the filter to rewind"
+            )
         speed = (value - self._value) / step_s
         self._speed = self._speed + _weight(self.settings.derivative_cutoff_hz, step_s) * (speed - self._speed)
         cutoff_hz = self.settings.min_cutoff_hz + self.settings.beta * np.abs(self._speed)

@@ -117,6 +117,31 @@ def draw_pose_views(
     )
 
 
+def draw_result(
+    image: np.ndarray,
+    keypoints_px: np.ndarray,
+    pose_3d_mm: np.ndarray | None,
+    skeleton: Skeleton,
+    height: int = 256,
+    true_keypoints_px: np.ndarray | None = None,
+    true_valid: np.ndarray | None = None,
+    true_pose_3d_mm: np.ndarray | None = None,
+    scores: np.ndarray | None = None,
+) -> np.ndarray:
+    """The picture with the skeleton on it and, where there is a 3D pose, its two views, all `height` tall.
+
+    The truth, where it is given, lies in grey beneath.
+    """
+    scale = height / image.shape[0]
+    picture = fit_height(image, height)
+    if true_keypoints_px is not None:
+        picture = draw_keypoints(picture, true_keypoints_px * scale, skeleton, true_valid, colors=GHOST)
+    picture = draw_keypoints(picture, keypoints_px * scale, skeleton, scores=scores)
+    if pose_3d_mm is None:
+        return picture
+    return np.concatenate([picture, draw_pose_views(pose_3d_mm, skeleton, height, true_pose_3d_mm)], axis=1)
+
+
 def contact_sheet(images: list[np.ndarray], columns: int, titles: list[str] | None = None) -> np.ndarray:
     """Pictures in rows of `columns`, each centred in a cell of the largest one's size, a title above each."""
     if not images:
