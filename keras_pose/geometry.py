@@ -134,13 +134,13 @@ class Camera:
 def distort(plane: np.ndarray, radial: tuple[float, ...], tangential: tuple[float, ...]) -> np.ndarray:
     """Human3.6M's lens distortion of (..., 2) points on the plane z = 1.
 
-    With r2 = x^2 + y^2 a point is scaled by 1 + k1 r2 + k2 r2^2 + k3 r2^3 + 2 (p1 y + p2 x)
-    and shifted by (p2, p1) r2. (Ionescu et al. 2014; Martinez et al. 2017, cameras.py.)
+    With r2 = x^2 + y^2 a point is scaled by 1 + k1 r2 + k2 r2^2 + k3 r2^3 + p1 y + p2 x
+    and shifted by (p2, p1) r2. (The data set's own code and Martinez et al. 2017. OpenCV's has 2 (p1 y + p2 x).)
     """
     p1, p2 = tangential or (0.0, 0.0)
     r2 = (plane**2).sum(-1, keepdims=True)
     scale = 1 + sum(k * r2 ** (i + 1) for i, k in enumerate(radial))
-    scale = scale + 2 * (p1 * plane[..., 1:] + p2 * plane[..., :1])
+    scale = scale + p1 * plane[..., 1:] + p2 * plane[..., :1]
     return plane * scale + r2 * np.array([p2, p1])
 
 

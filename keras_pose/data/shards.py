@@ -9,16 +9,15 @@ manifest takes all entries, so an interrupted job knows what it has.
 import hashlib
 import json
 import os
-import struct
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import google_crc32c
 import numpy as np
 
 from keras_pose import geometry
 from keras_pose.command import write_atomically, write_json
+from keras_pose.data import records
 from keras_pose.errors import UserError
 from keras_pose.example import PoseExample
 from keras_pose.skeleton import Skeleton
@@ -85,13 +84,13 @@ def shard_name(split: str, index: int, count: int) -> str:
 def write_shard(path: str | os.PathLike, examples: Iterable[PoseExample]) -> ShardEntry:
     """Validates and writes examples into one shard, whole or not at all, with its entry beside it."""
     path = Path(path)
-    records, moments = [], _Moments()
+    framed, moments = [], _Moments()
     for example in examples:
         moments.add(example.validate())
-        records.append(_frame(_serialize(example)))
-    content = b"".join(records)
+        framed.append(records.frame(records.serialize(example)))
+    content = b"".join(framed)
     write_atomically(path, content)
-    entry = ShardEntry(path.name, len(records), len(content), hashlib.sha256(content).hexdigest(), moments.sums)
+    entry = ShardEntry(path.name, len(framed), len(content), hashlib.sha256(content).hexdigest(), moments.sums)
     write_json(_entry_path(path), asdict(entry))
     return entry
 
@@ -216,64 +215,3 @@ def statistics(entries: Iterable[ShardEntry]) -> dict:
         result[f"{name}_mean"] = np.round(mean, 6).tolist()
         result[f"{name}_std"] = np.round(np.sqrt(variance), 6).tolist()
     return result
-
-
-# --- TFRecord and tf.train.Example, by their wire formats --------------------------------------------------------
-
-
-def _serialize(example: PoseExample) -> bytes:
-    """The bytes of a tf.train.Example; the names are what `pipeline.parse_example` reads."""
-    features = {
-        "image": _bytes(example.image_jpeg),
-        "image_size": _ints(example.image_size),
-        "keypoints_2d_px": _floats(example.keypoints_2d_px),
-        "keypoint_valid": _ints(example.keypoint_valid),
-        "keypoint_hidden": _ints(example.keypoint_hidden),
-        "pose_3d_mm": _floats(example.pose_3d_mm),
-        "has_pose_3d": _ints([example.has_pose_3d]),
-        "root_position_mm": _floats(example.root_position_mm),
-        "intrinsics": _floats(example.intrinsics),
-        "skeleton": _bytes(example.skeleton.encode()),
-        "subject": _bytes(example.subject.encode()),
-        "action": _bytes(example.action.encode()),
-        "source": _bytes(example.source.encode()),
-        "frame": _ints([example.frame]),
-        "difficulty": _floats([example.difficulty]),
-    }
-    entries = (_field(1, _field(1, name.encode()) + _field(2, value)) for name, value in features.items())
-    return _field(1, b"".join(entries))
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _varint(len(content)) + content
-
-
-def _bytes(value: bytes) -> bytes:
-    return _field(1, _field(1, value))
-
-
-def _floats(values) -> bytes:
-    return _field(2, _field(1, np.asarray(values, "<f4").tobytes()))
-
-
-def _ints(values) -> bytes:
-    return _field(3, _field(1, b"".join(_varint(int(v)) for v in values)))
-
-
-def _frame(record: bytes) -> bytes:
-    length = struct.pack("<Q", len(record))
-    return length + _masked_crc(length) + record + _masked_crc(record)
-
-
-def _masked_crc(data: bytes) -> bytes:
-    crc = google_crc32c.value(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)

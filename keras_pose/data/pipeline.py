@@ -1,0 +1,255 @@
+"""From shards to batches: tf.data pipelines whose order is a function of (seed, epoch) alone.
+
+Records are shuffled and skipped before any picture is decoded, so resuming in the middle of an epoch is cheap.
+The batch's fields are told in docs/architecture.md.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from keras_pose.data import shards
+from keras_pose.errors import UserError
+from keras_pose.example import PoseExample
+from keras_pose.skeleton import Skeleton
+
+# Names that stand for a folder of the package.
+NAMED_DATASETS = {"embedded": Path(__file__).parent / "embedded"}
+# Below this a data set's checksums are verified whenever it is opened (about a second's work).
+ALWAYS_VERIFIED_BYTES = 1 << 30
+SHUFFLE_BUFFER = 16384
+PARALLEL_SHARDS = 4
+
+METADATA = ("keypoint_hidden", "root_position_mm", "intrinsics", "difficulty", "subject", "action", "source", "frame")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One data set of a mix, with its weight."""
+
+    directory: Path
+    manifest: shards.Manifest
+    weight: float
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What `open_dataset` found; `parts` has more than one entry for a mix. All parts share skeleton and size."""
+
+    spec: str
+    parts: tuple[Part, ...]
+
+    @property
+    def skeleton(self) -> Skeleton:
+        return self.parts[0].manifest.skeleton
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """(height, width) of the pictures; None for poses without pictures."""
+        return self.parts[0].manifest.image_size
+
+    @cached_property
+    def statistics(self) -> dict:
+        """Means and standard deviations over the training splits of all parts."""
+        entries = [entry for part in self.parts for entry in part.manifest.splits.get("train", ())]
+        if not entries:
+            raise UserError(f"data set {self.spec} has no training split to take statistics from")
+        return shards.statistics(entries)
+
+    @property
+    def manifest_hash(self) -> str:
+        """Names the exact bytes of the data."""
+        return "+".join(part.manifest.digest()[:16] for part in self.parts)
+
+    def count(self, split: str) -> int:
+        """Examples in a split, over all parts."""
+        return sum(part.manifest.count(split) for part in self.parts)
+
+
+def open_dataset(spec: str, verify: bool = False) -> DatasetInfo:
+    """Opens what `spec` names: `embedded`, a folder, or a mix of weighted ones like `a:0.7,b:0.3`.
+
+    Checks that every shard is there and whole (`verify`: by checksum, also for data sets over a gigabyte).
+    Raises UserError for a missing folder, a broken shard, and parts of different skeletons or sizes.
+    """
+    parts = tuple(_open_part(word, verify) for word in spec.split(",") if word)
+    if not parts:
+        raise UserError("the data set's name is empty; name a folder, or embedded")
+    first = parts[0].manifest
+    for part in parts[1:]:
+        if part.manifest.skeleton != first.skeleton or part.manifest.image_size != first.image_size:
+            raise UserError(
+                f"{part.directory} holds {part.manifest.skeleton.name} at {part.manifest.image_size}, "
+                f"{parts[0].directory} {first.skeleton.name} at {first.image_size}; prepare both alike to mix them"
+            )
+    return DatasetInfo(spec, parts)
+
+
+def _open_part(word: str, verify: bool) -> Part:
+    name, _, weight_text = word.rpartition(":") if _is_weight(word.rpartition(":")[2]) else (word, "", "1")
+    directory = Path(NAMED_DATASETS.get(name, name))
+    if not directory.is_dir():
+        raise UserError(f"data set {name!r} is neither a folder nor one of: {', '.join(sorted(NAMED_DATASETS))}")
+    manifest = shards.read_manifest(directory)
+    small = sum(entry.bytes for entries in manifest.splits.values() for entry in entries) < ALWAYS_VERIFIED_BYTES
+    shards.check_shards(directory, manifest, checksums=verify or small)
+    return Part(directory, manifest, float(weight_text))
+
+
+def _is_weight(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return float(text) > 0
+    return False
+
+
+# --- records ---------------------------------------------------------------------------------------------------
+
+
+def parse_example(record: tf.Tensor, num_joints: int) -> dict[str, tf.Tensor]:
+    """One serialised record to tensors; pictures stay JPEG. Keys are PoseExample's, and `image`."""
+    numbers = {
+        "image_size": ([2], tf.int64),
+        "keypoints_2d_px": ([num_joints, 2], tf.float32),
+        "keypoint_valid": ([num_joints], tf.int64),
+        "keypoint_hidden": ([num_joints], tf.int64),
+        "pose_3d_mm": ([num_joints, 3], tf.float32),
+        "has_pose_3d": ([], tf.int64),
+        "root_position_mm": ([3], tf.float32),
+        "intrinsics": ([3, 3], tf.float32),
+        "frame": ([], tf.int64),
+        "difficulty": ([], tf.float32),
+    }
+    features = {name: tf.io.FixedLenFeature(shape, dtype) for name, (shape, dtype) in numbers.items()}
+    for name in ("image", "skeleton", "subject", "action", "source"):
+        features[name] = tf.io.FixedLenFeature([], tf.string)
+    return tf.io.parse_single_example(record, features)
+
+
+def _batch_record(record: tf.Tensor, info: DatasetInfo, with_metadata: bool) -> dict[str, tf.Tensor]:
+    fields = parse_example(record, info.skeleton.num_joints)
+    size = tf.cast(fields["image_size"], tf.float32)
+    result = {
+        "keypoints_2d": fields["keypoints_2d_px"] / size[::-1],
+        "keypoint_valid": tf.cast(fields["keypoint_valid"], tf.float32),
+        "pose_3d": fields["pose_3d_mm"],
+        "has_pose_3d": tf.cast(fields["has_pose_3d"], tf.float32),
+    }
+    if info.image_size:
+        image = tf.io.decode_jpeg(fields["image"], channels=3, dct_method="INTEGER_ACCURATE")
+        result["image"] = tf.ensure_shape(image, (*info.image_size, 3))
+    if with_metadata:
+        result |= {name: fields[name] for name in METADATA}
+        result["keypoint_hidden"] = tf.cast(result["keypoint_hidden"], tf.float32)
+    return result
+
+
+# --- order -----------------------------------------------------------------------------------------------------
+
+
+def _derived_seed(*parts: int) -> int:
+    """A 31-bit seed that differs for every tuple."""
+    return int(np.random.SeedSequence(parts).generate_state(1)[0] >> 1)
+
+
+def _records(part: Part, split: str, shuffle_seed: int | None) -> tf.data.Dataset:
+    files = [str(part.directory / entry.file) for entry in part.manifest.splits.get(split, ())]
+    count = part.manifest.count(split)
+    if shuffle_seed is None:
+        return tf.data.TFRecordDataset(files)
+    files = list(np.random.default_rng(shuffle_seed).permutation(files))
+    records = tf.data.Dataset.from_tensor_slices(files).interleave(
+        tf.data.TFRecordDataset, cycle_length=PARALLEL_SHARDS, num_parallel_calls=PARALLEL_SHARDS, deterministic=True
+    )
+    return records.shuffle(min(count, SHUFFLE_BUFFER), seed=shuffle_seed, reshuffle_each_iteration=False)
+
+
+def _training_records(info: DatasetInfo, split: str, seed: int, epoch: int) -> tf.data.Dataset:
+    """One epoch's records: a shuffled pass, or for a mix as many draws by weight as there are examples."""
+    if len(info.parts) == 1:
+        return _records(info.parts[0], split, _derived_seed(seed, epoch))
+    passes = [_records(part, split, _derived_seed(seed, epoch, i)).repeat() for i, part in enumerate(info.parts)]
+    mixed = tf.data.Dataset.sample_from_datasets(
+        passes, [part.weight for part in info.parts], seed=_derived_seed(seed, epoch, len(passes))
+    )
+    return mixed.take(info.count(split))
+
+
+def make_batches(
+    info: DatasetInfo,
+    split: str,
+    batch_size: int,
+    *,
+    training: bool,
+    seed: int = 0,
+    epoch: int = 0,
+    skip_batches: int = 0,
+    with_metadata: bool = False,
+    shard: tuple[int, int] = (0, 1),
+) -> tf.data.Dataset:
+    """Batches of one epoch.
+
+    Training batches are shuffled by (seed, epoch) and all of `batch_size`; others come in the order of the
+    shards, the last one may be smaller. `skip_batches` leaves out what a resumed run has seen. `shard` (i, n)
+    gives worker i of n its share of every global batch, whose size is then n * `batch_size`.
+    """
+    if training:
+        records = _training_records(info, split, seed, epoch)
+        if info.count(split) < batch_size * shard[1]:
+            raise UserError(
+                f"split {split} of {info.spec} has {info.count(split)} examples, fewer than one batch of "
+                f"{batch_size * shard[1]}; choose a smaller batch"
+            )
+    else:
+        records = _in_order(info, split)
+    records = records.skip(skip_batches * batch_size * shard[1])
+    if shard[1] > 1:
+        records = records.shard(shard[1], shard[0])
+    examples = records.map(
+        lambda record: _batch_record(record, info, with_metadata),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    return examples.batch(batch_size, drop_remainder=training).prefetch(2)
+
+
+def _in_order(info: DatasetInfo, split: str) -> tf.data.Dataset:
+    records = [_records(part, split, None) for part in info.parts]
+    result = records[0]
+    for more in records[1:]:
+        result = result.concatenate(more)
+    return result
+
+
+# --- errors and examples ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def naming_broken_shards(info: DatasetInfo) -> Iterator[None]:
+    """Turns a read error of TensorFlow's inside the block into a UserError that names the broken shard."""
+    try:
+        yield
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
+        for part in info.parts:
+            shards.check_shards(part.directory, part.manifest, checksums=True)
+        raise error
+
+
+def read_examples(info: DatasetInfo, split: str) -> Iterator[PoseExample]:
+    """The examples of a split as PoseExamples, in the order of the shards; pictures stay JPEG."""
+    with naming_broken_shards(info):
+        for record in _in_order(info, split):
+            fields = {name: value.numpy() for name, value in parse_example(record, info.skeleton.num_joints).items()}
+            fields |= {name: fields[name].decode() for name in ("skeleton", "subject", "action", "source")}
+            yield PoseExample(
+                image_jpeg=fields.pop("image"),
+                image_size=tuple(fields.pop("image_size")),
+                has_pose_3d=bool(fields.pop("has_pose_3d")),
+                frame=int(fields.pop("frame")),
+                difficulty=float(fields.pop("difficulty")),
+                **fields,
+            )

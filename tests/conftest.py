@@ -1,0 +1,84 @@
+"""What several test modules share: small data sets and the rule on missing data."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import pytest
+
+from keras_pose import geometry
+from keras_pose.data import shards
+from keras_pose.example import PoseExample, encode_jpeg
+from keras_pose.skeleton import HUMAN36M_17
+
+ROOT = Path(__file__).parent.parent
+
+
+def shared_data(name: str) -> Path:
+    """A file or folder of ../shared/data; skips where it is absent, fails where CI promises it."""
+    path = ROOT.parent / "shared" / "data" / name
+    if not path.exists():
+        message = f"needs ../shared/data/{name}, which is not here"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    return path
+
+
+def make_example(
+    rng: np.random.Generator, index: int = 0, image_size: tuple[int, int] = (64, 96), **changes
+) -> PoseExample:
+    """A person-sized random cloud of 17 joints seen by a camera, with bright dots at the joints as the picture."""
+    height, width = image_size
+    pose = rng.normal(0, 300, (17, 3)).astype(np.float32)
+    pose[0] = 0
+    root = np.array([rng.uniform(-300, 300), rng.uniform(-300, 300), 4000.0], np.float32)
+    focal = 1.5 * height
+    intrinsics = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]], np.float32)
+    keypoints = geometry.project_points(pose + root, intrinsics)
+    image = rng.integers(0, 60, (height, width, 3)).astype(np.uint8)
+    for j, (x, y) in enumerate(keypoints):
+        if 0 <= x < width and 0 <= y < height:
+            image[int(y), int(x)] = (255, 15 * j, 255 - 15 * j)
+    values = {
+        "image_jpeg": encode_jpeg(image),
+        "image_size": image_size,
+        "keypoints_2d_px": keypoints,
+        "keypoint_valid": np.ones(17, bool),
+        "keypoint_hidden": np.arange(17) % 5 == 0,
+        "pose_3d_mm": pose,
+        "has_pose_3d": True,
+        "root_position_mm": root,
+        "intrinsics": intrinsics,
+        "subject": f"s{index % 3}",
+        "action": ("walk", "sit")[index % 2],
+        "frame": index,
+        "source": "toy",
+        "difficulty": index / 64,
+    }
+    return PoseExample(**(values | changes))
+
+
+def write_dataset(directory: Path, counts: dict[str, int], seed: int = 0, shard_size: int = 7, **changes) -> Path:
+    """Writes a small data set of random examples; `changes` go to every example."""
+    rng = np.random.default_rng(seed)
+    splits = {}
+    for split, count in counts.items():
+        total = -(-count // shard_size)
+        splits[split] = tuple(
+            shards.write_shard(
+                directory / shards.shard_name(split, s, total),
+                (make_example(rng, i, **changes) for i in range(s * shard_size, min(count, (s + 1) * shard_size))),
+            )
+            for s in range(total)
+        )
+    size = changes.get("image_size", (64, 96))
+    manifest = shards.Manifest("toy", HUMAN36M_17, size, splits, {"name": "tests", "version": "1", "command": ""})
+    shards.write_manifest(directory, manifest)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def toy_dataset(tmp_path_factory) -> Path:
+    """64 x 96 pictures of random joints: 24 for training, 10 for validation, 6 for the test."""
+    return write_dataset(tmp_path_factory.mktemp("toy"), {"train": 24, "validation": 10, "test": 6})

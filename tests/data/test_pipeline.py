@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from keras_pose.data import pipeline
+from keras_pose.errors import UserError
+from tests.conftest import write_dataset
+
+
+def frames(info, split, batch_size, **options):
+    batches = pipeline.make_batches(info, split, batch_size, with_metadata=True, **options)
+    return [batch["frame"].numpy().tolist() for batch in batches]
+
+
+def test_a_batch_has_the_fields_that_the_architecture_promises(toy_dataset):
+    info = pipeline.open_dataset(str(toy_dataset))
+    batch = next(iter(pipeline.make_batches(info, "train", 4, training=True)))
+    shapes = {name: (tuple(value.shape), value.dtype.name) for name, value in batch.items()}
+    assert shapes == {
+        "image": ((4, 64, 96, 3), "uint8"),
+        "keypoints_2d": ((4, 17, 2), "float32"),
+        "keypoint_valid": ((4, 17), "float32"),
+        "pose_3d": ((4, 17, 3), "float32"),
+        "has_pose_3d": ((4,), "float32"),
+    }
+
+
+def test_keypoints_are_normalised_by_width_and_height(toy_dataset):
+    info = pipeline.open_dataset(str(toy_dataset))
+    example = next(pipeline.read_examples(info, "validation"))
+    batch = next(iter(pipeline.make_batches(info, "validation", 1, training=False)))
+    np.testing.assert_allclose(batch["keypoints_2d"][0] * [96, 64], example.keypoints_2d_px, rtol=1e-5)
+    np.testing.assert_array_equal(batch["image"][0], example.decode_image())
+
+
+def test_an_epoch_is_every_example_once_and_epochs_differ(toy_dataset):
+    info = pipeline.open_dataset(str(toy_dataset))
+    first = frames(info, "train", 4, training=True, seed=1, epoch=0)
+    assert sorted(sum(first, [])) == list(range(24))
+    assert first == frames(info, "train", 4, training=True, seed=1, epoch=0)
+    assert first != frames(info, "train", 4, training=True, seed=1, epoch=1)
+    assert first != frames(info, "train", 4, training=True, seed=2, epoch=0)
+
+
+def test_skipping_resumes_the_same_order(toy_dataset):
+    info = pipeline.open_dataset(str(toy_dataset))
+    whole = frames(info, "train", 5, training=True, seed=1, epoch=3)
+    assert frames(info, "train", 5, training=True, seed=1, epoch=3, skip_batches=2) == whole[2:]
+
+
+def test_workers_share_each_global_batch(toy_dataset):
+    info = pipeline.open_dataset(str(toy_dataset))
+    whole = frames(info, "train", 8, training=True, seed=1)
+    parts = [frames(info, "train", 4, training=True, seed=1, shard=(i, 2), skip_batches=1) for i in range(2)]
+    assert [sorted(a + b) for a, b in zip(*parts, strict=True)] == [sorted(batch) for batch in whole[1:]]
+
+
+def test_evaluation_sees_everything_in_order(toy_dataset):
+    info = pipeline.open_dataset(str(toy_dataset))
+    assert frames(info, "validation", 4, training=False) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+def test_a_mix_draws_by_weight(tmp_path):
+    a = write_dataset(tmp_path / "a", {"train": 200, "test": 3}, shard_size=100, source="a")
+    b = write_dataset(tmp_path / "b", {"train": 60, "test": 2}, seed=1, shard_size=100, source="b")
+    info = pipeline.open_dataset(f"{a}:0.25,{b}:0.75")
+    batches = pipeline.make_batches(info, "train", 10, training=True, with_metadata=True)
+    sources = np.concatenate([batch["source"].numpy() for batch in batches])
+    assert len(sources) == 260
+    assert 0.65 < (sources == b"b").mean() < 0.85
+    assert info.count("test") == 5
+
+
+def test_poses_without_pictures_make_batches_without_images(tmp_path):
+    info = pipeline.open_dataset(str(write_dataset(tmp_path, {"train": 6}, image_jpeg=b"", image_size=(1000, 1000))))
+    part = info.parts[0]
+    object.__setattr__(part.manifest, "image_size", None)
+    batch = next(iter(pipeline.make_batches(info, "train", 2, training=True)))
+    assert "image" not in batch and batch["pose_3d"].shape == (2, 17, 3)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"), [("", "empty"), ("/nowhere", "embedded"), ("{toy}:0.5,{small}:0.5", "prepare both alike")]
+)
+def test_bad_names_and_mixes_are_refused(toy_dataset, tmp_path, spec, message):
+    small = write_dataset(tmp_path, {"train": 6}, image_size=(32, 32))
+    with pytest.raises(UserError, match=message):
+        pipeline.open_dataset(spec.format(toy=toy_dataset, small=small))
+
+
+def test_an_unknown_split_and_a_batch_too_large_are_refused(toy_dataset):
+    info = pipeline.open_dataset(str(toy_dataset))
+    with pytest.raises(UserError, match="validation"):
+        pipeline.make_batches(info, "dev", 4, training=False)
+    with pytest.raises(UserError, match="smaller batch"):
+        pipeline.make_batches(info, "train", 25, training=True)

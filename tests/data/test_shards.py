@@ -1,0 +1,128 @@
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_pose import geometry
+from keras_pose.data import pipeline, shards
+from keras_pose.errors import UserError
+from tests.conftest import make_example, write_dataset
+
+
+def test_records_are_what_tensorflow_writes(tmp_path):
+    """Our framing and serialisation parse with TensorFlow's own reader and protocol buffer."""
+    example = make_example(np.random.default_rng(0), 300)
+    shards.write_shard(tmp_path / "a.tfrecord", [example])
+    (record,) = tf.data.TFRecordDataset(str(tmp_path / "a.tfrecord"))
+    proto = tf.train.Example.FromString(record.numpy())
+    features = proto.features.feature
+    assert features["image"].bytes_list.value[0] == example.image_jpeg
+    assert list(features["frame"].int64_list.value) == [300]
+    np.testing.assert_array_equal(features["pose_3d_mm"].float_list.value, example.pose_3d_mm.ravel())
+    with tf.io.TFRecordWriter(str(tmp_path / "b.tfrecord")) as writer:
+        writer.write(record.numpy())
+    assert (tmp_path / "a.tfrecord").read_bytes() == (tmp_path / "b.tfrecord").read_bytes()
+
+
+def test_examples_come_back_as_they_went(tmp_path):
+    write_dataset(tmp_path, {"train": 9}, seed=3)
+    rng = np.random.default_rng(3)
+    read = list(pipeline.read_examples(pipeline.open_dataset(str(tmp_path)), "train"))
+    assert len(read) == 9
+    for i, got in enumerate(read):
+        expected = make_example(rng, i)
+        for name in vars(expected):
+            np.testing.assert_array_equal(getattr(got, name), np.asarray(getattr(expected, name)), err_msg=name)
+        assert got.decode_image().shape == (64, 96, 3)
+
+
+def test_statistics_are_of_the_training_split(tmp_path):
+    info = pipeline.open_dataset(str(write_dataset(tmp_path, {"train": 20, "test": 5})))
+    examples = list(pipeline.read_examples(info, "train"))
+    poses = np.stack([e.pose_3d_mm for e in examples])
+    keypoints = np.stack([geometry.normalize_keypoints(e.keypoints_2d_px, e.image_size) for e in examples])
+    np.testing.assert_allclose(info.statistics["pose_3d_mean"], poses.mean(0), atol=1e-2)
+    np.testing.assert_allclose(info.statistics["pose_3d_std"], poses.std(0), atol=1e-2)
+    np.testing.assert_allclose(info.statistics["keypoints_2d_mean"], keypoints.mean(0), atol=1e-5)
+    np.testing.assert_allclose(info.statistics["keypoints_2d_std"], keypoints.std(0), atol=1e-5)
+
+
+def test_invalid_joints_and_2d_only_examples_stay_out_of_the_statistics(tmp_path):
+    valid = np.arange(17) != 5
+    write_dataset(tmp_path, {"train": 6}, keypoint_valid=valid, has_pose_3d=False)
+    statistics = shards.read_manifest(tmp_path).statistics
+    assert np.abs(statistics["keypoints_2d_mean"][5]).max() == 0
+    assert np.abs(statistics["keypoints_2d_mean"][4]).max() > 0
+    assert np.abs(statistics["pose_3d_mean"]).max() == 0
+
+
+def _truncate(path):
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def _flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"), [(_truncate, "bytes"), (_flip_a_bit, "altered"), (lambda p: p.unlink(), "missing")]
+)
+def test_a_damaged_shard_is_named(tmp_path, damage, message):
+    write_dataset(tmp_path, {"train": 20})
+    damage(tmp_path / shards.shard_name("train", 1, 3))
+    with pytest.raises(UserError, match=f"train-00001-of-00003.*{message}"):
+        pipeline.open_dataset(str(tmp_path))
+
+
+def test_damage_after_opening_is_named_while_reading(tmp_path):
+    info = pipeline.open_dataset(str(write_dataset(tmp_path, {"train": 20})))
+    _flip_a_bit(tmp_path / shards.shard_name("train", 2, 3))
+    with pytest.raises(UserError, match="train-00002-of-00003"):
+        list(pipeline.read_examples(info, "train"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m | {"format_version": 99}, "format 99"),
+        (lambda m: {k: v for k, v in m.items() if k != "splits"}, "damaged"),
+        (lambda m: [m], "damaged"),
+    ],
+)
+def test_a_broken_manifest_is_one_clear_line(tmp_path, change, message):
+    path = write_dataset(tmp_path, {"train": 3}) / shards.MANIFEST
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(UserError, match=message):
+        shards.read_manifest(tmp_path)
+
+
+def test_an_unfinished_shard_is_told_from_a_finished_one(tmp_path):
+    path = tmp_path / "train-00000-of-00001.tfrecord"
+    entry = shards.write_shard(path, [make_example(np.random.default_rng(0))])
+    assert shards.finished_shard(path) == entry
+    _truncate(path)
+    assert shards.finished_shard(path) is None
+    assert shards.finished_shard(tmp_path / "other") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pose_3d_mm": np.ones((17, 3))}, "not relative"),
+        ({"pose_3d_mm": np.eye(17, 3, -1) * 0.4}, "millimetres"),
+        ({"pose_3d_mm": np.eye(17, 3, -1) * 400e3}, "millimetres"),
+        ({"keypoints_2d_px": np.full((17, 2), np.nan)}, "NaN"),
+        ({"keypoints_2d_px": np.zeros((14, 2))}, "needs"),
+        ({"skeleton": "nobody"}, "known"),
+        ({"frame": -1}, "negative"),
+    ],
+)
+def test_a_bad_example_is_refused_with_its_name(tmp_path, change, message):
+    example = make_example(np.random.default_rng(0), 7, **change)
+    with pytest.raises(UserError, match=message) as caught:
+        shards.write_shard(tmp_path / "a.tfrecord", [example])
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
