@@ -1,0 +1,66 @@
+"""Batch normalisation of images by one fused kernel under TensorFlow, by `keras.ops` elsewhere.
+
+Keras 3's own layer is built of some 20 small TensorFlow operations; HRNet-W32 has 290 of them, and a training step
+traces, differentiates and optimises each. The fused kernel is one, and updates the running statistics as it goes.
+"""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_pose")
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation over the last axis of (B, H, W, C); the same variables as Keras' layer.
+
+    The running variance is the unbiased one, n / (n - 1) times the batch's, as in PyTorch and in the fused kernel
+    (Keras 3's layer keeps the biased one). Statistics are computed in float32 whatever the precision.
+    """
+
+    def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
+        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
+        self.autocast = False
+
+    def build(self, input_shape):
+        if len(input_shape) != 4:
+            raise ValueError(f"{self.name} normalises (B, H, W, C) images, got {tuple(input_shape)}")
+        super().build(input_shape)
+
+    def call(self, inputs, training=None):
+        inputs = ops.cast(inputs, self.compute_dtype)
+        training = bool(training) and self.trainable
+        if keras.backend.backend() == "tensorflow":
+            return self._fused_kernel(inputs, training)
+        return self._composed(inputs, training)
+
+    def _fused_kernel(self, inputs, training):
+        import tensorflow as tf
+
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=self.gamma,
+            offset=self.beta,
+            mean=self.moving_mean,
+            variance=self.moving_variance,
+            epsilon=self.epsilon,
+            exponential_avg_factor=1.0 - self.momentum,
+            is_training=training,
+        )
+        if training:
+            self.moving_mean.assign(mean)
+            self.moving_variance.assign(variance)
+        return outputs
+
+    def _composed(self, inputs, training):
+        x = ops.cast(inputs, "float32")
+        mean, variance = ops.convert_to_tensor(self.moving_mean), ops.convert_to_tensor(self.moving_variance)
+        if training:
+            batch_mean, batch_variance = ops.moments(x, axes=(0, 1, 2))
+            count = x.shape[0] * x.shape[1] * x.shape[2]
+            unbiased = batch_variance * (count / max(count - 1, 1))
+            self.moving_mean.assign(mean * self.momentum + batch_mean * (1.0 - self.momentum))
+            self.moving_variance.assign(variance * self.momentum + unbiased * (1.0 - self.momentum))
+            mean, variance = batch_mean, batch_variance
+        outputs = ops.batch_normalization(
+            x, mean, variance, axis=-1, offset=self.beta, scale=self.gamma, epsilon=self.epsilon
+        )
+        return ops.cast(outputs, self.compute_dtype)

@@ -1,0 +1,82 @@
+"""Soft-argmax: heatmaps to coordinates by a differentiable expectation (the paper's Eq. 2 to 5).
+
+Only reshape, transpose, softmax and a matrix product: no ARG_MAX, GATHER_ND or rank above 4, which phones refuse.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_pose.errors import UserError, unknown_name
+
+FORMS = ("marginal", "flat")
+
+
+def _softmax_over_cells(heatmaps, beta: float):
+    """(B, H, W, J) to (B, J, H*W), the softmax of beta times each map, in float32."""
+    height, width, joints = heatmaps.shape[1:]
+    logits = ops.transpose(ops.cast(heatmaps, "float32"), (0, 3, 1, 2))  # (B, J, H, W)
+    logits = ops.reshape(logits, (-1, joints, height * width))  # (B, J, H*W)
+    return ops.softmax(logits * beta, axis=-1)
+
+
+def marginal_soft_argmax(heatmaps, beta: float):
+    """The expectation of x and of y apart: right however the mass is spread.
+
+    (B, H, W, J) to (B, J, 2), (x, y) in [0, 1]; the centre of cell i of n is (i + 0.5) / n.
+    """
+    height, width = heatmaps.shape[1:3]
+    ys, xs = np.meshgrid((np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width, indexing="ij")
+    centres = np.stack([xs.ravel(), ys.ravel()], axis=-1).astype("float32")  # (H*W, 2)
+    return ops.matmul(_softmax_over_cells(heatmaps, beta), centres)
+
+
+def flat_soft_argmax(heatmaps, beta: float):
+    """The expectation of the FLAT index tau, from which x = tau mod W and y = tau / W, as the paper prints it.
+
+    Eq. 5 prints tau / H, which is the same on its square maps and wrong elsewhere: a row has W cells. Both read the
+    middle of a cell, so half a cell is added to tau once: x is exact for a spike; y, which Eq. 5 does not round, is
+    then off by less than half a cell. Where mass spreads over two rows x is wrong, which is the definition's own.
+
+    (B, H, W, J) to (B, J, 2), (x, y) in [0, 1].
+    """
+    height, width = heatmaps.shape[1:3]
+    indices = (np.arange(height * width, dtype="float32") + 0.5)[:, None]  # (H*W, 1)
+    tau = ops.matmul(_softmax_over_cells(heatmaps, beta), indices)  # (B, J, 1)
+    return ops.concatenate([ops.mod(tau, float(width)) / width, tau / (height * width)], axis=-1)
+
+
+def joint_scores(heatmaps):
+    """(B, H, W, J) to (B, J): each heatmap's maximum, in the units of the training target, float32."""
+    return ops.max(ops.cast(heatmaps, "float32"), axis=(1, 2))
+
+
+@keras.saving.register_keras_serializable(package="keras_pose")
+class SoftArgmax(keras.layers.Layer):
+    """(B, H, W, J) heatmaps to (B, J, 2) coordinates (x, y) in [0, 1], in float32 under every precision.
+
+    Args:
+        beta: the softmax's factor. The softmax must outweigh H*W background cells, so beta times a heatmap's peak
+            should be about 20: 100 for the paper's targets, whose peak is 0.2; 20 where the peak is 1.
+        form: `marginal` (`marginal_soft_argmax`) or `flat` (`flat_soft_argmax`, as the paper prints it).
+
+    Raises:
+        UserError: beta that is not positive, or an unknown form.
+    """
+
+    def __init__(self, beta: float = 100.0, form: str = "marginal", **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        if not beta > 0:
+            raise UserError(f"soft-argmax beta is {beta}; give a positive factor, such as 100")
+        if form not in FORMS:
+            raise unknown_name("soft-argmax form", form, FORMS)
+        self.beta = float(beta)
+        self.form = form
+
+    def call(self, heatmaps):
+        read = marginal_soft_argmax if self.form == "marginal" else flat_soft_argmax
+        return read(heatmaps, self.beta)
+
+    def get_config(self):
+        return {**super().get_config(), "beta": self.beta, "form": self.form}
