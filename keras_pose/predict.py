@@ -1,0 +1,232 @@
+"""Predicts poses in photos and videos.
+
+    python -m keras_pose.predict --model=runs/e2e --output=poses photo.jpg folder/ video.mp4 camera:0
+
+For each photo PHOTO_pose.png (the skeleton on the picture, the 3D pose from two sides) and PHOTO_pose.json (joints with
+their units); for each video VIDEO_pose.mp4 and VIDEO_pose.json, one person followed from frame to frame and smoothed.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from absl import flags
+
+from keras_pose import command
+from keras_pose.errors import UserError
+from keras_pose.predictor import PosePredictor, PoseResult, PoseTracker
+from keras_pose.visualize import draw_result, save_png
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
+CAMERA = "camera:"
+BATCH = 8
+FALLBACK_FPS = 30.0  # for cameras and files that do not tell
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("model", None, "A run folder, an exported .tflite or .onnx file, or the name of a shipped weight.")
+flags.DEFINE_string("output", "predictions", "The folder for pictures, videos and JSON.")
+flags.DEFINE_bool("overwrite", False, "Replace results that are there already.")
+flags.DEFINE_integer("height", 480, "Height of the result pictures in pixels.", lower_bound=64)
+flags.DEFINE_integer("max_frames", None, "Stop each video or camera after so many frames.", lower_bound=1)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and where its results go: `output` and a suffix. `listed` by the user, not found in a folder."""
+
+    source: str
+    output: Path
+    is_video: bool
+    listed: bool
+
+
+def main(inputs: list[str]) -> int:
+    """Runs the command; 1 where pictures of a folder could not be read."""
+    if not FLAGS.model:
+        raise UserError("no model; add --model=RUN, a run folder or an exported file")
+    if not inputs:
+        raise UserError("nothing to predict; name photos, folders, videos or camera:0")
+    jobs = list_jobs(inputs, Path(FLAGS.output))
+    if not FLAGS.overwrite:
+        refuse_existing(jobs)
+    predictor = PosePredictor(FLAGS.model)
+    pictures = [job for job in jobs if not job.is_video]
+    unread = predict_pictures(predictor, pictures, FLAGS.height) if pictures else []
+    for job in jobs:
+        if job.is_video:
+            predict_video(predictor, job, FLAGS.height, FLAGS.max_frames)
+    print(f"{len(jobs) - len(unread)} of {len(jobs)} done, results in {FLAGS.output}/")
+    for message in unread:
+        print(f"left out: {message}")
+    return 1 if unread else 0
+
+
+# --- inputs ----------------------------------------------------------------------------------------------------
+
+
+def list_jobs(inputs: Sequence[str], output: Path) -> list[Job]:
+    """What the inputs name, folders listed; raises UserError for what is missing, unknown, or has one name twice."""
+    jobs = [job for name in inputs for job in _jobs_of(name, output)]
+    sources: dict[Path, str] = {}
+    for job in jobs:
+        if job.output in sources:
+            raise UserError(
+                f"{sources[job.output]} and {job.source} would both be written to {job.output}.json; "
+                "predict them apart, with another --output"
+            )
+        sources[job.output] = job.source
+    return jobs
+
+
+def _jobs_of(name: str, output: Path) -> list[Job]:
+    if name.startswith(CAMERA):
+        if not name[len(CAMERA) :].isdigit():
+            raise UserError(f"{name!r} is no camera; write {CAMERA}0 for the first one")
+        return [Job(name, output / f"{name.replace(':', '')}_pose", is_video=True, listed=True)]
+    path = Path(name)
+    if path.is_dir():
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES + VIDEOS)
+        if not found:
+            raise UserError(f"folder {name} holds no picture and no video ({', '.join(PICTURES + VIDEOS)})")
+        return [_file_job(p, output, listed=False) for p in found]
+    if not path.is_file():
+        raise UserError(f"{name} is neither a file nor a folder; check the path")
+    if path.suffix.lower() not in PICTURES + VIDEOS:
+        raise UserError(f"{name} is neither a picture nor a video; known: {', '.join(PICTURES + VIDEOS)}")
+    return [_file_job(path, output, listed=True)]
+
+
+def _file_job(path: Path, output: Path, listed: bool) -> Job:
+    return Job(str(path), output / f"{path.stem}_pose", path.suffix.lower() in VIDEOS, listed)
+
+
+def refuse_existing(jobs: Sequence[Job]) -> None:
+    """Raises UserError where a result is there already."""
+    for job in jobs:
+        for suffix in (".json", ".mp4" if job.is_video else ".png"):
+            path = Path(f"{job.output}{suffix}")
+            if path.exists():
+                raise UserError(f"{path} is there already; choose another --output, or add --overwrite")
+
+
+# --- pictures --------------------------------------------------------------------------------------------------
+
+
+def read_picture(path: str) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, turned as its EXIF says; raises UserError that names the file."""
+    try:
+        content = np.frombuffer(Path(path).read_bytes(), np.uint8)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+    if image is None:
+        raise UserError(f"{path} does not decode as a picture; it is damaged or of another format")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def predict_pictures(predictor: PosePredictor, jobs: Sequence[Job], height: int) -> list[str]:
+    """Writes a PNG and a JSON for each picture; the messages of those in folders that could not be read."""
+    unread = []
+    with command.progress(None, len(jobs), "picture") as bar:
+        for start in range(0, len(jobs), BATCH):
+            batch, images = [], []
+            for job in jobs[start : start + BATCH]:
+                try:
+                    images.append(read_picture(job.source))
+                    batch.append(job)
+                except UserError as error:
+                    if job.listed:
+                        raise
+                    unread.append(str(error))
+            for job, image, result in zip(batch, images, predictor.predict(images), strict=True):
+                save_png(f"{job.output}.png", draw(image, result, height))
+                size = {"file": job.source, "image_size": list(image.shape[:2])}
+                command.write_json(f"{job.output}.json", size | result.to_dict())
+            bar.update(len(jobs[start : start + BATCH]))
+    return unread
+
+
+def draw(image: np.ndarray, result: PoseResult, height: int) -> np.ndarray:
+    """The result's picture, `height` tall."""
+    return draw_result(image, result.keypoints_px, result.pose_3d_mm, result.skeleton, height, scores=result.scores)
+
+
+# --- videos ----------------------------------------------------------------------------------------------------
+
+
+def predict_video(predictor: PosePredictor, job: Job, height: int, max_frames: int | None) -> None:
+    """Writes an MP4 and a JSON of one video; Ctrl-C ends it and keeps the frames so far."""
+    is_camera = job.source.startswith(CAMERA)
+    capture = cv2.VideoCapture(int(job.source[len(CAMERA) :]) if is_camera else job.source)
+    if not capture.isOpened():
+        raise UserError(f"{job.source} cannot be opened; check that it is there and is not in use or damaged")
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    fps = fps if np.isfinite(fps) and fps > 0 else FALLBACK_FPS
+    total = None if is_camera else int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) or None
+    total = min(filter(None, (total, max_frames)), default=None)
+    tracker, frames, writer = PoseTracker(predictor), [], _VideoWriter(Path(f"{job.output}.mp4"), fps)
+    try:
+        for time_s, frame in command.progress(_frames(capture, fps, is_camera, max_frames), total, "frame"):
+            result = tracker(frame, time_s)
+            writer.write(draw(frame, result, height - height % 2))
+            frames.append({"time_s": round(time_s, 4)} | result.to_dict())
+    except KeyboardInterrupt:
+        print(f"stopped after {len(frames)} frames of {job.source}")
+    finally:
+        capture.release()
+        writer.close()
+    writer.publish()
+    if not frames:
+        raise UserError(f"{job.source} holds no frame that decodes; convert it to MP4 with H.264")
+    shared = {key: frames[0][key] for key in ("skeleton", "units")}
+    values = {"file": job.source, "frames_per_second": fps} | shared
+    values["frames"] = [{key: value for key, value in frame.items() if key not in shared} for frame in frames]
+    command.write_json(f"{job.output}.json", values)
+
+
+def _frames(
+    capture: cv2.VideoCapture, fps: float, is_camera: bool, max_frames: int | None
+) -> Iterator[tuple[float, np.ndarray]]:
+    """(time in seconds, (H, W, 3) RGB) of each frame: by its number, for a camera by the clock."""
+    start, index = time.monotonic(), 0
+    while index != max_frames:
+        ok, frame = capture.read()
+        if not ok:
+            return
+        yield (time.monotonic() - start if is_camera else index / fps), cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        index += 1
+
+
+class _VideoWriter:
+    """An MP4 that gets its name when it is whole: write, close, publish."""
+
+    def __init__(self, path: Path, fps: float):
+        self._path, self._fps, self._writer = path, fps, None
+        self._partial = path.with_name(f"{path.stem}.partial.mp4")
+
+    def write(self, image: np.ndarray) -> None:
+        image = image[:, : image.shape[1] - image.shape[1] % 2]  # encoders want even sizes
+        if self._writer is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            size = (image.shape[1], image.shape[0])
+            self._writer = cv2.VideoWriter(str(self._partial), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, size)
+            if not self._writer.isOpened():
+                raise UserError(f"cannot write {self._path}; check the folder, and that OpenCV has FFmpeg")
+        self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.release()
+
+    def publish(self) -> None:
+        """Gives the closed video its name."""
+        if self._writer is not None:
+            self._partial.replace(self._path)
+
+
+if __name__ == "__main__":
+    command.run(main)
