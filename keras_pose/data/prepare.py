@@ -1,0 +1,166 @@
+"""The command `python -m keras_pose.data.prepare`: turns a data set that the user holds into shards.
+
+    python -m keras_pose.data.prepare --source=list
+    python -m keras_pose.data.prepare --source=human36m --input=Human3.6M --output=h36m --frame_step=5
+
+It works in parallel and a second run finishes what the first one left. docs/data.md tells the way from download to
+training.
+"""
+
+import dataclasses
+import functools
+import itertools
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from absl import flags
+
+import keras_pose
+from keras_pose import command
+from keras_pose.data import shard_jobs, shards
+from keras_pose.data.shard_jobs import BadFrame
+from keras_pose.data.sources import SOURCES, get_source
+from keras_pose.data.sources.base import Item, Options, Source, describe_items
+from keras_pose.errors import UserError
+from keras_pose.example import PoseExample
+
+FLAGS = flags.FLAGS
+DEFAULTS = Options()
+
+
+def define_flags() -> None:
+    """The command's flags; those of `Options` by its own names."""
+    flags.DEFINE_string("source", None, "The format of the input, or `list` to see all of them.", required=True)
+    flags.DEFINE_string("input", None, "The folder that holds the download.")
+    flags.DEFINE_string("output", None, "The folder for the shards; new, or one that an earlier run left unfinished.")
+    flags.DEFINE_string("image_size", "256", "Size of the crops in pixels: one number, or HEIGHTxWIDTH.")
+    flags.DEFINE_integer("frame_step", DEFAULTS.frame_step, "Take every nth frame.", lower_bound=1)
+    flags.DEFINE_string("skeleton", None, "Map the joints to this skeleton; the source's own by default.")
+    flags.DEFINE_float("margin", DEFAULTS.margin, "Side of the crop over the person's box.", lower_bound=1.0)
+    flags.DEFINE_bool("allow_pickle", False, "Load pickled files. They can run code: only for files that you trust.")
+    flags.DEFINE_bool("drop_bad_sequences", False, "Leave out sequences that are known to be mislabelled.")
+    flags.DEFINE_integer("workers", os.cpu_count() or 1, "Processes that work in parallel.", lower_bound=1)
+    flags.DEFINE_integer("shard_size", 1000, "Examples in a shard, about.", lower_bound=1)
+    flags.DEFINE_integer("limit", None, "At most so many frames of each split, spread over it; for a trial.", 1)
+
+
+def main(argv: list[str]) -> int:
+    if argv:
+        raise UserError(f"unexpected argument {argv[0]!r}; give everything as --name=value")
+    if FLAGS.source == "list":
+        for source in SOURCES.values():
+            print(f"{source.name}: {source.summary} Terms: {source.terms}")
+        return 0
+    for name in ("input", "output"):
+        if not FLAGS[name].value:
+            raise UserError(f"--{name} is missing; see python -m keras_pose.data.prepare --help")
+    option_names = {f.name for f in dataclasses.fields(Options)} - {"image_size"}
+    options = Options(parse_image_size(FLAGS.image_size), **{name: FLAGS[name].value for name in option_names})
+    source = get_source(FLAGS.source)
+    prepare(source, Path(FLAGS.input), Path(FLAGS.output), options, FLAGS.workers, FLAGS.shard_size, FLAGS.limit)
+    return 0
+
+
+def parse_image_size(text: str) -> tuple[int, int]:
+    """`256` or `256x192` (height x width) to (height, width)."""
+    words = text.split("x")
+    if len(words) > 2 or not all(word.isdecimal() and 32 <= int(word) <= 4096 for word in words):
+        raise UserError(f"--image_size={text} is neither a number from 32 to 4096 nor HEIGHTxWIDTH; try 256 or 256x192")
+    return int(words[0]), int(words[-1])
+
+
+def prepare(
+    source: Source,
+    input_dir: Path,
+    output_dir: Path,
+    options: Options,
+    workers: int = 1,
+    shard_size: int = 1000,
+    limit: int | None = None,
+) -> shards.Manifest:
+    """Converts a folder of a source's format into a data set folder, or finishes that, and prints what it holds.
+
+    Raises UserError for missing or broken input, an output folder of other settings, and over 1 % bad frames.
+    """
+    if not input_dir.is_dir():
+        raise UserError(f"--input={input_dir} is not a folder; {source.name} needs: {source.summary}")
+    target = source.target_skeleton(options)
+    items = limit_items(source.list_items(input_dir, options), limit)
+    if not items:
+        raise UserError(f"{input_dir} holds nothing for {source.name}, which needs: {source.summary}")
+    print_splits(items)
+    settings = {"command": "keras_pose.data.prepare", "source": source.name, "shard_size": shard_size, "limit": limit}
+    settings |= dataclasses.asdict(options) | {"input_listing": describe_items(items, input_dir)}
+    if shard_jobs.start_or_resume(output_dir, settings):
+        print(f"{output_dir} is complete already")
+        return shards.read_manifest(output_dir)
+    plans = []
+    for split in shards.SPLITS:
+        part = [item for item in items if item.split == split]
+        plans += shard_jobs.plan_shards(split, part, [item.frames for item in part], shard_size)
+    produce = functools.partial(read_items, source.name, options)
+    entries, bad = shard_jobs.run(output_dir, plans, produce, workers)
+    manifest = shards.Manifest(
+        name=source.name,
+        skeleton=target,
+        image_size=options.image_size if source.has_images else None,
+        splits=entries,
+        generator={
+            "name": "keras_pose.data.prepare",
+            "version": keras_pose.__version__,
+            "command": shlex.join(["python", "-m", "keras_pose.data.prepare", *sys.argv[1:]]),
+        },
+        licences=({"part": source.name, "licence": source.terms, "source": source.summary},),
+    )
+    shard_jobs.finish(output_dir, manifest)
+    counts = ", ".join(f"{split} {sum(e.count for e in part)}" for split, part in entries.items())
+    left_out = f"; {len(bad)} bad frames left out, see {output_dir / shard_jobs.BAD_FRAMES}" if bad else ""
+    print(f"{output_dir}: {counts}{left_out}")
+    return manifest
+
+
+def limit_items(items: list[Item], limit: int | None) -> list[Item]:
+    """Items that hold at most `limit` frames of each split, spread over the split's items."""
+    if limit is None:
+        return items
+    chosen = []
+    for split in shards.SPLITS:
+        part = [item for item in items if item.split == split]
+        count = min(limit, len(part))
+        for i in range(count):
+            item = part[i * len(part) // count]
+            share = limit * (i + 1) // count - limit * i // count
+            chosen.append(dataclasses.replace(item, frames=min(item.frames, share)))
+    return chosen
+
+
+def print_splits(items: list[Item]) -> None:
+    """One line a split: its subjects and how many frames they have."""
+    for split in shards.SPLITS:
+        part = [item for item in items if item.split == split]
+        subjects = list(dict.fromkeys(item.subject for item in part if item.subject))
+        names = " ".join(subjects[:20]) + (f" and {len(subjects) - 20} more" if len(subjects) > 20 else "")
+        if part:
+            print(f"{split}: {names + ', ' if names else ''}{sum(item.frames for item in part)} frames")
+
+
+def read_items(source_name: str, options: Options, items: tuple[Item, ...]) -> Iterator[PoseExample | BadFrame]:
+    """The examples of some items, checked; bad ones as BadFrames that name the file. Runs in a worker process."""
+    source = get_source(source_name)
+    for item in items:
+        for result in itertools.islice(source.read_item(item, options), item.frames):
+            if isinstance(result, BadFrame):
+                yield BadFrame(f"{item.file}: {result.where}", result.why)
+                continue
+            try:
+                yield result.validate()
+            except UserError as error:
+                yield BadFrame(item.file, str(error))
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main)

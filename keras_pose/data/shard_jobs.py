@@ -1,0 +1,210 @@
+"""A job that fills a data set folder shard by shard: parallel, resumable, with its settings kept in the folder.
+
+`python -m keras_pose.data.prepare` and `python -m keras_pose.synthetic` are such jobs. No TensorFlow, so that
+worker processes start fast.
+"""
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from keras_pose import command
+from keras_pose.data import shards
+from keras_pose.errors import UserError
+from keras_pose.example import PoseExample
+
+SETTINGS = "settings.json"
+BAD_FRAMES = "bad_frames.txt"
+# Above this share of unusable frames something is wrong with the input as a whole.
+LARGEST_BAD_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class BadFrame:
+    """A frame that is left out: `where` names file and frame, `why` the reason and the mend."""
+
+    where: str
+    why: str
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """One shard to make: number `index` of `count` in its split, from `items`, of at most `frames` examples."""
+
+    split: str
+    index: int
+    count: int
+    items: tuple
+    frames: int
+
+    @property
+    def file(self) -> str:
+        return shards.shard_name(self.split, self.index, self.count)
+
+
+# What makes the examples of one shard from its items; runs in a worker process, so it must be picklable.
+Producer = Callable[[tuple], Iterator[PoseExample | BadFrame]]
+
+
+def plan_shards(split: str, items: Sequence, frames: Sequence[int], shard_size: int) -> list[ShardPlan]:
+    """Groups whole items in their order: a shard closes as soon as it has `shard_size` frames or more."""
+    groups, size = [[]], 0
+    for item, count in zip(items, frames, strict=True):
+        if size >= shard_size:
+            groups.append([])
+            size = 0
+        groups[-1].append((item, count))
+        size += count
+    return [
+        ShardPlan(split, i, len(groups), tuple(item for item, _ in group), sum(count for _, count in group))
+        for i, group in enumerate(groups)
+        if group
+    ]
+
+
+def start_or_resume(directory: str | os.PathLike, settings: dict) -> bool:
+    """Stores a new job's settings in the folder; returns whether an earlier job has finished it already.
+
+    Raises UserError, and changes nothing, where the folder holds other files or a job of other settings.
+    """
+    directory = Path(directory)
+    path = directory / SETTINGS
+    wanted = json.loads(json.dumps(settings))
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"{directory} is a file; name a folder for the output")
+    if not path.is_file():
+        if directory.is_dir() and any(directory.iterdir()):
+            raise UserError(f"{directory} holds other files and no {SETTINGS}; choose a new or empty folder")
+        command.write_json(path, wanted)
+        return False
+    try:
+        stored = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged; remove {directory} and start again") from error
+    for key in sorted(stored.keys() | wanted.keys()):
+        if stored.get(key) != wanted.get(key):
+            raise UserError(
+                f"{directory} was begun with {key} {stored.get(key)!r}, now it is {wanted.get(key)!r}; "
+                "use the same settings to go on, or another folder"
+            )
+    return (directory / shards.MANIFEST).is_file()
+
+
+def run(
+    directory: str | os.PathLike, plans: Sequence[ShardPlan], produce: Producer, workers: int
+) -> tuple[dict[str, tuple[shards.ShardEntry, ...]], list[BadFrame]]:
+    """Makes the shards that an earlier run did not finish; returns all entries by split, and the bad frames.
+
+    The bad frames are listed in `bad_frames.txt`. Raises UserError when they are over 1 % of all frames; shards that
+    hold some are then made again by the next run. `workers` of 1 works in this process.
+    """
+    directory = Path(directory)
+    job = _Job(directory, sum(plan.frames for plan in plans))
+    todo = [plan for plan in plans if not job.take_finished(plan)]
+    with command.progress((), job.frames, "frames", initial=job.frames - sum(p.frames for p in todo)) as bar:
+        for plan, entry in _write_all(directory, todo, produce, workers):
+            job.take(plan, entry)
+            bar.update(plan.frames)
+            bar.set_postfix_str(f"{len(job.bad)} bad" if job.bad else "", refresh=False)
+    splits = {}
+    for plan in plans:
+        splits.setdefault(plan.split, []).append(job.entries[plan.file])
+    return {split: tuple(entries) for split, entries in splits.items()}, job.bad
+
+
+def finish(directory: str | os.PathLike, manifest: shards.Manifest) -> None:
+    """Writes the manifest and removes what only an unfinished job needs."""
+    shards.write_manifest(directory, manifest)
+    for entries in manifest.splits.values():
+        for entry in entries:
+            _bad_path(Path(directory) / entry.file).unlink(missing_ok=True)
+
+
+class _Job:
+    """What is done so far: entries by file name, and the bad frames of each."""
+
+    def __init__(self, directory: Path, frames: int):
+        self.directory, self.frames = directory, frames
+        self.entries: dict[str, shards.ShardEntry] = {}
+        self.bad: list[BadFrame] = []
+        self._bad_files: list[str] = []
+
+    def take_finished(self, plan: ShardPlan) -> bool:
+        """Takes a shard that an earlier run finished; returns whether there is one."""
+        entry = shards.finished_shard(self.directory / plan.file)
+        if entry is not None:
+            self.take(plan, entry)
+        return entry is not None
+
+    def take(self, plan: ShardPlan, entry: shards.ShardEntry) -> None:
+        """Books a finished shard; raises UserError when the bad frames have become too many."""
+        path = self.directory / plan.file
+        self.entries[plan.file] = entry
+        if not _bad_path(path).is_file():
+            return
+        self.bad += [BadFrame(*values) for values in json.loads(_bad_path(path).read_text())]
+        self._bad_files.append(plan.file)
+        lines = "".join(f"{frame.where}: {frame.why}\n" for frame in self.bad)
+        command.write_atomically(self.directory / BAD_FRAMES, lines.encode())
+        if len(self.bad) > LARGEST_BAD_SHARE * self.frames:
+            for file in self._bad_files:
+                (self.directory / file).unlink()
+            raise UserError(
+                f"{self.bad[0].where}: {self.bad[0].why} ({len(self.bad)} of {self.frames} frames cannot be used, "
+                f"over {LARGEST_BAD_SHARE:.0%}; all are in {self.directory / BAD_FRAMES}; mend them and run again)"
+            )
+
+
+def _bad_path(shard: Path) -> Path:
+    return shard.with_name(shard.name + ".bad.json")
+
+
+def _write_all(
+    directory: Path, plans: Iterable[ShardPlan], produce: Producer, workers: int
+) -> Iterator[tuple[ShardPlan, shards.ShardEntry]]:
+    """Yields each plan with its entry as it gets done."""
+    if workers <= 1:
+        for plan in plans:
+            yield plan, _write(directory, plan, produce)
+        return
+    # spawn: a forked copy of a process with threads (OpenCV's) may hang.
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker) as pool:
+        pending: dict[Future, ShardPlan] = {pool.submit(_write, directory, plan, produce): plan for plan in plans}
+        try:
+            while pending:
+                for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                    yield pending.pop(future), future.result()
+        except BrokenProcessPool as error:
+            raise UserError("a worker process died, most likely for want of memory; use fewer --workers") from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def _write(directory: Path, plan: ShardPlan, produce: Producer) -> shards.ShardEntry:
+    path = directory / plan.file
+
+    def good() -> Iterator[PoseExample]:
+        bad = []
+        for result in produce(plan.items):
+            if isinstance(result, BadFrame):
+                bad.append(astuple(result))
+            else:
+                yield result
+        # The list is stored before the shard gets its name, so a finished shard always has it.
+        if bad:
+            command.write_json(_bad_path(path), bad)
+        else:
+            _bad_path(path).unlink(missing_ok=True)
+
+    return shards.write_shard(path, good())

@@ -1,0 +1,204 @@
+"""What the sources share: their description, the items they list, and the way from a labelled person to a crop."""
+
+import hashlib
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+
+from keras_pose import geometry
+from keras_pose.data.shard_jobs import BadFrame
+from keras_pose.errors import UserError
+from keras_pose.example import LARGEST_RADIUS_MM, SMALLEST_RADIUS_MM, PoseExample, encode_jpeg
+from keras_pose.skeleton import Skeleton, get_skeleton, map_joints
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asks of a source.
+
+    `image_size` (height, width) of the crops; `frame_step` n takes every nth frame; `skeleton` names the skeleton to
+    map to, None for the source's own; `margin` is the crop's side over the person's box; `allow_pickle` permits files
+    that can run code when they are loaded; `drop_bad_sequences` leaves out sequences that are known to be mislabelled.
+    """
+
+    image_size: tuple[int, int] = (256, 256)
+    frame_step: int = 1
+    skeleton: str | None = None
+    margin: float = 1.25
+    allow_pickle: bool = False
+    drop_bad_sequences: bool = False
+
+
+@dataclass(frozen=True)
+class Item:
+    """A part of a source that is read at one go: a video, a chunk of a label file, a picture.
+
+    `frames` is how many examples it has at most, `file` the file that messages name, `data` what `read_item` needs
+    (plain values: it goes to a worker process).
+    """
+
+    split: str
+    subject: str
+    action: str
+    frames: int
+    file: str
+    data: Any = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A format that users hold.
+
+    Attributes:
+        name: what `--source` calls it.
+        summary: one line, what to download and what the input folder must hold.
+        terms: one line, the licence.
+        skeleton: the joints that it labels.
+        list_items: (input folder, options) -> items in a fixed order; cheap; raises UserError naming a missing file.
+        read_item: (item, options) -> examples, and BadFrames for frames to leave out; runs in a worker process.
+        has_images: False for poses alone.
+    """
+
+    name: str
+    summary: str
+    terms: str
+    skeleton: Skeleton
+    list_items: Callable[[Path, Options], list[Item]]
+    read_item: Callable[[Item, Options], Iterator[PoseExample | BadFrame]]
+    has_images: bool = True
+
+    def target_skeleton(self, options: Options) -> Skeleton:
+        """The skeleton of the examples; raises UserError for an unknown name."""
+        return get_skeleton(options.skeleton) if options.skeleton else self.skeleton
+
+
+@dataclass
+class Person:
+    """A labelled person in a picture, in the source's own joints.
+
+    `keypoints_px` (J, 2) in the picture, as the camera saw them (distortion included); `valid` and `hidden` (J,) bool;
+    `box_px` (x0, y0, x1, y1), None for the box around the valid joints; `camera_mm` (J, 3) joints in the camera frame
+    and `intrinsics` (3, 3) of the picture, both or neither.
+    """
+
+    keypoints_px: np.ndarray
+    valid: np.ndarray
+    hidden: np.ndarray | None = None
+    box_px: np.ndarray | None = None
+    camera_mm: np.ndarray | None = None
+    intrinsics: np.ndarray | None = None
+    tags: dict = field(default_factory=dict)
+
+
+def crop_person(
+    picture: np.ndarray | None, person: Person, skeleton: Skeleton, target: Skeleton, options: Options
+) -> PoseExample | BadFrame:
+    """Cuts a person out of an (H, W, 3) RGB picture and maps the joints from `skeleton` to `target`.
+
+    `person.tags` (source, subject, action, frame) go into the example. `picture` is None for poses alone. The example
+    has 3D only if every joint of `target` has. Returns a BadFrame where a label is not finite or no joint is labelled.
+    """
+    where = "{subject}/{action}/{frame}".format(**person.tags)
+    valid = np.asarray(person.valid, bool)
+    labels = [np.asarray(person.keypoints_px)[valid]]
+    labels += [a for a in (person.box_px, person.camera_mm, person.intrinsics) if a is not None]
+    if not all(np.isfinite(a).all() for a in labels):
+        return BadFrame(where, "a label is NaN or inf; mend the label or leave the frame out")
+    if not valid.any():
+        return BadFrame(where, "no joint is labelled")
+    box = person.box_px if person.box_px is not None else geometry.keypoints_box(person.keypoints_px, valid)
+    affine = geometry.crop_affine(*geometry.box_crop(box, options.image_size, options.margin), options.image_size)
+    keypoints, keypoint_valid = map_joints(np.where(valid[:, None], person.keypoints_px, 0), valid, skeleton, target)
+    hidden = np.zeros(len(valid), bool) if person.hidden is None else np.asarray(person.hidden, bool)
+    pose = _map_pose(person.camera_mm, skeleton, target)
+    root = np.zeros(3) if pose is None else pose[target.root]
+    return PoseExample(
+        image_jpeg=b"" if picture is None else encode_jpeg(geometry.warp_image(picture, affine, options.image_size)),
+        image_size=options.image_size,
+        keypoints_2d_px=geometry.apply_affine(affine, keypoints) * keypoint_valid[:, None],
+        keypoint_valid=keypoint_valid,
+        keypoint_hidden=map_joints(hidden[:, None].astype(float), valid, skeleton, target)[0][:, 0] > 0,
+        pose_3d_mm=np.zeros((target.num_joints, 3)) if pose is None else pose - root,
+        has_pose_3d=pose is not None,
+        root_position_mm=root,
+        intrinsics=np.eye(3) if pose is None else geometry.crop_intrinsics(person.intrinsics, affine),
+        skeleton=target.name,
+        **person.tags,
+    )
+
+
+def _map_pose(camera_mm: np.ndarray | None, skeleton: Skeleton, target: Skeleton) -> np.ndarray | None:
+    """(J, 3) of `target`, or None where it has no root or a joint that the source lacks."""
+    if camera_mm is None or target.root is None:
+        return None
+    pose, valid = map_joints(np.asarray(camera_mm, np.float64), np.ones(len(camera_mm), bool), skeleton, target)
+    return pose if valid.all() else None
+
+
+def check_millimetres(poses: np.ndarray, root: int, file: str) -> None:
+    """Raises UserError where (T, J, 3) `poses` of a file have no person's size in millimetres (metres, say)."""
+    radii = np.linalg.norm(poses - poses[:, root : root + 1], axis=-1).max(axis=-1)  # (T,)
+    radii = radii[np.isfinite(radii)]
+    if len(radii) and not SMALLEST_RADIUS_MM < np.median(radii) < LARGEST_RADIUS_MM:
+        raise UserError(
+            f"{file}: in frame 0 the joint farthest from the root is at {radii[0]:.4g}, which is no person in "
+            "millimetres; convert the poses to millimetres"
+        )
+
+
+# --- files -----------------------------------------------------------------------------------------------------
+
+
+def optional_import(module: str) -> ModuleType:
+    """Imports a library of the extra `data`; raises UserError with the pip command where it is missing."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"this source needs {module}; run: pip install 'keras_pose[data]'") from error
+
+
+def require(path: Path, what: str) -> Path:
+    """Returns `path`; raises UserError that says what is missing there."""
+    if not path.exists():
+        raise UserError(f"{path} is missing: {what}; check --input and that the download is complete")
+    return path
+
+
+def read_picture(path: str | Path) -> np.ndarray | None:
+    """A picture file as (H, W, 3) uint8 RGB; None where it is missing or does not decode."""
+    try:
+        encoded = np.fromfile(path, np.uint8)
+    except OSError:
+        return None
+    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if len(encoded) else None
+    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_video(path: str | Path, frames: list[int]) -> Iterator[tuple[int, np.ndarray | None]]:
+    """(frame number, (H, W, 3) uint8 RGB) for rising frame numbers; None where the video has no such frame.
+
+    Frames are counted while decoding, never sought: seeking is inexact in many files.
+    """
+    video = cv2.VideoCapture(str(path))
+    position = 0
+    try:
+        for frame in frames:
+            while position < frame and video.grab():
+                position += 1
+            ok, image = video.read() if position == frame else (False, None)
+            position += ok
+            yield frame, cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if ok else None
+    finally:
+        video.release()
+
+
+def describe_items(items: list[Item], input_dir: Path) -> str:
+    """A hash of what the items are, without the folder's own place."""
+    lines = (f"{i.split}|{i.subject}|{i.action}|{i.frames}|{i.file.removeprefix(str(input_dir))}" for i in items)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
