@@ -1,0 +1,136 @@
+"""What augmentation does to a batch, as pure functions of the numbers drawn for each example.
+
+A batch is the dict of docs/architecture.md, its images float32 in 0..255.
+"""
+
+import numpy as np
+from keras import ops
+
+from keras_pose.skeleton import Skeleton
+
+GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
+
+# --- colour ----------------------------------------------------------------------------------------------------
+# Each takes (B, H, W, 3) float32 in 0..255 and one number an example, and does not clip.
+
+
+def adjust_brightness(image, shift):
+    """Adds `shift` (B,), in shares of 255."""
+    return image + _each(shift) * 255.0
+
+
+def adjust_contrast(image, factor):
+    """Moves every pixel by `factor` (B,) from the image's mean grey."""
+    mean = ops.mean(_grey(image), axis=(1, 2), keepdims=True)
+    return mean + (image - mean) * _each(factor)
+
+
+def adjust_saturation(image, factor):
+    """Moves every pixel by `factor` (B,) from its own grey."""
+    grey = _grey(image)
+    return grey + (image - grey) * _each(factor)
+
+
+def _grey(image):
+    """(B, H, W, 3) to (B, H, W, 1)."""
+    return ops.sum(image * np.array(GREY_WEIGHTS, "float32"), axis=-1, keepdims=True)
+
+
+def _each(values):
+    """(B,) to (B, 1, 1, 1)."""
+    return ops.reshape(values, (-1, 1, 1, 1))
+
+
+# --- pixels ----------------------------------------------------------------------------------------------------
+
+
+def blur(image, sigma_px: float, share):
+    """Mixes in `share` (B,) of the image under a Gaussian of `sigma_px`."""
+    radius = int(np.ceil(2 * sigma_px))
+    border = ((0, 0), (radius, radius), (radius, radius), (0, 0))
+    padded = ops.pad(image, border, mode="symmetric")  # so that edges do not darken
+    size, sigma = (2 * radius + 1,) * 2, (sigma_px,) * 2
+    smooth = ops.image.gaussian_blur(padded, size, sigma, data_format="channels_last")
+    smooth = smooth[:, radius:-radius, radius:-radius]
+    return image + (smooth - image) * _each(share)
+
+
+def cut_out(image, center, size, fill: float = 127.5):
+    """Greys out a rectangle; `center` (B, 2) as (x, y) and `size` (B, 2), both in [0, 1] of the image."""
+    height, width = image.shape[1:3]
+    x = (np.arange(width, dtype="float32") + 0.5) / width
+    y = (np.arange(height, dtype="float32") + 0.5) / height
+    inside_x = ops.abs(x[None] - center[:, :1]) * 2 < size[:, :1]  # (B, W)
+    inside_y = ops.abs(y[None] - center[:, 1:]) * 2 < size[:, 1:]  # (B, H)
+    inside = ops.logical_and(inside_y[:, :, None, None], inside_x[:, None, :, None])  # (B, H, W, 1)
+    return ops.where(inside, fill, image)
+
+
+def resample(image, pixels):
+    """Resamples (B, H, W, 3) images through `pixels`, (B, 3, 3) affines from old to new pixels; black outside."""
+    centre = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]], "float32")  # index of a pixel to its centre
+    back = ops.matmul(np.linalg.inv(centre), ops.matmul(ops.inv(pixels), centre))  # new to old, in indices
+    flat = ops.reshape(back, (-1, 9))[:, :8]
+    return ops.image.affine_transform(image, flat, interpolation="bilinear", data_format="channels_last")
+
+
+# --- geometry --------------------------------------------------------------------------------------------------
+
+
+def mirror(batch: dict, flipped, skeleton: Skeleton) -> dict:
+    """Mirrors the examples where `flipped` (B,) is true: pixels, 2D, 3D, masks and camera, left and right swapped.
+
+    A picture mirrored about its middle shows mirrored people: x of 3D changes its sign, and so does the skew.
+    """
+    width = batch["image"].shape[2]
+    mirrored = {"image": ops.flip(batch["image"], axis=2)}
+    for key in ("keypoints_2d", "keypoint_valid", "keypoint_hidden", "pose_3d"):
+        if key in batch:
+            mirrored[key] = ops.take(batch[key], np.array(skeleton.flip_permutation), axis=1)
+    mirrored["keypoints_2d"] = mirrored["keypoints_2d"] * np.array([-1, 1], "float32") + np.array([1, 0], "float32")
+    camera = np.diag([-1.0, 1.0, 1.0]).astype("float32")
+    mirrored["pose_3d"] = ops.matmul(mirrored["pose_3d"], camera)
+    if "root_position_mm" in batch:
+        mirrored["root_position_mm"] = ops.matmul(batch["root_position_mm"], camera)
+    if "intrinsics" in batch:
+        pixels = np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]], "float32")
+        mirrored["intrinsics"] = ops.matmul(ops.matmul(pixels, batch["intrinsics"]), camera)
+    chosen = {
+        key: ops.where(ops.reshape(flipped, (-1,) + (1,) * (len(value.shape) - 1)), value, batch[key])
+        for key, value in mirrored.items()
+    }
+    return {**batch, **chosen}
+
+
+def transform(batch: dict, rotation_deg, scale, shift) -> dict:
+    """Turns clockwise by `rotation_deg` (B,), scales by (B,), both about the crop's middle, and shifts by (B, 2)
+    in shares of the crop: one affine of pixels, 2D and camera.
+
+    3D turns with the picture, about the optical axis. For a crop off the principal point this is an approximation:
+    the true camera would turn about the ray through the crop's middle, and seen perspective differs by that angle.
+    With `intrinsics` in the batch they follow exactly: 3D still projects onto 2D. Scale and shift leave 3D alone.
+    """
+    height, width = batch["image"].shape[1:3]
+    size, middle = np.array([width, height], "float32"), np.array([width / 2, height / 2], "float32")
+    camera = _turn(rotation_deg)  # (B, 3, 3), new = camera @ old
+    linear = camera[:, :2, :2] * ops.reshape(scale, (-1, 1, 1))
+    offset = middle + shift * size - ops.matmul(linear, middle[:, None])[..., 0]  # (B, 2)
+    last_row = ops.broadcast_to(np.array([[[0, 0, 1]]], "float32"), ops.shape(camera[:, :1]))
+    pixels = ops.concatenate([ops.concatenate([linear, offset[..., None]], axis=2), last_row], axis=1)  # (B, 3, 3)
+    changed = {"image": resample(batch["image"], pixels)}
+    points_px = ops.einsum("bik,bjk->bji", linear, batch["keypoints_2d"] * size) + offset[:, None]
+    changed["keypoints_2d"] = points_px / size
+    changed["pose_3d"] = ops.einsum("bik,bjk->bji", camera, batch["pose_3d"])
+    if "root_position_mm" in batch:
+        changed["root_position_mm"] = ops.einsum("bik,bk->bi", camera, batch["root_position_mm"])
+    if "intrinsics" in batch:
+        changed["intrinsics"] = ops.einsum("bij,bjk,blk->bil", pixels, batch["intrinsics"], camera)
+    return {**batch, **changed}
+
+
+def _turn(rotation_deg):
+    """(B,) degrees to (B, 3, 3), clockwise in the picture (y is down)."""
+    angle = rotation_deg * (np.pi / 180)
+    cos, sin, zero, one = ops.cos(angle), ops.sin(angle), ops.zeros_like(angle), ops.ones_like(angle)
+    rows = [[cos, -sin, zero], [sin, cos, zero], [zero, zero, one]]
+    return ops.stack([ops.stack(row, axis=-1) for row in rows], axis=1)
