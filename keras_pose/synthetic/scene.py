@@ -1,0 +1,230 @@
+"""One picture of a person: camera, surroundings, light, things in the way, faults of the camera, and the labels."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_pose import geometry
+from keras_pose.example import PoseExample, encode_jpeg
+from keras_pose.geometry import Camera
+from keras_pose.skeleton import HUMAN36M_17
+from keras_pose.synthetic import overlay, props
+from keras_pose.synthetic.background import draw_backdrop, sample_backdrop
+from keras_pose.synthetic.camera import camera_position, crop_camera, sample_camera
+from keras_pose.synthetic.degrade import degrade
+from keras_pose.synthetic.light import cast_shadows, sample_light
+from keras_pose.synthetic.mesh import Mesh, PosedPerson
+from keras_pose.synthetic.panorama import Panorama
+from keras_pose.synthetic.raster import Raster, rasterize, to_homogeneous_pixels
+from keras_pose.synthetic.shade import join_meshes, shade
+from keras_pose.synthetic.stopwatch import Stopwatch
+
+HIDDEN_BEYOND_MM = 180.0  # a joint lies this far below the skin at most (the pelvis of a heavy person)
+_SHADOW_PIXELS_PER_PIXEL = 1.0
+_GROUND_JOINTS = (3, 6, 2, 5, 13, 16, 0, 10)  # ankles, knees, wrists, pelvis, head: what may touch the floor
+
+
+@dataclass(frozen=True)
+class SceneSettings:
+    """What the flags decide.
+
+    `image_size` (height, width); `difficulty` the (lowest, highest) of 0 clean to 1 full; `roll_share` the share of
+    pictures in which camera or person is turned by any angle; `jpeg_quality` of the stored picture.
+    """
+
+    image_size: tuple[int, int]
+    difficulty: tuple[float, float]
+    roll_share: float
+    jpeg_quality: int
+
+
+@dataclass(frozen=True)
+class Studio:
+    """What scenes are made of, once per worker: panoramas of one split, textures (N, SIZE, SIZE, 3)."""
+
+    panoramas: list[Panorama]
+    surfaces: np.ndarray
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything in world coordinates; `meshes[0]` is the person, whose joints are `joints_mm` (J, 3)."""
+
+    meshes: list[Mesh]
+    joints_mm: np.ndarray
+    camera: Camera
+    contacts_mm: np.ndarray
+    difficulty: float
+
+
+def make_example(
+    rng: np.random.Generator,
+    settings: SceneSettings,
+    studio: Studio,
+    person: PosedPerson,
+    bystander: Callable[[], PosedPerson],
+    clock: Stopwatch,
+) -> PoseExample:
+    """A rendered picture of `person` with its labels; `bystander()` gives other people where a scene wants them.
+
+    The caller fills in `subject`, `action`, `frame` and `source`.
+    """
+    with clock("composition"):
+        scene = compose(rng, settings, studio, person, bystander)
+    image, hidden = render(rng, settings, studio, scene, clock)
+    with clock("labels and JPEG"):
+        joints = scene.camera.to_camera(scene.joints_mm)
+        root = HUMAN36M_17.root
+        return PoseExample(
+            image_jpeg=encode_jpeg(image, settings.jpeg_quality),
+            image_size=settings.image_size,
+            keypoints_2d_px=scene.camera.project(joints),
+            keypoint_valid=np.ones(len(joints), bool),
+            keypoint_hidden=hidden,
+            pose_3d_mm=geometry.root_relative(joints, root),
+            has_pose_3d=True,
+            root_position_mm=joints[root],
+            intrinsics=scene.camera.intrinsics,
+            skeleton=HUMAN36M_17.name,
+            difficulty=scene.difficulty,
+        )
+
+
+# --- composition -----------------------------------------------------------------------------------------------
+
+
+def place(person: PosedPerson, rotation: np.ndarray, position_mm: np.ndarray) -> PosedPerson:
+    """The person turned about the pelvis' foot on the ground and moved there."""
+    foot = person.joints_mm[0] * [1.0, 0.0, 1.0]
+    offset = position_mm - rotation @ foot
+    mesh = person.mesh
+    vertices = mesh.vertices_mm @ rotation.T.astype(np.float32) + offset.astype(np.float32)
+    return PosedPerson(
+        Mesh(vertices, mesh.faces, mesh.uv, mesh.material, mesh.materials), person.joints_mm @ rotation.T + offset
+    )
+
+
+def compose(
+    rng: np.random.Generator,
+    settings: SceneSettings,
+    studio: Studio,
+    person: PosedPerson,
+    bystander: Callable[[], PosedPerson],
+) -> Scene:
+    """Decides on everything that has a place in the world."""
+    difficulty = float(rng.uniform(*settings.difficulty))
+    turned = rng.random() < settings.roll_share
+    tumbles = turned and rng.random() < 0.4  # a handstand, a leap, a fall; else the camera is turned
+    person = place(person, props.random_rotation(rng, np.pi if tumbles else None), np.zeros(3))
+    if tumbles:
+        height = -person.mesh.vertices_mm[:, 1].min() + max(rng.uniform(-400.0, 900.0), 0.0)
+        person = place(person, np.eye(3), np.array([0.0, height, 0.0]))
+    joints = person.joints_mm
+    frame_camera = sample_camera(rng, joints, any_roll=turned and not tumbles)
+    camera = crop_camera(rng, frame_camera, joints, settings.image_size, rng.random() < 0.05 + 0.25 * difficulty)
+
+    people = [place(bystander(), *spot) for spot in _bystander_spots(rng, joints, camera, difficulty)]
+    things = []
+    if rng.random() < 0.15 + 0.6 * difficulty:
+        things += props.furniture(rng, studio.surfaces, joints[0], camera)
+    if rng.random() < 0.1 + 0.1 * difficulty:
+        things.append(props.held_thing(rng, studio.surfaces, joints))
+    if rng.random() < 0.45 * difficulty:
+        things += [props.occluder(rng, studio.surfaces, joints, camera) for _ in range(int(rng.integers(1, 3)))]
+    contacts = [_contacts(p.joints_mm) for p in (person, *people)] + [_footprint(t) for t in things]
+    meshes = [person.mesh, *(p.mesh for p in people), *things]
+    return Scene(meshes, joints, camera, np.concatenate(contacts), difficulty)
+
+
+def _bystander_spots(
+    rng: np.random.Generator, joints_mm: np.ndarray, camera: Camera, difficulty: float
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(rotation, position) of other people: one close by, or up to two farther behind."""
+    center = joints_mm[0] * [1.0, 0.0, 1.0]
+    away = center - camera_position(camera) * [1.0, 0.0, 1.0]
+    away = away / max(np.linalg.norm(away), 1.0)
+    side = np.array([away[2], 0.0, -away[0]])
+    spots = []
+    if rng.random() < 0.3 * difficulty:
+        spots.append(rng.choice([-1, 1]) * rng.uniform(350.0, 1000.0) * side + rng.uniform(-700.0, 900.0) * away)
+    if rng.random() < 0.3 * difficulty:
+        for _ in range(int(rng.integers(1, 3))):
+            distance = np.exp(rng.uniform(np.log(1200.0), np.log(9000.0)))
+            spots.append(distance * away + rng.normal(0, 0.3) * distance * side)
+    return [(props.random_rotation(rng, None), center + spot) for spot in spots]
+
+
+def _contacts(joints_mm: np.ndarray) -> np.ndarray:
+    """(M, 4) soft shadows (x, z, radius, strength) below the joints that come near the floor."""
+    joints = joints_mm[list(_GROUND_JOINTS)]
+    radius = 110.0 + 0.45 * joints[:, 1]
+    strength = 0.75 * np.exp(-np.maximum(joints[:, 1] - 80.0, 0.0) / 280.0)
+    return np.stack([joints[:, 0], joints[:, 2], radius, strength], axis=-1)
+
+
+def _footprint(mesh: Mesh) -> np.ndarray:
+    """The soft shadow of a thing, (1, 4), weaker the higher it hangs."""
+    low, high = mesh.vertices_mm.min(0), mesh.vertices_mm.max(0)
+    radius = 0.35 * np.linalg.norm((high - low)[[0, 2]]) + 0.3 * max(low[1], 0.0) + 30.0
+    strength = 0.7 * np.exp(-max(float(low[1]), 0.0) / 250.0)
+    return np.array([[(low[0] + high[0]) / 2, (low[2] + high[2]) / 2, radius, strength]])
+
+
+# --- rendering -------------------------------------------------------------------------------------------------
+
+
+def render(
+    rng: np.random.Generator, settings: SceneSettings, studio: Studio, scene: Scene, clock: Stopwatch
+) -> tuple[np.ndarray, np.ndarray]:
+    """The finished (H, W, 3) uint8 sRGB picture and (J,) bool, which joints something hides."""
+    size, camera, difficulty = settings.image_size, scene.camera, scene.difficulty
+    panorama = studio.panoramas[rng.integers(len(studio.panoramas))]
+    light = sample_light(rng, panorama, difficulty)
+    with clock("joining meshes"):
+        solids = join_meshes(scene.meshes)
+    with clock("z-buffer"):
+        homogeneous = to_homogeneous_pixels(solids.vertices_mm, camera, scale=2.0)
+        raster = rasterize(homogeneous, solids.faces, (2 * size[0], 2 * size[1]))
+    with clock("shadow map"):
+        center = scene.joints_mm.mean(0)
+        shadow_size = int(max(size) * _SHADOW_PIXELS_PER_PIXEL)
+        shadows = cast_shadows(solids.vertices_mm, solids.faces, light, center, 1600.0, shadow_size)
+    with clock("background"):
+        backdrop = sample_backdrop(rng, panorama, studio.surfaces, camera, center, scene.contacts_mm, difficulty)
+        background = draw_backdrop(backdrop, studio.surfaces, camera, size, light, shadows)
+        if rng.random() < 0.6 * difficulty:
+            background = overlay.paste_clutter(rng, background, studio.surfaces, int(rng.integers(1, 16)))
+    with clock("shading"):
+        linear = shade(raster, solids, background, light, shadows, camera_position(camera))
+        hidden = hidden_joints(raster, solids.object_of_face, camera, scene.joints_mm)
+    with clock("shapes and faults"):
+        keypoints = camera.project(camera.to_camera(scene.joints_mm))
+        if rng.random() < 0.3 * difficulty:
+            linear, covered = overlay.paste_shapes(rng, linear, studio.surfaces)
+            hidden |= overlay.covered_joints(covered, keypoints)
+        image = degrade(rng, linear, difficulty)
+        if rng.random() < 0.05 + 0.1 * difficulty:
+            image, ended = overlay.paste_border(rng, image)
+            hidden |= overlay.covered_joints(ended, keypoints)
+    return image, hidden
+
+
+def hidden_joints(raster: Raster, object_of_face: np.ndarray, camera: Camera, joints_mm: np.ndarray) -> np.ndarray:
+    """(J,) bool: whether something is seen in a joint's place.
+
+    That is another object that is nearer than the joint, or the person's own surface more than `HIDDEN_BEYOND_MM`
+    from it. Joints outside the picture count as seen: their place says that they are outside.
+    """
+    joints = camera.to_camera(joints_mm)
+    keypoints = camera.project(joints)
+    size = np.array(raster.face.shape)
+    row, column = (np.floor(2 * keypoints[:, ::-1]).astype(int)).T
+    inside = (row >= 0) & (row < size[0]) & (column >= 0) & (column < size[1])
+    row, column = row.clip(0, size[0] - 1), column.clip(0, size[1] - 1)
+    face, depth = raster.face[row, column], raster.depth_mm[row, column]
+    drawn = inside & (face >= 0)
+    own = drawn & (object_of_face[face] == 0)
+    behind = joints[:, 2] - np.where(drawn, depth, np.inf)
+    along_ray = behind * np.linalg.norm(joints, axis=-1) / joints[:, 2]
+    return (own & (np.abs(along_ray) > HIDDEN_BEYOND_MM)) | (drawn & ~own & (behind > 0))

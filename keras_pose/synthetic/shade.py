@@ -1,0 +1,162 @@
+"""Colours of the samples of a raster: textures, sky light, sun with shadows, and the mean over super-samples."""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from keras_pose.synthetic.light import Light, ShadowMap, lit_share, sky_light
+from keras_pose.synthetic.mesh import Mesh
+from keras_pose.synthetic.raster import Raster, smooth_normals
+
+_INVERSE_PI = np.float32(1 / np.pi)
+_SHADOW_BIAS_MM = np.float32(14.0)
+_GLOSS = np.float32(24.0)  # exponent of the highlights
+
+SRGB_TO_LINEAR = np.array(
+    [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in np.arange(256) / 255], np.float32
+)
+
+
+@dataclass(frozen=True)
+class Solids:
+    """Meshes joined for drawing; `object_of_face` (F,) int32 tells which mesh a face came from.
+
+    `texels` (N,) uint8 are all textures one after another; `texture_of_material` (M, 3) int32 is the offset, height
+    and width of each; `specular` (M,) float32.
+    """
+
+    vertices_mm: np.ndarray
+    normals: np.ndarray
+    faces: np.ndarray
+    uv: np.ndarray
+    material: np.ndarray
+    object_of_face: np.ndarray
+    texels: np.ndarray
+    texture_of_material: np.ndarray
+    specular: np.ndarray
+
+
+def join_meshes(meshes: list[Mesh]) -> Solids:
+    """All meshes as one."""
+    first_vertex = np.cumsum([0] + [len(m.vertices_mm) for m in meshes])
+    first_material = np.cumsum([0] + [len(m.materials) for m in meshes])
+    materials = [material for mesh in meshes for material in mesh.materials]
+    sizes = [m.texture.size for m in materials]
+    offsets = np.cumsum([0] + sizes[:-1])
+    vertices = np.concatenate([m.vertices_mm for m in meshes]).astype(np.float32, copy=False)
+    faces = np.concatenate([m.faces + np.int32(v) for m, v in zip(meshes, first_vertex, strict=False)])
+    return Solids(
+        vertices_mm=vertices,
+        normals=smooth_normals(vertices, faces),
+        faces=faces,
+        uv=np.concatenate([m.uv for m in meshes]).astype(np.float32, copy=False),
+        material=np.concatenate([m.material + np.int32(k) for m, k in zip(meshes, first_material, strict=False)]),
+        object_of_face=np.repeat(np.arange(len(meshes), dtype=np.int32), [len(m.faces) for m in meshes]),
+        texels=np.concatenate([np.ascontiguousarray(m.texture).reshape(-1) for m in materials]),
+        texture_of_material=np.array(
+            [[o, *m.texture.shape[:2]] for o, m in zip(offsets, materials, strict=True)], np.int32
+        ),
+        specular=np.array([m.specular for m in materials], np.float32),
+    )
+
+
+def shade(
+    raster: Raster, solids: Solids, background: np.ndarray, light: Light, shadows: ShadowMap, eye_mm: np.ndarray
+) -> np.ndarray:
+    """(H, W, 3) float32 linear in [0, 1]: a raster twice as large, over a background (H, W, 3) of that kind."""
+    return _resolve(
+        *(raster.face, raster.barycentric, background),
+        *(solids.vertices_mm, solids.normals, solids.faces, solids.uv, solids.material),
+        *(solids.texels, solids.texture_of_material, solids.specular, SRGB_TO_LINEAR),
+        *(light.sky, light.sun_direction, light.sun, np.float32(light.exposure)),
+        *(shadows.depth_mm, shadows.matrix, eye_mm.astype(np.float32)),
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def tone(radiance):
+    """The curve from exposed radiance to linear [0, 1): straight in the dark, soft in the highlights."""
+    return np.float32(1.0) - np.exp(-radiance)
+
+
+@numba.njit(cache=True, nogil=True)
+def texel(texels, offset, height, width, u, v, channel, linear):
+    """A texture's linear colour at (u, v), repeated and interpolated between pixel centres."""
+    x = (u - np.floor(u)) * width - np.float32(0.5)
+    y = (v - np.floor(v)) * height - np.float32(0.5)
+    column, row = int(np.floor(x)), int(np.floor(y))
+    fx, fy = np.float32(x - column), np.float32(y - row)
+    x0, x1 = (column + width) % width, (column + 1) % width
+    y0, y1 = (row + height) % height, (row + 1) % height
+    top = linear[texels[offset + 3 * (y0 * width + x0) + channel]] * (1 - fx)
+    top += linear[texels[offset + 3 * (y0 * width + x1) + channel]] * fx
+    bottom = linear[texels[offset + 3 * (y1 * width + x0) + channel]] * (1 - fx)
+    bottom += linear[texels[offset + 3 * (y1 * width + x1) + channel]] * fx
+    return top * (1 - fy) + bottom * fy
+
+
+@numba.njit(cache=True, nogil=True)
+def _frame(vertices, normals, a, b, c, w0, w1, w2, eye):
+    """A sample's point and unit normal, turned to the side from which its triangle is seen (open clothes)."""
+    px = w0 * vertices[a, 0] + w1 * vertices[b, 0] + w2 * vertices[c, 0]
+    py = w0 * vertices[a, 1] + w1 * vertices[b, 1] + w2 * vertices[c, 1]
+    pz = w0 * vertices[a, 2] + w1 * vertices[b, 2] + w2 * vertices[c, 2]
+    nx = w0 * normals[a, 0] + w1 * normals[b, 0] + w2 * normals[c, 0]
+    ny = w0 * normals[a, 1] + w1 * normals[b, 1] + w2 * normals[c, 1]
+    nz = w0 * normals[a, 2] + w1 * normals[b, 2] + w2 * normals[c, 2]
+    x1, y1, z1 = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+    x2, y2, z2 = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+    facing = (y1 * z2 - z1 * y2) * (eye[0] - px) + (z1 * x2 - x1 * z2) * (eye[1] - py)
+    facing += (x1 * y2 - y1 * x2) * (eye[2] - pz)
+    scale = np.float32(1.0) / max(np.sqrt(nx * nx + ny * ny + nz * nz), np.float32(1e-6))
+    if facing < 0:
+        scale = -scale
+    return px, py, pz, nx * scale, ny * scale, nz * scale
+
+
+@numba.njit(cache=True, nogil=True)
+def _highlight(px, py, pz, nx, ny, nz, eye, sun_direction):
+    """Blinn and Phong's highlight, times the cosine of the sun."""
+    vx, vy, vz = eye[0] - px, eye[1] - py, eye[2] - pz
+    scale = np.float32(1.0) / np.sqrt(vx * vx + vy * vy + vz * vz)
+    hx, hy, hz = vx * scale + sun_direction[0], vy * scale + sun_direction[1], vz * scale + sun_direction[2]
+    length = max(np.sqrt(hx * hx + hy * hy + hz * hz), np.float32(1e-6))
+    return max((nx * hx + ny * hy + nz * hz) / length, np.float32(0.0)) ** _GLOSS
+
+
+@numba.njit(cache=True, nogil=True)
+def _resolve(
+    face, barycentric, background, vertices, normals, faces, uv, material, texels, textures, specular, linear,
+    sky, sun_direction, sun, exposure, shadow_depth, shadow_matrix, eye,
+):  # fmt: skip
+    height, width = background.shape[:2]
+    image = np.zeros_like(background)
+    for y in range(height):
+        for x in range(width):
+            for sample in range(4):
+                sy, sx = 2 * y + sample // 2, 2 * x + sample % 2
+                f = face[sy, sx]
+                if f < 0:
+                    for k in range(3):
+                        image[y, x, k] += background[y, x, k] * np.float32(0.25)
+                    continue
+                w0, w1 = barycentric[sy, sx, 0], barycentric[sy, sx, 1]
+                w2 = np.float32(1.0) - w0 - w1
+                a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+                px, py, pz, nx, ny, nz = _frame(vertices, normals, a, b, c, w0, w1, w2, eye)
+                u = w0 * uv[f, 0, 0] + w1 * uv[f, 1, 0] + w2 * uv[f, 2, 0]
+                v = w0 * uv[f, 0, 1] + w1 * uv[f, 1, 1] + w2 * uv[f, 2, 1]
+                cosine = nx * sun_direction[0] + ny * sun_direction[1] + nz * sun_direction[2]
+                direct, shine = np.float32(0.0), np.float32(0.0)
+                m = material[f]
+                if cosine > 0:
+                    direct = cosine * lit_share(shadow_depth, shadow_matrix, px, py, pz, _SHADOW_BIAS_MM)
+                    if specular[m] > 0 and direct > 0:
+                        shine = specular[m] * _highlight(px, py, pz, nx, ny, nz, eye, sun_direction) * direct
+                for k in range(3):
+                    albedo = texel(texels, textures[m, 0], textures[m, 1], textures[m, 2], u, v, k, linear)
+                    arriving = sky_light(sky, nx, ny, nz, k) + sun[k] * direct
+                    radiance = albedo * arriving * _INVERSE_PI + sun[k] * shine
+                    image[y, x, k] += tone(radiance * exposure) * np.float32(0.25)
+    return image
