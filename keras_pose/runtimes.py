@@ -1,8 +1,8 @@
 """One face for whatever a model is kept in: a run folder, a shipped weight, a TFLite or an ONNX file.
 
 An exported file has the input `image` (1, H, W, 3), uint8 or float32 in 0..255, RGB, and the outputs `keypoints_2d`
-(J, 2) in [0, 1] of the crop, `scores` (J,) and, unless it is 2D only, `pose_3d` (J, 3) mm. Beside `pose.tflite` lies
-`pose.tflite.json` with what model.json of a run says: `skeleton`, `input_size` and more.
+(1, J, 2) in [0, 1] of the crop, `scores` (1, J) and, unless it is 2D only, `pose_3d` (1, J, 3) mm.
+Beside `pose.tflite` lies `pose.tflite.json` with what model.json of a run says: `skeleton`, `input_size` and more.
 """
 
 import json
@@ -43,12 +43,12 @@ def open_model(source: str | os.PathLike) -> LoadedModel:
     path = SHIPPED_WEIGHTS.get(os.fspath(source), Path(source))
     if path.is_dir():
         return _open_run(path)
-    if path.is_file() and path.suffix in RUNTIMES:
+    if path.is_file() and path.suffix in SESSIONS:
         skeleton, input_size = _read_sidecar(path)
-        return LoadedModel(path.name, skeleton, input_size, RUNTIMES[path.suffix](path))
+        return from_session(open_session(path), skeleton, input_size, path.name)
     known = ", ".join(sorted(SHIPPED_WEIGHTS)) or "none"
     raise UserError(
-        f"no model {os.fspath(source)!r}: name a run folder, a file ({', '.join(sorted(RUNTIMES))}) "
+        f"no model {os.fspath(source)!r}: name a run folder, a file ({', '.join(sorted(SESSIONS))}) "
         f"or a shipped weight; known: {known}"
     )
 
@@ -98,7 +98,24 @@ def from_keras(model, skeleton: Skeleton, input_size: tuple[int, int], name: str
 # --- exported files --------------------------------------------------------------------------------------------
 
 
-def _tflite(path: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+@dataclass(frozen=True)
+class Session:
+    """An exported file, opened.
+
+    `inputs` gives the shape and the dtype of each input; `infer` takes and gives arrays by name.
+    """
+
+    inputs: dict[str, tuple[tuple[int, ...], np.dtype]]
+    infer: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+
+
+def open_session(path: str | os.PathLike, threads: int | None = None) -> Session:
+    """Opens an exported file on so many threads, by default one a core; raises UserError for a damaged one."""
+    path = Path(path)
+    return SESSIONS[path.suffix](path, threads or os.cpu_count())
+
+
+def _tflite(path: Path, threads: int) -> Session:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
@@ -106,37 +123,48 @@ def _tflite(path: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
 
         Interpreter = tf.lite.Interpreter  # the same runtime, inside TensorFlow
     try:
-        infer = Interpreter(str(path), num_threads=os.cpu_count()).get_signature_runner()
-    except ValueError as error:
+        infer = Interpreter(str(path), num_threads=threads).get_signature_runner()
+    except (ValueError, RuntimeError) as error:
         raise UserError(f"{path} is not a TFLite file with a signature; export the model again") from error
-    dtype = infer.get_input_details()["image"]["dtype"]
-    return lambda images: _one_by_one(images, lambda image: infer(image=image.astype(dtype)))
+    details = infer.get_input_details().items()
+    inputs = {name: (tuple(detail["shape"].tolist()), np.dtype(detail["dtype"])) for name, detail in details}
+    return Session(inputs, lambda arrays: infer(**arrays))
 
 
-def _onnx(path: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def _onnx(path: Path, threads: int) -> Session:
     try:
         import onnxruntime
     except ImportError:
         raise UserError(f"{path} needs ONNX Runtime: pip install onnxruntime") from None
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    dtype = np.uint8 if session.get_inputs()[0].type == "tensor(uint8)" else np.float32
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no base class
+        raise UserError(f"{path} is not an ONNX file that ONNX Runtime can run; export the model again") from error
+    dtypes = {"tensor(uint8)": np.dtype(np.uint8), "tensor(float)": np.dtype(np.float32)}
+    inputs = {tensor.name: (tuple(tensor.shape), dtypes[tensor.type]) for tensor in session.get_inputs()}
     names = [output.name for output in session.get_outputs()]
-
-    def infer(image: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(names, session.run(names, {"image": image.astype(dtype)}), strict=True))
-
-    return lambda images: _one_by_one(images, infer)
+    return Session(inputs, lambda arrays: dict(zip(names, session.run(names, arrays), strict=True)))
 
 
-RUNTIMES: dict[str, Callable] = {".tflite": _tflite, ".onnx": _onnx}
+SESSIONS: dict[str, Callable[[Path, int], Session]] = {".tflite": _tflite, ".onnx": _onnx}
 
 
-def _one_by_one(images: np.ndarray, infer) -> dict[str, np.ndarray]:
-    """Runs a model of batch 1 over (B, H, W, 3) crops and stacks its outputs, with or without a batch axis."""
+def from_session(session: Session, skeleton: Skeleton, input_size: tuple[int, int], name: str = "model") -> LoadedModel:
+    """Wraps an exported file of batch 1, whose image may have its channels first; raises UserError for a lifter."""
+    if "image" not in session.inputs:
+        raise UserError(f"{name} takes no pictures but {', '.join(session.inputs)}; name a pose or keypoints file")
+    shape, dtype = session.inputs["image"]
+    axes = (0, 3, 1, 2) if shape[1] == 3 else (0, 1, 2, 3)
     lasts = {"keypoints_2d": (-1, 2), "scores": (-1,), "pose_3d": (-1, 3)}
-    results = [infer(image[None]) for image in images]
-    return {
-        name: np.stack([result[name].reshape(shape) for result in results])
-        for name, shape in lasts.items()
-        if name in results[0]
-    }
+
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        results = [session.infer({"image": image[None].transpose(axes).astype(dtype)}) for image in images]
+        return {
+            key: np.stack([result[key].reshape(last) for result in results])
+            for key, last in lasts.items()
+            if key in results[0]
+        }
+
+    return LoadedModel(name, skeleton, input_size, run)

@@ -105,11 +105,11 @@ def test_onnx_equals_keras(loaded, pictures, tmp_path, monkeypatch):
     """With a stand-in for ONNX Runtime: the adapter must cast the picture and name what comes out."""
 
     class Session:
-        def __init__(self, path, providers):
+        def __init__(self, path, options, providers):
             assert path.endswith("pose.onnx")
 
         def get_inputs(self):
-            return [types.SimpleNamespace(type="tensor(uint8)")]
+            return [types.SimpleNamespace(name="image", shape=[1, *SIZE, 3], type="tensor(uint8)")]
 
         def get_outputs(self):
             return [types.SimpleNamespace(name=name) for name in ("pose_3d", "scores", "keypoints_2d")]
@@ -119,7 +119,11 @@ def test_onnx_equals_keras(loaded, pictures, tmp_path, monkeypatch):
             outputs = loaded.run(feeds["image"])
             return [outputs[name] for name in names]
 
-    monkeypatch.setitem(sys.modules, "onnxruntime", types.SimpleNamespace(InferenceSession=Session))
+    monkeypatch.setitem(
+        sys.modules,
+        "onnxruntime",
+        types.SimpleNamespace(InferenceSession=Session, SessionOptions=types.SimpleNamespace),
+    )
     (tmp_path / "pose.onnx").write_bytes(b"")
     _write_sidecar(tmp_path / "pose.onnx")
     _assert_same(runtimes.open_model(tmp_path / "pose.onnx").run(pictures), loaded.run(pictures))
