@@ -74,7 +74,7 @@ def draw_pose_3d(
     """A (height, width) picture of the stick figure, without perspective, over a floor of 500 mm cells.
 
     Args:
-        pose_3d_mm: (J, 3) camera frame, relative to the root.
+        pose_3d_mm: (J, 3) camera frame, relative to the root; joints that are not finite are left out.
         yaw_deg: turns the figure about the vertical; 0 is seen from the camera, 90 from the person's side.
         pitch_deg: how far the viewer looks down; 0 shows the floor as a line.
         reference_mm: (J, 3) a second pose, drawn in grey behind the first: the truth.
@@ -85,6 +85,7 @@ def draw_pose_3d(
     poses = [pose_3d_mm] if reference_mm is None else [pose_3d_mm, _checked_joints(reference_mm, skeleton, 3)]
     view = _rotation(yaw_deg, pitch_deg)
     points = np.concatenate(poses)
+    points = points[np.isfinite(points).all(-1)]
     middle = (points.min(0) + points.max(0)) / 2
     scale = min(size) / (2 * radius_mm)
 
@@ -95,9 +96,9 @@ def draw_pose_3d(
     _draw_floor(canvas, points, project)
     for pose, colors in list(zip(poses, (LIMBS, GHOST), strict=False))[::-1]:
         points_px, depth = project(pose)
-        order = sorted(skeleton.bones, key=lambda bone: -(depth[bone[0]] + depth[bone[1]]))
-        everything = np.ones(len(pose), bool)
-        _draw_figure(canvas, points_px, skeleton, everything, everything, colors, order)
+        order = sorted(skeleton.bones, key=lambda bone: -np.nan_to_num(depth[bone[0]] + depth[bone[1]]))
+        drawn = np.isfinite(points_px).all(-1)
+        _draw_figure(canvas, points_px, skeleton, drawn, drawn, colors, order)
     _draw_axes(canvas, view)
     _write_text(canvas, label, (6, 6))
     return canvas
@@ -261,7 +262,7 @@ def _write_text(canvas: np.ndarray, text: str, corner: tuple[int, int]) -> None:
     """Text whose upper left corner is (x, y), made smaller where it would not fit the width."""
     if not text:
         return
-    scale = 0.4
+    scale = 0.4 * max(1.0, min(canvas.shape[:2]) / 400)
     (width, height), _ = cv2.getTextSize(text, _FONT, scale, 1)
     room = canvas.shape[1] - 2 * corner[0]
     if width > room:

@@ -95,6 +95,13 @@ def test_from_the_side_depth_runs_to_the_right():
     assert _side_pixels(side, "right")[:, 1].max() - _side_pixels(side, "left")[:, 1].max() > 50
 
 
+def test_joints_that_are_not_known_are_left_out_in_3d():
+    pose = STANDING_MM.copy()
+    pose[[name.startswith("right") for name in HUMAN36M_17.joint_names]] = np.nan
+    drawn = visualize.draw_pose_3d(pose, HUMAN36M_17, (200, 150))
+    assert len(_side_pixels(drawn, "left")) > 20 and len(_side_pixels(drawn, "right")) == 0
+
+
 def test_the_truth_is_drawn_in_grey_behind():
     alone = visualize.draw_pose_3d(STANDING_MM, HUMAN36M_17, (200, 200))
     with_truth = visualize.draw_pose_3d(STANDING_MM, HUMAN36M_17, (200, 200), reference_mm=STANDING_MM * [0.5, 1, 1])

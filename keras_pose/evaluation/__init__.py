@@ -1,0 +1,17 @@
+"""Evaluation: a model over a split of a data set; every metric in one table, as JSON and as figures."""
+
+from keras_pose.evaluation.predictions import BatchPredictor, batch_predictor, to_skeleton, with_flip_test
+from keras_pose.evaluation.report import format_tables, write_evaluation
+from keras_pose.evaluation.result import EvaluationResult, Sample, evaluate_model
+
+__all__ = [
+    "BatchPredictor",
+    "EvaluationResult",
+    "Sample",
+    "batch_predictor",
+    "evaluate_model",
+    "format_tables",
+    "to_skeleton",
+    "with_flip_test",
+    "write_evaluation",
+]

@@ -1,0 +1,94 @@
+"""What evaluation asks of a model: predictions for a batch, whatever the model is kept in and whatever its skeleton."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from keras_pose import geometry
+from keras_pose.errors import UserError
+from keras_pose.runtimes import LoadedModel
+from keras_pose.skeleton import Skeleton, map_joints
+
+# Takes a batch of docs/architecture.md as NumPy arrays, gives `keypoints_2d` (B, J, 2) and/or `pose_3d` (B, J, 3) mm.
+BatchPredictor = Callable[[dict], dict]
+
+
+def batch_predictor(model) -> BatchPredictor:
+    """A `BatchPredictor` of a `LoadedModel` that sees pictures, or of a Keras lifter.
+
+    A lifter is given the labelled keypoints, those without a label at the middle of the crop.
+    """
+    if isinstance(model, LoadedModel):
+        return lambda batch: model.run(_images_of_size(batch, model.input_size))
+
+    def lift(batch: dict) -> dict:
+        labelled = batch["keypoint_valid"][..., None] > 0
+        keypoints_2d = np.where(labelled, batch["keypoints_2d"], np.float32(0.5))
+        return {"pose_3d": np.asarray(model(keypoints_2d, training=False)["pose_3d"])}
+
+    return lift
+
+
+def _images_of_size(batch: dict, size: tuple[int, int]) -> np.ndarray:
+    """(B, *size, 3); raises UserError where pictures would be stretched."""
+    if "image" not in batch:
+        raise UserError("the data set holds poses without pictures; evaluate a lifter on it")
+    images = batch["image"]
+    height, width = images.shape[1:3]
+    if (height, width) == tuple(size):
+        return images
+    if height * size[1] != width * size[0]:
+        raise UserError(
+            f"the model sees {size[0]} x {size[1]}, the data set's pictures are {height} x {width}, "
+            "of another aspect ratio; prepare the data at the model's"
+        )
+    affine = np.array([[size[1] / width, 0.0, 0.0], [0.0, size[0] / height, 0.0]])
+    return np.stack([geometry.warp_image(image, affine, size) for image in images])
+
+
+def with_flip_test(predict: BatchPredictor, skeleton: Skeleton) -> BatchPredictor:
+    """Averages the predictions for a batch and for its mirror image."""
+    mirror = list(skeleton.flip_permutation)
+
+    def mirror_points(keypoints_2d: np.ndarray) -> np.ndarray:
+        return (keypoints_2d * [-1, 1] + [1, 0]).astype(np.float32)[:, mirror]
+
+    def mirror_batch(batch: dict) -> dict:
+        mirrored = dict(batch)
+        if "image" in batch:
+            mirrored["image"] = np.ascontiguousarray(batch["image"][:, :, ::-1])
+        if batch["keypoints_2d"].shape[1] == skeleton.num_joints:  # what a lifter sees
+            mirrored["keypoints_2d"] = mirror_points(batch["keypoints_2d"])
+            mirrored["keypoint_valid"] = batch["keypoint_valid"][:, mirror]
+        return mirrored
+
+    def predict_both(batch: dict) -> dict:
+        plain, mirrored = predict(batch), predict(mirror_batch(batch))
+        both = {}
+        if "keypoints_2d" in plain:
+            both["keypoints_2d"] = (plain["keypoints_2d"] + mirror_points(mirrored["keypoints_2d"])) / 2
+        if "pose_3d" in plain:
+            both["pose_3d"] = (plain["pose_3d"] + mirrored["pose_3d"][:, mirror] * [-1, 1, 1]) / 2
+        return both
+
+    return predict_both
+
+
+def to_skeleton(outputs: dict, source: Skeleton, target: Skeleton) -> dict:
+    """`keypoints_2d` and `pose_3d` in another skeleton, NaN where the source lacks a joint.
+
+    Poses become relative to the target's root; there is none for a skeleton without root. Raises UserError where
+    the model predicts NaN.
+    """
+    mapped = {}
+    for name in ("keypoints_2d", "pose_3d"):
+        if name not in outputs or (name == "pose_3d" and target.root is None):
+            continue
+        values = np.asarray(outputs[name], np.float32)
+        if not np.isfinite(values).all():
+            raise UserError(f"the model predicts NaN or inf for {name}; its weights are broken, take an earlier one")
+        if source != target:
+            values, known = map_joints(values, np.ones(values.shape[:-1], bool), source, target)
+            values = np.where(known[..., None], values, np.nan)
+        mapped[name] = geometry.root_relative(values, target.root) if name == "pose_3d" else values
+    return mapped

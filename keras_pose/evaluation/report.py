@@ -1,0 +1,99 @@
+"""An evaluation as text, as JSON and as pictures."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from keras_pose import command, figures, geometry
+from keras_pose.evaluation.result import SAMPLES_EACH, EvaluationResult, Sample
+from keras_pose.visualize import contact_sheet, draw_result, save_png
+
+# Heading and format of a metric in tables.
+COLUMNS = {
+    "count": ("count", "{:d}"),
+    "mpjpe_mm": ("MPJPE mm", "{:.1f}"),
+    "pa_mpjpe_mm": ("PA-MPJPE mm", "{:.1f}"),
+    "n_mpjpe_mm": ("N-MPJPE mm", "{:.1f}"),
+    "pck3d_150mm": ("3D PCK@150mm", "{:.3f}"),
+    "auc": ("3D AUC", "{:.3f}"),
+    "pckh_0_5": ("PCKh@0.5", "{:.3f}"),
+    "mean_pose_mpjpe_mm": ("mean pose mm", "{:.1f}"),
+    "pck_0_2": ("PCK@0.2", "{:.3f}"),
+    "left_right_collapse": ("L/R collapse", "{:.3f}"),
+}
+
+
+def write_evaluation(directory: str | os.PathLike, result: EvaluationResult) -> None:
+    """Writes evaluation.json, evaluation_errors.png (histogram a joint) and evaluation_samples.png."""
+    directory = Path(directory)
+    command.write_json(directory / "evaluation.json", result.to_dict())
+    for key, unit in (("error_mm", "mm"), ("error_px", "px")):
+        errors = result.scores[key]
+        if not np.isnan(errors).all():
+            figures.plot_error_histograms(
+                errors, result.skeleton.joint_names, directory / "evaluation_errors.png", unit
+            )
+            break
+    if result.samples:
+        save_png(directory / "evaluation_samples.png", draw_samples(result))
+
+
+def draw_samples(result: EvaluationResult, height: int = 200) -> np.ndarray:
+    """A row each of the best, median and worst: picture and skeleton, 3D from two sides, the truth in grey."""
+    pictures = [_draw_sample(sample, result, height) for sample in result.samples]
+    titles = [
+        f"{sample.place}: {sample.error:.1f} {sample.unit}  {sample.example['subject'].decode()} "
+        f"{sample.example['action'].decode()} {sample.example['frame']}"
+        for sample in result.samples
+    ]
+    return contact_sheet(pictures, min(SAMPLES_EACH, result.count), titles)
+
+
+def _draw_sample(sample: Sample, result: EvaluationResult, height: int) -> np.ndarray:
+    example, predicted = sample.example, sample.predicted
+    label_px = geometry.denormalize_keypoints(example["keypoints_2d"], result.image_size)
+    missing = np.full_like(example["keypoints_2d"], np.nan)  # a lifter predicts no keypoints
+    return draw_result(
+        example["image"],
+        geometry.denormalize_keypoints(predicted.get("keypoints_2d", missing), result.image_size),
+        predicted.get("pose_3d"),
+        result.skeleton,
+        height,
+        true_keypoints_px=label_px,
+        true_valid=example["keypoint_valid"] > 0,
+        true_pose_3d_mm=example["pose_3d"] if example["has_pose_3d"] > 0 else None,
+    )
+
+
+# --- text ------------------------------------------------------------------------------------------------------
+
+
+def format_tables(result: EvaluationResult) -> str:
+    """The tables for the terminal: all metrics, then those of each joint and of each action."""
+    title = f"{result.model['name']} on {result.dataset['spec']}, split {result.split}, {result.count} examples"
+    summary = [[COLUMNS[name][0], _cell(name, value)] for name, value in result.summary().items()]
+    parts = [title, _align(summary), _table("joint", result.per_joint())]
+    actions = result.per_action()
+    return "\n\n".join(parts + ([_table("action", actions)] if len(actions) > 1 else []))
+
+
+def _table(kind: str, rows: dict[str, dict]) -> str:
+    """One line a row; columns that hold nothing are left out."""
+    names = list(next(iter(rows.values())))
+    names = [name for name in names if any(row[name] is not None for row in rows.values())]
+    head = [kind] + [COLUMNS[name][0] for name in names]
+    return _align([head] + [[key or "-"] + [_cell(name, row[name]) for name in names] for key, row in rows.items()])
+
+
+def _cell(name: str, value: float | None) -> str:
+    return "-" if value is None else COLUMNS[name][1].format(value)
+
+
+def _align(rows: list[list[str]]) -> str:
+    """Columns of one width: the first to the left, numbers to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)])
+        for row in rows
+    )

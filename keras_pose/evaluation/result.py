@@ -1,0 +1,163 @@
+"""Runs a model over a split and keeps what it scored."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from keras_pose import command
+from keras_pose.data import pipeline
+from keras_pose.errors import UserError
+from keras_pose.evaluation import scores as scoring
+from keras_pose.evaluation.predictions import BatchPredictor, to_skeleton, with_flip_test
+from keras_pose.skeleton import Skeleton
+
+SAMPLES_EACH = 3  # best, median and worst samples
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One example beside its prediction.
+
+    `place` is best, median or worst; `example` and `predicted` are one row of a batch and of the outputs; `error` is
+    the mean over the joints, in `unit`.
+    """
+
+    place: str
+    example: dict
+    predicted: dict
+    error: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What `evaluate_model` found.
+
+    Attributes:
+        dataset, model: what was evaluated, JSON-ready.
+        skeleton, image_size: the data set's.
+        scores: of `score_batch`, one row an example.
+        actions: (N,) strings.
+        samples: best, median and worst by 3D error, by 2D error where there is no 3D; none without pictures.
+    """
+
+    split: str
+    dataset: dict
+    model: dict
+    skeleton: Skeleton
+    image_size: tuple[int, int] | None
+    scores: dict[str, np.ndarray]
+    actions: np.ndarray
+    samples: tuple[Sample, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.actions)
+
+    def summary(self, rows=slice(None)) -> dict:
+        """The metrics over all or some examples; None where nothing is labelled or predicted."""
+        return {name: scoring.mean(self.scores[key][rows]) for name, key in scoring.SUMMARY.items()}
+
+    def per_joint(self) -> dict[str, dict]:
+        """The metrics of each joint."""
+        return {
+            joint: {name: scoring.mean(self.scores[key][:, j]) for name, key in scoring.PER_JOINT.items()}
+            for j, joint in enumerate(self.skeleton.joint_names)
+        }
+
+    def per_action(self) -> dict[str, dict]:
+        """The metrics of each action, with its `count`."""
+        rows = {str(action): self.actions == action for action in sorted(set(self.actions))}
+        return {action: {"count": int(these.sum())} | self.summary(these) for action, these in rows.items()}
+
+    def to_dict(self) -> dict:
+        """What evaluation.json holds."""
+        about = {"split": self.split, "count": self.count, "dataset": self.dataset, "model": self.model}
+        return about | self.summary() | {"per_joint": self.per_joint(), "per_action": self.per_action()}
+
+
+def evaluate_model(
+    predict: BatchPredictor,
+    skeleton: Skeleton,
+    dataset: pipeline.DatasetInfo,
+    split: str = "test",
+    batch_size: int = 32,
+    flip_test: bool = False,
+    name: str = "model",
+) -> EvaluationResult:
+    """Runs a model over a split and scores it.
+
+    Predictions are mapped to the data set's skeleton by joint name (`map_joints`); only joints that both have are
+    scored. The pose that the mean-pose error always predicts is the mean of the data set's training split.
+
+    Args:
+        predict: see `batch_predictor`.
+        skeleton: of the predictions.
+        flip_test: average with the prediction for the mirrored picture.
+        name: of the model, for the report.
+    """
+    predict = with_flip_test(predict, skeleton) if flip_test else predict
+    mean_pose_mm = _training_mean_pose(dataset)
+
+    def batches(skip: int = 0):
+        return pipeline.make_batches(
+            dataset, split, batch_size, training=False, skip_batches=skip, with_metadata=True
+        ).as_numpy_iterator()
+
+    def predict_batch(batch: dict) -> dict:
+        return to_skeleton(predict(batch), skeleton, dataset.skeleton)
+
+    @lru_cache  # samples often share a batch
+    def read_again(index: int) -> tuple[dict, dict]:
+        batch = next(batches(skip=index))
+        return batch, predict_batch(batch)
+
+    def one_row(row: int) -> tuple[dict, ...]:
+        return tuple({k: v[row % batch_size] for k, v in part.items()} for part in read_again(row // batch_size))
+
+    parts, actions = [], []
+    total = math.ceil(dataset.count(split) / batch_size)
+    with pipeline.naming_broken_shards(dataset):
+        for batch in command.progress(batches(), total, "batch", description=f"evaluate {split}"):
+            predicted = predict_batch(batch)
+            parts.append(scoring.score_batch(batch, predicted, dataset.skeleton, dataset.image_size, mean_pose_mm))
+            actions.extend(action.decode() for action in batch["action"])
+    scores = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return EvaluationResult(
+        split=split,
+        dataset={"spec": dataset.spec, "manifest_hash": dataset.manifest_hash, "skeleton": dataset.skeleton.name},
+        model={"name": name, "skeleton": skeleton.name, "flip_test": flip_test},
+        skeleton=dataset.skeleton,
+        image_size=dataset.image_size,
+        scores=scores,
+        actions=np.array(actions),
+        samples=_choose_samples(scores, one_row) if dataset.image_size else (),
+    )
+
+
+def _training_mean_pose(dataset: pipeline.DatasetInfo) -> np.ndarray | None:
+    """(J, 3) mm; None where the data set has no training split."""
+    try:
+        return np.array(dataset.statistics["pose_3d_mean"], np.float32)
+    except UserError:
+        return None
+
+
+def _choose_samples(scores: dict, one_row: Callable[[int], tuple[dict, ...]]) -> tuple[Sample, ...]:
+    """The best, median and worst examples; `one_row` gives an example and its prediction."""
+    has_3d = not np.isnan(scores["error_mm"]).all()
+    key, unit = ("error_mm", "mm") if has_3d else ("error_px", "px")
+    errors = np.array([np.nan if (value := scoring.mean(row)) is None else value for row in scores[key]])
+    order = [int(row) for row in np.argsort(errors) if not np.isnan(errors[row])]
+    middle = max(0, (len(order) - SAMPLES_EACH) // 2)
+    places = {
+        "best": order[:SAMPLES_EACH],
+        "median": order[middle : middle + SAMPLES_EACH],
+        "worst": order[::-1][:SAMPLES_EACH],
+    }
+    return tuple(
+        Sample(place, *one_row(row), float(errors[row]), unit) for place, rows in places.items() for row in rows
+    )

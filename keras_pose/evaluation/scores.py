@@ -1,0 +1,101 @@
+"""Scores of a batch: one row an example, NaN where a label or an output is missing, so that any mean can be taken."""
+
+import numpy as np
+from keras import ops
+
+from keras_pose import geometry, metrics
+from keras_pose.errors import UserError
+from keras_pose.skeleton import Skeleton
+
+# Metric of the report: the scores that it is the mean of.
+SUMMARY = {
+    "mpjpe_mm": "error_mm",
+    "pa_mpjpe_mm": "aligned_error_mm",
+    "n_mpjpe_mm": "scaled_error_mm",
+    "pck3d_150mm": "pck3d",
+    "auc": "auc",
+    "pckh_0_5": "pckh",
+    "mean_pose_mpjpe_mm": "mean_pose_error_mm",
+    "pck_0_2": "pck",
+    "left_right_collapse": "collapse",
+}
+PER_JOINT = {"mpjpe_mm": "error_mm", "pck3d_150mm": "pck3d", "pck_0_2": "pck", "pckh_0_5": "pckh"}
+
+
+def mean(values: np.ndarray) -> float | None:
+    """The mean of what is not NaN; None where nothing is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean(dtype=np.float64)) if len(known) else None
+
+
+def score_batch(
+    batch: dict,
+    predicted: dict,
+    skeleton: Skeleton,
+    image_size: tuple[int, int] | None,
+    mean_pose_mm: np.ndarray | None,
+) -> dict[str, np.ndarray]:
+    """Every score of a batch.
+
+    Args:
+        batch: labels as in docs/architecture.md.
+        predicted: from `to_skeleton`, in the skeleton of the labels.
+        image_size: (height, width) of the crops, None for poses without pictures.
+        mean_pose_mm: (J, 3), what the mean-pose error always predicts.
+
+    Returns:
+        `error_px`, `pck`, `pckh`, `error_mm`, `mean_pose_error_mm`, `pck3d`, `auc`: (B, J); `collapse`: (B, pairs);
+        `aligned_error_mm`, `scaled_error_mm`: (B,).
+    """
+    return _scores_2d(batch, predicted, skeleton, image_size) | _scores_3d(batch, predicted, mean_pose_mm)
+
+
+def _scores_2d(batch: dict, predicted: dict, skeleton: Skeleton, image_size: tuple[int, int] | None) -> dict:
+    valid = batch["keypoint_valid"]
+    pairs = np.array(skeleton.left_right_pairs, int).reshape(-1, 2)
+    unscored = np.full(valid.shape, np.nan, np.float32)  # (B, J)
+    scores = {name: unscored for name in ("error_px", "pck", "pckh")}
+    scores["collapse"] = np.full((len(valid), len(pairs)), np.nan, np.float32)
+    if "keypoints_2d" not in predicted or image_size is None:
+        return scores
+    target_px = geometry.denormalize_keypoints(batch["keypoints_2d"], image_size)
+    predicted_px = geometry.denormalize_keypoints(predicted["keypoints_2d"], image_size)
+    known = np.isfinite(predicted_px).all(-1)  # (B, J)
+    scores["error_px"] = np.where(valid > 0, _numpy(metrics.joint_errors(target_px, predicted_px)), np.nan)
+    ways = {"pck": (metrics.pck, known), "pckh": (metrics.pckh, known)}
+    if len(pairs):
+        ways["collapse"] = metrics.left_right_collapse, known[:, pairs].all(-1)
+    for name, (metric, counts) in ways.items():
+        try:
+            values, weights = metric(target_px, predicted_px, valid, skeleton)
+        except UserError:
+            continue  # the skeleton has no torso or no head to measure by
+        scores[name] = np.where(counts & (_numpy(weights) > 0), _numpy(values), np.nan)
+    return scores
+
+
+def _scores_3d(batch: dict, predicted: dict, mean_pose_mm: np.ndarray | None) -> dict:
+    rows = batch["has_pose_3d"] > 0
+    target = batch["pose_3d"][rows]  # (R, J, 3), R rows have a 3D label
+    pose = predicted["pose_3d"][rows] if "pose_3d" in predicted else np.full_like(target, np.nan)
+    known = np.isfinite(pose).all(-1)  # (R, J)
+    shared = np.where(known[..., None], pose, 0)
+    none = np.full(target.shape[:2], np.nan, np.float32)
+    has_output = known.any(-1)
+    found = {
+        "error_mm": np.where(known, _numpy(metrics.joint_errors(target, shared)), np.nan),
+        "pck3d": np.where(known, _numpy(metrics.pck3d(target, shared)), np.nan),
+        "auc": np.where(known, _numpy(metrics.auc(target, shared)), np.nan),
+        "mean_pose_error_mm": none if mean_pose_mm is None else _numpy(metrics.joint_errors(target, mean_pose_mm)),
+        "aligned_error_mm": np.where(has_output, _numpy(metrics.pa_mpjpe(target, shared, known)), np.nan),
+        "scaled_error_mm": np.where(has_output, _numpy(metrics.n_mpjpe(target, shared, known)), np.nan),
+    }
+    scores = {}
+    for name, values in found.items():
+        scores[name] = np.full((len(rows), *values.shape[1:]), np.nan, np.float32)
+        scores[name][rows] = values
+    return scores
+
+
+def _numpy(values) -> np.ndarray:
+    return ops.convert_to_numpy(values)
