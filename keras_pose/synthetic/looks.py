@@ -1,0 +1,80 @@
+"""The materials of a person, drawn afresh for every picture."""
+
+import numpy as np
+
+from keras_pose.synthetic import head
+from keras_pose.synthetic.clothes import SLOTS
+from keras_pose.synthetic.mesh import Material
+from keras_pose.synthetic.textures import cloth_colour, cloth_texture, fine_texture, hsv, strand_texture
+
+# sRGB, from the lightest to the darkest skin
+_SKIN = np.array(
+    [
+        [0.97, 0.85, 0.78],
+        [0.93, 0.75, 0.63],
+        [0.82, 0.6, 0.46],
+        [0.62, 0.42, 0.3],
+        [0.42, 0.27, 0.19],
+        [0.24, 0.15, 0.11],
+    ]
+)
+_HAIR = np.array(
+    [
+        [0.06, 0.05, 0.05],
+        [0.16, 0.1, 0.07],
+        [0.3, 0.19, 0.11],
+        [0.45, 0.3, 0.16],
+        [0.72, 0.56, 0.33],
+        [0.85, 0.75, 0.55],
+        [0.5, 0.2, 0.1],
+        [0.55, 0.55, 0.55],
+        [0.85, 0.85, 0.85],
+    ]
+)
+_HAIR_SHARES = np.array([0.26, 0.2, 0.16, 0.1, 0.08, 0.04, 0.04, 0.07, 0.05])
+
+
+def draw_materials(sex: str, bald: bool, rng: np.random.Generator) -> list[Material]:
+    """One material for each of `SLOTS`."""
+    skin, hair = skin_colour(rng), hair_colour(rng)
+    top = cloth_texture(rng)
+    same = rng.random() < 0.12  # a suit, a tracksuit, an overall
+    materials = {
+        "skin": Material(fine_texture(skin, 0.05, rng, 1), float(rng.uniform(0.05, 0.3))),
+        "face": Material(
+            head.face_texture(skin, None if bald else hair, sex == "male" and rng.random() < 0.35, rng),
+            float(rng.uniform(0.05, 0.3)),
+        ),
+        "eye": Material(head.eye_texture(rng), 0.6),
+        "hair": Material(strand_texture(hair, rng), float(rng.uniform(0.1, 0.5))),
+        "top": Material(top, _cloth_shine(rng)),
+        "bottom": Material(top if same else cloth_texture(rng), _cloth_shine(rng)),
+        "trim": Material(cloth_texture(rng), _cloth_shine(rng)),
+        "shoes": Material(fine_texture(_shoe_colour(rng), 0.15, rng), float(rng.uniform(0.1, 0.6))),
+        "hat": Material(cloth_texture(rng), _cloth_shine(rng)),
+    }
+    return [materials[name] for name in SLOTS]
+
+
+def skin_colour(rng: np.random.Generator) -> np.ndarray:
+    """(3,) sRGB, any human skin, with a little red or yellow in it."""
+    place = rng.uniform(0, len(_SKIN) - 1)
+    low = min(int(place), len(_SKIN) - 2)
+    colour = _SKIN[low] + (place - low) * (_SKIN[low + 1] - _SKIN[low])
+    return np.clip(colour * (1 + rng.normal(0, 0.04) + rng.normal(0, 0.025, 3)), 0.05, 1)
+
+
+def hair_colour(rng: np.random.Generator) -> np.ndarray:
+    """(3,) sRGB, seldom a dye."""
+    if rng.random() < 0.05:
+        return hsv(rng.random(), 0.7, rng.uniform(0.3, 0.9))
+    return np.clip(_HAIR[rng.choice(len(_HAIR), p=_HAIR_SHARES)] * rng.uniform(0.7, 1.3), 0.02, 0.95)
+
+
+def _shoe_colour(rng: np.random.Generator) -> np.ndarray:
+    dark = np.clip(rng.uniform(0.03, 0.3) * np.array([1.1, 1.0, 0.9]), 0, 1)
+    return dark if rng.random() < 0.45 else cloth_colour(rng)
+
+
+def _cloth_shine(rng: np.random.Generator) -> float:
+    return float(rng.choice([0.0, rng.uniform(0, 0.15), rng.uniform(0.2, 0.6)], p=[0.6, 0.3, 0.1]))
