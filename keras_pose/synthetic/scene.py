@@ -17,11 +17,12 @@ from keras_pose.synthetic.light import cast_shadows, sample_light
 from keras_pose.synthetic.mesh import Mesh, PosedPerson
 from keras_pose.synthetic.panorama import Panorama
 from keras_pose.synthetic.raster import Raster, rasterize, to_homogeneous_pixels
-from keras_pose.synthetic.shade import join_meshes, shade
+from keras_pose.synthetic.shade import Solids, join_meshes, shade
 from keras_pose.synthetic.stopwatch import Stopwatch
 
 HIDDEN_BEYOND_MM = 180.0  # a joint lies this far below the skin at most (the pelvis of a heavy person)
-_SHADOW_PIXELS_PER_PIXEL = 1.0
+_SHADOW_RADIUS_MM = 1600.0
+_FEWEST_SEEN, _ATTEMPTS = 4, 8
 _GROUND_JOINTS = (3, 6, 2, 5, 13, 16, 0, 10)  # ankles, knees, wrists, pelvis, head: what may touch the floor
 
 
@@ -68,20 +69,31 @@ def make_example(
 ) -> PoseExample:
     """A rendered picture of `person` with its labels; `bystander()` gives other people where a scene wants them.
 
-    The caller fills in `subject`, `action`, `frame` and `source`.
+    The caller fills in `subject`, `action`, `frame` and `source`. A scene that shows fewer than `_FEWEST_SEEN` joints
+    is drawn anew.
     """
-    with clock("composition"):
-        scene = compose(rng, settings, studio, person, bystander)
-    image, hidden = render(rng, settings, studio, scene, clock)
-    with clock("labels and JPEG"):
+    for _ in range(_ATTEMPTS):
+        with clock("composition"):
+            scene = compose(rng, settings, studio, person, bystander)
+        with clock("joining meshes"):
+            solids = join_meshes(scene.meshes)
+        with clock("z-buffer"):
+            homogeneous = to_homogeneous_pixels(solids.vertices_mm, scene.camera, scale=2.0)
+            raster = rasterize(homogeneous, solids.faces, tuple(2 * n for n in settings.image_size))
         joints = scene.camera.to_camera(scene.joints_mm)
+        keypoints = scene.camera.project(joints)
+        hidden = hidden_joints(raster, solids.object_of_face, scene.camera, scene.joints_mm)
+        if (geometry.inside_image(keypoints, settings.image_size) & ~hidden).sum() >= _FEWEST_SEEN:
+            break
+    image, covered = paint(rng, settings, studio, scene, solids, raster, clock)
+    with clock("labels and JPEG"):
         root = HUMAN36M_17.root
         return PoseExample(
             image_jpeg=encode_jpeg(image, settings.jpeg_quality),
             image_size=settings.image_size,
-            keypoints_2d_px=scene.camera.project(joints),
+            keypoints_2d_px=keypoints,
             keypoint_valid=np.ones(len(joints), bool),
-            keypoint_hidden=hidden,
+            keypoint_hidden=hidden | overlay.covered_joints(covered, keypoints),
             pose_3d_mm=geometry.root_relative(joints, root),
             has_pose_3d=True,
             root_position_mm=joints[root],
@@ -174,22 +186,22 @@ def _footprint(mesh: Mesh) -> np.ndarray:
 # --- rendering -------------------------------------------------------------------------------------------------
 
 
-def render(
-    rng: np.random.Generator, settings: SceneSettings, studio: Studio, scene: Scene, clock: Stopwatch
+def paint(
+    rng: np.random.Generator,
+    settings: SceneSettings,
+    studio: Studio,
+    scene: Scene,
+    solids: Solids,
+    raster: Raster,
+    clock: Stopwatch,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The finished (H, W, 3) uint8 sRGB picture and (J,) bool, which joints something hides."""
+    """The finished (H, W, 3) uint8 sRGB picture, and (H, W) bool, where something flat covers the world."""
     size, camera, difficulty = settings.image_size, scene.camera, scene.difficulty
     panorama = studio.panoramas[rng.integers(len(studio.panoramas))]
     light = sample_light(rng, panorama, difficulty)
-    with clock("joining meshes"):
-        solids = join_meshes(scene.meshes)
-    with clock("z-buffer"):
-        homogeneous = to_homogeneous_pixels(solids.vertices_mm, camera, scale=2.0)
-        raster = rasterize(homogeneous, solids.faces, (2 * size[0], 2 * size[1]))
+    center = scene.joints_mm.mean(0)
     with clock("shadow map"):
-        center = scene.joints_mm.mean(0)
-        shadow_size = int(max(size) * _SHADOW_PIXELS_PER_PIXEL)
-        shadows = cast_shadows(solids.vertices_mm, solids.faces, light, center, 1600.0, shadow_size)
+        shadows = cast_shadows(solids.vertices_mm, solids.faces, light, center, _SHADOW_RADIUS_MM, max(size))
     with clock("background"):
         backdrop = sample_backdrop(rng, panorama, studio.surfaces, camera, center, scene.contacts_mm, difficulty)
         background = draw_backdrop(backdrop, studio.surfaces, camera, size, light, shadows)
@@ -197,17 +209,15 @@ def render(
             background = overlay.paste_clutter(rng, background, studio.surfaces, int(rng.integers(1, 16)))
     with clock("shading"):
         linear = shade(raster, solids, background, light, shadows, camera_position(camera))
-        hidden = hidden_joints(raster, solids.object_of_face, camera, scene.joints_mm)
     with clock("shapes and faults"):
-        keypoints = camera.project(camera.to_camera(scene.joints_mm))
+        covered = np.zeros(size, bool)
         if rng.random() < 0.3 * difficulty:
             linear, covered = overlay.paste_shapes(rng, linear, studio.surfaces)
-            hidden |= overlay.covered_joints(covered, keypoints)
         image = degrade(rng, linear, difficulty)
         if rng.random() < 0.05 + 0.1 * difficulty:
             image, ended = overlay.paste_border(rng, image)
-            hidden |= overlay.covered_joints(ended, keypoints)
-    return image, hidden
+            covered |= ended
+    return image, covered
 
 
 def hidden_joints(raster: Raster, object_of_face: np.ndarray, camera: Camera, joints_mm: np.ndarray) -> np.ndarray:

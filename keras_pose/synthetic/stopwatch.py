@@ -6,19 +6,30 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Adds up the processor time of named stages: `with clock("shading"): ...`."""
+    """Adds up the processor time of named stages: `with clock("shading"): ...`; a stage within one is not in it."""
 
     def __init__(self):
         self.seconds: dict[str, float] = defaultdict(float)
+        self._open: list[str] = []
+        self._since = 0.0
 
     @contextmanager
     def __call__(self, stage: str):
-        start = time.process_time()
+        self._charge()
+        self._open.append(stage)
         try:
             yield
         finally:
-            self.seconds[stage] += time.process_time() - start
+            self._charge()
+            self._open.pop()
 
     def milliseconds(self, count: int) -> dict[str, float]:
-        """Milliseconds per example of each stage, in the order in which they first ran."""
+        """Milliseconds per example of each stage, in the order in which they first ended."""
         return {stage: 1000 * seconds / count for stage, seconds in self.seconds.items()}
+
+    def _charge(self) -> None:
+        """Gives the time since the last change to the innermost open stage."""
+        now = time.process_time()
+        if self._open:
+            self.seconds[self._open[-1]] += now - self._since
+        self._since = now

@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_pose.skeleton import HUMAN36M_17
 from keras_pose.synthetic.mesh import Material, Mesh, PosedPerson
+from keras_pose.synthetic.people import Appearance
 
 # Standing with the arms down, facing +z, the person's left at +x, y up.
 STANDING_MM = np.array(
@@ -33,6 +34,16 @@ def capsule_person(
     materials = [Material(rng.integers(0, 256, (2, 2, 3)).astype(np.uint8)) for _ in parts]
     vertices = np.concatenate([part[0] for part in parts]).astype(np.float32)
     return PosedPerson(Mesh(vertices, faces.astype(np.int32), uv, material, materials), joints)
+
+
+class CapsulePeople:
+    """Stands in for `people.People`; a class, so that worker processes find it by name."""
+
+    def __init__(self, settings):
+        self.settings = settings
+
+    def sample(self, rng: np.random.Generator, split: str, index: int) -> Appearance:
+        return Appearance(capsule_person(rng), f"{split}_capsule", "stand", index)
 
 
 def _capsule(start, end, radius, around=12, along=8):

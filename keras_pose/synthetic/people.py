@@ -1,0 +1,71 @@
+"""The people of a generator: a pool of dressed bodies per split, and the poses they take."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from keras_pose.synthetic.assets import load_body_assets
+from keras_pose.synthetic.body import sample_person
+from keras_pose.synthetic.clothes import load_wardrobe
+from keras_pose.synthetic.mesh import PosedPerson
+from keras_pose.synthetic.poses import load_pose_library
+
+# A dressed body takes 0.1 s to make and a few MB to keep; the examples of a block share a few of them.
+BODIES_PER_BLOCK = 16
+EXAMPLES_PER_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """A person in a pose and where both come from; `subject` names the body, `action` and `frame` the motion."""
+
+    posed: PosedPerson
+    subject: str
+    action: str
+    frame: int
+
+
+class People:
+    """MakeHuman bodies in the poses of a motion library.
+
+    Args:
+        mocap: a folder or zip of BVH files, or None for drawn poses alone.
+        clothes_dir: a folder of MakeHuman clothes, or None for painted ones.
+        seed: of the whole data set.
+        bodies: how many bodies each split has, by its name.
+    """
+
+    def __init__(
+        self, mocap: str | os.PathLike | None, clothes_dir: str | os.PathLike | None, seed: int, bodies: dict[str, int]
+    ):
+        self._assets = load_body_assets()
+        self._wardrobe = load_wardrobe(clothes_dir, self._assets)
+        self._library = load_pose_library(mocap, seed)
+        self._seed, self._bodies = seed, bodies
+        self._dressed: Callable = lru_cache(maxsize=3 * BODIES_PER_BLOCK)(self._dress)
+
+    def sample(self, rng: np.random.Generator, split: str, index: int) -> Appearance:
+        """Someone of the few bodies that are there for example `index` of a split, in a pose drawn from `rng`."""
+        body = int(rng.choice(block_bodies(self._seed, split, index, self._bodies[split])))
+        pose = self._library.sample(rng, split)
+        posed = self._dressed(split, body).pose(pose, rng)
+        return Appearance(posed, f"{split}_body{body:04d}", pose.sequence, pose.frame)
+
+    def _dress(self, split: str, body: int):
+        rng = np.random.default_rng(seed_of(self._seed, "body", split, body))
+        return sample_person(rng, self._assets, self._wardrobe)
+
+
+def block_bodies(seed: int, split: str, index: int, bodies: int) -> np.ndarray:
+    """Numbers of the bodies, of `bodies` in the split, that example `index` and its neighbours choose from."""
+    rng = np.random.default_rng(seed_of(seed, "block", split, index // EXAMPLES_PER_BLOCK))
+    return rng.choice(bodies, min(bodies, BODIES_PER_BLOCK), replace=False)
+
+
+def seed_of(seed: int, *purpose: str | int) -> np.random.SeedSequence:
+    """The seed of one purpose, such as ("body", "train", 17): the same on every machine and in any order."""
+    words = [part if isinstance(part, int) else int.from_bytes(part.encode(), "little") for part in purpose]
+    return np.random.SeedSequence([seed, *words])
