@@ -38,6 +38,13 @@ VARIANTS = {
     "w18": HRNetVariant(18),
     "w32": HRNetVariant(32),
     "w48": HRNetVariant(48),
+    # further widths of HRNet-Image-Classification and timm
+    "w30": HRNetVariant(30),
+    "w40": HRNetVariant(40),
+    "w44": HRNetVariant(44),
+    "w64": HRNetVariant(64),
+    "w18_small_v1": HRNetVariant(16, (1, 1, 1), units=2, bottlenecks=1, bottleneck_channels=32),
+    "w18_small_v2": HRNetVariant(18, (1, 3, 2), units=2, bottlenecks=2),
     # for phones and small machines
     "w16_small": HRNetVariant(16, (1, 2, 1), units=2, stem_channels=32, bottlenecks=2, bottleneck_channels=32),
     # for tests

@@ -1,0 +1,151 @@
+"""From heatmaps to keypoints as published: soft-argmax, argmax with a quarter offset, DARK; flip test and crop.
+
+The official HRNet code trains with the peak of a joint at pixel index 4 i in cell i. In our convention the middle of
+pixel index 4 i is at 4 i + 0.5, which is 0.125 cells into cell i: its `cell_center`. Targets of this project have a
+peak in the middle of its cell, 0.5. A published checkpoint that is read with 0.5 is off by 1.5 pixels of the crop.
+
+NumPy; heatmaps are (B, H, W, J).
+"""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from keras_pose import geometry
+from keras_pose.skeleton import Skeleton
+
+OWN_CELL_CENTER = 0.5
+OFFICIAL_CELL_CENTER = 0.125
+OFFICIAL_MARGIN = 1.25
+# A softmax over thousands of cells must weigh the peak e^20 times the background.
+SOFT_ARGMAX_SHARPNESS = 20.0
+# DARK's Gaussian for targets of sigma 2: an 11 x 11 window.
+DARK_KERNEL, DARK_SIGMA = 11, 2.0
+
+
+def soft_argmax(heatmaps: np.ndarray, cell_center: float = OWN_CELL_CENTER) -> np.ndarray:
+    """The expectation over the softmax of each map, scaled so that its peak is 20. Returns (B, J, 2) in [0, 1]."""
+    batch, height, width, joints = heatmaps.shape
+    flat = np.asarray(heatmaps, np.float64).transpose(0, 3, 1, 2).reshape(batch, joints, -1)  # (B, J, H*W)
+    peaks = flat.max(-1, keepdims=True)
+    logits = SOFT_ARGMAX_SHARPNESS * (flat - peaks) / np.maximum(np.abs(peaks), 1e-6)
+    shares = np.exp(logits)
+    shares /= shares.sum(-1, keepdims=True)
+    shares = shares.reshape(batch, joints, height, width)
+    x = (shares.sum(-2) * np.arange(width)).sum(-1)
+    y = (shares.sum(-1) * np.arange(height)).sum(-1)
+    return _to_unit(np.stack([x, y], -1), heatmaps, cell_center)
+
+
+def quarter_offset(heatmaps: np.ndarray, cell_center: float = OWN_CELL_CENTER) -> np.ndarray:
+    """The highest cell, moved by a quarter towards the higher neighbour in x and in y. Returns (B, J, 2) in [0, 1].
+
+    As in the official code a peak in the outer two cells (one, at the far sides) is not moved, and a map without a
+    positive value reads cell (0, 0).
+    """
+    cells, inner = _highest_cells(heatmaps, far_border=1)
+    at = _values_around(heatmaps, cells)
+    slope = np.stack([at(1, 0) - at(-1, 0), at(0, 1) - at(0, -1)], -1)  # (B, J, 2)
+    return _to_unit(cells + 0.25 * np.sign(slope) * inner[..., None], heatmaps, cell_center)
+
+
+def dark(heatmaps: np.ndarray, cell_center: float = OWN_CELL_CENTER) -> np.ndarray:
+    """DARK (Zhang et al. 2020, Eq. 2 to 10): the top of the paraboloid through the log of the smoothed map.
+
+    Exact for a Gaussian. Returns (B, J, 2) in [0, 1].
+    """
+    cells, inner = _highest_cells(heatmaps, far_border=2)
+    at = _values_around(np.log(np.maximum(_smooth(heatmaps), 1e-10)), cells)
+    gradient = np.stack([at(1, 0) - at(-1, 0), at(0, 1) - at(0, -1)], -1) / 2  # (B, J, 2)
+    xx = (at(2, 0) - 2 * at(0, 0) + at(-2, 0)) / 4
+    yy = (at(0, 2) - 2 * at(0, 0) + at(0, -2)) / 4
+    xy = (at(1, 1) - at(-1, 1) - at(1, -1) + at(-1, -1)) / 4
+    determinant = xx * yy - xy**2
+    solvable = inner & (np.abs(determinant) > 1e-12)
+    step_x = yy * gradient[..., 0] - xy * gradient[..., 1]
+    step_y = xx * gradient[..., 1] - xy * gradient[..., 0]
+    step = -np.stack([step_x, step_y], -1) / np.where(solvable, determinant, 1.0)[..., None]
+    return _to_unit(cells + step * solvable[..., None], heatmaps, cell_center)
+
+
+DECODERS: dict[str, Callable[..., np.ndarray]] = {
+    "soft_argmax": soft_argmax,
+    "quarter_offset": quarter_offset,
+    "dark": dark,
+}
+
+
+def flip_average(
+    heatmaps: np.ndarray, of_mirrored: np.ndarray, skeleton: Skeleton, cell_center: float = OWN_CELL_CENTER
+) -> np.ndarray:
+    """The flip test: the mean of a picture's heatmaps and of those that the mirrored picture gave, turned back.
+
+    Official heatmaps lie off the middle of their cells, so turned back they are three quarters of a cell to the left
+    and move right by one, as in the official code; own ones need no move.
+    """
+    turned = of_mirrored[:, :, ::-1, list(skeleton.flip_permutation)].copy()
+    if cell_center < OWN_CELL_CENTER:
+        turned[:, :, 1:] = turned[:, :, :-1].copy()
+    return (heatmaps + turned) / 2
+
+
+def official_crop(
+    picture: np.ndarray, box_px: np.ndarray, output_size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The official input: the box (x0, y0, x1, y1) with a margin of 1.25, cut out without smoothing.
+
+    Half a pixel beside `geometry.box_crop` and `warp_image`, for the official code counts from pixel centres.
+    Returns the crop (height, width, 3) and the (2, 3) affine from picture to crop pixels, in our convention.
+    """
+    affine = geometry.crop_affine(*geometry.box_crop(box_px, output_size, OFFICIAL_MARGIN), output_size)
+    crop = cv2.warpAffine(picture, affine, (output_size[1], output_size[0]), flags=cv2.INTER_LINEAR)
+    affine[:, 2] += 0.5 - affine[:, :2] @ [0.5, 0.5]
+    return crop, affine
+
+
+# --- parts -----------------------------------------------------------------------------------------------------
+
+
+def _to_unit(cells: np.ndarray, heatmaps: np.ndarray, cell_center: float) -> np.ndarray:
+    """(B, J, 2) cell indices (x, y) to [0, 1] of the crop."""
+    height, width = heatmaps.shape[1:3]
+    return ((cells + cell_center) / np.array([width, height])).astype(np.float32)
+
+
+def _highest_cells(heatmaps: np.ndarray, far_border: int) -> tuple[np.ndarray, np.ndarray]:
+    """(B, J, 2) indices (x, y) of each map's maximum; (B, J) whether it lies inside the border."""
+    batch, height, width, joints = heatmaps.shape
+    flat = heatmaps.reshape(batch, height * width, joints)
+    index = flat.argmax(1) * (flat.max(1) > 0)
+    cells = np.stack([index % width, index // width], -1)
+    inner = ((cells > 1) & (cells < np.array([width, height]) - far_border)).all(-1)
+    return cells, inner
+
+
+def _values_around(heatmaps: np.ndarray, cells: np.ndarray) -> Callable[[int, int], np.ndarray]:
+    """A function of (dx, dy) that gives the (B, J) values beside the cells; cells beyond the border read as it."""
+    batch, height, width, joints = heatmaps.shape
+    b, j = np.arange(batch)[:, None], np.arange(joints)[None]
+
+    def at(dx: int, dy: int) -> np.ndarray:
+        x = np.clip(cells[..., 0] + dx, 0, width - 1)
+        y = np.clip(cells[..., 1] + dy, 0, height - 1)
+        return heatmaps[b, y, x, j].astype(np.float64)
+
+    return at
+
+
+def _smooth(heatmaps: np.ndarray) -> np.ndarray:
+    """Each map under a Gaussian, zero beyond its border, brought back to its former maximum."""
+    result = np.empty(heatmaps.shape, np.float64)
+    for b, maps in enumerate(np.asarray(heatmaps, np.float64)):
+        for j in range(maps.shape[-1]):
+            smooth = cv2.GaussianBlur(
+                np.ascontiguousarray(maps[..., j]),
+                (DARK_KERNEL, DARK_KERNEL),
+                DARK_SIGMA,
+                borderType=cv2.BORDER_CONSTANT,
+            )
+            result[b, ..., j] = smooth * (maps[..., j].max() / max(smooth.max(), 1e-10))
+    return result

@@ -1,0 +1,157 @@
+"""Converts published HRNet checkpoints into keypoint models; every weight is accounted for."""
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_pose.errors import UserError
+from keras_pose.models import weight_names
+from keras_pose.models.decoders import OFFICIAL_CELL_CENTER, OWN_CELL_CENTER
+from keras_pose.models.pose_model import PoseModelConfig, build_keypoint_model
+from keras_pose.skeleton import COCO_17, HUMAN36M_17, MPII_16, Skeleton
+from keras_pose.torch_file import read_torch_file
+
+OFFICIAL_BETA = 20.0  # of the soft-argmax; the official target's peak is 1 (see `SoftArgmax`)
+PUBLISHED_SKELETONS = {skeleton.num_joints: skeleton for skeleton in (COCO_17, MPII_16)}
+
+
+@dataclass(frozen=True)
+class Accounting:
+    """Where every weight went.
+
+    Attributes:
+        used: name in the checkpoint to the layer that has it now.
+        unused: name in the checkpoint to the reason.
+        initial: layers of the model that the checkpoint has nothing for; they keep their random weights.
+    """
+
+    used: dict[str, str] = field(default_factory=dict)
+    unused: dict[str, str] = field(default_factory=dict)
+    initial: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """For printing: one line for what is used, one a reason for what is not, one a layer left as it was."""
+        reasons = Counter(self.unused.values())
+        return [
+            f"used: {len(self.used)} weights in {len(set(self.used.values()))} layers",
+            *(f"not used: {count} weights ({reason})" for reason, count in reasons.items()),
+            *(f"not in the checkpoint: {layer} keeps random weights; train before use" for layer in self.initial),
+        ]
+
+
+def read_checkpoint(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The named weights of a .pth or .safetensors file; raises UserError where it holds none."""
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    values = read_torch_file(path)
+    try:
+        return weight_names.find_weights(values)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+    except ImportError:
+        raise UserError(f"{path} needs the library safetensors: pip install safetensors") from None
+    try:
+        return weight_names.find_weights(load(path.read_bytes()))
+    except FileNotFoundError:
+        raise UserError(f"no file {path}; check the path") from None
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise UserError(f"{path} is damaged or no safetensors file ({error}); download it again") from error
+
+
+def convert(
+    weights: dict[str, np.ndarray], skeleton: Skeleton | None = None, input_size: tuple[int, int] = (256, 256)
+) -> tuple[keras.Model, PoseModelConfig, Accounting]:
+    """A keypoint model (see `build_keypoint_model`) with the weights of a checkpoint.
+
+    Args:
+        weights: named as in the official code, see `read_checkpoint`.
+        skeleton: by default COCO_17 or MPII_16, by the number of heatmaps; HUMAN36M_17 where there are none (ImageNet).
+        input_size: (height, width).
+
+    Raises:
+        UserError: a network of another kind; a weight that is missing, unknown or of another shape, by its name.
+    """
+    variant = weight_names.find_variant(weights)
+    has_heatmaps = "final_layer.weight" in weights
+    skeleton = skeleton or (_published_skeleton(weights["final_layer.weight"]) if has_heatmaps else HUMAN36M_17)
+    config = PoseModelConfig(
+        variant=variant, skeleton=skeleton.to_dict(), input_size=input_size, soft_argmax_beta=OFFICIAL_BETA
+    )
+    model = build_keypoint_model(config)
+    accounting = load_weights(model.get_layer("hrnet"), weights, variant)
+    return _with_official_cells(model) if has_heatmaps else model, config, accounting
+
+
+def _published_skeleton(final_weight: np.ndarray) -> Skeleton:
+    joints = final_weight.shape[0]
+    if joints not in PUBLISHED_SKELETONS:
+        raise UserError(f"the checkpoint gives {joints} heatmaps, neither COCO's 17 nor MPII's 16; give --skeleton")
+    return PUBLISHED_SKELETONS[joints]
+
+
+def load_weights(hrnet: keras.Model, weights: dict[str, np.ndarray], variant: str) -> Accounting:
+    """Puts every weight into the layer of its name; nothing is changed where an error is raised.
+
+    Raises UserError that names the weight or layer for which the two do not fit.
+    """
+    layers = {layer.name: layer for layer in hrnet.layers if layer.weights}
+    accounting = Accounting()
+    values: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in weights.items():
+        reason = weight_names.why_unused(name, variant)
+        if reason:
+            accounting.unused[name] = reason
+            continue
+        layer_name, weight = weight_names.layer_of(name)
+        kinds = weight_names.CONV_WEIGHTS if array.ndim == 4 else weight_names.BATCH_NORM_WEIGHTS
+        if layer_name == "final_layer":
+            kinds = weight_names.CONV_WEIGHTS
+        if layer_name not in layers or weight not in kinds:
+            raise UserError(f"the checkpoint has {name}, which HRNet {variant} has not; it is of another network")
+        values.setdefault(layer_name, {})[kinds[weight]] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+        accounting.used[name] = layer_name
+    initial = tuple(name for name in layers if name not in values)
+    if set(initial) - {"final_layer"}:
+        raise UserError(f"the checkpoint lacks {initial[0]} ({len(initial)} layers in all); download it again")
+    assignments = [pair for name in values for pair in _match(layers[name], values[name])]
+    for variable, array in assignments:
+        variable.assign(array)
+    return Accounting(accounting.used, accounting.unused, initial)
+
+
+def _match(layer: keras.layers.Layer, values: dict[str, np.ndarray]) -> list[tuple[keras.Variable, np.ndarray]]:
+    """Each variable of a layer with its values; raises UserError where one lacks or has another shape."""
+    pairs = []
+    for variable in layer.weights:
+        array = values.get(variable.name)
+        if array is None:
+            raise UserError(f"the checkpoint lacks the {variable.name} of {layer.name}; download it again")
+        if array.shape != tuple(variable.shape):
+            raise UserError(
+                f"{layer.name}: the checkpoint's {variable.name} is {array.shape}, HRNet needs {tuple(variable.shape)}"
+            )
+        if not np.isfinite(array).all():
+            raise UserError(f"{layer.name}: the checkpoint's {variable.name} holds NaN or inf; download it again")
+        pairs.append((variable, array))
+    return pairs
+
+
+def _with_official_cells(model: keras.Model) -> keras.Model:
+    """The model with `keypoints_2d` moved to where the official targets put a heatmap's cell (see `decoders`)."""
+    outputs = dict(model.output)
+    height, width = outputs["heatmaps"].shape[1:3]
+    shift = OFFICIAL_CELL_CENTER - OWN_CELL_CENTER
+    layer = keras.layers.Rescaling(1.0, offset=[shift / width, shift / height], name="official_cells")
+    outputs["keypoints_2d"] = layer(outputs["keypoints_2d"])
+    return keras.Model(model.input, outputs, name=model.name)

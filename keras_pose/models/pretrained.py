@@ -1,0 +1,96 @@
+"""The command `python -m keras_pose.models.pretrained`: a published HRNet checkpoint to a Keras model.
+
+    python -m keras_pose.models.pretrained --checkpoint=pose_hrnet_w32_256x192.pth --output=hrnet.keras
+
+PyTorch is not needed. docs/pretrained.md says which checkpoints fit and what comes out.
+"""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+import keras
+from absl import flags
+
+import keras_pose
+from keras_pose import command
+from keras_pose.errors import UserError
+from keras_pose.models.decoders import OFFICIAL_CELL_CENTER, OWN_CELL_CENTER
+from keras_pose.models.hrnet import HEATMAP_STRIDE
+from keras_pose.models.hrnet_checkpoint import Accounting, convert, read_checkpoint
+from keras_pose.models.pose_model import PoseModelConfig
+from keras_pose.skeleton import get_skeleton
+
+FLAGS = flags.FLAGS
+
+
+def save(
+    path: str | os.PathLike, model: keras.Model, config: PoseModelConfig, accounting: Accounting, checkpoint: Path
+) -> None:
+    """Writes `path`, a .keras file, whole or not at all, and `<path>.json` with what a run's model.json holds."""
+    path = Path(path)
+    if path.suffix != ".keras":
+        raise UserError(f"--output={path} must end in .keras")
+    partial = path.with_name(path.stem + ".partial.keras")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        model.save(partial)
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error}; free space or choose another folder") from error
+    with open(checkpoint, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    info = {
+        "format_version": 1,
+        "kind": "keypoints",
+        "skeleton": config.get_skeleton().to_dict(),
+        "input_size": list(config.input_size),
+        "units": {"keypoints_2d": "[0, 1] of the crop", "heatmaps": f"1/{HEATMAP_STRIDE} of the crop, peak about 1"},
+        "statistics": None,
+        "model": config.to_dict(),
+        "data": {"checkpoint": checkpoint.name, "sha256": digest},
+        "versions": {"keras_pose": keras_pose.__version__, "keras": keras.__version__},
+        "metrics": {},
+        "cell_center": OWN_CELL_CENTER if accounting.initial else OFFICIAL_CELL_CENTER,
+        "weights": {"used": len(accounting.used), "unused": accounting.unused, "initial": list(accounting.initial)},
+    }
+    command.write_json(path.with_name(path.name + ".json"), info)
+
+
+def parse_input_size(text: str | None, file_name: str) -> tuple[int, int]:
+    """`256x192` (height x width), or what the file's name says like `pose_hrnet_w32_256x192.pth`, or 256 x 256."""
+    match = re.fullmatch(r"(\d+)x(\d+)", text) if text else re.search(r"_(\d{2,4})x(\d{2,4})(?!\d)", file_name)
+    if text and not match:
+        raise UserError(f"--input_size={text} is not HEIGHTxWIDTH; give 256x192, say")
+    return (int(match[1]), int(match[2])) if match else (256, 256)
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("checkpoint", None, "The checkpoint: a .pth or .safetensors file.", required=True)
+    flags.DEFINE_string("output", None, "The .keras file to write; its description goes beside it.", required=True)
+    flags.DEFINE_string("skeleton", None, "The joints of the heatmaps; by default COCO's or MPII's, by their number.")
+    flags.DEFINE_string("input_size", None, "HEIGHTxWIDTH; by default what the file's name says, else 256x256.")
+
+
+def main(argv: list[str]) -> None:
+    if argv:
+        raise UserError(f"unexpected argument {argv[0]!r}; give everything as --name=value")
+    checkpoint = Path(FLAGS.checkpoint)
+    skeleton = get_skeleton(FLAGS.skeleton) if FLAGS.skeleton else None
+    input_size = parse_input_size(FLAGS.input_size, checkpoint.name)
+    weights = read_checkpoint(checkpoint)
+    try:
+        model, config, accounting = convert(weights, skeleton, input_size)
+    except UserError as error:
+        raise UserError(f"{checkpoint}: {error}") from error
+    save(FLAGS.output, model, config, accounting, checkpoint)
+    print("\n".join(accounting.lines()))
+    height, width = config.input_size
+    print(f"{FLAGS.output}: HRNet {config.variant}, {height}x{width} pixels, {config.get_skeleton().name}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main)

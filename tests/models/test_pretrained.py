@@ -1,0 +1,76 @@
+"""The command, in processes of its own."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+from keras_pose.errors import UserError
+from keras_pose.models import pretrained
+from keras_pose.models.hrnet import VARIANTS
+from keras_pose.skeleton import MPII_16
+from tests.conftest import ROOT
+from tests.models import torch_hrnet
+
+
+def run(folder, **values) -> subprocess.CompletedProcess:
+    flags = [f"--{name}={value}" for name, value in values.items()]
+    command = [sys.executable, "-m", "keras_pose.models.pretrained", *flags]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env={"PYTHONPATH": str(ROOT)})
+
+
+def test_a_checkpoint_becomes_a_model_and_its_description(tmp_path):
+    network = torch_hrnet.build(VARIANTS["w8_tiny"], 16)
+    torch.save(network.state_dict(), tmp_path / "pose_hrnet_tiny_64x96.pth")
+    result = run(tmp_path, checkpoint="pose_hrnet_tiny_64x96.pth", output="new/hrnet.keras")
+    assert result.returncode == 0, result.stderr
+    weights = network.state_dict()
+    counters = sum(name.endswith("num_batches_tracked") for name in weights)
+    assert f"used: {len(weights) - counters} weights" in result.stdout
+    assert f"not used: {counters} weights (counts training batches" in result.stdout
+    assert "64x96 pixels, mpii_16" in result.stdout
+    info = json.loads((tmp_path / "new/hrnet.keras.json").read_text())
+    assert info["kind"] == "keypoints" and info["input_size"] == [64, 96] and info["cell_center"] == 0.125
+    assert info["skeleton"] == MPII_16.to_dict() and info["weights"]["used"] == len(weights) - counters
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["hrnet.keras", "hrnet.keras.json"]
+    model = keras.saving.load_model(tmp_path / "new/hrnet.keras")
+    image = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3)).astype(np.uint8)
+    with torch.no_grad():
+        theirs = network(torch.tensor(image).float().permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_allclose(model(image, training=False)["heatmaps"], theirs, atol=1e-4 * np.abs(theirs).max())
+
+
+def test_another_network_is_one_line_and_leaves_nothing(tmp_path):
+    torch.save(torch.nn.Linear(3, 2).state_dict(), tmp_path / "linear.pth")
+    result = run(tmp_path, checkpoint="linear.pth", output="hrnet.keras")
+    assert result.returncode == 2 and not (tmp_path / "hrnet.keras").exists()
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert "linear.pth" in line and "another network" in line and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "text,file,size",
+    [
+        (None, "pose_hrnet_w32_256x192.pth", (256, 192)),
+        (None, "pose_hrnet_w48_384x288-abc.pth", (384, 288)),
+        (None, "hrnet_w32.safetensors", (256, 256)),
+        ("128x96", "pose_hrnet_w32_256x192.pth", (128, 96)),
+    ],
+)
+def test_the_input_size_is_said_or_named(text, file, size):
+    assert pretrained.parse_input_size(text, file) == size
+
+
+@pytest.mark.parametrize("text", ["256", "axb", "256x", "1x2x3"])
+def test_a_bad_input_size_is_refused(text):
+    with pytest.raises(UserError, match="HEIGHTxWIDTH"):
+        pretrained.parse_input_size(text, "a.pth")
+
+
+def test_the_output_must_be_a_keras_file(tmp_path):
+    with pytest.raises(UserError, match="must end in .keras"):
+        pretrained.save(tmp_path / "hrnet.h5", None, None, None, tmp_path)
