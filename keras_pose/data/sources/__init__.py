@@ -1,9 +1,29 @@
 """The data sources, one file a format; see docs/extending.md for adding one."""
 
+from keras_pose.data.sources import (
+    human36m,
+    human36m_challenge,
+    human36m_mmpose,
+    human36m_moon,
+    human36m_videopose3d,
+    mpi_inf_3dhp,
+    mpi_inf_3dhp_mmpose,
+)
 from keras_pose.data.sources.base import Source
 from keras_pose.errors import unknown_name
 
-SOURCES: dict[str, Source] = {source.name: source for source in ()}
+SOURCES: dict[str, Source] = {
+    source.name: source
+    for source in (
+        human36m.SOURCE,
+        human36m_mmpose.SOURCE,
+        human36m_moon.SOURCE,
+        human36m_challenge.SOURCE,
+        human36m_videopose3d.SOURCE,
+        mpi_inf_3dhp.SOURCE,
+        mpi_inf_3dhp_mmpose.SOURCE,
+    )
+}
 
 
 def get_source(name: str) -> Source:

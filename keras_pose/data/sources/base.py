@@ -1,5 +1,6 @@
 """What the sources share: their description, the items they list, and the way from a labelled person to a crop."""
 
+import contextlib
 import hashlib
 import importlib
 from collections.abc import Callable, Iterator
@@ -112,6 +113,8 @@ def crop_person(
         return BadFrame(where, "a label is NaN or inf; mend the label or leave the frame out")
     if not valid.any():
         return BadFrame(where, "no joint is labelled")
+    if person.camera_mm is not None and (np.asarray(person.camera_mm)[:, 2] <= 0).any():
+        return BadFrame(where, "a joint lies behind the camera; check the pose's frame and the camera")
     box = person.box_px if person.box_px is not None else geometry.keypoints_box(person.keypoints_px, valid)
     affine = geometry.crop_affine(*geometry.box_crop(box, options.image_size, options.margin), options.image_size)
     keypoints, keypoint_valid = map_joints(np.where(valid[:, None], person.keypoints_px, 0), valid, skeleton, target)
@@ -141,6 +144,11 @@ def _map_pose(camera_mm: np.ndarray | None, skeleton: Skeleton, target: Skeleton
     return pose if valid.all() else None
 
 
+def mostly_in_picture(keypoints_px: np.ndarray, picture: np.ndarray) -> bool:
+    """Whether at least half of (J, 2) joints lie in a picture; fewer show no person to learn from."""
+    return bool(geometry.inside_image(keypoints_px, picture.shape[:2]).mean() >= 0.5)
+
+
 def check_millimetres(poses: np.ndarray, root: int, file: str) -> None:
     """Raises UserError where (T, J, 3) `poses` of a file have no person's size in millimetres (metres, say)."""
     radii = np.linalg.norm(poses - poses[:, root : root + 1], axis=-1).max(axis=-1)  # (T,)
@@ -168,6 +176,58 @@ def require(path: Path, what: str) -> Path:
     if not path.exists():
         raise UserError(f"{path} is missing: {what}; check --input and that the download is complete")
     return path
+
+
+@contextlib.contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Turns whatever a parser raises on a broken file inside the block into a UserError that names the file."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise UserError(f"{path} cannot be read ({reason}); it may be half a download, so get it again") from error
+
+
+def load_npz(path: Path, arrays: dict[str, tuple[int | None, ...]], allow_pickle: bool = False) -> dict:
+    """The named arrays of an .npz file, each checked against its shape (None fits any length).
+
+    Raises UserError for a broken file, a missing array, another shape, and pickled arrays without `allow_pickle`.
+    """
+    with reading(path), np.load(path, allow_pickle=allow_pickle) as archive:
+        missing = [name for name in arrays if name not in archive.files]
+        if missing:
+            raise UserError(f"{path} holds no array {missing[0]!r}; it is another file than this source reads")
+        result = {}
+        for name, shape in arrays.items():
+            try:
+                result[name] = archive[name]
+            except ValueError as error:
+                if "allow_pickle" not in str(error):
+                    raise
+                raise UserError(
+                    f"{path} is pickled, which can run code; if you trust it, add --allow_pickle"
+                ) from error
+            check_shape(result[name], shape, f"{path}: {name}")
+        return result
+
+
+def check_shape(array: np.ndarray, shape: tuple[int | None, ...], what: str) -> None:
+    """Raises UserError where an array has another shape; None fits any length."""
+    fits = len(shape) == array.ndim and all(want in (None, have) for want, have in zip(shape, array.shape, strict=True))
+    if not fits:
+        wanted = " x ".join("any" if n is None else str(n) for n in shape)
+        raise UserError(f"{what} has shape {array.shape}, not {wanted}; it is another file than this source reads")
+
+
+def check_picture_size(picture: np.ndarray, size: tuple[int, int], file: str | Path) -> None:
+    """Raises UserError where a picture is not of (height, width) `size`, so that the labels would not fit."""
+    if picture.shape[:2] != tuple(size):
+        raise UserError(
+            f"{file} is {picture.shape[1]} x {picture.shape[0]} pixels, its labels are for {size[1]} x {size[0]}; "
+            "use the original pictures, not resized ones"
+        )
 
 
 def read_picture(path: str | Path) -> np.ndarray | None:

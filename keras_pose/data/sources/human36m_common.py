@@ -1,0 +1,82 @@
+"""What the Human3.6M sources share: joints, splits, names, cameras.
+
+Splits: training on S1, S5, S6, S7, S8 and test on S9, S11, as is customary. For validation three actions of S8
+(`VALIDATION_ACTIONS`) are held out of the training, so that a comparable model sees nearly all of the customary data.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from keras_pose import geometry
+from keras_pose.errors import UserError
+
+TERMS = "Human3.6M licence: academic use only, no redistribution; register at vision.imar.ro/human3.6m"
+# The 17 joints of skeleton human36m_17 among the data set's 32.
+JOINTS_17_OF_32 = [0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27]
+CAMERA_IDS = ("54138969", "55011271", "58860488", "60457274")
+# (height, width) of what each films.
+PICTURE_SIZES = dict(zip(CAMERA_IDS, [(1002, 1000), (1000, 1000), (1000, 1000), (1002, 1000)], strict=True))
+SPLITS = {"S1": "train", "S5": "train", "S6": "train", "S7": "train", "S8": "train", "S9": "test", "S11": "test"}
+VALIDATION_ACTIONS = ("Eating", "Phoning", "Walking")
+# The data set's numbers 2 to 16 of its actions.
+ACTIONS = (
+    "Directions Discussion Eating Greeting Phoning Posing Purchases Sitting SittingDown Smoking Photo Waiting Walking "
+    "WalkDog WalkTogether"
+).split()
+OTHER_NAMES = {"TakingPhoto": "Photo", "WalkingDog": "WalkDog"}  # S1's
+# Of S9, where the ground truth is offset from the picture in parts.
+BAD_SEQUENCES_OF_S9 = ("Greeting", "SittingDown", "SittingDown 1", "Waiting 1")
+
+
+def action_name(sequence: str) -> str:
+    """`Directions 1`, `Directions` and S1's names to one of `ACTIONS`."""
+    name = sequence.partition(" ")[0]
+    return OTHER_NAMES.get(name, name)
+
+
+def split_of(subject: str, sequence: str) -> str:
+    """The split of a subject's sequence; raises UserError for a subject without labels."""
+    if subject not in SPLITS:
+        raise UserError(f"Human3.6M has no labels of subject {subject}; known: {', '.join(SPLITS)}")
+    return "validation" if subject == "S8" and action_name(sequence) in VALIDATION_ACTIONS else SPLITS[subject]
+
+
+def is_bad(subject: str, sequence: str) -> bool:
+    """Whether a sequence's ground truth is known to be offset."""
+    return subject == "S9" and sequence in BAD_SEQUENCES_OF_S9
+
+
+def find_subjects(input_dir: Path) -> list[str]:
+    """The labelled subjects that have a folder here; raises UserError where there is none."""
+    subjects = [subject for subject in SPLITS if (input_dir / subject).is_dir()]
+    if not subjects:
+        raise UserError(f"{input_dir} holds none of the folders {', '.join(SPLITS)}; extract the archives there")
+    return subjects
+
+
+def make_camera(rotation, position_mm, focal, center, radial=(), tangential=()) -> geometry.Camera:
+    """A camera of Human3.6M's parameters: world to camera rotation (3, 3), and its position in the world."""
+    intrinsics = np.array([[focal[0], 0, center[0]], [0, focal[1], center[1]], [0, 0, 1]], np.float64)
+    rotation = np.asarray(rotation, np.float64)
+    translation = -rotation @ np.asarray(position_mm, np.float64)
+    return geometry.Camera(intrinsics, rotation, translation, tuple(radial), tuple(tangential))
+
+
+def local_intrinsics(camera: geometry.Camera, camera_mm: np.ndarray) -> np.ndarray:
+    """(3, 3) of the pinhole camera that comes closest to a distorting one around a person's (J, 3) joints.
+
+    A crop keeps the pixels as the lens made them, and 2D labels are exact; a pinhole cannot be. With the camera's own
+    matrix the joints would project up to 2.4 px off; this one, fitted to the lens by least squares over the person's
+    box (it may have skew), is off by tenths of a pixel. NaN for joints that are not finite or not before the camera.
+    """
+    if not np.isfinite(camera_mm).all() or (camera_mm[:, 2] <= 0).any():
+        return np.full((3, 3), np.nan)
+    plane = camera_mm[:, :2] / camera_mm[:, 2:]
+    low, high = plane.min(0) - 1e-3, plane.max(0) + 1e-3
+    steps = np.linspace(0, 1, 7)
+    grid = low + (high - low) * np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)  # (49, 2)
+    ones = np.ones((len(grid), 1))
+    pixels = camera.project(np.concatenate([grid, ones], axis=1))
+    fitted = np.linalg.lstsq(np.concatenate([grid, ones], axis=1), pixels, rcond=None)[0]  # (3, 2)
+    return np.concatenate([fitted.T, [[0.0, 0.0, 1.0]]])

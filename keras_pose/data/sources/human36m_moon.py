@@ -1,0 +1,120 @@
+"""Human3.6M as Moon et al. 2019 (3DMPPE) distribute it: JSON annotations and pictures.
+
+    annotations/Human36M_subject1_{data,camera,joint_3d}.json
+    images/s_01_act_02_subact_01_ca_01/s_01_act_02_subact_01_ca_01_000001.jpg
+
+The cameras have no lens distortion in this form, so 2D labels are up to 2.4 px off the picture, as in their work.
+"""
+
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from keras_pose import geometry
+from keras_pose.data.shard_jobs import BadFrame
+from keras_pose.data.sources import base, human36m_common
+from keras_pose.data.sources.base import Item, Options, Person, Source
+from keras_pose.errors import UserError
+from keras_pose.example import PoseExample
+from keras_pose.skeleton import HUMAN36M_17
+
+
+@lru_cache(maxsize=2)
+def load(path: str) -> dict:
+    """One of the JSON files; raises UserError where it is broken."""
+    base.require(Path(path), "Moon et al.'s annotations")
+    with base.reading(path):
+        return dict(json.loads(Path(path).read_text()))
+
+
+def list_items(input_dir: Path, options: Options) -> list[Item]:
+    folder = base.require(input_dir / "annotations", "Moon et al.'s annotations")
+    items = []
+    for subject in human36m_common.SPLITS:
+        stem = f"{folder}/Human36M_subject{subject[1:]}"
+        if not Path(f"{stem}_data.json").exists():
+            continue
+        for (action, subaction, camera), pictures in _sequences(f"{stem}_data.json", options).items():
+            # The authors' first take of an action is the one that Human3.6M calls "<action> 1".
+            name = human36m_common.ACTIONS[action - 2]
+            sequence = f"{name} 1" if subaction == 1 else name
+            if options.drop_bad_sequences and human36m_common.is_bad(subject, sequence):
+                continue
+            data = {"stem": stem, "images": str(input_dir / "images"), "pictures": pictures}
+            data |= {"camera": camera, "action": action, "subaction": subaction}
+            split = human36m_common.split_of(subject, sequence)
+            items.append(Item(split, subject, name, len(pictures), f"{stem}_joint_3d.json", data))
+    if not items:
+        raise UserError(f"{folder} holds no Human36M_subject*_data.json with frames; get the annotations there")
+    return items
+
+
+def _sequences(path: str, options: Options) -> dict[tuple[int, int, int], list[tuple]]:
+    """(action, subaction, camera) -> pictures (file name, (height, width), frame, box x y w h) of a data file."""
+    sequences: dict[tuple[int, int, int], list[tuple]] = {}
+    values = load(path)
+    with base.reading(path):
+        boxes = {annotation["image_id"]: annotation["bbox"] for annotation in values["annotations"]}
+        for image in values["images"]:
+            if not 2 <= image["action_idx"] < 2 + len(human36m_common.ACTIONS):
+                raise UserError(f"{path}: action {image['action_idx']} is not from 2 to 16")
+            if image["frame_idx"] % options.frame_step == 0 and image["id"] in boxes:
+                key = (image["action_idx"], image["subaction_idx"], image["cam_idx"])
+                size = (image["height"], image["width"])
+                sequences.setdefault(key, []).append((image["file_name"], size, image["frame_idx"], boxes[image["id"]]))
+    return sequences
+
+
+def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
+    data, target = item.data, SOURCE.target_skeleton(options)
+    camera = _camera(f"{data['stem']}_camera.json", str(data["camera"]))
+    with base.reading(item.file):
+        world = load(item.file)[str(data["action"])][str(data["subaction"])]
+        world = {int(frame): np.asarray(joints, np.float64) for frame, joints in world.items()}
+    frames = [frame for _, _, frame, _ in data["pictures"]]
+    if missing := [frame for frame in frames if frame not in world]:
+        raise UserError(f"{item.file} has no frame {missing[0]} of {item.action}; get it again")
+    for frame in frames:
+        base.check_shape(world[frame], (17, 3), f"{item.file}, frame {frame}: the pose")
+    base.check_millimetres(np.stack([world[frame] for frame in frames]), 0, item.file)
+    for name, size, frame, (x, y, width, height) in data["pictures"]:
+        path = Path(data["images"]) / name
+        picture = base.read_picture(path)
+        if picture is None:
+            yield BadFrame(str(path), "the picture is missing or damaged")
+            continue
+        base.check_picture_size(picture, size, path)
+        camera_mm = camera.to_camera(world[frame])
+        person = Person(
+            keypoints_px=geometry.project_points(camera_mm, camera.intrinsics),
+            valid=np.ones(17, bool),
+            box_px=np.array([x, y, x + width, y + height], np.float64),
+            camera_mm=camera_mm,
+            intrinsics=camera.intrinsics,
+            tags={"source": SOURCE.name, "subject": item.subject, "action": item.action, "frame": frame},
+        )
+        yield base.crop_person(picture, person, HUMAN36M_17, target, options)
+
+
+def _camera(path: str, name: str) -> geometry.Camera:
+    values = load(path)
+    with base.reading(path):
+        camera = values[name]
+        made = human36m_common.make_camera(
+            np.reshape(camera["R"], (3, 3)), np.ravel(camera["t"]), np.ravel(camera["f"]), np.ravel(camera["c"])
+        )
+        base.check_shape(made.translation_mm, (3,), f"{path}: t")
+        return made
+
+
+SOURCE = Source(
+    name="human36m_moon",
+    summary="Moon et al.'s form (3DMPPE): annotations/Human36M_subject*_{data,camera,joint_3d}.json and images.",
+    terms=human36m_common.TERMS,
+    skeleton=HUMAN36M_17,
+    list_items=list_items,
+    read_item=read_item,
+)

@@ -1,0 +1,82 @@
+"""What the sources in MMPose's form share: npz annotations in metres, pickled cameras, pictures.
+
+`S` (N, 17, 4) holds joints in the camera frame in metres and their visibility, `part` (N, 17, 3) the same in pixels.
+MMPose's rotations are the transposes of the data sets' own; they are not needed, since `S` is in the camera frame.
+"""
+
+import pickle
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from keras_pose import geometry
+from keras_pose.data.shard_jobs import BadFrame
+from keras_pose.data.sources import base, human36m_common
+from keras_pose.data.sources.base import Item, Options, Person, Source
+from keras_pose.errors import UserError
+from keras_pose.example import PoseExample
+
+ARRAYS = {"imgname": (None,), "part": (None, 17, 3), "S": (None, 17, 4)}
+
+
+@lru_cache(maxsize=2)
+def load(path: str, root: int) -> dict[str, np.ndarray]:
+    """`ARRAYS` of one npz file, with `S` in millimetres; raises UserError where it is damaged."""
+    base.require(Path(path), "MMPose's annotations")
+    arrays = base.load_npz(Path(path), ARRAYS)
+    lengths = {len(array) for array in arrays.values()}
+    if len(lengths) != 1:
+        raise UserError(f"{path}: its arrays have {sorted(lengths)} entries; it is damaged, so make it again")
+    with base.reading(path):
+        arrays["part"] = arrays["part"].astype(np.float64)
+        arrays["S"] = arrays["S"].astype(np.float64) * [1000, 1000, 1000, 1]
+    base.check_millimetres(arrays["S"][:, :, :3], root, f"{path}, from metres")
+    return arrays
+
+
+def read_cameras(path: Path, allow_pickle: bool) -> dict:
+    """Key -> (Camera at the origin, its pictures' (height, width)) of a pickled file of cameras."""
+    base.require(path, "MMPose's cameras")
+    if not allow_pickle:
+        raise UserError(f"{path} is pickled, which can run code; if you trust it, add --allow_pickle")
+    with base.reading(path), open(path, "rb") as file:
+        return {key: _camera(values) for key, values in pickle.load(file).items()}
+
+
+def _camera(values: dict) -> tuple[geometry.Camera, tuple[int, int]]:
+    f, c, k, p = (np.ravel(values.get(name, ())).astype(np.float64) for name in ("f", "c", "k", "p"))
+    return human36m_common.make_camera(np.eye(3), np.zeros(3), f, c, k, p), (int(values["h"]), int(values["w"]))
+
+
+def make_item(split: str, subject: str, action: str, path: str, chosen: list[int], camera: tuple, images: Path) -> Item:
+    """An item of the entries `chosen` of an npz file, all from one of `read_cameras`."""
+    data = {"indices": chosen, "camera": camera[0], "size": camera[1], "images": str(images)}
+    return Item(split, subject, action, len(chosen), path, data)
+
+
+def read_item(
+    item: Item, options: Options, source: Source, frame_of: Callable[[str], int]
+) -> Iterator[PoseExample | BadFrame]:
+    """The examples of an item of `make_item`; `frame_of` tells a picture's frame number by its name."""
+    arrays, target = load(item.file, source.skeleton.root), source.target_skeleton(options)
+    for index in item.data["indices"]:
+        name = str(arrays["imgname"][index])
+        path = Path(item.data["images"]) / name
+        picture = base.read_picture(path)
+        if picture is None:
+            yield BadFrame(str(path), "the picture is missing or damaged")
+            continue
+        base.check_picture_size(picture, item.data["size"], path)
+        camera_mm = arrays["S"][index, :, :3]
+        if not base.mostly_in_picture(arrays["part"][index, :, :2], picture):
+            continue
+        person = Person(
+            keypoints_px=arrays["part"][index, :, :2],
+            valid=np.ones(len(camera_mm), bool),
+            camera_mm=camera_mm,
+            intrinsics=human36m_common.local_intrinsics(item.data["camera"], camera_mm),
+            tags={"source": source.name, "subject": item.subject, "action": item.action, "frame": frame_of(name)},
+        )
+        yield base.crop_person(picture, person, source.skeleton, target, options)
