@@ -27,11 +27,22 @@ BATCH = 8
 FALLBACK_FPS = 30.0  # for cameras and files that do not tell
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("model", None, "A run folder, an exported .tflite or .onnx file, or the name of a shipped weight.")
-flags.DEFINE_string("output", "predictions", "The folder for pictures, videos and JSON.")
-flags.DEFINE_bool("overwrite", False, "Replace results that are there already.")
-flags.DEFINE_integer("height", 480, "Height of the result pictures in pixels.", lower_bound=64)
-flags.DEFINE_integer("max_frames", None, "Stop each video or camera after so many frames.", lower_bound=1)
+
+
+def define_flags(values: flags.FlagValues = FLAGS) -> None:
+    """The command's flags."""
+    flags.DEFINE_string(
+        "model",
+        None,
+        "A run folder, an exported .tflite or .onnx file, or the name of a shipped weight.",
+        flag_values=values,
+    )
+    flags.DEFINE_string("output", "predictions", "The folder for pictures, videos and JSON.", flag_values=values)
+    flags.DEFINE_bool("overwrite", False, "Replace results that are there already.", flag_values=values)
+    flags.DEFINE_integer("height", 480, "Height of the result pictures in pixels.", lower_bound=64, flag_values=values)
+    flags.DEFINE_integer(
+        "max_frames", None, "Stop each video or camera after so many frames.", lower_bound=1, flag_values=values
+    )
 
 
 @dataclass(frozen=True)
@@ -229,4 +240,5 @@ class _VideoWriter:
 
 
 if __name__ == "__main__":
+    define_flags()
     command.run(main)

@@ -19,6 +19,8 @@ from keras_pose.visualize import LOW_SCORE
 CROP_MARGIN = 1.25
 # A box needs some joints to be around: with fewer sure ones, all joints count.
 FEWEST_SURE_JOINTS = 4
+# A crop is at most so much smaller than the one before it: joints that fall onto one spot are no person.
+MOST_ZOOM = 8.0
 UNITS = {
     "keypoints_px": "pixels of the picture (x, y); the centre of the first pixel is (0.5, 0.5)",
     "scores": "0 to 1",
@@ -42,14 +44,6 @@ class PoseResult:
     pose_3d_mm: np.ndarray | None
     skeleton: Skeleton
     crop_affine: np.ndarray
-
-    @property
-    def box_px(self) -> np.ndarray:
-        """(x0, y0, x1, y1) around the sure joints, or around all where too few are sure."""
-        sure = self.scores >= LOW_SCORE
-        return geometry.keypoints_box(
-            self.keypoints_px, sure if sure.sum() >= FEWEST_SURE_JOINTS else np.ones_like(sure)
-        )
 
     def to_dict(self) -> dict:
         """JSON-ready numbers with their units."""
@@ -98,10 +92,19 @@ class PosePredictor:
         results = self._run(images, first)
         again = [i for i, box in enumerate(boxes) if box is None]
         if again:
-            second = self._run([images[i] for i in again], [self._around(results[i].box_px) for i in again])
+            second = self._run([images[i] for i in again], [self._around(self.box_of(results[i])) for i in again])
             for i, result in zip(again, second, strict=True):
                 results[i] = result
         return results
+
+    def box_of(self, result: PoseResult) -> np.ndarray:
+        """The box (x0, y0, x1, y1) in pixels to look at next: around the sure joints, around all if few are sure."""
+        sure = result.scores >= LOW_SCORE
+        counted = sure if sure.sum() >= FEWEST_SURE_JOINTS else np.ones_like(sure)
+        x0, y0, x1, y1 = geometry.keypoints_box(result.keypoints_px, counted)
+        crop_height_px = self.model.input_size[0] / np.sqrt(abs(np.linalg.det(result.crop_affine[:, :2])))
+        short_of = np.maximum(crop_height_px / MOST_ZOOM - np.array([x1 - x0, y1 - y0]), 0) / 2
+        return np.concatenate([np.array([x0, y0]) - short_of, np.array([x1, y1]) + short_of])
 
     def _whole(self, image: np.ndarray) -> np.ndarray:
         return self._around((0, 0, image.shape[1], image.shape[0]), margin=1.0)
@@ -158,7 +161,7 @@ class PoseTracker:
             self._keypoints.reset()
             self._pose.reset()
             return result
-        self._box_px = result.box_px
+        self._box_px = self.predictor.box_of(result)
         height = frame.shape[0]
         pose = result.pose_3d_mm
         return PoseResult(

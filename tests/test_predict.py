@@ -5,7 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
-from absl.testing import flagsaver
+from absl import flags
 
 from keras_pose import predict
 from keras_pose.errors import UserError
@@ -21,11 +21,12 @@ def run(tmp_path, monkeypatch):
     """Runs the command on inputs in `tmp_path`, results in `tmp_path / "out"`; the model reads dots."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(predict, "PosePredictor", lambda name: PosePredictor(dot_model()))
-    predict.FLAGS(["predict"])
 
-    def run(*inputs, **values):
-        with flagsaver.flagsaver(**({"model": "dots", "output": "out", "height": 120} | values)):
-            return predict.main(list(inputs))
+    def run(*arguments):
+        values = flags.FlagValues()
+        predict.define_flags(values)
+        monkeypatch.setattr(predict, "FLAGS", values)
+        return predict.main(values(["predict", "--model=dots", "--output=out", "--height=120", *arguments])[1:])
 
     return run
 
@@ -80,7 +81,7 @@ def test_nothing_is_overwritten_silently(run, tmp_path):
     with pytest.raises(UserError, match="is there already.*--overwrite"):
         run("photo.png")
     assert (tmp_path / "out" / "photo_pose.png").read_bytes() == b"mine"
-    assert run("photo.png", overwrite=True) == 0
+    assert run("photo.png", "--overwrite") == 0
     assert (tmp_path / "out" / "photo_pose.png").read_bytes() != b"mine"
 
 
@@ -101,7 +102,7 @@ def test_video_follows_the_person(run, tmp_path):
 
 def test_a_long_video_can_be_cut_or_stopped(run, tmp_path, monkeypatch, capsys):
     write_video(tmp_path / "walk.mp4")
-    run("walk.mp4", max_frames=3)
+    run("walk.mp4", "--max_frames=3")
     assert len(json.loads((tmp_path / "out" / "walk_pose.json").read_text())["frames"]) == 3
 
     class Interrupted(predict.PoseTracker):
@@ -111,7 +112,7 @@ def test_a_long_video_can_be_cut_or_stopped(run, tmp_path, monkeypatch, capsys):
             return super().__call__(frame, time_s)
 
     monkeypatch.setattr(predict, "PoseTracker", Interrupted)
-    assert run("walk.mp4", output="stopped") == 0
+    assert run("walk.mp4", "--output=stopped") == 0
     assert "stopped after 4 frames" in capsys.readouterr().out
     assert cv2.VideoCapture("stopped/walk_pose.mp4").get(cv2.CAP_PROP_FRAME_COUNT) == 4
 
@@ -141,4 +142,4 @@ def test_mistakes_are_one_line(run, tmp_path, inputs, message):
 
 def test_the_model_must_be_named(run):
     with pytest.raises(UserError, match="--model=RUN"):
-        run("photo.png", model=None)
+        run("photo.png", "--model=")

@@ -57,6 +57,14 @@ def test_a_box_means_one_pass():
     assert np.abs(result.keypoints_px - truth).max() < 0.6
 
 
+def test_joints_on_one_spot_do_not_zoom_without_end():
+    """Black pictures: all joints in the middle. The second crop is an eighth of the first, with its margin."""
+    predictor = PosePredictor(dot_model())
+    result = predictor(np.zeros((*SIZE, 3), np.uint8))
+    first_height = 256 * SIZE[1] / 192
+    assert crop_height_px(result) == pytest.approx(1.25 * first_height / 8 * 256 / 192, rel=0.01)
+
+
 def test_several_pictures_equal_one_by_one():
     truths = [standing_px((200, 240), 250), standing_px((400, 200), 180), standing_px((300, 250), 300)]
     pictures = [dot_picture(truth, (480 + 10 * i, 640)) for i, truth in enumerate(truths)]
