@@ -91,9 +91,17 @@ def lit_share(depth, matrix, x, y, z, bias_mm):
 
 
 @numba.njit(cache=True, nogil=True)
-def sky_light(sky, x, y, z, channel):
-    """Irradiance of a surface with unit normal (x, y, z); the basis of `panorama.irradiance_basis`."""
-    value = sky[0, channel] + sky[1, channel] * x + sky[2, channel] * y + sky[3, channel] * z
-    value += sky[4, channel] * x * y + sky[5, channel] * y * z + sky[6, channel] * z * x
-    value += sky[7, channel] * (x * x - y * y) + sky[8, channel] * (3 * z * z - 1)
-    return max(value, np.float32(0.0))
+def sky_light(sky, x, y, z):
+    """Irradiance (red, green, blue) of a surface with unit normal (x, y, z); see `panorama.irradiance_basis`."""
+    xy, yz, zx, xx, zz = x * y, y * z, z * x, x * x - y * y, 3 * z * z - np.float32(1.0)
+    return (
+        _sky_channel(sky, 0, x, y, z, xy, yz, zx, xx, zz),
+        _sky_channel(sky, 1, x, y, z, xy, yz, zx, xx, zz),
+        _sky_channel(sky, 2, x, y, z, xy, yz, zx, xx, zz),
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def _sky_channel(sky, k, x, y, z, xy, yz, zx, xx, zz):
+    value = sky[0, k] + sky[1, k] * x + sky[2, k] * y + sky[3, k] * z + sky[4, k] * xy + sky[5, k] * yz
+    return max(value + sky[6, k] * zx + sky[7, k] * xx + sky[8, k] * zz, np.float32(0.0))

@@ -19,6 +19,7 @@ from keras_pose.synthetic.panorama import Panorama
 from keras_pose.synthetic.raster import Raster, rasterize, to_homogeneous_pixels
 from keras_pose.synthetic.shade import Solids, join_meshes, shade
 from keras_pose.synthetic.stopwatch import Stopwatch
+from keras_pose.synthetic.surfaces import Surfaces
 
 HIDDEN_BEYOND_MM = 180.0  # a joint lies this far below the skin at most (the pelvis of a heavy person)
 _SHADOW_RADIUS_MM = 1600.0
@@ -42,10 +43,10 @@ class SceneSettings:
 
 @dataclass(frozen=True)
 class Studio:
-    """What scenes are made of, once per worker: panoramas of one split, textures (N, SIZE, SIZE, 3)."""
+    """What scenes are made of, once per worker: the panoramas of one split, and textures."""
 
     panoramas: list[Panorama]
-    surfaces: np.ndarray
+    surfaces: Surfaces
 
 
 @dataclass(frozen=True)
@@ -139,11 +140,11 @@ def compose(
     people = [place(bystander(), *spot) for spot in _bystander_spots(rng, joints, camera, difficulty)]
     things = []
     if rng.random() < 0.15 + 0.6 * difficulty:
-        things += props.furniture(rng, studio.surfaces, joints[0], camera)
+        things += props.furniture(rng, studio.surfaces.images, joints[0], camera)
     if rng.random() < 0.1 + 0.1 * difficulty:
-        things.append(props.held_thing(rng, studio.surfaces, joints))
+        things.append(props.held_thing(rng, studio.surfaces.images, joints))
     if rng.random() < 0.45 * difficulty:
-        things += [props.occluder(rng, studio.surfaces, joints, camera) for _ in range(int(rng.integers(1, 3)))]
+        things += [props.occluder(rng, studio.surfaces.images, joints, camera) for _ in range(int(rng.integers(1, 3)))]
     contacts = [_contacts(p.joints_mm) for p in (person, *people)] + [_footprint(t) for t in things]
     meshes = [person.mesh, *(p.mesh for p in people), *things]
     return Scene(meshes, joints, camera, np.concatenate(contacts), difficulty)
@@ -203,16 +204,17 @@ def paint(
     with clock("shadow map"):
         shadows = cast_shadows(solids.vertices_mm, solids.faces, light, center, _SHADOW_RADIUS_MM, max(size))
     with clock("background"):
-        backdrop = sample_backdrop(rng, panorama, studio.surfaces, camera, center, scene.contacts_mm, difficulty)
-        background = draw_backdrop(backdrop, studio.surfaces, camera, size, light, shadows)
+        count = len(studio.surfaces.images)
+        backdrop = sample_backdrop(rng, panorama, count, camera, center, scene.contacts_mm, difficulty)
+        background = draw_backdrop(backdrop, studio.surfaces, camera, raster, light, shadows)
         if rng.random() < 0.6 * difficulty:
-            background = overlay.paste_clutter(rng, background, studio.surfaces, int(rng.integers(1, 16)))
+            background = overlay.paste_clutter(rng, background, studio.surfaces.images, int(rng.integers(1, 16)))
     with clock("shading"):
         linear = shade(raster, solids, background, light, shadows, camera_position(camera))
     with clock("shapes and faults"):
         covered = np.zeros(size, bool)
         if rng.random() < 0.3 * difficulty:
-            linear, covered = overlay.paste_shapes(rng, linear, studio.surfaces)
+            linear, covered = overlay.paste_shapes(rng, linear, studio.surfaces.images)
         image = degrade(rng, linear, difficulty)
         if rng.random() < 0.05 + 0.1 * difficulty:
             image, ended = overlay.paste_border(rng, image)

@@ -1,19 +1,38 @@
 """Drawn textures for floors, walls, furniture and clutter: (SIZE, SIZE, 3) uint8 sRGB, made once per worker."""
 
 import colorsys
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-SIZE = 128
+SIZE, LEVELS = 128, 8  # the last level is one pixel
 
 
-def draw_surfaces(seed: int, count: int) -> np.ndarray:
-    """(count, SIZE, SIZE, 3) uint8; the kinds of `SURFACES` in turn, each with colours of its own."""
+@dataclass(frozen=True)
+class Surfaces:
+    """Textures (N, SIZE, SIZE, 3) uint8, and the same halved again and again, for surfaces far away.
+
+    `texels` (T,) holds all pictures of level 0, then all of level 1, ...; `level_start` (LEVELS,) where each begins.
+    """
+
+    images: np.ndarray
+    texels: np.ndarray
+    level_start: np.ndarray
+
+
+def draw_surfaces(seed: int, count: int) -> Surfaces:
+    """Draws `count` of them, the kinds of `SURFACES` in turn, each with colours of its own."""
     kinds = list(SURFACES.values())
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x5F]))
-    surfaces = [_worn(kinds[i % len(kinds)](rng), rng) for i in range(count)]
-    return np.ascontiguousarray(surfaces)
+    images = np.array([_worn(kinds[i % len(kinds)](rng), rng) for i in range(count)])
+    levels = [images]
+    while len(levels) < LEVELS:
+        quads = levels[-1].reshape(count, levels[-1].shape[1] // 2, 2, -1, 2, 3)
+        levels.append(quads.mean((2, 4)).round().astype(np.uint8))
+    sizes = [level.size for level in levels]
+    starts = np.cumsum([0] + sizes[:-1])
+    return Surfaces(images, np.concatenate([level.reshape(-1) for level in levels]), starts)
 
 
 def random_color(rng: np.random.Generator, saturation: float = 0.6) -> np.ndarray:

@@ -9,8 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tests.conftest import ROOT, shared_data
-from tests.synthetic.capsules import CapsulePeople
 
 from keras_pose import geometry
 from keras_pose.data import records, shards
@@ -19,6 +17,8 @@ from keras_pose.synthetic import generate as generate_module
 from keras_pose.synthetic.generate import Generator, Settings, command_line, generate, plan, split_panoramas
 from keras_pose.synthetic.people import BODIES_PER_BLOCK, EXAMPLES_PER_BLOCK, block_bodies
 from keras_pose.synthetic.scene import SceneSettings
+from tests.conftest import ROOT, shared_data
+from tests.synthetic.capsules import CapsulePeople
 
 SCENE = SceneSettings((48, 32), (0.0, 1.0), 0.3, 90)
 SETTINGS = Settings(count=14, seed=3, split_fractions=(0.6, 0.2, 0.2), scene=SCENE, bodies=6)

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.synthetic.capsules import STANDING_MM, capsule_person
 
 from keras_pose import geometry
 from keras_pose.geometry import Camera
@@ -19,6 +18,7 @@ from keras_pose.synthetic.scene import SceneSettings, Studio, hidden_joints, mak
 from keras_pose.synthetic.shade import join_meshes
 from keras_pose.synthetic.stopwatch import Stopwatch
 from keras_pose.synthetic.surfaces import SIZE, SURFACES, draw_surfaces
+from tests.synthetic.capsules import STANDING_MM, capsule_person
 
 SETTINGS = SceneSettings((96, 64), (0.0, 1.0), 0.5, 95)
 
@@ -158,7 +158,7 @@ def test_the_border_and_shapes_cover_what_they_say():
         pasted, ended = overlay.paste_border(rng, image)
         assert pasted.shape == image.shape and np.array_equal(pasted[~ended], image[~ended])
         linear = np.full((60, 40, 3), -1.0, np.float32)
-        shaped, covered = overlay.paste_shapes(rng, linear, draw_surfaces(0, 11))
+        shaped, covered = overlay.paste_shapes(rng, linear, draw_surfaces(0, 11).images)
         assert (shaped[covered] > -1).all() and (linear == -1).all()
 
 
@@ -215,12 +215,14 @@ def test_without_difficulty_a_picture_keeps_its_content():
     assert np.mean([np.abs(image - clean).mean() for image in full]) > 10
 
 
-def test_every_surface_is_a_texture():
-    surfaces = draw_surfaces(3, 2 * len(SURFACES))
-    assert surfaces.shape == (2 * len(SURFACES), SIZE, SIZE, 3) and surfaces.dtype == np.uint8
-    assert not any(
-        np.array_equal(a, b) for a, b in zip(surfaces[: len(SURFACES)], surfaces[len(SURFACES) :], strict=True)
-    )
+def test_surfaces_and_their_smaller_levels():
+    count = 2 * len(SURFACES)
+    surfaces = draw_surfaces(3, count)
+    assert surfaces.images.shape == (count, SIZE, SIZE, 3) and surfaces.images.dtype == np.uint8
+    assert len({image.tobytes() for image in surfaces.images}) == count
+    assert np.array_equal(surfaces.texels[: surfaces.images.size], surfaces.images.reshape(-1))
+    smallest = surfaces.texels[surfaces.level_start[-1] :].reshape(count, 3)  # one pixel each
+    assert np.allclose(smallest, surfaces.images.mean((1, 2)), atol=2)
 
 
 @pytest.mark.parametrize("kind", ["box", "rod", "ball"])
