@@ -1,6 +1,7 @@
 """Dressed adults: one skinned mesh each, which takes any pose and any colours."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -10,12 +11,13 @@ from keras_pose.synthetic.clothes import FittedGarment, Wardrobe, slot
 from keras_pose.synthetic.looks import draw_materials
 from keras_pose.synthetic.mesh import Mesh, PosedPerson
 from keras_pose.synthetic.poses import PoseSample
-from keras_pose.synthetic.rig import BodySkeleton
+from keras_pose.synthetic.rig import BodySkeleton, bone
 from keras_pose.synthetic.shape import BodyShape, build_vertices, sample_shape
 from keras_pose.synthetic.skinning import skin, sparse_weights
 from keras_pose.synthetic.template import BodyTemplate, body_template
+from keras_pose.synthetic.wavefront import polygon_means
 
-_TUCK_MM = 6.0
+_TUCK_MM = 12.0
 
 
 @dataclass(eq=False)
@@ -37,6 +39,11 @@ class Person:
     slots: np.ndarray
     bald: bool
 
+    @cached_property
+    def used_slots(self) -> frozenset[int]:
+        """The slots that some triangle has."""
+        return frozenset(np.unique(self.slots).tolist())
+
     def pose(self, pose: PoseSample, rng: np.random.Generator) -> PosedPerson:
         """Poses the person on the ground (the lowest point at y = 0) above the origin, in colours drawn from `rng`."""
         matrices, offsets, joints = self.skeleton.pose(pose.rotations)
@@ -53,7 +60,7 @@ class Person:
             self.faces,
             self.uv,
             self.slots,
-            draw_materials(self.shape.sex, self.bald, rng),
+            draw_materials(self.shape.sex, self.bald, self.used_slots, rng),
         )
         return PosedPerson(mesh, (joints + shift).astype(np.float32))
 
@@ -73,10 +80,10 @@ def sample_person(rng: np.random.Generator, assets: BodyAssets, wardrobe: Wardro
     if shoes is not None:
         builder.wear(shoes, None)
     else:
-        builder.paint("shoes", painted.is_shoe(builder.template, builder.faces, cut), rng)
+        builder.paint("shoes", painted.is_shoe(builder.template, cut), rng)
     if suit is None:
-        builder.paint("top", painted.is_top(builder.template, builder.faces, cut), rng)
-        builder.paint("bottom", painted.is_bottom(builder.template, builder.faces, cut), rng)
+        builder.paint("top", painted.is_top(builder.template, cut), rng)
+        builder.paint("bottom", painted.is_bottom(builder.template, cut), rng)
         if shape.sex == "female" and rng.random() < 0.3:
             builder.wear_skirt(rng)
     bald = shape.sex == "male" and rng.random() < 0.12
@@ -121,14 +128,16 @@ class _Builder:
         faces, covers = garment.mesh.faces, garment.covers.copy()
         keep = np.ones(len(faces), bool)
         if cut is not None:
-            keep = (item.sleeve[faces].mean(1) < cut.sleeve) & (item.leg[faces].mean(1) < cut.leg)
+            sleeve = polygon_means(item.sleeve, faces, garment.mesh.polygon)
+            keep = (sleeve < cut.sleeve) & (polygon_means(item.leg, faces, garment.mesh.polygon) < cut.leg)
             covers &= (template.sleeve < cut.sleeve - 0.15) & (template.leg < cut.leg - 0.15)
         self._hidden |= covers
         self._parts.append((garment.fit(self._fit_mm), item.skin_weights, faces[keep], item.uv[keep], item.slots[keep]))
         if garment.covers.any():
             below = np.zeros(len(covers), bool)
             below[garment.anchors[np.unique(faces[keep])]] = True
-            below &= ~template.on_neck
+            below[template.edges[below[template.edges].any(1)]] = True
+            below &= template.skin_weights[:, bone("Head")] < 0.1
             normals = painted.vertex_normals(self._fit_mm, self.faces)
             self._base_mm[below] = (self._fit_mm - _TUCK_MM * normals)[below]
 

@@ -41,7 +41,7 @@ def scalp(assets: BodyAssets) -> np.ndarray:
 def face_texture(skin: np.ndarray, hair: np.ndarray | None, bearded: bool, rng: np.random.Generator) -> np.ndarray:
     """(96, 128, 3) uint8: a face of skin colour (3,), with hair of colour (3,) or none on the skull."""
     masks = _masks()
-    image = np.tile(skin, (_HEIGHT, _WIDTH, 1))
+    image = np.full((_HEIGHT, _WIDTH, 3), skin, np.float32)
     dark = skin * 0.35
     brow = (skin * 0.45 if hair is None else hair * 0.8) * rng.uniform(0.5, 1)
     _blend(image, masks["cheeks"], skin * (1.05, 0.8, 0.78), rng.uniform(0, 0.6))
@@ -56,7 +56,7 @@ def face_texture(skin: np.ndarray, hair: np.ndarray | None, bearded: bool, rng: 
     _blend(image, masks["lashes"], dark, rng.uniform(0.5, 1))
     if hair is not None:
         _blend(image, masks["hair"], hair, 1.0)
-    return to_uint8(image * (1 + rng.normal(0, 0.02, (_HEIGHT, _WIDTH, 1))))
+    return to_uint8(image * (1 + 0.02 * rng.standard_normal((_HEIGHT, _WIDTH, 1), np.float32)))
 
 
 def eye_texture(rng: np.random.Generator) -> np.ndarray:
@@ -85,14 +85,16 @@ def _hairline(degrees: np.ndarray) -> np.ndarray:
     return np.interp(degrees, angles, heights)
 
 
-def _blend(image: np.ndarray, mask: np.ndarray, colour: np.ndarray, strength: float) -> None:
-    """Paints `colour` (3,) over `image` where `mask` (H, W, 1) says, in place."""
-    image += mask * strength * (colour - image)
+def _blend(image: np.ndarray, spot: tuple[slice, slice, np.ndarray], colour: np.ndarray, strength: float) -> None:
+    """Paints `colour` (3,) over `image` in place, as strongly as the mask of `spot` says."""
+    rows, columns, mask = spot
+    part = image[rows, columns]
+    part += mask * np.float32(strength) * (np.asarray(colour, np.float32) - part)
 
 
 @cache
-def _masks() -> dict[str, np.ndarray]:
-    """(96, 128, 1) each, 0 to 1."""
+def _masks() -> dict[str, tuple[slice, slice, np.ndarray]]:
+    """For each feature the rows and columns that it spans, and there a mask (h, w, 1) from 0 to 1."""
     degrees = ((np.arange(_WIDTH) + 0.5) / _WIDTH * 360 - 180)[None]
     height = (_TOP_DM - (np.arange(_HEIGHT) + 0.5) / _HEIGHT * (_TOP_DM - _BOTTOM_DM))[:, None]
     side = np.abs(degrees)  # both halves of a face are alike
@@ -116,4 +118,10 @@ def _masks() -> dict[str, np.ndarray]:
         "beard": (chin | upper_lip) * 1.0,
         "hair": hair,
     }
-    return {name: mask[..., None] for name, mask in masks.items()}
+    return {name: _cropped(mask) for name, mask in masks.items()}
+
+
+def _cropped(mask: np.ndarray) -> tuple[slice, slice, np.ndarray]:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    return *part, mask[part].astype(np.float32)[..., None]

@@ -31,29 +31,28 @@ _HAIR = np.array(
         [0.85, 0.85, 0.85],
     ]
 )
+_BLANK = Material(np.zeros((1, 1, 3), np.uint8))
 _HAIR_SHARES = np.array([0.26, 0.2, 0.16, 0.1, 0.08, 0.04, 0.04, 0.07, 0.05])
 
 
-def draw_materials(sex: str, bald: bool, rng: np.random.Generator) -> list[Material]:
-    """One material for each of `SLOTS`."""
+def draw_materials(sex: str, bald: bool, used: frozenset[int], rng: np.random.Generator) -> list[Material]:
+    """One material for each of `SLOTS`; those whose index is not in `used` share a blank one."""
     skin, hair = skin_colour(rng), hair_colour(rng)
+    bearded = sex == "male" and rng.random() < 0.35
     top = cloth_texture(rng)
     same = rng.random() < 0.12  # a suit, a tracksuit, an overall
-    materials = {
-        "skin": Material(fine_texture(skin, 0.05, rng, 1), float(rng.uniform(0.05, 0.3))),
-        "face": Material(
-            head.face_texture(skin, None if bald else hair, sex == "male" and rng.random() < 0.35, rng),
-            float(rng.uniform(0.05, 0.3)),
-        ),
-        "eye": Material(head.eye_texture(rng), 0.6),
-        "hair": Material(strand_texture(hair, rng), float(rng.uniform(0.1, 0.5))),
-        "top": Material(top, _cloth_shine(rng)),
-        "bottom": Material(top if same else cloth_texture(rng), _cloth_shine(rng)),
-        "trim": Material(cloth_texture(rng), _cloth_shine(rng)),
-        "shoes": Material(fine_texture(_shoe_colour(rng), 0.15, rng), float(rng.uniform(0.1, 0.6))),
-        "hat": Material(cloth_texture(rng), _cloth_shine(rng)),
+    draw = {
+        "skin": lambda: Material(fine_texture(skin, 0.05, rng, 1), rng.uniform(0.05, 0.3)),
+        "face": lambda: Material(head.face_texture(skin, None if bald else hair, bearded, rng), rng.uniform(0.05, 0.3)),
+        "eye": lambda: Material(head.eye_texture(rng), 0.6),
+        "hair": lambda: Material(strand_texture(hair, rng), rng.uniform(0.1, 0.5)),
+        "top": lambda: Material(top, _cloth_shine(rng)),
+        "bottom": lambda: Material(top if same else cloth_texture(rng), _cloth_shine(rng)),
+        "trim": lambda: Material(cloth_texture(rng), _cloth_shine(rng)),
+        "shoes": lambda: Material(fine_texture(_shoe_colour(rng), 0.15, rng), rng.uniform(0.1, 0.6)),
+        "hat": lambda: Material(cloth_texture(rng), _cloth_shine(rng)),
     }
-    return [materials[name] for name in SLOTS]
+    return [draw[name]() if i in used else _BLANK for i, name in enumerate(SLOTS)]
 
 
 def skin_colour(rng: np.random.Generator) -> np.ndarray:
@@ -77,4 +76,5 @@ def _shoe_colour(rng: np.random.Generator) -> np.ndarray:
 
 
 def _cloth_shine(rng: np.random.Generator) -> float:
-    return float(rng.choice([0.0, rng.uniform(0, 0.15), rng.uniform(0.2, 0.6)], p=[0.6, 0.3, 0.1]))
+    kind = rng.random()
+    return 0.0 if kind < 0.6 else rng.uniform(0, 0.15) if kind < 0.9 else rng.uniform(0.2, 0.6)

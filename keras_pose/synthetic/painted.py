@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_pose.synthetic.template import BodyTemplate
+from keras_pose.synthetic.wavefront import polygon_means
 
 
 @dataclass(frozen=True)
@@ -27,24 +28,29 @@ def sample_cut(rng: np.random.Generator) -> Cut:
     )
 
 
-def is_top(template: BodyTemplate, faces: np.ndarray, cut: Cut) -> np.ndarray:
-    """(F,) bool, which of (F, 3) skin triangles a top covers."""
-    sleeve, trunk = template.sleeve[faces].mean(1), template.trunk[faces].mean(1)
-    on_arm = (template.sleeve[faces] >= 0).all(1)
-    on_trunk = ~on_arm & ~template.on_neck[faces].any(1) & (template.leg[faces] < 0).any(1) & (trunk > cut.waist)
-    return on_trunk | (on_arm & (sleeve < cut.sleeve))
+def is_top(template: BodyTemplate, cut: Cut) -> np.ndarray:
+    """(F,) bool, which skin triangles a top covers."""
+    on_arm = _mean(template, template.sleeve >= 0) > 0.99
+    on_trunk = ~on_arm & (_mean(template, template.on_neck) == 0) & (_mean(template, template.leg < 0) > 0)
+    above_waist = _mean(template, template.trunk) > cut.waist
+    return (on_trunk & above_waist) | (on_arm & (_mean(template, template.sleeve) < cut.sleeve))
 
 
-def is_bottom(template: BodyTemplate, faces: np.ndarray, cut: Cut) -> np.ndarray:
-    """(F,) bool, which triangles trousers or shorts cover."""
-    leg, trunk = template.leg[faces].mean(1), template.trunk[faces].mean(1)
-    off_arm = (template.sleeve[faces] < 0).any(1) & ~template.on_neck[faces].any(1)
-    return off_arm & (trunk <= cut.waist) & (leg < cut.leg)
+def is_bottom(template: BodyTemplate, cut: Cut) -> np.ndarray:
+    """(F,) bool, which skin triangles trousers or shorts cover."""
+    off_arm = _mean(template, template.sleeve < 0) > 0
+    below_waist = _mean(template, template.trunk) <= cut.waist
+    return off_arm & below_waist & (_mean(template, template.leg) < cut.leg)
 
 
-def is_shoe(template: BodyTemplate, faces: np.ndarray, cut: Cut) -> np.ndarray:
-    """(F,) bool, which triangles a shoe covers."""
-    return template.leg[faces].mean(1) > cut.shoe
+def is_shoe(template: BodyTemplate, cut: Cut) -> np.ndarray:
+    """(F,) bool, which skin triangles a shoe covers."""
+    return _mean(template, template.leg) > cut.shoe
+
+
+def _mean(template: BodyTemplate, values: np.ndarray) -> np.ndarray:
+    """(F,) means of (V,) `values` over the skin's polygons."""
+    return polygon_means(values.astype(np.float64), template.faces, template.polygon)
 
 
 def puff(

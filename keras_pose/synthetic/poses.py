@@ -27,6 +27,7 @@ _BALANCE = 0.3
 _EXTREME_PART, _EXTREME_SHARE = 0.1, 0.2
 _NOISE_DEG = {"Arm": 5.0, "UpLeg": 4.0, "Head": 8.0, "Neck": 4.0, "Hand": 8.0, "Foot": 5.0, "Spine": 3.0}
 _HINGE_NOISE_DEG = 6.0
+_STRAIGHTENED_SHARE, _HARDLY_BENT_DEG = 0.35, 50.0
 _FINGER_CURL_DEG = (-5.0, 70.0)
 
 
@@ -101,8 +102,10 @@ def load_pose_library(path: str | os.PathLike | None, seed: int = 0, procedural_
 
 
 def perturb(local: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Noise in the joints of (len(BONES), 3, 3) rotations; elbows and knees only bend more, fingers curl."""
+    """Noise in the joints of (len(BONES), 3, 3) rotations; elbows and knees do not bend backwards, fingers curl."""
     local = np.array(local, np.float64)
+    if rng.random() < _STRAIGHTENED_SHARE:
+        straighten_legs(local, rng.uniform(0.3, 1))
     curl = np.deg2rad(rng.uniform(*_FINGER_CURL_DEG))
     for b, name in enumerate(BONES):
         limb = name.removeprefix("Left").removeprefix("Right")
@@ -112,11 +115,27 @@ def perturb(local: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             local[b] = local[b] @ rotation.from_vector(vector)
         elif limb in ("ForeArm", "Leg"):
             axis = np.array([1.0, 0, 0]) if limb == "Leg" else np.array([0, -1.0 if left else 1.0, 0])
-            angle = np.deg2rad(min(abs(rng.normal(0, _HINGE_NOISE_DEG)), 2 * _HINGE_NOISE_DEG))
-            local[b] = local[b] @ rotation.about(axis, angle)
+            bent = max(rotation.to_vector(local[b]) @ axis, 0.0)
+            angle = np.deg2rad(np.clip(rng.normal(0, 1), -2, 2) * _HINGE_NOISE_DEG)
+            local[b] = local[b] @ rotation.about(axis, max(angle, -bent))
         elif limb == "Fingers":
             local[b] = rotation.about(np.array([0, 0, -1.0 if left else 1.0]), curl)
     return local
+
+
+def straighten_legs(local: np.ndarray, share: float) -> None:
+    """Takes `share` of the bend out of knees that are hardly bent, the foot staying below the hip; in place.
+
+    The captured skeleton of CMU never quite straightens its legs, people who stand do.
+    """
+    for side in ("Left", "Right"):
+        thigh, shin, foot = (bone(side + name) for name in ("UpLeg", "Leg", "Foot"))
+        angle = np.linalg.norm(rotation.to_vector(local[shin]))
+        if angle < np.deg2rad(_HARDLY_BENT_DEG):
+            half = rotation.about(np.array([1.0, 0, 0]), share * angle / 2)
+            local[shin] = rotation.from_vector(rotation.to_vector(local[shin]) * (1 - share))
+            local[thigh] = local[thigh] @ half
+            local[foot] = half @ local[foot]
 
 
 def pose_features(local: np.ndarray) -> np.ndarray:

@@ -79,6 +79,18 @@ def _twists() -> tuple[Twist, ...]:
 
 TWISTS = _twists()
 TRANSFORMS = len(BONES) + 2 * len(TWISTS)
+# The helper transforms in the order of their columns: bone, whose twist, its axis, how much of it.
+_HELPERS = [
+    (column, twist, share)
+    for twist in TWISTS
+    for share, column in zip(twist.shares, twist.columns, strict=True)
+    if column >= len(BONES)
+]
+_HELPERS.sort(key=lambda helper: helper[0])
+_TWIST_BONES = np.array([twist.bone for _, twist, _ in _HELPERS])
+_TWIST_SOURCES = np.array([twist.source for _, twist, _ in _HELPERS])
+_TWIST_AXES = np.array([t_pose_direction(BONES[twist.bone]) for _, twist, _ in _HELPERS])
+_TWIST_SHARES = np.array([share for _, _, share in _HELPERS])
 
 
 def base_skin_weights(assets: BodyAssets) -> np.ndarray:
@@ -209,14 +221,11 @@ class BodySkeleton:
                 pivots[b] = pivots[parent] + matrices[parent] @ (self.pivots_mm[b] - self.pivots_mm[parent])
         offsets = np.empty((TRANSFORMS, 3))
         offsets[: len(BONES)] = pivots - np.einsum("bij,bj->bi", matrices[: len(BONES)], self.pivots_mm)
-        for twist in TWISTS:
-            axis = t_pose_direction(BONES[twist.bone])
-            angle = rotation.twist_angle(rotations[twist.source], axis)
-            for share, column in zip(twist.shares, twist.columns, strict=True):
-                if column >= len(BONES):
-                    turn = turns[twist.bone] @ rotation.about(axis, share * angle)
-                    matrices[column] = turn @ self.align[twist.bone]
-                    offsets[column] = pivots[twist.bone] - matrices[column] @ self.pivots_mm[twist.bone]
+        angles = rotation.twist_angle(rotations[_TWIST_SOURCES], _TWIST_AXES)
+        partial = rotation.from_vector(_TWIST_SHARES[:, None] * angles[:, None] * _TWIST_AXES)
+        matrices[len(BONES) :] = turns[_TWIST_BONES] @ partial @ self.align[_TWIST_BONES]
+        moved = np.einsum("bij,bj->bi", matrices[len(BONES) :], self.pivots_mm[_TWIST_BONES])
+        offsets[len(BONES) :] = pivots[_TWIST_BONES] - moved
         return matrices, offsets, self._joints(pivots, matrices, offsets)
 
     def _joints(self, pivots: np.ndarray, matrices: np.ndarray, offsets: np.ndarray) -> np.ndarray:

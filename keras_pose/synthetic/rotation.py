@@ -40,12 +40,12 @@ def between(start: np.ndarray, end: np.ndarray) -> np.ndarray:
 
 
 def twist_angle(rotations: np.ndarray, axis: np.ndarray) -> np.ndarray:
-    """(...) radians in [-pi, pi] by which (..., 3, 3) `rotations` turn about the unit vector `axis` itself.
+    """(...) radians in [-pi, pi] by which (..., 3, 3) `rotations` turn about the unit vectors `axis` (..., 3).
 
     The rest of the rotation, the swing, is the smallest one that takes `axis` where the rotation takes it.
     """
     vector, scalar = _quaternion(rotations)
-    angle = 2 * np.arctan2(vector @ axis, scalar)
+    angle = 2 * np.arctan2((vector * axis).sum(-1), scalar)
     return np.where(angle > np.pi, angle - 2 * np.pi, angle)
 
 

@@ -18,6 +18,7 @@ class BodyTemplate:
     """Attributes:
     skin_weights: (V, rig.TRANSFORMS) of the base vertices.
     faces: (F, 3) triangles of the skin, without mouth, nostrils and eye sockets inside.
+    polygon: (F,) the polygon that each is a part of.
     uv: (F, 3, 2) their texture coordinates, one unit every `TEXTURE_MM`; those of `on_head` lay out a face.
     on_head: (F,) bool.
     eye_faces, eye_uv: (E, 3) and (E, 3, 2), both eyeballs.
@@ -32,6 +33,7 @@ class BodyTemplate:
 
     skin_weights: np.ndarray
     faces: np.ndarray
+    polygon: np.ndarray
     uv: np.ndarray
     on_head: np.ndarray
     eye_faces: np.ndarray
@@ -65,6 +67,7 @@ def body_template(assets: BodyAssets) -> BodyTemplate:
     return BodyTemplate(
         skin_weights=weights,
         faces=faces,
+        polygon=mesh.polygon[body],
         uv=uv,
         on_head=on_head,
         eye_faces=eyes,

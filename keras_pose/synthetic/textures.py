@@ -13,13 +13,13 @@ def cloth_texture(rng: np.random.Generator) -> np.ndarray:
     names = list(PATTERNS)
     shares = np.array([share for share, _ in PATTERNS.values()])
     pattern = PATTERNS[names[rng.choice(len(names), p=shares / shares.sum())]][1]
-    first, second = cloth_colour(rng), cloth_colour(rng)
-    amount = pattern(rng)[..., None]  # (SIZE, SIZE, 1), how much of the second colour
+    first, second = cloth_colour(rng).astype(np.float32), cloth_colour(rng).astype(np.float32)
+    amount = pattern(rng).astype(np.float32)[..., None]  # (SIZE, SIZE, 1), how much of the second colour
     image = first * (1 - amount) + second * amount
     if rng.random() < 0.15:  # a third colour in places of its own
-        amount = PATTERNS["blobs"][1](rng)[..., None]
+        amount = _blobs(rng)[..., None]
         image = image * (1 - amount) + cloth_colour(rng) * amount
-    weave = 1 + rng.uniform(0.01, 0.12) * noise(rng, rng.integers(3))[..., None]
+    weave = 1 + np.float32(rng.uniform(0.01, 0.12)) * noise(rng, rng.integers(3))[..., None]
     return to_uint8(image * weave)
 
 
@@ -43,7 +43,7 @@ def hsv(hue: float, saturation: float, value: float) -> np.ndarray:
 
 def fine_texture(colour: np.ndarray, strength: float, rng: np.random.Generator, scale: int = 2) -> np.ndarray:
     """(SIZE, SIZE, 3) uint8 of one colour (3,) with a little noise in its brightness."""
-    return to_uint8(colour * (1 + strength * noise(rng, scale)[..., None]))
+    return to_uint8(colour.astype(np.float32) * (1 + strength * noise(rng, scale)[..., None]))
 
 
 def strand_texture(colour: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -55,7 +55,7 @@ def strand_texture(colour: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
     """0 to 1 to uint8."""
-    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return (np.clip(image, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 
 
 def noise(rng: np.random.Generator, scale: int) -> np.ndarray:
@@ -69,7 +69,7 @@ def _noise_bank() -> np.ndarray:
     """(3, 4, SIZE, SIZE) noise of three scales, filtered on the torus so that it tiles."""
     rng = np.random.default_rng(0)
     frequency = np.hypot(np.fft.fftfreq(SIZE)[:, None], np.fft.fftfreq(SIZE)[None]) * SIZE
-    bank = np.empty((3, 4, SIZE, SIZE))
+    bank = np.empty((3, 4, SIZE, SIZE), np.float32)
     for scale, cutoff in enumerate((3, 8, 24)):
         spectrum = np.fft.fft2(rng.normal(size=(4, SIZE, SIZE))) * np.exp(-((frequency / cutoff) ** 2))
         fields = np.fft.ifft2(spectrum).real

@@ -17,6 +17,7 @@ class ObjMesh:
     faces: (F, 3) int32 vertex indices; polygons are cut into triangles.
     face_uv: (F, 3) int32 indices into `uv`.
     group: (F,) the name of each triangle's group.
+    polygon: (F,) int32, which polygon of the file each triangle is a part of.
     """
 
     vertices: np.ndarray
@@ -24,6 +25,7 @@ class ObjMesh:
     faces: np.ndarray
     face_uv: np.ndarray
     group: np.ndarray
+    polygon: np.ndarray
 
 
 def read_obj(path: str | os.PathLike) -> ObjMesh:
@@ -41,8 +43,8 @@ def read_obj(path: str | os.PathLike) -> ObjMesh:
 
 
 def _parse(lines: list[str]) -> ObjMesh:
-    vertices, uv, corners, groups = [], [(0.0, 0.0)], [], []
-    group = ""
+    vertices, uv, corners, groups, polygons = [], [(0.0, 0.0)], [], [], []
+    group, count = "", 0
     for line in lines:
         words = line.split()
         if not words:
@@ -58,6 +60,8 @@ def _parse(lines: list[str]) -> ObjMesh:
             for i in range(1, len(polygon) - 1):
                 corners.append((polygon[0], polygon[i], polygon[i + 1]))
                 groups.append(group)
+                polygons.append(count)
+            count += 1
     index = np.array(corners, np.int32).reshape(-1, 3, 2)
     return ObjMesh(
         np.array(vertices, np.float32).reshape(-1, 3),
@@ -65,9 +69,19 @@ def _parse(lines: list[str]) -> ObjMesh:
         np.ascontiguousarray(index[..., 0]) - 1,
         np.ascontiguousarray(index[..., 1]),  # 0 is the made-up coordinate of corners that have none
         np.array(groups, str),
+        np.array(polygons, np.int32),
     )
 
 
 def _corner(word: str) -> tuple[int, int]:
     parts = word.split("/")
     return int(parts[0]), int(parts[1]) if len(parts) > 1 and parts[1] else 0
+
+
+def polygon_means(values: np.ndarray, faces: np.ndarray, polygon: np.ndarray) -> np.ndarray:
+    """(F,) the mean of (V,) `values` over the corners of each triangle's whole polygon (F,).
+
+    What is cut by these means is cut along the edges of the polygons: hems do not fray.
+    """
+    sums = np.bincount(polygon, values[faces].sum(1))
+    return (sums / np.maximum(3 * np.bincount(polygon), 1))[polygon]
