@@ -1,0 +1,125 @@
+"""The command `python -m keras_pose.data.inspect`: what a data set holds, and what looks wrong with it.
+
+python -m keras_pose.data.inspect h36m
+python -m keras_pose.data.inspect embedded --output=sheet.png --json=numbers.json
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+from absl import flags
+
+from keras_pose import command, visualize
+from keras_pose.data import inspection, pipeline, shards
+from keras_pose.errors import UserError
+from keras_pose.example import PoseExample
+from keras_pose.skeleton import Skeleton
+
+FLAGS = flags.FLAGS
+SHARDS_LOOKED_AT = 16
+
+
+def inspect(spec: str, output: str, pictures: int = 24, limit: int = 2000, json_path: str | None = None) -> dict:
+    """Looks at a data set (see `pipeline.open_dataset`), prints what it finds and draws a contact sheet.
+
+    Args:
+        output: the PNG to write.
+        pictures: how many examples the sheet shows, spread over the splits.
+        limit: of larger splits so many examples are looked at, from shards spread over it.
+
+    Returns:
+        `splits`, a dict of `inspection.summarize` and `problems` by split; and `problems`, lines, of them all.
+    """
+    info = pipeline.open_dataset(spec)
+    splits = [split for split in shards.SPLITS if all(part.manifest.splits.get(split) for part in info.parts)]
+    results, cells, subjects = {}, [], {}
+    for split in splits:
+        examples = list(spread_examples(info, split, limit))
+        sample = inspection.collect(examples, info.skeleton)
+        problems = inspection.find_problems(sample)
+        results[split] = {"count": info.count(split), **inspection.summarize(sample), "problems": problems}
+        subjects[split] = set(sample.subjects)
+        chosen = np.linspace(0, len(examples) - 1, min(-(-pictures // len(splits)), len(examples))).astype(int)
+        cells += [(draw_example(examples[i], info.skeleton), f"{split} {examples[i].where()}") for i in chosen]
+    found = {"splits": results, "problems": [f"{s}: {p}" for s in results for p in results[s]["problems"]]}
+    found["problems"] += shared_subjects(subjects)
+    print_findings(info, found)
+    images, titles = zip(*cells, strict=True)
+    visualize.save_png(output, visualize.contact_sheet(list(images), columns=6, titles=list(titles)))
+    print(f"{len(cells)} examples are drawn in {output}")
+    if json_path:
+        command.write_json(json_path, found)
+    return found
+
+
+def spread_examples(info: pipeline.DatasetInfo, split: str, limit: int) -> Iterator[PoseExample]:
+    """All examples of a split; of a split of more than `limit`, about that many from shards spread over it."""
+    if info.count(split) <= limit:
+        yield from pipeline.read_examples(info, split)
+        return
+    entries = [(part, entry) for part in info.parts for entry in part.manifest.splits[split]]
+    chosen = np.linspace(0, len(entries) - 1, min(SHARDS_LOOKED_AT, len(entries))).astype(int)
+    for i in chosen:
+        part, entry = entries[i]
+        manifest = dataclasses.replace(part.manifest, splits={split: (entry,)})
+        alone = dataclasses.replace(info, parts=(dataclasses.replace(part, manifest=manifest),))
+        yield from itertools.islice(pipeline.read_examples(alone, split), -(-limit // len(chosen)))
+
+
+def draw_example(example: PoseExample, skeleton: Skeleton, height: int = 160) -> np.ndarray:
+    """The crop with its labelled joints, invisible ones hollow, and the 3D pose where there is one."""
+    shown = example.keypoint_valid & np.isfinite(example.keypoints_2d_px).all(-1)
+    scores = np.where(example.keypoint_hidden, 0.0, 1.0)
+    try:
+        picture = visualize.fit_height(example.decode_image(), height)
+    except UserError:
+        picture = np.full((height, height, 3), 90, np.uint8)  # none, or broken
+    scale = height / example.image_size[0]
+    picture = visualize.draw_keypoints(picture, example.keypoints_2d_px * scale, skeleton, shown, scores)
+    if not example.has_pose_3d or not np.isfinite(example.pose_3d_mm).all():
+        return picture
+    return np.concatenate([picture, visualize.draw_pose_views(example.pose_3d_mm, skeleton, height)], axis=1)
+
+
+def shared_subjects(subjects: dict[str, set[str]]) -> list[str]:
+    """A line for each two splits that have people in common."""
+    return [
+        f"{a} and {b} share {len(subjects[a] & subjects[b])} subjects ({min(subjects[a] & subjects[b])}): scores on "
+        f"{b} do not tell how it does on new people"
+        for a, b in itertools.combinations(subjects, 2)
+        if subjects[a] & subjects[b]
+    ]
+
+
+def print_findings(info: pipeline.DatasetInfo, found: dict) -> None:
+    size = "{}x{} pixels".format(*info.image_size) if info.image_size else "no pictures"
+    print(f"{info.spec}: {info.skeleton.name}, {size}")
+    for split, values in found["splits"].items():
+        print(f"{split}: {values['count']} examples, looked at {values['examples']}")
+        for name, value in values.items():
+            if name not in ("count", "examples", "problems", "bone_median_mm"):
+                print(f"  {name}: {value}")
+    for problem in found["problems"]:
+        print(f"looks wrong: {problem}")
+    if not found["problems"]:
+        print("nothing looks wrong")
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("output", "inspect.png", "The contact sheet to write.")
+    flags.DEFINE_integer("pictures", 24, "Examples on the sheet.", lower_bound=1)
+    flags.DEFINE_integer("limit", 2000, "Of larger splits, look at about so many examples.", lower_bound=1)
+    flags.DEFINE_string("json", None, "Write the numbers to this file, too.")
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) != 1:
+        raise UserError("name one data set: python -m keras_pose.data.inspect DIR")
+    inspect(argv[0], FLAGS.output, FLAGS.pictures, FLAGS.limit, FLAGS.json)
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main)

@@ -1,0 +1,134 @@
+import dataclasses
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from keras_pose import geometry
+from keras_pose.data import inspect, inspection, shards
+from keras_pose.errors import UserError
+from keras_pose.example import PoseExample
+from keras_pose.skeleton import COCO_17, HUMAN36M_17, map_joints
+from tests.conftest import make_example, write_dataset
+from tests.poses import STANDING_MM
+
+SIZE = (96, 128)
+
+
+def people(count: int = 40, seed: int = 0, **changes) -> list[PoseExample]:
+    """A standing person with bent knees who mostly faces the camera, seen from many sides."""
+    rng = np.random.default_rng(seed)
+    intrinsics = np.array([[160.0, 0, 64], [0, 160.0, 48], [0, 0, 1]])
+    examples = []
+    for i in range(count):
+        angle = rng.uniform(-1.9, 1.9)
+        turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+        pose, root = STANDING_MM @ turn.T, np.array([0.0, 0, 4000])
+        values = {"pose_3d_mm": pose, "root_position_mm": root, "intrinsics": intrinsics, "image_size": SIZE}
+        values["keypoints_2d_px"] = geometry.project_points(pose + root, intrinsics)
+        examples.append(make_example(rng, i, **(values | changes)))
+    return examples
+
+
+def problems(examples, skeleton=HUMAN36M_17) -> list[str]:
+    return inspection.find_problems(inspection.collect(examples, skeleton))
+
+
+def changed(examples, change) -> list[PoseExample]:
+    return [dataclasses.replace(example, **change(example)) for example in examples]
+
+
+def swap(example: PoseExample) -> dict:
+    order = list(HUMAN36M_17.flip_permutation)
+    return {"pose_3d_mm": example.pose_3d_mm[order], "keypoints_2d_px": example.keypoints_2d_px[order]}
+
+
+def test_right_labels_look_right():
+    assert problems(people()) == []
+
+
+@pytest.mark.parametrize(
+    "change,seen",
+    [
+        (swap, "knees bend backwards"),
+        (swap, "left and right may be swapped"),
+        (lambda e: {"pose_3d_mm": e.pose_3d_mm * [1, 1, -1]}, "knees bend backwards"),
+        (lambda e: {"pose_3d_mm": e.pose_3d_mm[list(HUMAN36M_17.flip_permutation)]}, "project"),
+        (lambda e: {"pose_3d_mm": e.pose_3d_mm / 2.54}, "check the unit"),
+        (lambda e: {"pose_3d_mm": e.pose_3d_mm / 1000}, "millimetres"),
+        (lambda e: {"keypoints_2d_px": e.keypoints_2d_px + [60, 0]}, "outside their crop"),
+        (lambda e: {"keypoints_2d_px": [0, 96] + e.keypoints_2d_px * [1, -1]}, "heads are below ankles"),
+        (lambda e: {"keypoints_2d_px": e.keypoints_2d_px * np.nan}, "NaN"),
+        (lambda e: {"keypoint_valid": np.arange(17) != 9}, "never labelled: neck_nose"),
+        (lambda e: {"image_jpeg": e.image_jpeg[:200]}, "does not decode"),
+    ],
+)
+def test_what_is_wrong_is_said(change, seen):
+    found = problems(changed(people(), change))
+    assert any(seen in line for line in found), found
+    assert all("\n" not in line for line in found)
+
+
+def test_swapped_sides_show_in_pictures_without_3d():
+    def flat(example: PoseExample, order) -> PoseExample:
+        keypoints, valid = map_joints(example.keypoints_2d_px[order], np.ones(17, bool), HUMAN36M_17, COCO_17)
+        values = {"skeleton": "coco_17", "has_pose_3d": False, "pose_3d_mm": np.zeros((17, 3))}
+        return dataclasses.replace(
+            example, keypoints_2d_px=keypoints, keypoint_valid=valid, keypoint_hidden=np.zeros(17, bool), **values
+        )
+
+    straight, order = np.arange(17), list(HUMAN36M_17.flip_permutation)
+    assert not any("swapped" in p for p in problems([flat(e, straight) for e in people()], COCO_17))
+    assert any("swapped" in p for p in problems([flat(e, order) for e in people()], COCO_17))
+
+
+def test_numbers_are_of_the_labels():
+    examples = people(keypoint_valid=np.arange(17) < 10, keypoint_hidden=np.arange(17) < 5)
+    summary = inspection.summarize(inspection.collect(examples, HUMAN36M_17))
+    assert summary["examples"] == 40 and summary["subjects"] == 3 and summary["actions"] == 2
+    assert summary["labelled_share"] == pytest.approx(10 / 17, abs=1e-4) and summary["hidden_share"] == 0.5
+    assert summary["outside_share"] == 0 and summary["pose_3d_share"] == 1
+    thigh = np.linalg.norm(STANDING_MM[2] - STANDING_MM[1])
+    assert summary["bone_median_mm"]["right_hip-right_knee"] == round(float(thigh))
+    assert summary["distance_range_mm"] == [4000, 4000] and summary["reprojection_median_px"] < 1e-3
+
+
+def write(folder, examples) -> str:
+    half = len(examples) // 2
+    parts = {"train": examples[:half], "test": examples[half:]}
+    splits = {
+        name: tuple(shards.write_shard(folder / shards.shard_name(name, i, 2), part[i::2]) for i in range(2))
+        for name, part in parts.items()
+    }
+    generator = {"name": "tests", "version": "1", "command": ""}
+    shards.write_manifest(folder, shards.Manifest("toy", HUMAN36M_17, SIZE, splits, generator))
+    return str(folder)
+
+
+def test_inspect_draws_a_sheet_and_writes_the_numbers(tmp_path, capsys):
+    spec = write(tmp_path / "data", changed(people(), swap))
+    found = inspect.inspect(spec, str(tmp_path / "sheet.png"), pictures=8, json_path=tmp_path / "numbers.json")
+    assert json.loads((tmp_path / "numbers.json").read_text()) == found
+    assert found["splits"]["train"]["count"] == 20
+    printed = capsys.readouterr().out
+    assert "looks wrong: train: knees" in printed and "share 3 subjects" in printed
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    assert sheet.shape[0] > 2 * 160 and sheet.std() > 20
+
+
+def test_of_large_splits_a_spread_is_looked_at(tmp_path):
+    spec = write(tmp_path / "data", people())
+    found = inspect.inspect(spec, str(tmp_path / "sheet.png"), pictures=4, limit=6)
+    assert found["splits"]["train"]["examples"] == 6 and found["splits"]["train"]["count"] == 20
+
+
+def test_poses_without_pictures_are_drawn(tmp_path):
+    folder = write_dataset(tmp_path / "poses", {"train": 6}, image_jpeg=b"")
+    assert inspect.inspect(str(folder), str(tmp_path / "sheet.png"))["splits"]["train"]["examples"] == 6
+
+
+@pytest.mark.parametrize("arguments", [[], ["a", "b"]])
+def test_one_data_set_must_be_named(arguments):
+    with pytest.raises(UserError, match="name one data set"):
+        inspect.main(arguments)
