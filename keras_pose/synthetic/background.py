@@ -27,6 +27,8 @@ class Backdrop:
         surface: (6,) int32 texture of each plane, -1 where the panorama shows.
         tint: (6, 3) colour of each plane's texture.
         repeat_mm: (6,) size of one repeat of the texture.
+        grain: texture whose light and dark are laid over the panorama, which is blurred at this size; a floor of
+            `repeat_mm` below the horizon, a wall above. `grain_strength` 0 leaves it out, 1 takes it whole.
         contacts_mm: (M, 4) x, z, radius and strength of soft dark spots on the floor, under what stands on it.
     """
 
@@ -36,6 +38,8 @@ class Backdrop:
     surface: np.ndarray
     tint: np.ndarray
     repeat_mm: np.ndarray
+    grain: int
+    grain_strength: float
     contacts_mm: np.ndarray
 
 
@@ -66,7 +70,7 @@ def sample_backdrop(
     forward = camera.rotation[2]
     steepest = max(abs(np.arcsin(np.clip(forward[1], -1, 1))), 0.1)
     zoom = min(np.exp(rng.uniform(0.0, np.log(4.0))), max(1.0, 1.2 / steepest))
-    repeat = np.exp(rng.uniform(np.log(600.0), np.log(4000.0), 6))
+    repeat = np.exp(rng.uniform(np.log(400.0), np.log(3000.0), 6))
     return Backdrop(
         panorama,
         float(zoom),
@@ -74,6 +78,8 @@ def sample_backdrop(
         surface,
         tint.astype(np.float32),
         repeat.astype(np.float32),
+        int(rng.integers(count)),
+        float(rng.uniform(0.0, 0.4 + 0.3 * difficulty)),
         contacts_mm.astype(np.float32),
     )
 
@@ -89,6 +95,6 @@ def draw_backdrop(
         *(raster.face, rays, camera_position(camera).astype(np.float32), np.float32(1 / camera.intrinsics[0, 0])),
         *(backdrop.panorama.radiance, np.float32(backdrop.zoom), np.float32(np.arctan2(middle[0], -middle[2]))),
         *(backdrop.box_mm, backdrop.surface, backdrop.tint, backdrop.repeat_mm, backdrop.contacts_mm),
-        *(surfaces.texels, surfaces.level_start, SRGB_TO_LINEAR),
+        *(backdrop.grain, np.float32(backdrop.grain_strength), surfaces.texels, surfaces.level_start, SRGB_TO_LINEAR),
         *(light.sky, light.sun_direction, light.sun, np.float32(light.exposure), shadows.depth_mm, shadows.matrix),
     )

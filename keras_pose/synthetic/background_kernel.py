@@ -15,7 +15,7 @@ _TURN, _INVERSE_PI = np.float32(2 * np.pi), np.float32(1 / np.pi)
 @numba.njit(cache=True, nogil=True)
 def draw_background(
     face, rays, eye, pixel, radiance, zoom, middle_azimuth, box, surface, tint, repeat, contacts,
-    texels, level_start, linear, sky, sun_direction, sun, exposure, shadow_depth, shadow_matrix,
+    grain, grain_strength, texels, level_start, linear, sky, sun_direction, sun, exposure, shadow_depth, shadow_matrix,
 ):  # fmt: skip
     """(H, W, 3) float32; see `background.draw_backdrop` for what goes in."""
     height, width = face.shape[0] // 2, face.shape[1] // 2
@@ -46,7 +46,12 @@ def draw_background(
                 turn -= _TURN * np.round(turn / _TURN)
                 elevation = min(max(np.arctan2(y, flat) * zoom, np.float32(-1.5)), np.float32(1.5))
                 far = _look_up(radiance, middle_azimuth + turn * zoom, elevation)
-                dimmed = open_sky * (np.float32(1.0) - _SHADE_OF_PANORAMA * (np.float32(1.0) - lit)) * (1 - share)
+                rough = _grain(
+                    grain, grain_strength, x, y, z, turn, elevation, eye, pixel, repeat, texels, level_start, linear
+                )
+                dimmed = (
+                    rough * open_sky * (np.float32(1.0) - _SHADE_OF_PANORAMA * (np.float32(1.0) - lit)) * (1 - share)
+                )
                 for k in range(3):
                     image[row, column, k] = far[k] * dimmed
             if share > 0:
@@ -112,11 +117,8 @@ def _plane_color(
         a, b, across = eye[0] + reach * x, -eye[1] - reach * y, abs(z)
     length = np.sqrt(x * x + y * y + z * z)
     footprint = reach * pixel * np.sqrt(length / max(across, np.float32(1e-4)))
-    level = int(np.log2(max(footprint * SIZE / repeat[plane], np.float32(1.0))) + np.float32(0.3))
-    level = min(level, LEVELS - 1)
-    size = SIZE >> level
-    offset = level_start[level] + surface[plane] * size * size * 3
-    albedo = texel(texels, offset, size, size, a / repeat[plane], b / repeat[plane], linear)
+    level = _level(footprint * SIZE / repeat[plane])
+    albedo = _texture(surface[plane], level, a / repeat[plane], b / repeat[plane], texels, level_start, linear)
     nx = side if axis == 0 else np.float32(0.0)
     ny = side if axis == 1 else np.float32(0.0)
     nz = side if axis == 2 else np.float32(0.0)
@@ -127,6 +129,36 @@ def _plane_color(
         albedo[1] * (arriving[1] * open_sky + sun[1] * direct) * _INVERSE_PI,
         albedo[2] * (arriving[2] * open_sky + sun[2] * direct) * _INVERSE_PI,
     )
+
+
+@numba.njit(cache=True, nogil=True)
+def _level(ratio):
+    """The level of a texture for a pixel that covers `ratio` pixels of it."""
+    return min(int(np.log2(max(ratio, np.float32(1.0))) + np.float32(0.3)), LEVELS - 1)
+
+
+@numba.njit(cache=True, nogil=True)
+def _texture(surface, level, u, v, texels, level_start, linear):
+    size = SIZE >> level
+    return texel(texels, level_start[level] + surface * size * size * 3, size, size, u, v, linear)
+
+
+@numba.njit(cache=True, nogil=True)
+def _grain(surface, strength, x, y, z, turn, elevation, eye, pixel, repeat, texels, level_start, linear):
+    """A factor about 1: the light and dark of a texture on the floor, or on a wall 10 m away above the horizon."""
+    if y < 0:
+        reach, scale = -eye[1] / y, repeat[2]
+        a, b = eye[0] + reach * x, eye[2] + reach * z
+        length = np.sqrt(x * x + y * y + z * z)
+        footprint = reach * pixel * np.sqrt(length / -y)
+    else:
+        distance, scale = np.float32(10000.0), repeat[0] * 4
+        a, b, footprint = turn * distance, -elevation * distance, pixel * distance
+    level = _level(footprint * SIZE / scale)
+    here = _texture(surface, level, a / scale, b / scale, texels, level_start, linear)[1]
+    mean = _texture(surface, LEVELS - 1, a, b, texels, level_start, linear)[1]
+    ratio = min((here + np.float32(0.02)) / (mean + np.float32(0.02)), np.float32(2.5))
+    return np.float32(1.0) + strength * (ratio - np.float32(1.0))
 
 
 @numba.njit(cache=True, nogil=True)

@@ -169,13 +169,13 @@ def _clouds(shape: tuple[int, int], rng: np.random.Generator, octaves: int = 5) 
 def _draw_sky(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     shape = vectors.shape[:2]
     up = vectors[..., 1:2]
-    horizon, zenith = rng.uniform(0.5, 1.2, 3), np.array([0.25, 0.45, 0.9]) * rng.uniform(0.3, 1.2)
+    horizon, zenith = _color(rng, 0.5, 1.2), np.array([0.25, 0.45, 0.9]) * rng.uniform(0.3, 1.2)
     sky = zenith + (horizon - zenith) * np.exp(-np.abs(up) * rng.uniform(2, 6))
     cloud = (_clouds(shape, rng)[..., None] * rng.uniform(0.5, 2) + rng.uniform(-1.5, 1)).clip(0, 1)
     sky = sky + (rng.uniform(0.5, 1.5) - sky) * cloud
-    ground = rng.uniform(0.08, 0.5, 3) * (1 + 0.3 * _clouds(shape, rng, 7)[..., None]).clip(0.2)
+    ground = _color(rng, 0.08, 0.5) * (1 + 0.3 * _clouds(shape, rng, 7)[..., None]).clip(0.2)
     skyline = 0.05 + 0.12 * np.abs(_clouds((1, shape[1]), rng, 7)) * rng.random()
-    houses = rng.uniform(0.02, 0.5, 3) * (1 + 0.4 * _clouds(shape, rng, 7)[..., None])
+    houses = _color(rng, 0.02, 0.5) * (1 + 0.4 * _clouds(shape, rng, 7)[..., None])
     sky = np.where(up < skyline[..., None], houses, sky)
     pixels = np.where(up < 0, ground, sky.clip(0.01))
     sun = _random_direction(rng, lowest=0.15)
@@ -191,7 +191,9 @@ def _draw_hall(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     axis = reach.argmin(-1)  # (H, W), the wall that a direction meets
     point = vectors * reach.min(-1)[..., None]
     wall = 2 * axis + (np.take_along_axis(vectors, axis[..., None], -1)[..., 0] > 0)
-    pixels = rng.uniform(0.15, 0.8, (6, 3))[wall] * (1 + 0.15 * _clouds(vectors.shape[:2], rng, 6)[..., None])
+    pixels = np.array([_color(rng, 0.15, 0.8) for _ in range(6)])[wall] * (
+        1 + 0.15 * _clouds(vectors.shape[:2], rng, 6)[..., None]
+    )
     for _ in range(rng.integers(2, 9)):
         side = rng.choice([0, 1, 3, 3, 4, 5])
         others = [k for k in range(3) if k != side // 2]
@@ -199,6 +201,12 @@ def _draw_hall(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         inside = (np.abs(point[..., others] - centre) < half).all(-1) & (wall == side)
         pixels[inside] = rng.uniform(0.7, 1, 3) * np.exp(rng.uniform(0, 3.5))
     return pixels
+
+
+def _color(rng: np.random.Generator, low: float, high: float) -> np.ndarray:
+    """(3,) linear RGB around a grey in [low, high], warm as often as not."""
+    warmth = rng.normal(0.1, 0.2)
+    return rng.uniform(low, high) * np.array([1 + warmth, 1.0, 1 - warmth]).clip(0.3) * np.exp(rng.normal(0, 0.12, 3))
 
 
 def _random_direction(rng: np.random.Generator, lowest: float) -> np.ndarray:

@@ -36,18 +36,26 @@ def draw_surfaces(seed: int, count: int) -> Surfaces:
 
 
 def random_color(rng: np.random.Generator, saturation: float = 0.6) -> np.ndarray:
-    """(3,) float sRGB in [0, 255]; greys and browns as often as strong colours."""
-    hue = rng.random() if rng.random() < 0.6 else rng.normal(0.09, 0.04) % 1
-    return 255 * np.array(colorsys.hsv_to_rgb(hue, saturation * rng.random() ** 1.5, rng.uniform(0.1, 1.0)))
+    """(3,) float sRGB in [0, 255]: mostly greys, browns, greens and blues, as the world is; some of any hue."""
+    kind = rng.random()
+    if kind < 0.35:
+        hue = rng.random()
+    else:
+        hue = rng.normal(0.08, 0.03) if kind < 0.7 else rng.choice([0.27, 0.58]) + rng.normal(0, 0.05)
+    color = colorsys.hsv_to_rgb(hue % 1, saturation * rng.random() ** 2, rng.uniform(0.08, 1.0))
+    return 255 * np.array(color)
 
 
 def _noise(rng: np.random.Generator, coarsest: int, octaves: int, stretch: float = 1.0) -> np.ndarray:
-    """(SIZE, SIZE) float32 noise, mean 0, deviation 1; `stretch` > 1 makes it run along y."""
-    noise = np.zeros((SIZE, SIZE), np.float32)
-    for octave in range(octaves):
-        cells = min(coarsest * 2**octave, SIZE)
-        grid = rng.standard_normal((max(1, round(cells / stretch)), cells)).astype(np.float32)
-        noise += cv2.resize(grid, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC) * 0.65**octave
+    """(SIZE, SIZE) float32 noise, mean 0, deviation 1, that repeats without a seam; `stretch` > 1 runs along y.
+
+    Its waves are `coarsest` to `coarsest` * 2^(octaves - 1) a picture, the finer the weaker.
+    """
+    y, x = np.fft.fftfreq(SIZE, 1 / SIZE)[:, None], np.fft.rfftfreq(SIZE, 1 / SIZE)
+    waves = np.maximum(np.hypot(y * stretch, x), 1e-3)
+    band = (waves > 0.5 * coarsest) & (waves < coarsest * 2 ** (octaves - 0.5))
+    spectrum = np.fft.rfft2(rng.standard_normal((SIZE, SIZE))) * band / waves**1.4
+    noise = np.fft.irfft2(spectrum, (SIZE, SIZE)).astype(np.float32)
     return noise / max(float(noise.std()), 1e-6)
 
 
