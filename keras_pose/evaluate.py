@@ -1,0 +1,81 @@
+"""Scores a model on a split of a data set.
+
+    python -m keras_pose.evaluate --model=runs/e2e --dataset=embedded --split=test --output=evaluation
+
+Prints every metric, per joint and per action. --output=DIR adds evaluation.json, a histogram of the errors and a sheet
+of the best, median and worst samples. A model is mapped to the data set's skeleton by joint name, so one of 17 joints
+can be scored on 14; without 3D labels the 3D metrics are empty (null in JSON).
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from keras_pose import command
+from keras_pose.data.pipeline import open_dataset
+from keras_pose.errors import UserError
+from keras_pose.evaluation import batch_predictor, evaluate_model, format_tables, write_evaluation
+from keras_pose.runtimes import open_model
+from keras_pose.skeleton import Skeleton
+from keras_pose.training.run_folder import load_run
+
+FLAGS = flags.FLAGS
+
+
+def define_flags(values: flags.FlagValues = FLAGS) -> None:
+    """The command's flags."""
+    flags.DEFINE_string(
+        "model",
+        None,
+        "A run folder, an exported .tflite or .onnx file, or the name of a shipped weight.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "dataset",
+        "embedded",
+        "embedded, the folder of a data set, or a weighted mix like a:0.7,b:0.3.",
+        flag_values=values,
+    )
+    flags.DEFINE_string("split", "test", "train, validation or test.", flag_values=values)
+    flags.DEFINE_integer("batch_size", 32, "Pictures a step.", lower_bound=1, flag_values=values)
+    flags.DEFINE_bool("flip_test", False, "Average with the prediction for the mirrored picture.", flag_values=values)
+    flags.DEFINE_string("json", None, "Write the numbers to this file.", flag_values=values)
+    flags.DEFINE_string("output", None, "Write evaluation.json and the figures into this folder.", flag_values=values)
+    flags.DEFINE_bool("overwrite", False, "Replace an evaluation that is in --output already.", flag_values=values)
+
+
+def main(arguments: list[str]) -> None:
+    """Runs the command."""
+    if arguments:
+        raise UserError(f"unknown argument {arguments[0]!r}; name the model with --model=RUN")
+    if not FLAGS.model:
+        raise UserError("no model; add --model=RUN, a run folder or an exported file")
+    if FLAGS.output and not FLAGS.overwrite and (Path(FLAGS.output) / "evaluation.json").exists():
+        raise UserError(f"{FLAGS.output} holds an evaluation; choose another --output, or add --overwrite")
+    dataset = open_dataset(FLAGS.dataset)
+    dataset.count(FLAGS.split)  # a wrong name is told before the model is loaded
+    predict, skeleton = open_predictor(FLAGS.model)
+    result = evaluate_model(
+        predict, skeleton, dataset, FLAGS.split, FLAGS.batch_size, flip_test=FLAGS.flip_test, name=FLAGS.model
+    )
+    print(format_tables(result))
+    if FLAGS.json:
+        command.write_json(FLAGS.json, result.to_dict())
+    if FLAGS.output:
+        write_evaluation(FLAGS.output, result)
+        print(f"\nfigures and evaluation.json are in {FLAGS.output}/")
+
+
+def open_predictor(source: str):
+    """The `BatchPredictor` and the skeleton of a run of any kind, an exported file or a shipped weight."""
+    if Path(source).is_dir():
+        model, info = load_run(source)
+        if info["kind"] == "lifter":
+            return batch_predictor(model), Skeleton.from_dict(info["skeleton"])
+    loaded = open_model(source)
+    return batch_predictor(loaded), loaded.skeleton
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main)

@@ -1,0 +1,111 @@
+"""The evaluate command on run folders of each kind."""
+
+import json
+
+import numpy as np
+import pytest
+from absl import flags
+
+from keras_pose import PosePredictor, evaluate
+from keras_pose.errors import UserError
+from keras_pose.models.pose_model import (
+    PoseModelConfig,
+    PoseStatistics,
+    build_keypoint_model,
+    build_lifter,
+    build_pose_model,
+)
+from keras_pose.skeleton import HUMAN36M_17
+from keras_pose.training.run_folder import write_model
+from tests.conftest import write_dataset
+
+SIZE = (32, 64)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The run folder of an untrained model of each kind; the lifters predict about the mean pose."""
+    config = PoseModelConfig(variant="w8_tiny", input_size=SIZE, width=8, dropout=0.0)
+    rng = np.random.default_rng(0)
+    statistics = PoseStatistics(
+        rng.random((17, 2)), np.full((17, 2), 0.2), rng.normal(0, 300, (17, 3)), np.full((17, 3), 1e-3)
+    )
+    models = {
+        "pose": build_pose_model(config, statistics),
+        "keypoints": build_keypoint_model(config),
+        "lifter": build_lifter(config, statistics),
+    }
+    folder = tmp_path_factory.mktemp("runs")
+    for kind, model in models.items():
+        (folder / kind).mkdir()
+        info = {"format_version": 1, "kind": kind, "skeleton": HUMAN36M_17.to_dict(), "input_size": list(SIZE)}
+        write_model(folder / kind, model, info)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("data"), {"train": 8, "test": 5}, image_size=SIZE)
+
+
+@pytest.fixture
+def run(runs, data, monkeypatch):
+    def run(*arguments):
+        values = flags.FlagValues()
+        evaluate.define_flags(values)
+        monkeypatch.setattr(evaluate, "FLAGS", values)
+        return evaluate.main(values(["evaluate", f"--dataset={data}", *arguments])[1:])
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "empty"),
+    [
+        ("pose", ("mpjpe_mm", "pck_0_2", "auc"), ()),
+        ("keypoints", ("pck_0_2", "pckh_0_5"), ("mpjpe_mm", "pa_mpjpe_mm", "auc")),
+        ("lifter", ("mpjpe_mm", "n_mpjpe_mm"), ("pck_0_2", "left_right_collapse")),
+    ],
+)
+def test_each_kind_of_run(run, runs, tmp_path, capsys, kind, given, empty):
+    run(f"--model={runs / kind}", f"--json={tmp_path / 'numbers.json'}", "--batch_size=2", "--flip_test")
+    values = json.loads((tmp_path / "numbers.json").read_text())
+    assert values["count"] == 5 and values["model"]["flip_test"] is True
+    assert all(values[name] is not None for name in given) and all(values[name] is None for name in empty)
+    assert "joint" in capsys.readouterr().out
+
+
+def test_output_is_not_overwritten_silently(run, runs, tmp_path):
+    arguments = (f"--model={runs / 'lifter'}", f"--output={tmp_path / 'out'}", "--split=train")
+    run(*arguments)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *("evaluation.json", "evaluation_errors.png", "evaluation_samples.png")
+    }
+    (tmp_path / "out" / "evaluation.json").write_text("mine")
+    with pytest.raises(UserError, match="holds an evaluation.*--overwrite"):
+        run(*arguments)
+    run(*arguments, "--overwrite")
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["split"] == "train"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--split=test",), "add --model=RUN"),
+        (("--model=none_such",), "no model 'none_such'"),
+        (("--model=x", "--split=validation"), "no split 'validation'; it has train, test"),
+        (("--model=x", "--dataset=none_such"), "'none_such' is neither a folder nor one of: embedded"),
+        (("--model=x", "runs/e2e"), "unknown argument 'runs/e2e'"),
+    ],
+)
+def test_mistakes_are_one_line(run, arguments, message):
+    with pytest.raises(UserError, match=message):
+        run(*arguments)
+
+
+def test_predictor_opens_runs_that_see_pictures(runs):
+    result = PosePredictor(runs / "pose")(np.zeros((50, 70, 3), np.uint8))
+    assert result.keypoints_px.shape == (17, 2) and result.pose_3d_mm.shape == (17, 3)
+    assert PosePredictor(runs / "keypoints")(np.zeros((50, 70, 3), np.uint8)).pose_3d_mm is None
+    with pytest.raises(UserError, match="sees no pictures"):
+        PosePredictor(runs / "lifter")
