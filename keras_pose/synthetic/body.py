@@ -17,7 +17,8 @@ from keras_pose.synthetic.skinning import skin, sparse_weights
 from keras_pose.synthetic.template import BodyTemplate, body_template
 from keras_pose.synthetic.wavefront import polygon_means
 
-_TUCK_MM = 12.0
+_TUCK_MM = 8.0
+_WAIST = 0.2  # of the trunk, between trousers and top
 
 
 @dataclass(eq=False)
@@ -80,10 +81,12 @@ def sample_person(rng: np.random.Generator, assets: BodyAssets, wardrobe: Wardro
     if shoes is not None:
         builder.wear(shoes, None)
     else:
-        builder.paint("shoes", painted.is_shoe(builder.template, cut), rng)
+        builder.paint("shoes", painted.is_shoe(builder.template, cut), 0.5)
+    # under a suit, whatever skin of the trunk it leaves bare is cloth too
+    cut, loose = (cut, rng.random(2) ** 2) if suit is None else (painted.Cut(0, 0, _WAIST, 0), (None, None))
+    builder.paint("top", painted.is_top(builder.template, cut), loose[0])
+    builder.paint("bottom", painted.is_bottom(builder.template, cut), loose[1])
     if suit is None:
-        builder.paint("top", painted.is_top(builder.template, cut), rng)
-        builder.paint("bottom", painted.is_bottom(builder.template, cut), rng)
         if shape.sex == "female" and rng.random() < 0.3:
             builder.wear_skirt(rng)
     bald = shape.sex == "male" and rng.random() < 0.12
@@ -134,21 +137,30 @@ class _Builder:
         self._hidden |= covers
         self._parts.append((garment.fit(self._fit_mm), item.skin_weights, faces[keep], item.uv[keep], item.slots[keep]))
         if garment.covers.any():
-            below = np.zeros(len(covers), bool)
-            below[garment.anchors[np.unique(faces[keep])]] = True
-            below[template.edges[below[template.edges].any(1)]] = True
-            below &= template.skin_weights[:, bone("Head")] < 0.1
-            normals = painted.vertex_normals(self._fit_mm, self.faces)
-            self._base_mm[below] = (self._fit_mm - _TUCK_MM * normals)[below]
+            self._tuck(garment.anchors[np.unique(faces[keep])], slot("shoes") if "shoes" in garment.tags else None)
 
-    def paint(self, name: str, covered: np.ndarray, rng: np.random.Generator) -> None:
-        """Turns the skin triangles `covered` (F,) bool into cloth."""
+    def _tuck(self, anchors: np.ndarray, shoe: int | None) -> None:
+        """Sinks the skin near the base vertices `anchors` and colours it like the cloth above, should it show."""
+        template = self.template
+        below = np.zeros(len(self._fit_mm), bool)
+        below[anchors] = True
+        below |= below[template.tights]
+        below &= (template.skin_weights[:, bone("Head")] < 0.1) & (template.sleeve < 2)
+        cloth = below[self.faces].all(1) & (self._slots == slot("skin"))
+        on_leg = (template.leg[self.faces] >= 0).any(1) | (template.trunk[self.faces] < _WAIST).all(1)
+        self._slots[cloth] = np.where(on_leg, slot("bottom"), slot("top"))[cloth] if shoe is None else shoe
+        below[template.edges[below[template.edges].any(1)]] = True
+        below &= template.sleeve < 2
+        normals = painted.vertex_normals(self._fit_mm, self.faces)
+        self._base_mm[below] = (self._fit_mm - _TUCK_MM * normals)[below]
+
+    def paint(self, name: str, covered: np.ndarray, loose: float | None) -> None:
+        """Turns the skin triangles `covered` (F,) bool into cloth: tight at 0, loose at 1, flat on the skin at None."""
         covered = covered & (self._slots == slot("skin"))
         self._slots[covered] = slot(name)
-        loose = rng.random() ** 2
-        self._base_mm = painted.puff(
-            self._base_mm, self.template, self.faces[covered], 3 + 12 * loose, int(2 + 25 * loose)
-        )
+        if loose is not None:
+            cloth = self.faces[covered]
+            self._base_mm = painted.puff(self._base_mm, self.template, cloth, 3 + 12 * loose, int(2 + 25 * loose))
 
     def wear_skirt(self, rng: np.random.Generator) -> None:
         """Adds the skirt of the base mesh, from above the knee to the ankle."""

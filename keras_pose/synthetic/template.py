@@ -28,6 +28,7 @@ class BodyTemplate:
     trunk: (V,) height on the trunk: 0 hips, 1 base of the neck.
     on_neck: (V,) bool, neck and head.
     scalp: (V,) 0 below the hairline, 1 well above.
+    tights: (V,) for each skin vertex the nearest vertex of the tights of the base mesh, which garments hang on.
     edges: (N, 2) pairs of neighbouring skin vertices.
     """
 
@@ -44,6 +45,7 @@ class BodyTemplate:
     trunk: np.ndarray
     on_neck: np.ndarray
     scalp: np.ndarray
+    tights: np.ndarray
     edges: np.ndarray
 
 
@@ -78,8 +80,18 @@ def body_template(assets: BodyAssets) -> BodyTemplate:
         trunk=(mesh.vertices[:, 1] - hips) / (neck - hips),
         on_neck=neck_weight > 0.5,
         scalp=head.scalp(assets) * (head_weight > 0.5),
+        tights=_nearest_tights(assets),
         edges=np.unique(edges, axis=0),
     )
+
+
+def _nearest_tights(assets: BodyAssets) -> np.ndarray:
+    vertices, skin = assets.mesh.vertices, assets.body_vertices
+    tights = np.unique(assets.mesh.faces[assets.faces_of("helper-tights")])
+    nearest = np.arange(len(vertices))
+    distance = (vertices[tights] ** 2).sum(1) - 2 * vertices[skin] @ vertices[tights].T  # squared, less |skin|^2
+    nearest[skin] = tights[distance.argmin(1)]
+    return nearest
 
 
 def scaled_uv(vertices_mm: np.ndarray, faces: np.ndarray, uv: np.ndarray) -> np.ndarray:
