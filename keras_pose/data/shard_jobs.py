@@ -86,7 +86,7 @@ def start_or_resume(directory: str | os.PathLike, settings: dict) -> bool:
         stored = dict(json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is damaged; remove {directory} and start again") from error
-    for key in sorted(stored.keys() | wanted.keys()):
+    for key in wanted | stored:
         if stored.get(key) != wanted.get(key):
             raise UserError(
                 f"{directory} was begun with {key} {stored.get(key)!r}, now it is {wanted.get(key)!r}; "

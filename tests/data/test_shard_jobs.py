@@ -1,0 +1,102 @@
+"""Jobs that fill a folder shard by shard."""
+
+import os
+
+import numpy as np
+import pytest
+
+from keras_pose.data import shard_jobs, shards
+from keras_pose.data.shard_jobs import BadFrame
+from keras_pose.errors import UserError
+from keras_pose.skeleton import HUMAN36M_17
+from tests.conftest import make_example
+
+
+def produce(items):
+    """An example for each number; negative ones are bad."""
+    for item in items:
+        yield make_example(np.random.default_rng(item), item) if item >= 0 else BadFrame(f"frame {item}", "negative")
+
+
+def die(items):
+    os._exit(3)
+
+
+def plans(numbers, shard_size=4):
+    return shard_jobs.plan_shards("train", numbers, [1] * len(numbers), shard_size)
+
+
+def manifest(entries):
+    return shards.Manifest("toy", HUMAN36M_17, (64, 96), entries, {"name": "test", "version": "1", "command": ""})
+
+
+@pytest.mark.parametrize("shard_size", [1, 3, 7, 100])
+def test_plans_hold_every_item_once_in_order(shard_size):
+    frames = [int(f) for f in np.random.default_rng(0).integers(1, 6, 20)]
+    made = shard_jobs.plan_shards("test", range(20), frames, shard_size)
+    assert [item for plan in made for item in plan.items] == list(range(20))
+    assert sum(plan.frames for plan in made) == sum(frames)
+    assert all(plan.frames >= shard_size for plan in made[:-1])
+    assert [plan.file for plan in made] == [shards.shard_name("test", i, len(made)) for i in range(len(made))]
+
+
+def test_no_items_make_no_shards():
+    assert shard_jobs.plan_shards("train", [], [], 4) == []
+
+
+def test_parallel_workers_write_the_same_bytes_as_one(tmp_path):
+    results = [shard_jobs.run(tmp_path / str(n), plans(range(10)), produce, workers=n) for n in (1, 2)]
+    assert manifest(results[0][0]).digest() == manifest(results[1][0]).digest()
+
+
+def test_a_second_run_makes_only_what_is_missing(tmp_path):
+    shard_jobs.run(tmp_path, plans(range(10))[:2], produce, workers=1)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.tfrecord")}
+    entries, _ = shard_jobs.run(tmp_path, plans(range(10)), produce, workers=1)
+    assert sum(entry.count for entry in entries["train"]) == 10
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_few_bad_frames_are_listed_also_after_a_stop(tmp_path):
+    numbers = [-7, *range(200)]
+    shard_jobs.run(tmp_path, plans(numbers, 50)[:4], produce, workers=1)
+    entries, bad = shard_jobs.run(tmp_path, plans(numbers, 50), produce, workers=1)
+    assert bad == [BadFrame("frame -7", "negative")]
+    assert (tmp_path / "bad_frames.txt").read_text() == "frame -7: negative\n"
+    shard_jobs.finish(tmp_path, manifest(entries))
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json"] + [".tfrecord"] * 5 + [".txt"]
+
+
+def test_many_bad_frames_are_refused_and_their_shards_made_again(tmp_path):
+    with pytest.raises(UserError, match=r"frame -1: negative \(1 of 10 frames cannot be used, over 1%"):
+        shard_jobs.run(tmp_path, plans([*range(4), -1, *range(5, 10)]), produce, workers=1)
+    entries, bad = shard_jobs.run(tmp_path, plans(range(10)), produce, workers=1)
+    assert bad == [] and sum(entry.count for entry in entries["train"]) == 10
+
+
+def test_a_dead_worker_is_told(tmp_path):
+    with pytest.raises(UserError, match="a worker process died"):
+        shard_jobs.run(tmp_path, plans(range(10)), die, workers=2)
+
+
+def test_settings_are_kept_and_other_ones_refused(tmp_path):
+    folder = tmp_path / "out"
+    assert not shard_jobs.start_or_resume(folder, {"size": (3, 4)})
+    assert not shard_jobs.start_or_resume(folder, {"size": (3, 4)})
+    with pytest.raises(UserError, match=r"was begun with size \[3, 4\], now it is \[3, 5\]"):
+        shard_jobs.start_or_resume(folder, {"size": (3, 5)})
+    entries, _ = shard_jobs.run(folder, plans(range(3)), produce, workers=1)
+    shard_jobs.finish(folder, manifest(entries))
+    assert shard_jobs.start_or_resume(folder, {"size": (3, 4)})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "is a file"), ("notes.txt", "holds other files"), ("settings.json", "is damaged")]
+)
+def test_other_peoples_folders_are_left_alone(tmp_path, content, message):
+    folder = tmp_path / "out"
+    if content:
+        folder.mkdir()
+    (folder / content if content else folder).write_text("mine")
+    with pytest.raises(UserError, match=message):
+        shard_jobs.start_or_resume(folder, {})
