@@ -15,7 +15,7 @@ import numpy as np  # noqa: E402
 from keras_pose.errors import UserError  # noqa: E402
 
 # What a curve's panel is about, the most telling first; other numbers of a record follow in their own order.
-FIRST_PANELS = ("loss", "mpjpe_mm", "pa_mpjpe_mm", "pck_0_2", "learning_rate")
+FIRST_PANELS = ("loss", "mpjpe_mm", "pa_mpjpe_mm", "pck_0_2", "keypoint_error_px", "learning_rate")
 NOT_CURVES = ("epoch", "step", "phase", "time", "seconds", "images_per_second")
 _COLORS = {"training": "#1f77b4", "validation": "#d95f02"}
 
@@ -65,13 +65,17 @@ def _panel_names(records: Sequence[dict]) -> list[str]:
 
 
 def _mark_phases(axis, records: Sequence[dict]) -> None:
+    """Where there is more than one phase: a line between two, the name of each at the top."""
     phases = [record.get("phase") for record in records]
-    for i, (before, after) in enumerate(pairwise(phases)):
-        if before != after:
-            axis.axvline(i + 1.5, color="0.6", linestyle=":", linewidth=1)
-            axis.annotate(
-                f"{after}", (i + 1.55, 0.97), xycoords=("data", "axes fraction"), va="top", fontsize=8, color="0.4"
-            )
+    if len(set(phases)) == 1:
+        return
+    for i, (before, phase) in enumerate(pairwise([None, *phases])):
+        if before == phase:
+            continue
+        if i:
+            axis.axvline(i + 0.5, color="0.6", linestyle=":", linewidth=1)
+        place = {"xycoords": ("data", "axes fraction"), "va": "bottom", "fontsize": 7, "color": "0.4"}
+        axis.annotate(str(phase), (i + 0.6, 1.01), **place)
 
 
 def plot_error_histograms(
