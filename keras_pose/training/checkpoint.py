@@ -1,0 +1,83 @@
+"""One file with everything that a run needs to go on as if it had never stopped."""
+
+import io
+import json
+import os
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_pose.command import write_atomically
+from keras_pose.errors import UserError
+
+FORMAT_VERSION = 1
+
+
+@dataclass
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        phase: index of the phase that goes on.
+        epoch: epochs of it that are finished.
+        step: steps of its current epoch that are done.
+        sums: of the current epoch's training figures, one addition a step.
+        best: the best validation result of this phase, None before the first.
+        data: the data set's `manifest_hash`.
+    """
+
+    phase: int = 0
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    best: float | None = None
+    data: str = ""
+
+
+def save(path: str | os.PathLike, progress: Progress, variables: dict[str, keras.Variable]) -> None:
+    """Writes progress and variables, by name, whole or not at all."""
+    meta = json.dumps({"format_version": FORMAT_VERSION, "progress": asdict(progress)})
+    arrays = {name: ops.convert_to_numpy(variable) for name, variable in variables.items()}
+    content = io.BytesIO()
+    np.savez(content, **{"meta": np.array(meta)}, **arrays)
+    write_atomically(path, content.getvalue())
+
+
+def load_progress(path: str | os.PathLike) -> Progress:
+    """The progress that a checkpoint holds; raises UserError for a file that is none."""
+    with _open(path) as arrays:
+        return Progress(**json.loads(str(arrays["meta"]))["progress"])
+
+
+def restore(path: str | os.PathLike, variables: dict[str, keras.Variable]) -> None:
+    """Sets the variables; raises UserError unless the checkpoint has exactly these, of these shapes."""
+    with _open(path) as arrays:
+        names = set(arrays.files) - {"meta"}
+        wrong = sorted(names ^ set(variables))
+        wrong += sorted(n for n in names & set(variables) if arrays[n].shape != tuple(variables[n].shape))
+        if wrong:
+            raise UserError(
+                f"{path} is of another architecture: {len(wrong)} weights differ, such as {wrong[0]}; "
+                "train with its own settings, or choose another --output"
+            )
+        for name, variable in variables.items():
+            variable.assign(arrays[name])
+
+
+def _open(path: str | os.PathLike):
+    try:
+        arrays = np.load(Path(path), allow_pickle=False)
+        if json.loads(str(arrays["meta"]))["format_version"] == FORMAT_VERSION:
+            return arrays
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is no checkpoint ({error}); delete its run folder and train again") from error
+    raise UserError(f"{path} is a checkpoint of another version; train again into another --output")
+
+
+def model_variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """All weights, by a name that differs for each; seeds of dropout are not among them (see `steps`)."""
+    return {f"model/{i:04d}/{weight.path}": weight for i, weight in enumerate(model.weights)}

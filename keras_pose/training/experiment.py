@@ -1,0 +1,136 @@
+"""The whole configuration of a run as frozen dataclasses; `keras_pose.flags` builds it from the command line."""
+
+from dataclasses import asdict, dataclass, field
+
+from keras_pose.data.augment import AugmentConfig
+from keras_pose.errors import UserError, unknown_name
+from keras_pose.losses import LossConfig
+from keras_pose.models.pose_model import PoseModelConfig
+from keras_pose.training.schedule import SCHEDULES
+
+PHASES = ("hrnet", "lifter", "e2e")
+STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """`dataset` is what `keras_pose.data.pipeline.open_dataset` takes; `batch_size` counts the whole, global batch."""
+
+    dataset: str = "embedded"
+    batch_size: int = 32
+
+    def __post_init__(self):
+        _check(self.batch_size >= 1, f"batch size is {self.batch_size}; give at least 1")
+
+
+@dataclass(frozen=True)
+class PhaseConfig:
+    """One phase of training.
+
+    Attributes:
+        name: `hrnet` trains the backbone on L_joint2D, `lifter` the encoder and decoder on labelled 2D keypoints,
+            `e2e` everything together.
+        flip: probability of mirroring; the other augmentations are the run's.
+    """
+
+    name: str
+    epochs: int
+    learning_rate: float = 1e-3
+    flip: float = 0.0
+
+    def __post_init__(self):
+        if self.name not in PHASES:
+            raise unknown_name("phase", self.name, PHASES)
+        _check(self.epochs >= 1, f"phase {self.name} has {self.epochs} epochs; give at least 1, or leave it out")
+        _check(self.learning_rate > 0, f"learning rate of {self.name} is {self.learning_rate}; give a positive number")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam and its learning rate.
+
+    Attributes:
+        schedule: a row of `keras_pose.training.schedule.SCHEDULES`.
+        warmup_steps: steps of linear growth at the start of every phase.
+        step_epochs: epochs of a phase after which schedule `step` multiplies the rate by `step_factor`.
+        clip_norm: largest norm of the whole gradient; 0 leaves it.
+        ema: decay of the moving average of the weights, which is then what is validated and saved; 0 keeps none.
+    """
+
+    schedule: str = "constant"
+    warmup_steps: int = 0
+    step_epochs: tuple[int, ...] = ()
+    step_factor: float = 0.1
+    clip_norm: float = 0.0
+    ema: float = 0.0
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+
+    def __post_init__(self):
+        if self.schedule not in SCHEDULES:
+            raise unknown_name("learning-rate schedule", self.schedule, SCHEDULES)
+        _check(self.warmup_steps >= 0, f"warm-up is {self.warmup_steps} steps; give 0 or more")
+        _check(self.clip_norm >= 0, f"gradient clipping is {self.clip_norm}; give a positive norm, or 0 for none")
+        _check(0 <= self.ema < 1, f"EMA decay is {self.ema}; give a number below 1 such as 0.999, or 0 for none")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How training runs.
+
+    Attributes:
+        phases: one after the other; each goes on with the weights of the one before.
+        log_steps: steps between two lines of metrics.jsonl.
+        checkpoint_steps: steps between two checkpoints within an epoch; 0 writes them after epochs alone.
+        init_from: a run folder whose weights training starts from; empty starts afresh.
+    """
+
+    phases: tuple[PhaseConfig, ...]
+    seed: int = 0
+    strategy: str = "auto"
+    precision: str = "float32"
+    log_steps: int = 20
+    checkpoint_steps: int = 0
+    init_from: str = ""
+
+    def __post_init__(self):
+        names = [phase.name for phase in self.phases]
+        _check(len(names) > 0, f"no phase to train; choose from {', '.join(PHASES)}")
+        _check(len(set(names)) == len(names), f"phases {','.join(names)} repeat; list each once")
+        if self.strategy not in STRATEGIES:
+            raise unknown_name("strategy", self.strategy, STRATEGIES)
+        if self.precision not in PRECISIONS:
+            raise unknown_name("precision", self.precision, PRECISIONS)
+        _check(0 <= self.seed < 2**31, f"seed is {self.seed}; give a whole number from 0 to 2147483647")
+        _check(self.log_steps >= 1, f"log interval is {self.log_steps} steps; give at least 1")
+        _check(self.checkpoint_steps >= 0, f"checkpoint interval is {self.checkpoint_steps} steps; give 0 or more")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that a run depends on; `output` is its folder."""
+
+    output: str
+    model: PoseModelConfig
+    train: TrainConfig
+    data: DataConfig = field(default_factory=DataConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(flip=0.0))
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    @property
+    def kind(self) -> str:
+        """What the run trains: `keypoints`, `lifter`, or `pose` for the whole model."""
+        names = {phase.name for phase in self.train.phases}
+        return {frozenset({"hrnet"}): "keypoints", frozenset({"lifter"}): "lifter"}.get(frozenset(names), "pose")
+
+    def to_dict(self) -> dict:
+        """Values that JSON can hold."""
+        return asdict(self)
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)

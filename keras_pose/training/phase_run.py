@@ -1,0 +1,241 @@
+"""One phase of a run: its epochs of steps, what they record, and what stops them."""
+
+import signal
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_pose import command
+from keras_pose.data.pipeline import DatasetInfo
+from keras_pose.errors import UserError
+from keras_pose.training import checkpoint, distribution, phases, run_folder, steps
+from keras_pose.training.checkpoint import Progress
+from keras_pose.training.experiment import Experiment, PhaseConfig
+from keras_pose.training.optimizer import FlatAdam, LossScale
+from keras_pose.training.recorder import Recorder
+from keras_pose.training.schedule import Schedule
+from keras_pose.training.validation import Validator
+
+# What a phase is judged by after each epoch; the lowest is the best.
+JUDGED_BY = {"hrnet": "keypoint_error_px", "lifter": "mpjpe_mm", "e2e": "mpjpe_mm"}
+
+
+class Stopped(Exception):
+    """A signal stopped the run; its checkpoint is written. The message says how to go on."""
+
+
+@dataclass
+class Run:
+    """What the phases of a run share.
+
+    Attributes:
+        resumes: whether the next phase takes up the last checkpoint.
+        recorder: None in workers that write no files.
+        stop_signal: the signal that asked the run to stop, 0 where none did.
+    """
+
+    experiment: Experiment
+    dataset: DatasetInfo
+    strategy: tf.distribute.Strategy
+    model: keras.Model
+    progress: Progress
+    resumes: bool = False
+    recorder: Recorder | None = None
+    stop_signal: int = 0
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.experiment.output)
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.directory / run_folder.LAST_CHECKPOINT
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.dataset.count("train") // self.experiment.data.batch_size
+
+    @property
+    def step(self) -> int:
+        """Steps since the run began, over all phases."""
+        epochs = sum(phase.epochs for phase in self.experiment.train.phases[: self.progress.phase])
+        return (epochs + self.progress.epoch) * self.steps_per_epoch + self.progress.step
+
+
+class PhaseRun:
+    """One phase, from where the run's progress is."""
+
+    def __init__(self, run: Run, config: PhaseConfig):
+        self.context, self.config, self.progress = run, config, run.progress
+        experiment = self.experiment = run.experiment
+        self.phase = phases.Phase(config.name, run.model)
+        self.optimizer = FlatAdam(self.phase.trainable_variables, experiment.optimizer)
+        self.loss_scale = LossScale() if experiment.train.precision == "mixed_float16" else None
+        if run.resumes:
+            checkpoint.restore(run.checkpoint_path, self.variables)
+            run.resumes = False
+        # Every phase draws its own numbers; 24 bits leave room for one seed more a layer of dropout.
+        self.seed = int(np.random.SeedSequence((experiment.train.seed, run.progress.phase)).generate_state(1)[0] >> 8)
+        self.train_step = steps.make_train_step(
+            run.strategy,
+            self.phase,
+            self.optimizer,
+            self.loss_scale,
+            self._schedule(),
+            replace(experiment, augment=replace(experiment.augment, flip=config.flip)),
+            self.seed,
+        )
+        self.validator = Validator(run.strategy, self.phase, experiment, run.dataset)
+        self.average_statistics = distribution.averager(run.strategy, run.model.non_trainable_weights)
+
+    def _schedule(self) -> Schedule:
+        optimizer, steps_per_epoch = self.experiment.optimizer, self.context.steps_per_epoch
+        return Schedule(
+            kind=optimizer.schedule,
+            base=self.config.learning_rate,
+            total_steps=self.config.epochs * steps_per_epoch,
+            warmup_steps=optimizer.warmup_steps,
+            drop_steps=tuple(epoch * steps_per_epoch for epoch in optimizer.step_epochs),
+            drop_factor=optimizer.step_factor,
+        )
+
+    @property
+    def variables(self) -> dict[str, keras.Variable]:
+        """What a checkpoint keeps."""
+        scale = self.loss_scale.state if self.loss_scale else {}
+        return checkpoint.model_variables(self.context.model) | self.optimizer.state | scale
+
+    def run(self) -> None:
+        """Trains the epochs that are left, and moves the run's progress to the next phase."""
+        while self.progress.epoch < self.config.epochs:
+            timings = self._train_epoch()
+            self._finish_epoch(timings)
+        self.progress.phase += 1
+        self.progress.epoch, self.progress.best = 0, None
+
+    # --- training ----------------------------------------------------------------------------------------------
+
+    def _train_epoch(self) -> dict[str, float]:
+        """Does the steps of an epoch that are left; returns how fast they were."""
+        experiment, progress = self.experiment, self.progress
+        batch_size, steps_per_epoch = experiment.data.batch_size, self.context.steps_per_epoch
+        batches = iter(self._batches())
+        alpha = tf.constant(experiment.loss.alpha_at(progress.epoch), tf.float32)
+        pending: list[dict] = []
+        first, started = progress.step, time.perf_counter()
+        with self._progress_bar() as bar:
+            while progress.step < steps_per_epoch:
+                step = tf.constant(progress.epoch * steps_per_epoch + progress.step, tf.int32)
+                pending.append(self.train_step(next(batches), step, alpha))
+                progress.step += 1
+                bar.update(batch_size)
+                stops = bool(self.context.stop_signal)
+                saves = stops or self._is_every(experiment.train.checkpoint_steps)
+                if saves or self._is_every(experiment.train.log_steps) or progress.step == steps_per_epoch:
+                    values = self._record(pending)
+                    bar.set_postfix(loss=f"{values['loss']:.4g}")
+                if saves:
+                    self._save_checkpoint()
+                if stops:
+                    name = signal.Signals(self.context.stop_signal).name
+                    raise Stopped(f"stopped by {name} at step {self.context.step}; run the same command to go on")
+        seconds = time.perf_counter() - started
+        images = (progress.step - first) * batch_size
+        return {"images_per_second": round(images / seconds, 2), "seconds": round(seconds, 2)}
+
+    def _batches(self):
+        return distribution.distribute_batches(
+            self.context.strategy,
+            self.context.dataset,
+            "train",
+            self.experiment.data.batch_size,
+            training=True,
+            seed=self.seed,
+            epoch=self.progress.epoch,
+            skip_batches=self.progress.step,
+        )
+
+    def _progress_bar(self):
+        batch_size = self.experiment.data.batch_size
+        return command.progress(
+            None,
+            total=self.context.steps_per_epoch * batch_size,
+            unit=" images",
+            initial=self.progress.step * batch_size,
+            description=f"{self.config.name} {self.progress.epoch + 1}/{self.config.epochs}",
+        )
+
+    def _is_every(self, steps_between: int) -> bool:
+        return steps_between > 0 and self.progress.step % steps_between == 0
+
+    def _record(self, pending: list[dict]) -> dict[str, float]:
+        """Adds steps to the epoch's sums and the last of them to metrics.jsonl; refuses what is no number."""
+        progress, values = self.progress, {}
+        for i, result in enumerate(pending):
+            values = {name: float(value) for name, value in result.items()}
+            judged = {"loss"} if self.loss_scale else {"loss", "gradient_norm"}  # a gradient may overflow float16
+            if not all(np.isfinite(values[name]) for name in judged):
+                raise self._failure(self.context.step - len(pending) + i + 1)
+            for name, value in values.items():
+                progress.sums[name] = progress.sums.get(name, 0.0) + value
+        pending.clear()
+        if self.context.recorder:
+            self.context.recorder.step(self.config.name, progress.epoch + 1, self.context.step, values)
+        return values
+
+    def _failure(self, step: int) -> UserError:
+        path = self.context.checkpoint_path
+        good = f"{path} holds the last good weights" if path.is_file() else "no checkpoint was written yet"
+        return UserError(
+            f"the loss or its gradient is NaN or infinite at step {step} ({self.config.name}, epoch "
+            f"{self.progress.epoch + 1}); {good}; choose a lower learning rate or --clip_norm, and another --output"
+        )
+
+    # --- after an epoch ----------------------------------------------------------------------------------------
+
+    def _finish_epoch(self, timings: dict[str, float]) -> None:
+        """Validates, records, and writes the model where it is the best one, and the checkpoint."""
+        progress, run = self.progress, self.context
+        means = {name: total / run.steps_per_epoch for name, total in progress.sums.items()}
+        self.average_statistics()
+        with self.optimizer.averaged():
+            validation = self.validator.run(self._draw_samples)
+            progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
+            named = {f"val_{name}": value for name, value in validation.items()}
+            if run.recorder:
+                run.recorder.epoch(self.config.name, progress.epoch, run.step, means | named, timings)
+            judged = validation[JUDGED_BY[self.config.name]]
+            if progress.best is None or judged < progress.best:
+                progress.best = judged
+                self._write_model(validation)
+        self._save_checkpoint()
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in validation.items())
+        print(f"{self.config.name} epoch {progress.epoch}/{self.config.epochs}: {shown}")
+
+    def _draw_samples(self, batch: dict, outputs: dict) -> None:
+        if self.context.recorder:
+            name = f"{self.progress.phase + 1}_{self.config.name}_epoch_{self.progress.epoch + 1:03d}"
+            skeleton = self.experiment.model.get_skeleton()
+            self.context.recorder.samples(name, self.context.step, batch, outputs, skeleton)
+
+    def _write_model(self, validation: dict[str, float]) -> None:
+        """Writes the model, computing in float32 whatever the precision of training."""
+        run = self.context
+        if not run.recorder:
+            return
+        model = run.model
+        if self.experiment.train.precision != "float32":
+            with phases.precision("float32"):
+                model = phases.build_model(self.experiment, run.dataset.statistics)
+            model.set_weights(run.model.get_weights())
+        metrics = {"split": "validation", "phase": self.config.name, "epoch": self.progress.epoch, **validation}
+        run_folder.write_model(run.directory, model, run_folder.model_info(self.experiment, run.dataset, metrics))
+
+    def _save_checkpoint(self) -> None:
+        self.average_statistics()
+        if self.context.recorder:
+            checkpoint.save(self.context.checkpoint_path, self.progress, self.variables)

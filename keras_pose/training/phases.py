@@ -1,0 +1,110 @@
+"""What each phase trains: which parts of the model, and how a batch runs through them."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from keras_pose.errors import UserError
+from keras_pose.models.pose_model import PoseStatistics, build_keypoint_model, build_lifter, build_pose_model
+from keras_pose.training.experiment import Experiment
+
+PARTS = ("hrnet", "encoder", "decoder")
+TRAINED_PARTS = {"hrnet": ("hrnet",), "lifter": ("encoder", "decoder"), "e2e": PARTS}
+
+
+def build_model(experiment: Experiment, statistics: dict) -> keras.Model:
+    """The model that a run saves: the whole one, or what its phases train of it (see `Experiment.kind`)."""
+    if experiment.kind == "keypoints":
+        return build_keypoint_model(experiment.model)
+    build = build_lifter if experiment.kind == "lifter" else build_pose_model
+    return build(experiment.model, PoseStatistics.from_dict(statistics))
+
+
+@contextlib.contextmanager
+def precision(name: str) -> Iterator[None]:
+    """Inside, new layers compute in this precision (a row of `experiment.PRECISIONS`)."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def parts_of(model: keras.Model) -> dict[str, keras.Model]:
+    """Those of `PARTS` that the model has, by name."""
+    layers = {layer.name: layer for layer in model.layers}
+    return {name: layers[name] for name in PARTS if name in layers}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase of a run on its model: `name` is a row of `TRAINED_PARTS`."""
+
+    name: str
+    model: keras.Model
+
+    @property
+    def trainable_variables(self) -> list[keras.Variable]:
+        parts = parts_of(self.model)
+        return [variable for name in TRAINED_PARTS[self.name] for variable in parts[name].trainable_variables]
+
+    def forward(self, batch: dict, training: bool) -> dict:
+        """The outputs (docs/architecture.md) of the trained parts for a batch.
+
+        The lifter sees labelled keypoints, those without a label at the middle of the crop.
+        """
+        if self.name == "e2e":
+            return self.model(ops.cast(batch["image"], "float32"), training=training)
+        parts = parts_of(self.model)
+        if self.name == "hrnet":
+            heatmaps = parts["hrnet"](ops.cast(batch["image"], "float32"), training=training)
+            return {"heatmaps": heatmaps, "keypoints_2d": self.model.get_layer("soft_argmax")(heatmaps)}
+        keypoints_2d = ops.where(batch["keypoint_valid"][..., None] > 0, batch["keypoints_2d"], 0.5)
+        pose_3d = parts["encoder"](keypoints_2d, training=training)
+        decoder = parts["decoder"]
+        inputs = [pose_3d, keypoints_2d] if len(decoder.inputs) == 2 else pose_3d
+        return {"pose_3d": pose_3d, "reprojected_2d": decoder(inputs, training=training)}
+
+
+def dropout_layers(model: keras.Model) -> Iterator[keras.layers.Dropout]:
+    """All layers of dropout, also those of nested models."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from dropout_layers(layer)
+        elif isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
+            yield layer
+
+
+def transfer_weights(source: keras.Model, target: keras.Model, name: str) -> list[str]:
+    """Copies the weights of the parts that both models have; returns the names of layers that stay as they are.
+
+    Only the last layer of the backbone may differ: it has one heatmap a joint.
+
+    Raises:
+        UserError: they share no part, or a layer is missing or of another size; `name` says whose weights they are.
+    """
+    sources, targets = parts_of(source), parts_of(target)
+    if source.name == "hrnet":  # the backbone alone
+        sources["hrnet"] = source
+    shared = [part for part in PARTS if part in sources and part in targets]
+    if not shared:
+        raise UserError(f"{name} has no part of this model ({', '.join(targets)}); choose another run")
+    kept = []
+    for part in shared:
+        known = {layer.name: layer for layer in sources[part].layers}
+        for layer in targets[part].layers:
+            shapes = [tuple(weight.shape) for weight in layer.weights]
+            if not shapes:
+                continue
+            found = [tuple(weight.shape) for weight in known[layer.name].weights] if layer.name in known else None
+            if found == shapes:
+                layer.set_weights(known[layer.name].get_weights())
+            elif layer.name == "final_layer":
+                kept.append(f"{part}/{layer.name}")
+            else:
+                raise UserError(f"{name} is of another architecture: {part}/{layer.name} has {found}, here {shapes}")
+    return kept + [part for part in targets if part not in shared]

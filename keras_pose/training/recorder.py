@@ -1,0 +1,92 @@
+"""What a run tells about itself: metrics.jsonl, TensorBoard, curves.png and sample pictures."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from keras_pose import figures, geometry, visualize
+from keras_pose.command import write_atomically
+from keras_pose.skeleton import Skeleton
+
+NUM_SAMPLES = 6
+SAMPLE_HEIGHT = 192
+
+
+class Recorder:
+    """Writes into a run folder; a resumed run drops the lines that it is about to write again.
+
+    Args:
+        directory: the run folder.
+        last_step: the run's step that the resumed checkpoint is of; later lines are dropped.
+    """
+
+    def __init__(self, directory: str | os.PathLike, last_step: int = 0):
+        self.directory = Path(directory)
+        self._metrics = self.directory / "metrics.jsonl"
+        lines = self._metrics.read_text().splitlines(keepends=True) if self._metrics.is_file() else []
+        kept = [line for line in lines if json.loads(line)["step"] <= last_step]
+        write_atomically(self._metrics, "".join(kept).encode())
+        self._board = tf.summary.create_file_writer(str(self.directory / "tensorboard"))
+
+    def step(self, phase: str, epoch: int, step: int, figures_of_step: dict) -> None:
+        """Adds one line of kind `step`; `step` counts over the whole run."""
+        self._append({"kind": "step", "phase": phase, "epoch": epoch, "step": step, **figures_of_step})
+        self._scalars("step/", figures_of_step, step)
+
+    def epoch(self, phase: str, epoch: int, step: int, figures_of_epoch: dict, timings: dict) -> None:
+        """Adds one line of kind `epoch` and draws curves.png anew; `timings` differ from run to run."""
+        about = {"kind": "epoch", "phase": phase, "epoch": epoch, "step": step}
+        self._append(about | figures_of_epoch | timings | {"time": round(time.time(), 1)})
+        self._scalars("epoch/", figures_of_epoch | timings, step)
+        figures.plot_curves(self.epochs(), self.directory / "curves.png")
+
+    def epochs(self) -> list[dict]:
+        """The lines of kind `epoch`."""
+        records = [json.loads(line) for line in self._metrics.read_text().splitlines()]
+        return [record for record in records if record["kind"] == "epoch"]
+
+    def samples(self, name: str, step: int, batch: dict, outputs: dict, skeleton: Skeleton) -> None:
+        """Draws predictions for the first examples of a batch into samples/<name>.png; nothing without pictures."""
+        if "image" not in batch:
+            return
+        rows = range(min(NUM_SAMPLES, len(batch["image"])))
+        pictures = [
+            _draw({k: v[i] for k, v in batch.items()}, {k: v[i] for k, v in outputs.items()}, skeleton) for i in rows
+        ]
+        sheet = visualize.contact_sheet(pictures, 2)
+        visualize.save_png(self.directory / "samples" / f"{name}.png", sheet)
+        with self._board.as_default():
+            tf.summary.image("samples", sheet[None], step=step)
+
+    def close(self) -> None:
+        self._board.close()
+
+    def _append(self, record: dict) -> None:
+        with open(self._metrics, "a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def _scalars(self, prefix: str, values: dict, step: int) -> None:
+        with self._board.as_default():
+            for name, value in values.items():
+                tf.summary.scalar(prefix + name, value, step=step)
+        self._board.flush()
+
+
+def _draw(example: dict, predicted: dict, skeleton: Skeleton) -> np.ndarray:
+    """One picture with the predicted skeleton and its two views, the truth in grey."""
+    size = example["image"].shape[:2]
+    missing = np.full_like(example["keypoints_2d"], np.nan)  # a lifter predicts no keypoints
+    return visualize.draw_result(
+        example["image"],
+        geometry.denormalize_keypoints(predicted.get("keypoints_2d", missing), size),
+        predicted.get("pose_3d"),
+        skeleton,
+        SAMPLE_HEIGHT,
+        true_keypoints_px=geometry.denormalize_keypoints(example["keypoints_2d"], size),
+        true_valid=example["keypoint_valid"] > 0,
+        true_pose_3d_mm=example["pose_3d"] if example["has_pose_3d"] > 0 else None,
+    )

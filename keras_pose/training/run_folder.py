@@ -1,0 +1,122 @@
+"""The folder of a run: who may write into it, and the model that others read from it (docs/architecture.md)."""
+
+import json
+import os
+import shutil
+import tempfile
+from difflib import ndiff
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+import keras_pose
+from keras_pose.command import write_atomically, write_json
+from keras_pose.data.pipeline import DatasetInfo
+from keras_pose.errors import UserError
+from keras_pose.training.experiment import Experiment
+
+FORMAT_VERSION = 1
+RESOLVED_FLAGS = "resolved.flags"
+MODEL = "model.keras"
+MODEL_INFO = "model.json"
+EVALUATION = "evaluation.json"
+LAST_CHECKPOINT = "checkpoints/last.npz"
+UNITS = {
+    "image": "RGB, 0 to 255",
+    "heatmaps": "a quarter of the crop; the target's peak is 0.204 with kernel 3 and sigma 1",
+    "keypoints_2d": "(x, y) in [0, 1] of the crop; the centre of pixel i of n is (i + 0.5) / n",
+    "pose_3d": "millimetres relative to the root joint; x right, y down, z away from the camera",
+    "reprojected_2d": "as keypoints_2d",
+}
+
+
+def claim(directory: str | os.PathLike, resolved_flags: str) -> None:
+    """Takes a folder for the run that `resolved_flags` describe; a run of the very same flags goes on.
+
+    Raises:
+        UserError: the folder holds a finished run, a run with other flags, or other files.
+    """
+    directory = Path(directory)
+    flags_file = directory / RESOLVED_FLAGS
+    if not directory.exists() or not any(directory.iterdir()):
+        write_atomically(flags_file, resolved_flags.encode())
+        return
+    if not flags_file.is_file():
+        raise UserError(f"{directory} holds files that are no run; choose another --output")
+    changes = [line for line in ndiff(flags_file.read_text().splitlines(), resolved_flags.splitlines())]
+    before = [line[2:] for line in changes if line.startswith("- ")]
+    now = [line[2:] for line in changes if line.startswith("+ ")]
+    if before or now:
+        raise UserError(
+            f"{directory} holds a run with other flags ({' '.join(before)}, now {' '.join(now)}); "
+            "choose another --output, or give the same flags to resume"
+        )
+    if (directory / EVALUATION).is_file():
+        raise UserError(f"{directory} holds a finished run; choose another --output to train again")
+
+
+def write_model(directory: str | os.PathLike, model: keras.Model, info: dict) -> None:
+    """Writes model.keras and model.json, each whole or not at all."""
+    directory = Path(directory)
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        path = Path(scratch) / MODEL
+        model.save(path)
+        shutil.move(path, directory / MODEL)
+    write_json(directory / MODEL_INFO, info)
+
+
+def model_info(experiment: Experiment, dataset: DatasetInfo, metrics: dict) -> dict:
+    """What model.json holds; `metrics` are of the validation split."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "kind": experiment.kind,
+        "skeleton": experiment.model.get_skeleton().to_dict(),
+        "input_size": list(experiment.model.input_size),
+        "units": UNITS,
+        "statistics": None if experiment.kind == "keypoints" else dataset.statistics,
+        "model": experiment.model.to_dict(),
+        "data": {"dataset": dataset.spec, "manifest_hash": dataset.manifest_hash, "train": dataset.count("train")},
+        "versions": {
+            "keras_pose": keras_pose.__version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        },
+        "metrics": metrics,
+    }
+
+
+def read_model_info(directory: str | os.PathLike) -> dict:
+    """model.json of a run; raises UserError where there is none that this version reads."""
+    path = Path(directory) / MODEL_INFO
+    try:
+        info = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(
+            f"{directory} holds no {MODEL_INFO}; name the folder of a run that has finished an epoch"
+        ) from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); train again") from error
+    if info.get("format_version") != FORMAT_VERSION:
+        raise UserError(f"{path} has format {info.get('format_version')}, this is {FORMAT_VERSION}; train again")
+    return info
+
+
+def load_run(directory: str | os.PathLike) -> tuple[keras.Model, dict]:
+    """The model of a run with its best weights, computing in float32, and its model.json.
+
+    Raises:
+        UserError: the folder is missing, holds no finished epoch, or is damaged.
+    """
+    info = read_model_info(directory)
+    return load_model(Path(directory) / MODEL), info
+
+
+def load_model(path: str | os.PathLike) -> keras.Model:
+    """A model of this package from a .keras file; raises UserError for one that does not load."""
+    if not Path(path).is_file():
+        raise UserError(f"{path} is missing; name a run that has finished an epoch, or copy its whole folder")
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise UserError(f"{path} does not load ({str(error).splitlines()[0]}); train or convert it again") from error

@@ -1,0 +1,38 @@
+"""Learning-rate schedules: pure functions of the step within a phase."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from keras import ops
+
+SCHEDULES = ("constant", "cosine", "step")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A learning rate over the steps of one phase; see `OptimizerConfig` for the fields."""
+
+    kind: str
+    base: float
+    total_steps: int
+    warmup_steps: int = 0
+    drop_steps: tuple[int, ...] = ()
+    drop_factor: float = 0.1
+
+    def __call__(self, step):
+        """The rate of `step`, counted from 0, a number or a scalar tensor; a float32 scalar tensor.
+
+        Warm-up grows linearly to the full rate, which step `warmup_steps` is the first to have. `cosine` falls from
+        there to 0 after the last step; `step` falls by `drop_factor` at each of `drop_steps`.
+        """
+        step = ops.cast(step, "float32")
+        rate = ops.convert_to_tensor(np.float32(self.base))
+        if self.kind == "cosine":
+            share = (step - self.warmup_steps) / max(self.total_steps - self.warmup_steps, 1)
+            rate = rate * 0.5 * (1.0 + ops.cos(np.float32(np.pi) * ops.clip(share, 0.0, 1.0)))
+        elif self.kind == "step":
+            for drop in self.drop_steps:
+                rate = ops.where(step >= drop, rate * self.drop_factor, rate)
+        if self.warmup_steps:
+            rate = rate * ops.minimum((step + 1.0) / (self.warmup_steps + 1.0), 1.0)
+        return rate

@@ -1,0 +1,101 @@
+"""Training a whole run: its phases one after the other, from the start or from its last checkpoint."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from keras_pose.data.pipeline import DatasetInfo, naming_broken_shards, open_dataset
+from keras_pose.errors import UserError
+from keras_pose.training import checkpoint, distribution, phases, run_folder
+from keras_pose.training.checkpoint import Progress
+from keras_pose.training.experiment import Experiment
+from keras_pose.training.phase_run import PhaseRun, Run
+from keras_pose.training.recorder import Recorder
+
+
+def train(experiment: Experiment) -> None:
+    """Trains into a claimed run folder (`run_folder.claim`), or goes on where its last checkpoint is.
+
+    Raises:
+        Stopped: on SIGTERM or SIGINT, after a checkpoint.
+        UserError: data that does not fit, a checkpoint of another architecture, a loss that is NaN.
+    """
+    dataset = open_dataset(experiment.data.dataset)
+    check_data(experiment, dataset)
+    keras.utils.set_random_seed(experiment.train.seed)
+    strategy = distribution.make_strategy(experiment.train.strategy)
+    with phases.precision(experiment.train.precision), strategy.scope():
+        run = _open_run(experiment, dataset, strategy)
+        handlers = _catch_signals(run)
+        try:
+            with naming_broken_shards(dataset):
+                while run.progress.phase < len(experiment.train.phases):
+                    PhaseRun(run, experiment.train.phases[run.progress.phase]).run()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            if run.recorder:
+                run.recorder.close()
+
+
+def check_data(experiment: Experiment, dataset: DatasetInfo) -> None:
+    """Raises UserError unless the data set has what the phases need, at the model's size and skeleton."""
+    size, skeleton = experiment.model.input_size, experiment.model.get_skeleton()
+    if dataset.skeleton != skeleton:
+        raise UserError(
+            f"data set {dataset.spec} has skeleton {dataset.skeleton.name}, the model {skeleton.name}; "
+            "prepare the data with the model's skeleton"
+        )
+    if experiment.kind != "lifter" and dataset.image_size != size:
+        have = "no pictures" if dataset.image_size is None else "pictures of {}x{}".format(*dataset.image_size)
+        raise UserError(
+            f"data set {dataset.spec} has {have}, the model sees {size[0]}x{size[1]}; "
+            "prepare the data at that size, or leave --input_size out"
+        )
+    for split, needed in (("train", experiment.data.batch_size), ("validation", 1)):
+        if dataset.count(split) < needed:
+            raise UserError(
+                f"split {split} of data set {dataset.spec} has {dataset.count(split)} examples, "
+                f"fewer than the {needed} that a batch needs; add examples or choose a smaller --batch_size"
+            )
+
+
+def _open_run(experiment: Experiment, dataset: DatasetInfo, strategy: tf.distribute.Strategy) -> Run:
+    """The run at its start, or where its last checkpoint left it."""
+    directory = Path(experiment.output)
+    model = phases.build_model(experiment, {} if experiment.kind == "keypoints" else dataset.statistics)
+    progress = Progress(data=dataset.manifest_hash)
+    last = directory / run_folder.LAST_CHECKPOINT
+    resumes = last.is_file()
+    if resumes:
+        progress = checkpoint.load_progress(last)
+        if progress.data != dataset.manifest_hash:
+            raise UserError(f"data set {dataset.spec} has changed since {directory} began; choose another --output")
+    elif experiment.train.init_from:
+        _start_from(Path(experiment.train.init_from), model)
+    run = Run(experiment, dataset, strategy, model, progress, resumes)
+    if distribution.is_chief(strategy):
+        run.recorder = Recorder(directory, run.step)
+    if resumes:
+        print(f"going on with {directory} at step {run.step}")
+    return run
+
+
+def _start_from(source: Path, model: keras.Model) -> None:
+    path = source / run_folder.MODEL if source.is_dir() else source
+    kept = phases.transfer_weights(run_folder.load_model(path), model, str(source))
+    print(f"weights from {source}" + (f"; untrained: {', '.join(kept)}" if kept else ""))
+
+
+def _catch_signals(run: Run) -> dict[int, Callable]:
+    """Lets the first SIGTERM or SIGINT ask the run to stop, the second end it; returns the handlers before."""
+
+    def on_signal(number, frame) -> None:
+        if run.stop_signal:
+            raise KeyboardInterrupt
+        run.stop_signal = number
+
+    return {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
