@@ -18,6 +18,9 @@ from keras_pose.errors import UserError
 from keras_pose.example import LARGEST_RADIUS_MM, SMALLEST_RADIUS_MM, PoseExample, encode_jpeg
 from keras_pose.skeleton import Skeleton, get_skeleton, map_joints
 
+# No pixel and no millimetre of a person before a camera is larger.
+LARGEST_LABEL = 1e5
+
 
 @dataclass(frozen=True)
 class Options:
@@ -25,7 +28,8 @@ class Options:
 
     `image_size` (height, width) of the crops; `frame_step` n takes every nth frame; `skeleton` names the skeleton to
     map to, None for the source's own; `margin` is the crop's side over the person's box; `allow_pickle` permits files
-    that can run code when they are loaded; `drop_bad_sequences` leaves out sequences that are known to be mislabelled.
+    that can run code when they are loaded; `drop_bad_sequences` leaves out sequences that are known to be mislabelled;
+    `split` takes everything into one split, None into the source's own.
     """
 
     image_size: tuple[int, int] = (256, 256)
@@ -34,6 +38,7 @@ class Options:
     margin: float = 1.25
     allow_pickle: bool = False
     drop_bad_sequences: bool = False
+    split: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,8 @@ def crop_person(
     """Cuts a person out of an (H, W, 3) RGB picture and maps the joints from `skeleton` to `target`.
 
     `person.tags` (source, subject, action, frame) go into the example. `picture` is None for poses alone. The example
-    has 3D only if every joint of `target` has. Returns a BadFrame where a label is not finite or no joint is labelled.
+    has 3D only if every joint of `target` has. Returns a BadFrame where a label is not finite or absurdly large, where
+    no joint is labelled, and where a joint lies behind the camera.
     """
     where = "{subject}/{action}/{frame}".format(**person.tags)
     valid = np.asarray(person.valid, bool)
@@ -111,6 +117,8 @@ def crop_person(
     labels += [a for a in (person.box_px, person.camera_mm, person.intrinsics) if a is not None]
     if not all(np.isfinite(a).all() for a in labels):
         return BadFrame(where, "a label is NaN or inf; mend the label or leave the frame out")
+    if any(np.abs(a).max(initial=0) > LARGEST_LABEL for a in labels):
+        return BadFrame(where, f"a label is over {LARGEST_LABEL:g}; mend the label or leave the frame out")
     if not valid.any():
         return BadFrame(where, "no joint is labelled")
     if person.camera_mm is not None and (np.asarray(person.camera_mm)[:, 2] <= 0).any():

@@ -66,9 +66,9 @@ def make_camera(rotation, position_mm, focal, center, radial=(), tangential=()) 
 def local_intrinsics(camera: geometry.Camera, camera_mm: np.ndarray) -> np.ndarray:
     """(3, 3) of the pinhole camera that comes closest to a distorting one around a person's (J, 3) joints.
 
-    A crop keeps the pixels as the lens made them, and 2D labels are exact; a pinhole cannot be. With the camera's own
-    matrix the joints would project up to 2.4 px off; this one, fitted to the lens by least squares over the person's
-    box (it may have skew), is off by tenths of a pixel. NaN for joints that are not finite or not before the camera.
+    A crop keeps the pixels as the lens made them, and its 2D labels are exact; no pinhole fits both. The camera's own
+    matrix is off by pixels; this one, fitted to the lens by least squares over the person's box (it may have skew), by
+    half a pixel of the picture in the median. NaN for joints that are not finite or not before the camera.
     """
     if not np.isfinite(camera_mm).all() or (camera_mm[:, 2] <= 0).any():
         return np.full((3, 3), np.nan)

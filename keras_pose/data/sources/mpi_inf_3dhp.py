@@ -17,6 +17,7 @@ import numpy as np
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base
 from keras_pose.data.sources.base import Item, Options, Person, Source
+from keras_pose.data.sources.mat_file import read_mat
 from keras_pose.errors import UserError
 from keras_pose.example import PoseExample
 from keras_pose.skeleton import MPI_INF_3DHP_17
@@ -78,10 +79,8 @@ def read_calibration(path: Path) -> dict[int, tuple[np.ndarray, tuple[int, int]]
 @lru_cache(maxsize=1)
 def load_train(path: str) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Camera number -> ((T, 17, 2) pixels, (T, 17, 3) mm in its frame) of an annot.mat."""
-    io = base.optional_import("scipy.io")
-    result = {}
+    labels, result = read_mat(path, ("annot2", "annot3")), {}
     with base.reading(path):
-        labels = io.loadmat(path, variable_names=["annot2", "annot3"])
         for index in CAMERAS:
             pixels, poses = (np.asarray(labels[name].ravel()[index], np.float64) for name in ("annot2", "annot3"))
             base.check_shape(pixels, (None, 56), f"{path}: annot2 of camera {index}")
