@@ -18,7 +18,7 @@ from keras_pose import command, visualize
 from keras_pose.data.prepare import parse_image_size
 from keras_pose.errors import UserError
 from keras_pose.skeleton import HUMAN36M_17
-from keras_pose.synthetic.generate import Generator, Settings, command_line, generate
+from keras_pose.synthetic.generate import Generator, Settings, command_line, generate, loaded_generator
 from keras_pose.synthetic.people import EXAMPLES_PER_BLOCK
 from keras_pose.synthetic.scene import SceneSettings
 
@@ -56,9 +56,9 @@ def main(argv: list[str]) -> int:
         raise UserError("nothing to do; give --output=DIR, --preview=sheet.png or --profile=200")
     settings = settings_from_flags()
     if FLAGS.profile:
-        print_profile(Generator(settings), FLAGS.profile, FLAGS.json)
+        print_profile(loaded_generator(settings, Settings.people), FLAGS.profile, FLAGS.json)
     if FLAGS.preview:
-        draw_preview(Generator(settings), FLAGS.preview)
+        draw_preview(loaded_generator(settings, Settings.people), FLAGS.preview)
     if FLAGS.output:
         for library in ("OMP", "OPENBLAS", "MKL"):
             os.environ[f"{library}_NUM_THREADS"] = "1"  # read by the workers: they are parallel enough

@@ -54,7 +54,8 @@ def sample_backdrop(
 ) -> Backdrop:
     """Draws one: the panorama alone, with a floor of its own, or a room; `count` is the number of surfaces."""
     eye = camera_position(camera)
-    low, high = np.minimum(eye, center_mm), np.maximum(eye, center_mm)
+    inside = np.stack([eye, center_mm, *(contacts_mm[:, [0, 0, 1]] * [1, 0, 1])])  # a room holds all that is there
+    low, high = inside.min(0), inside.max(0)
     box = np.array([low[0], high[0], 0.0, high[1], low[2], high[2]], np.float32)
     gap = np.exp(rng.uniform(np.log(500.0), np.log(5000.0), 6))
     box += gap * np.array([-1, 1, 0, 1, -1, 1])

@@ -188,14 +188,15 @@ def render_items(
     settings: Settings, make_people: Callable[[Settings], People], items: tuple[tuple[str, int, int], ...]
 ) -> Iterator[PoseExample]:
     """The examples of some items; runs in a worker process, which keeps what it has loaded for the next items."""
-    generator = _generator(settings, make_people)
+    generator = loaded_generator(settings, make_people)
     for split, first, count in items:
         for index in range(first, first + count):
             yield generator.example(split, index)
 
 
 @lru_cache(maxsize=1)
-def _generator(settings: Settings, make_people: Callable[[Settings], People]) -> Generator:
+def loaded_generator(settings: Settings, make_people: Callable[[Settings], People] = Settings.people) -> Generator:
+    """The generator of this process; loading takes seconds, so it is kept."""
     return Generator(settings, make_people)
 
 

@@ -21,7 +21,9 @@ from keras_pose.synthetic.shade import Solids, join_meshes, shade
 from keras_pose.synthetic.stopwatch import Stopwatch
 from keras_pose.synthetic.surfaces import Surfaces
 
-HIDDEN_BEYOND_MM = 180.0  # a joint lies this far below the skin at most (the pelvis of a heavy person)
+# A joint lies at most this far below the skin on a line of sight: farther inside a trunk than in a limb.
+HIDDEN_BEYOND_MM = np.full(HUMAN36M_17.num_joints, 180.0)
+HIDDEN_BEYOND_MM[[0, 1, 4, 7, 8]] = 240.0  # pelvis, hips, spine, thorax
 _SHADOW_RADIUS_MM = 1600.0
 _FEWEST_SEEN, _ATTEMPTS = 4, 8
 _GROUND_JOINTS = (3, 6, 2, 5, 13, 16, 0, 10)  # ankles, knees, wrists, pelvis, head: what may touch the floor
