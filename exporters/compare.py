@@ -1,0 +1,222 @@
+"""Holds exported files against the Keras model that they were made of, over real samples."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from exporters import exporter_of
+from exporters.contract import PARTS
+from exporters.inference_graph import Source, cell_offset, rebuild
+from exporters.samples import Samples
+from exporters.worker import measure
+from keras_pose import runtimes
+from keras_pose.errors import UserError
+from keras_pose.skeleton import Skeleton
+
+LARGEST_RANK = 4
+Outputs = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a file may be from the Keras model.
+
+    Exact forms are held by the largest distance of any joint. Quantised ones by the mean: 2D by the mean distance, 3D
+    by how much the MPJPE grows (by the mean distance where there are no labels). `px` is for 256 pixels.
+    """
+
+    exact: bool
+    px: float
+    mm: float
+
+
+TOLERANCES = {
+    "none": Tolerance(exact=True, px=0.01, mm=0.05),
+    "float16": Tolerance(exact=True, px=0.1, mm=0.5),
+    "dynamic": Tolerance(exact=False, px=0.5, mm=1.5),
+    "int8": Tolerance(exact=False, px=0.5, mm=1.5),
+}
+
+
+@dataclass(frozen=True)
+class Parity:
+    """A file's distances from the Keras model; 2D ones in pixels of the crop, None where a part lacks the output."""
+
+    file: str
+    quantization: str
+    size_mb: float
+    operations: int
+    samples: int
+    largest_px: float | None
+    mean_px: float | None
+    largest_mm: float | None
+    mean_mm: float | None
+    mpjpe_mm: float | None
+    keras_mpjpe_mm: float | None
+    passed: bool
+
+
+def check_operations(path: Path) -> int:
+    """The number of operations; raises UserError for one that phones do not run."""
+    exporter = exporter_of(path)
+    found = exporter.operations(path)
+    unknown = {name for name, _ in found} - exporter.OPERATIONS
+    if unknown:
+        raise UserError(
+            f"{path} holds {', '.join(sorted(unknown))}, which not every phone runs; see {exporter.__name__}"
+        )
+    tall = {name for name, shape in found if len(shape) > LARGEST_RANK}
+    if tall:
+        raise UserError(f"{path}: {', '.join(sorted(tall))} has more than {LARGEST_RANK} dimensions, which GPUs refuse")
+    return len(found)
+
+
+def keras_outputs(source: Source, part: str, samples: Samples) -> Outputs:
+    """The Keras model's outputs for all samples."""
+    model = rebuild(source)
+    if part == "lifter":
+        encoder = model.get_layer("encoder")
+        batches = samples.batches("keypoints_2d")
+        return {"pose_3d": np.concatenate([np.asarray(encoder(batch, training=False)) for batch in batches])}
+    outputs = _run_pictures(runtimes.from_keras(model, *_skeleton_and_size(source)), samples)
+    return outputs | {"keypoints_2d": outputs["keypoints_2d"] + cell_offset(source.info)}
+
+
+def file_outputs(path: Path, source: Source, part: str, samples: Samples) -> Outputs:
+    """The file's outputs for all samples."""
+    session = runtimes.open_session(path)
+    if part == "lifter":
+        poses = [session.infer({"keypoints_2d": keypoints[None]})["pose_3d"] for keypoints in samples.keypoints_2d]
+        return {"pose_3d": np.concatenate(poses)}
+    return _run_pictures(runtimes.from_session(session, *_skeleton_and_size(source), path.name), samples)
+
+
+def read_part(path: Path, source: Source) -> str:
+    """The part that a file holds, once it has proven to be whole and of the run's kind.
+
+    Raises UserError where the file is damaged, or of another skeleton, input size or kind than the run.
+    """
+    measure(path, threads=1)  # in a process of its own, which a damaged file may take down
+    metadata = exporter_of(path).read_metadata(path)
+    if metadata["skeleton"] != source.info["skeleton"] or metadata["input_size"] != list(source.info["input_size"]):
+        raise UserError(f"{path} has another skeleton or input size than {source.path}; name the run it was made of")
+    if source.info["kind"] not in PARTS[metadata["part"]].kinds:
+        raise UserError(f"{path} holds a {metadata['part']}, {source.path} none; name the run it was made of")
+    return metadata["part"]
+
+
+def compare_file(
+    path: Path, source: Source, samples: Samples, expected: Outputs, tolerance_mm: float | None = None
+) -> Parity:
+    """Holds one file against the Keras model's outputs, `expected`; `tolerance_mm` replaces that of `TOLERANCES`.
+
+    Raises UserError where the file holds operations that phones refuse.
+    """
+    metadata = exporter_of(path).read_metadata(path)
+    operations = check_operations(path)
+    found = file_outputs(path, source, metadata["part"], samples)
+    values = _distances(expected, found, samples, source.info["input_size"])
+    tolerance = TOLERANCES[metadata["quantization"]]
+    if tolerance_mm is not None:
+        tolerance = dataclasses.replace(tolerance, mm=tolerance_mm)
+    return Parity(
+        file=path.name,
+        quantization=metadata["quantization"],
+        size_mb=path.stat().st_size / 1e6,
+        operations=operations,
+        samples=len(samples),
+        passed=_within(values, tolerance, source.info["input_size"]),
+        **values,
+    )
+
+
+def _skeleton_and_size(source: Source) -> tuple[Skeleton, tuple[int, int]]:
+    return Skeleton.from_dict(source.info["skeleton"]), tuple(source.info["input_size"])
+
+
+def _run_pictures(model: runtimes.LoadedModel, samples: Samples) -> Outputs:
+    results = [model.run(batch) for batch in samples.batches("image")]
+    return {name: np.concatenate([result[name] for result in results]) for name in results[0]}
+
+
+def _distances(expected: Outputs, found: Outputs, samples: Samples, input_size) -> dict[str, float | None]:
+    values: dict[str, float | None] = dict.fromkeys(
+        ("largest_px", "mean_px", "largest_mm", "mean_mm", "mpjpe_mm", "keras_mpjpe_mm")
+    )
+    if "keypoints_2d" in found:
+        shift = (found["keypoints_2d"] - expected["keypoints_2d"]) * np.array([input_size[1], input_size[0]])
+        distance = np.linalg.norm(shift, axis=-1)  # (N, J)
+        values |= {"largest_px": float(distance.max()), "mean_px": float(distance.mean())}
+    if "pose_3d" in found:
+        distance = np.linalg.norm(found["pose_3d"] - expected["pose_3d"], axis=-1)  # (N, J)
+        values |= {"largest_mm": float(distance.max()), "mean_mm": float(distance.mean())}
+        labelled = samples.has_pose_3d > 0
+        if labelled.any():
+            errors = [
+                np.linalg.norm(poses["pose_3d"] - samples.pose_3d, axis=-1)[labelled] for poses in (found, expected)
+            ]
+            values |= {"mpjpe_mm": float(errors[0].mean()), "keras_mpjpe_mm": float(errors[1].mean())}
+    return values
+
+
+def _within(values: dict[str, float | None], tolerance: Tolerance, input_size) -> bool:
+    px = tolerance.px * max(input_size) / 256
+    if tolerance.exact:
+        pairs = [(values["largest_px"], px), (values["largest_mm"], tolerance.mm)]
+    else:
+        grown = values["mean_mm"]
+        if values["mpjpe_mm"] is not None:
+            grown = values["mpjpe_mm"] - values["keras_mpjpe_mm"]
+        pairs = [(values["mean_px"], px), (grown, tolerance.mm)]
+    return all(value is None or value <= bound for value, bound in pairs)  # NaN is past every bound
+
+
+def describe_failure(result: Parity) -> str:
+    """One line on a file that is past its tolerance."""
+    tolerance = TOLERANCES[result.quantization]
+    kind = "largest" if tolerance.exact else "mean"
+    parts = []
+    if result.largest_px is not None:
+        parts.append(f"2D by {getattr(result, kind + '_px'):.3g} px ({kind})")
+    if result.largest_mm is not None:
+        parts.append(f"3D by {getattr(result, kind + '_mm'):.3g} mm ({kind})")
+    if result.mpjpe_mm is not None:
+        parts.append(f"MPJPE {result.mpjpe_mm:.2f} against {result.keras_mpjpe_mm:.2f} mm")
+    return f"{result.quantization} differs from Keras: {', '.join(parts)}; take a finer form or another --tolerance_mm"
+
+
+def to_dict(results: list[Parity]) -> dict:
+    """The figures as values that JSON can hold."""
+    return {"files": [dataclasses.asdict(result) for result in results]}
+
+
+def format_table(results: list[Parity]) -> str:
+    """The figures as a table."""
+    rows = [("file", "form", "MB", "operations", "2D px max/mean", "3D mm max/mean", "MPJPE (Keras) mm", "")]
+    for result in results:
+        rows.append(
+            (
+                result.file,
+                result.quantization,
+                f"{result.size_mb:.1f}",
+                str(result.operations),
+                _pair(result.largest_px, result.mean_px),
+                _pair(result.largest_mm, result.mean_mm),
+                "-" if result.mpjpe_mm is None else f"{result.mpjpe_mm:.2f} ({result.keras_mpjpe_mm:.2f})",
+                "ok" if result.passed else "PAST TOLERANCE",
+            )
+        )
+    return align(rows)
+
+
+def align(rows: list[tuple[str, ...]]) -> str:
+    """Rows of text as aligned columns."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(lines)
+
+
+def _pair(largest: float | None, mean: float | None) -> str:
+    return "-" if largest is None else f"{largest:.4f} / {mean:.4f}"

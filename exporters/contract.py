@@ -1,0 +1,147 @@
+"""The contract of an exported file: the names, shapes and units of what goes in and out, and its metadata.
+
+Every tensor has a fixed shape with a leading batch of one: GPU delegates take the first axis for the batch, and
+LiteRT.js refuses a batch that is open. As flat arrays the outputs read the same with or without it.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from keras_pose import __version__
+from keras_pose.errors import UserError, unknown_name
+from keras_pose.skeleton import Skeleton
+
+FORMAT_VERSION = 1
+METADATA_KEY = "keras_pose"  # names the metadata inside a file
+QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
+INPUT_DTYPES = ("uint8", "float32")
+LAYOUTS = ("nhwc", "nchw")
+
+UNITS = {
+    "image": "RGB, 0 to 255",
+    "keypoints_2d": "(x, y) in [0, 1] of the crop: pixels over size, the centre of pixel i is i + 0.5",
+    "scores": "0 to 1, the height of each joint's heatmap",
+    "pose_3d": "millimetres relative to the root joint; x right, y down, z away from the camera",
+    "heatmaps": "one map a joint at a quarter of the input size, as the network gives them",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """What an exported file holds of a model; `kinds` are the runs (model.json) that can give it."""
+
+    input: str
+    outputs: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+
+PARTS = {
+    "pose": Part("image", ("keypoints_2d", "scores", "pose_3d"), ("pose",)),
+    "keypoints": Part("image", ("keypoints_2d", "scores"), ("pose", "keypoints")),
+    "lifter": Part("keypoints_2d", ("pose_3d",), ("pose", "lifter")),
+}
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a file is exported.
+
+    Attributes:
+        part: a key of `PARTS`.
+        quantization: one of `QUANTIZATIONS`.
+        input_dtype: of the image; both mean 0 to 255.
+        layout: of the image, `nhwc` or `nchw`.
+        heatmaps: whether the heatmaps are an output too.
+    """
+
+    part: str
+    quantization: str = "none"
+    input_dtype: str = "uint8"
+    layout: str = "nhwc"
+    heatmaps: bool = False
+
+    def __post_init__(self):
+        for name, value, known in (
+            ("part", self.part, PARTS),
+            ("quantization", self.quantization, QUANTIZATIONS),
+            ("input type", self.input_dtype, INPUT_DTYPES),
+            ("layout", self.layout, LAYOUTS),
+        ):
+            if value not in known:
+                raise unknown_name(name, value, known)
+        if self.part == "lifter" and (self.heatmaps or self.layout != "nhwc"):
+            raise UserError("a lifter sees no pictures; leave out the heatmaps and the layout")
+        if self.part == "lifter" and self.quantization in ("dynamic", "int8"):
+            raise UserError("a lifter stays in floating point; choose none or float16")
+
+
+def tensor_shapes(form: Form, input_size: tuple[int, int], joints: int) -> tuple[dict, dict]:
+    """Shapes of the inputs and of the outputs by name, in the order of their names as the runtimes give them."""
+    height, width = input_size
+    shapes = {
+        "image": (1, height, width, 3) if form.layout == "nhwc" else (1, 3, height, width),
+        "keypoints_2d": (1, joints, 2),
+        "scores": (1, joints),
+        "pose_3d": (1, joints, 3),
+        "heatmaps": (1, height // 4, width // 4, joints),
+    }
+    part = PARTS[form.part]
+    outputs = sorted(part.outputs + (("heatmaps",) if form.heatmaps else ()))
+    return {part.input: shapes[part.input]}, {name: shapes[name] for name in outputs}
+
+
+def default_part(kind: str) -> str:
+    """The part that holds most of a run of this kind."""
+    return next(name for name, part in PARTS.items() if kind in part.kinds)
+
+
+def make_metadata(form: Form, info: dict, name: str, weights: Path) -> dict:
+    """What an exported file tells of itself, inside and beside it, as values that JSON can hold.
+
+    Args:
+        info: model.json of the run.
+        name: of the run.
+        weights: the run's weights, for their hash.
+
+    Raises:
+        UserError: the run's kind does not hold the part.
+    """
+    part = PARTS[form.part]
+    if info["kind"] not in part.kinds:
+        raise UserError(f"{name} is a model of kind {info['kind']}; --part={form.part} needs {' or '.join(part.kinds)}")
+    skeleton = Skeleton.from_dict(info["skeleton"])
+    inputs, outputs = tensor_shapes(form, tuple(info["input_size"]), skeleton.num_joints)
+    dtypes = {"image": form.input_dtype}
+
+    def describe(shapes: dict) -> dict:
+        return {
+            name: {"shape": list(shape), "dtype": dtypes.get(name, "float32"), "unit": UNITS[name]}
+            for name, shape in shapes.items()
+        }
+
+    return {
+        "format_version": FORMAT_VERSION,
+        "keras_pose_version": __version__,
+        "part": form.part,
+        "quantization": form.quantization,
+        "skeleton": skeleton.to_dict(),
+        "joint_names": list(skeleton.joint_names),
+        "edges": [list(bone) for bone in skeleton.bones],
+        "input_size": list(info["input_size"]),
+        "colour_order": "RGB",
+        "layout": form.layout,
+        "inputs": describe(inputs),
+        "outputs": describe(outputs),
+        "source": {"run": name, "model_sha256": _sha256(weights)},
+    }
+
+
+def sidecar_path(path: Path) -> Path:
+    """Where the metadata of an exported file stands beside it."""
+    return path.with_name(path.name + ".json")
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

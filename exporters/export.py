@@ -1,0 +1,72 @@
+"""Writes one exported file: converted, checked under another name, and named only when it has passed."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from exporters.compare import Parity, compare_file, describe_failure, keras_outputs, read_part
+from exporters.contract import Form, make_metadata, sidecar_path
+from exporters.inference_graph import Source, build_inference_graph
+from exporters.samples import Samples
+from keras_pose.command import write_atomically, write_json
+from keras_pose.errors import UserError
+
+# The file, the SavedModel it is made of, and their copies, as a multiple of the weights.
+SPACE_FACTOR = 4
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a new file is held against; `tolerance_mm` None means that of its form."""
+
+    samples: Samples
+    tolerance_mm: float | None = None
+
+
+def export(
+    source: Source,
+    form: Form,
+    output: Path,
+    convert: Callable[[keras.Model, dict], bytes],
+    check: Check | None,
+) -> Parity | None:
+    """Writes `output` and its metadata beside it; the figures of parity, None without `check`.
+
+    Raises:
+        UserError: the run does not hold the part, the disk is full, or the file fails parity; no file is left then.
+    """
+    metadata = make_metadata(form, source.info, source.path.name, source.weights)
+    check_space(source, output.parent)
+    graph = build_inference_graph(source, form)
+    partial = output.with_name(f"{output.stem}.partial{output.suffix}")
+    try:
+        write_atomically(partial, convert(graph, metadata))
+        write_json(sidecar_path(partial), metadata)
+        result = None
+        if check:
+            expected = keras_outputs(source, read_part(partial, source), check.samples)
+            result = compare_file(partial, source, check.samples, expected, check.tolerance_mm)
+            if not result.passed:
+                raise UserError(f"{output} is not written: {describe_failure(result)}")
+        os.replace(sidecar_path(partial), sidecar_path(output))
+        os.replace(partial, output)
+        return result
+    finally:
+        partial.unlink(missing_ok=True)
+        sidecar_path(partial).unlink(missing_ok=True)
+
+
+def check_space(source: Source, folder: Path) -> None:
+    """Raises UserError where the disk under `folder` has too little space for the export."""
+    while not folder.exists():
+        folder = folder.parent
+    needed = SPACE_FACTOR * source.weights.stat().st_size
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{folder.resolve()} has {free >> 20} MB free, the export needs {needed >> 20}; free some space"
+        )

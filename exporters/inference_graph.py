@@ -1,0 +1,163 @@
+"""From a trained run to the graph that is exported: pixels in, joints out, a fixed batch of one, float32."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from exporters.contract import PARTS, Form, sidecar_path, tensor_shapes
+from keras_pose.errors import UserError
+from keras_pose.models.decoders import OWN_CELL_CENTER
+from keras_pose.models.hrnet import HEATMAP_STRIDE
+from keras_pose.models.pose_model import (
+    PoseModelConfig,
+    PoseStatistics,
+    build_keypoint_model,
+    build_lifter,
+    build_pose_model,
+)
+from keras_pose.models.soft_argmax import joint_scores
+from keras_pose.runtimes import SHIPPED_WEIGHTS, TARGET_PEAK
+
+WEIGHTS = "model.keras"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained model and what its model.json says; `path` is a run's folder, or an imported .keras file."""
+
+    path: Path
+    model: keras.Model
+    info: dict
+
+    @property
+    def weights(self) -> Path:
+        return self.path / WEIGHTS if self.path.is_dir() else self.path
+
+
+def find_run(model: str | None, runs: Path = Path("runs")) -> Path:
+    """The run that `model` names; without it the newest one under `runs`, else the weights that ship.
+
+    Raises UserError where nothing is found.
+    """
+    if model:
+        return Path(SHIPPED_WEIGHTS.get(model, model))
+    trained = sorted(runs.glob(f"*/{WEIGHTS}"), key=lambda path: path.stat().st_mtime)
+    if trained:
+        print(f"no --model: the newest run, {trained[-1].parent}")
+        return trained[-1].parent
+    for name, path in SHIPPED_WEIGHTS.items():
+        print(f"no --model and no run under {runs}/: the weights that ship, {name}")
+        return path
+    raise UserError(f"no --model, no trained run under {runs}/ and no shipped weights; train first, or name a run")
+
+
+def load_source(path: Path) -> Source:
+    """Loads a run, or a .keras file of `keras_pose.models.pretrained`.
+
+    Raises UserError where its folder or its weights are missing, damaged or not finite.
+    """
+    if path.is_file() and path.suffix == ".keras":
+        model, info = _load_imported(path)
+    elif not path.is_dir():
+        raise UserError(f"no run {path}; name a folder that training has written")
+    elif not (path / WEIGHTS).is_file():
+        raise UserError(f"{path} has no weights ({WEIGHTS}); finish its training, or name another run")
+    else:
+        from keras_pose.training.run_folder import load_run
+
+        model, info = load_run(path)
+    for variable in model.variables:
+        if not np.isfinite(np.asarray(variable, np.float32)).all():
+            raise UserError(f"{path}: the weights of {variable.path} are not finite; export a run that converged")
+    return Source(path, model, info)
+
+
+def _load_imported(path: Path) -> tuple[keras.Model, dict]:
+    try:
+        return keras.saving.load_model(path, compile=False), json.loads(sidecar_path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} or {sidecar_path(path).name} is missing or damaged; import the model again") from error
+
+
+def rebuild(source: Source, batch_size: int | None = None) -> keras.Model:
+    """The trained model built anew in float32, whatever precision it was trained in, with its weights by name."""
+    config = PoseModelConfig.from_dict(source.info["model"])
+    kind = source.info["kind"]
+    if kind == "keypoints":
+        model = build_keypoint_model(config, batch_size)
+    else:
+        build = build_pose_model if kind == "pose" else build_lifter
+        model = build(config, PoseStatistics.from_dict(source.info["statistics"]), batch_size)
+    copy_weights(source.model, model)
+    return model
+
+
+def cell_offset(info: dict) -> np.ndarray:
+    """(x, y) in [0, 1] that imported heatmaps lie off the middle of their cells; (0, 0) for this project's own."""
+    height, width = info["input_size"]
+    cells = info.get("cell_center", OWN_CELL_CENTER) - OWN_CELL_CENTER
+    return np.array([cells * HEATMAP_STRIDE / width, cells * HEATMAP_STRIDE / height], np.float32)
+
+
+def build_inference_graph(source: Source, form: Form) -> keras.Model:
+    """The model that is exported: inputs and outputs as `exporters.contract` names them.
+
+    Float32 with a batch of one. Normalisation, soft-argmax, lifting and millimetres are inside; the decoder is not.
+    """
+    trained = rebuild(source, batch_size=1)
+    config = PoseModelConfig.from_dict(source.info["model"])
+    joints = config.get_skeleton().num_joints
+    shapes, output_shapes = tensor_shapes(form, config.input_size, joints)
+    if PARTS[form.part].input == "keypoints_2d":
+        keypoints_2d = keras.Input(batch_shape=shapes["keypoints_2d"], name="keypoints_2d")
+        return keras.Model(keypoints_2d, {"pose_3d": trained.get_layer("encoder")(keypoints_2d)}, name="inference")
+
+    image = keras.Input(batch_shape=shapes["image"], dtype=form.input_dtype, name="image")
+    pixels = ops.cast(image, "float32")
+    if form.layout == "nchw":
+        pixels = ops.transpose(pixels, (0, 2, 3, 1))  # (1, H, W, 3)
+    heatmaps = trained.get_layer("hrnet")(pixels)  # (1, H/4, W/4, J)
+    keypoints_2d = trained.get_layer("soft_argmax")(heatmaps)  # (1, J, 2)
+    if cell_offset(source.info).any():
+        keypoints_2d = keypoints_2d + cell_offset(source.info)
+    outputs = {
+        "heatmaps": heatmaps,
+        "keypoints_2d": keypoints_2d,
+        "scores": ops.clip(joint_scores(heatmaps) / TARGET_PEAK, 0.0, 1.0),
+    }
+    if "pose_3d" in output_shapes:
+        outputs["pose_3d"] = trained.get_layer("encoder")(keypoints_2d)
+    return keras.Model(image, {name: outputs[name] for name in output_shapes}, name="inference")
+
+
+def input_signature(graph: keras.Model) -> list[keras.InputSpec]:
+    """What `Model.export` needs to keep the batch at one: by itself it opens it."""
+    return [keras.InputSpec(shape=tensor.shape, dtype=tensor.dtype, name=tensor.name) for tensor in graph.inputs]
+
+
+def copy_weights(trained: keras.Model, target: keras.Model) -> None:
+    """Copies all weights by name; raises UserError unless both models have the same names and shapes."""
+    values, variables = _named_variables(trained), _named_variables(target)
+    differing = {
+        name
+        for name in values.keys() | variables.keys()
+        if name not in values or name not in variables or values[name].shape != variables[name].shape
+    }
+    if differing:
+        raise UserError(f"model.keras and model.json do not agree on {min(differing)}; take both from one run")
+    for name, variable in variables.items():
+        variable.assign(values[name])
+
+
+def _named_variables(model: keras.Model, prefix: str = "") -> dict[str, keras.Variable]:
+    named = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            named |= _named_variables(layer, f"{prefix}{layer.name}/")
+        else:
+            named |= {f"{prefix}{layer.name}/{variable.name}": variable for variable in layer.variables}
+    return named

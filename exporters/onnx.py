@@ -1,0 +1,124 @@
+"""Exports a trained run as one .onnx file.
+
+    python -m exporters.onnx --model=runs/e2e --output=pose.onnx
+
+--precision=float16 halves the download, for GPUs; --layout=nchw takes the channels first. docs/deploy.md has the
+measured table.
+"""
+
+import contextlib
+import io
+import json
+import tempfile
+import warnings
+from pathlib import Path
+
+import keras
+import onnx
+from absl import flags
+
+from exporters import flags as shared_flags
+from exporters.contract import LAYOUTS, METADATA_KEY
+from exporters.inference_graph import input_signature
+from keras_pose import command
+from keras_pose.errors import UserError
+
+# What ONNX Runtime and onnxruntime-web run on CPU and WebGPU.
+OPERATIONS = {
+    "Add", "Cast", "Conv", "Gemm", "MatMul", "Max", "Min", "Mul", "ReduceMax", "Relu", "Reshape", "Resize", "Softmax",
+    "Squeeze", "Sub", "Transpose",
+}  # fmt: skip
+
+DEFAULT_OPSET = 18
+OPSETS = (13, 18)  # uint8 Cast and per-axis shapes as they are now; tf2onnx writes no later one
+# Nodes whose names hold one of these stay in float32 in a float16 file.
+FLOAT32_LAYERS = ("normalize_image", "final_layer", "soft_argmax", "encoder")
+
+
+def convert(graph: keras.Model, metadata: dict, opset: int = DEFAULT_OPSET) -> bytes:
+    """A fixed-batch model as the bytes of an .onnx file, in the precision that `metadata["quantization"]` says."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(folder) / "graph.onnx"
+        with contextlib.redirect_stdout(io.StringIO()):
+            graph.export(
+                path, format="onnx", verbose=False, input_signature=input_signature(graph), opset_version=opset
+            )
+        model = onnx.load(path)
+    _plain_resizes(model)
+    if metadata["quantization"] == "float16":
+        model = _halve(model)
+    model.producer_name, model.producer_version = METADATA_KEY, metadata["keras_pose_version"]
+    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(metadata)})
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+def operations(path: Path) -> list[tuple[str, tuple[int, ...]]]:
+    """(operation, shape of its first output) of the whole file; raises UserError for a damaged one."""
+    model = onnx.shape_inference.infer_shapes(_load(path))
+    shapes = {
+        value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        for value in [*model.graph.value_info, *model.graph.output]
+    }
+    return [(node.op_type, shapes.get(node.output[0], ())) for node in model.graph.node]
+
+
+def read_metadata(path: Path) -> dict:
+    """The metadata inside a file; raises UserError where there is none."""
+    properties = {entry.key: entry.value for entry in _load(path).metadata_props}
+    try:
+        return json.loads(properties[METADATA_KEY])
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path} holds no metadata {METADATA_KEY}; export the model again") from error
+
+
+def _load(path: Path) -> onnx.ModelProto:
+    try:
+        return onnx.load(path)
+    except Exception as error:  # protobuf's errors share no base class across its versions
+        raise UserError(f"{path} is not a whole ONNX file; export the model again") from error
+
+
+def _plain_resizes(model: onnx.ModelProto) -> None:
+    """tf2onnx writes TensorFlow's deprecated rule for resizing; by whole factors the plain one gives the same."""
+    for node in model.graph.node:
+        for attribute in node.attribute if node.op_type == "Resize" else ():
+            if attribute.name == "coordinate_transformation_mode":
+                attribute.s = b"asymmetric"
+
+
+def _halve(model: onnx.ModelProto) -> onnx.ModelProto:
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    exact = [node.name for node in model.graph.node if any(layer in node.name for layer in FLOAT32_LAYERS)]
+    halved = OnnxModel(convert_float_to_float16(model, keep_io_types=True, node_block_list=exact))
+    halved.topological_sort()  # the casts were appended
+    return halved.model
+
+
+def define_flags() -> None:
+    """The command's flags."""
+    shared_flags.define_export_flags()
+    flags.DEFINE_enum("precision", "float32", ["float32", "float16"], "Of weights and arithmetic.")
+    flags.DEFINE_integer("opset", DEFAULT_OPSET, "ONNX operator set.", lower_bound=OPSETS[0], upper_bound=OPSETS[1])
+    flags.DEFINE_enum("layout", "nhwc", LAYOUTS, "Of the image: channels last, as cameras give them, or first.")
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command."""
+    values = flags.FLAGS
+    quantization = "none" if values.precision == "float32" else "float16"
+    return shared_flags.run_export(
+        arguments,
+        ".onnx",
+        lambda source, form: lambda graph, metadata: convert(graph, metadata, values.opset),
+        quantization=quantization,
+        layout=values.layout,
+    )
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main)

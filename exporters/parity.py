@@ -1,0 +1,52 @@
+"""Proves exported files equal to the trained model, over real samples.
+
+    python -m exporters.parity --model=runs/e2e pose.tflite pose.onnx
+
+Prints, for each file, the distance of its joints from the Keras model's, the MPJPE of both against the labels, size
+and operations; exits 1 where a file is past its tolerance (docs/deploy.md).
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from exporters import compare, exporter_of
+from exporters import flags as shared_flags
+from exporters.inference_graph import find_run, load_source
+from keras_pose import command
+from keras_pose.errors import UserError
+
+
+def check_files(arguments: list[str]) -> list[Path]:
+    """The files that the command line names; raises UserError where one is missing or of no known kind."""
+    if not arguments:
+        raise UserError("no file; name exported files, such as pose.tflite")
+    for path in map(Path, arguments):
+        exporter_of(path)
+        if not path.is_file():
+            raise UserError(f"no file {path}; check the name, or export it first")
+    return [Path(name) for name in arguments]
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; 1 where a file is past its tolerance."""
+    values = flags.FLAGS
+    paths = check_files(arguments)
+    source = load_source(find_run(values.model))
+    reference = {}
+    results = []
+    for path in paths:
+        part = compare.read_part(path, source)
+        if part not in reference:
+            samples = shared_flags.parity_samples(source, part)
+            reference[part] = samples, compare.keras_outputs(source, part, samples)
+        results.append(compare.compare_file(path, source, *reference[part], values.tolerance_mm))
+    print(compare.format_table(results))
+    if values.json:
+        command.write_json(values.json, compare.to_dict(results))
+    return 0 if all(result.passed for result in results) else 1
+
+
+if __name__ == "__main__":
+    shared_flags.define_source_flags()
+    command.run(main)

@@ -1,0 +1,71 @@
+"""Real samples of a run's data, for calibration and for parity."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_pose.data import pipeline
+from keras_pose.errors import UserError
+from keras_pose.skeleton import Skeleton
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Labelled examples; `image` is (N, H, W, 3) uint8, or None where the data has no pictures.
+
+    The others are as in a batch: `keypoints_2d` (N, J, 2) in [0, 1], `pose_3d` (N, J, 3) mm, `has_pose_3d` (N,).
+    """
+
+    image: np.ndarray | None
+    keypoints_2d: np.ndarray
+    pose_3d: np.ndarray
+    has_pose_3d: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.keypoints_2d)
+
+    def batches(self, name: str) -> Iterator[np.ndarray]:
+        """`image` or `keypoints_2d` in batches of at most 16."""
+        values = getattr(self, name)
+        for start in range(0, len(values), BATCH):
+            yield values[start : start + BATCH]
+
+
+def load_samples(dataset: str, splits: tuple[str, ...], count: int, info: dict, pictures: bool) -> Samples:
+    """The first `count` examples (0: all) of the first of `splits` that the data set has.
+
+    Args:
+        info: model.json of the run that they are for.
+        pictures: whether the model looks at pictures.
+
+    Raises:
+        UserError: no such split, another size or skeleton than the run's, or no pictures where they are needed.
+    """
+    data = pipeline.open_dataset(dataset)
+    _check_fits(data, info, pictures)
+    present = data.parts[0].manifest.splits
+    split = next((name for name in splits if present.get(name)), splits[0])
+    total = data.count(split)
+    count = min(count, total) or total
+    with pipeline.naming_broken_shards(data):
+        batches = list(pipeline.make_batches(data, split, BATCH, training=False).take(-(-count // BATCH)))
+    columns = {name: np.concatenate([batch[name].numpy() for batch in batches])[:count] for name in batches[0]}
+    return Samples(
+        columns["image"] if pictures else None, columns["keypoints_2d"], columns["pose_3d"], columns["has_pose_3d"]
+    )
+
+
+def _check_fits(data: pipeline.DatasetInfo, info: dict, pictures: bool) -> None:
+    skeleton, size = Skeleton.from_dict(info["skeleton"]), tuple(info["input_size"])
+    if data.skeleton != skeleton:
+        raise UserError(f"{data.spec} holds {data.skeleton.name}, the model knows {skeleton.name}; name other data")
+    if pictures and data.image_size is None:
+        raise UserError(f"{data.spec} has no pictures, which the model looks at; name data with pictures")
+    if pictures and data.image_size != size:
+        raise UserError(
+            f"{data.spec} holds pictures of {data.image_size[0]}x{data.image_size[1]}, the model takes "
+            f"{size[0]}x{size[1]} (height x width); name or prepare data of that size"
+        )

@@ -1,0 +1,113 @@
+"""Exports a trained run as one .tflite file.
+
+    python -m exporters.tflite --model=runs/e2e --output=pose.tflite --quantize=int8
+
+--quantize=float16 halves the download, int8 is the form for phones; docs/deploy.md has the measured table.
+"""
+
+import contextlib
+import io
+import tempfile
+import warnings
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from exporters import flags as shared_flags
+from exporters.contract import QUANTIZATIONS, Form
+from exporters.inference_graph import Source, input_signature
+from exporters.samples import load_samples
+from exporters.tflite_file import append_metadata, finish, operations, read_metadata
+from keras_pose import command
+
+__all__ = ["OPERATIONS", "convert", "operations", "read_metadata"]
+
+# What CPUs, GPU delegates and WebGPU run. MINIMUM and RELU clip the scores; the last two come with quantisation.
+OPERATIONS = {
+    "ADD", "CAST", "CONV_2D", "FULLY_CONNECTED", "MINIMUM", "MUL", "PAD", "REDUCE_MAX", "RELU", "RESHAPE",
+    "RESIZE_NEAREST_NEIGHBOR", "SOFTMAX", "SUB", "TRANSPOSE", "QUANTIZE", "DEQUANTIZE",
+}  # fmt: skip
+
+# By the names of tensors. The heatmaps' layer and the normalisation stay in float: soft-argmax weighs differences
+# between heatmap cells by beta, and eight bits are too few for both the range and the differences.
+QUANTIZED_LAYERS = "/hrnet(?!.*(final_layer|normalize_image))"
+# Weights in float16, arithmetic in float32. Soft-argmax is left out: 1 / 48 is no float16.
+HALVED_LAYERS = "/(hrnet|encoder)"
+
+
+def convert(graph: keras.Model, metadata: dict, calibration: np.ndarray | None = None) -> bytes:
+    """A fixed-batch model as the bytes of a .tflite file, quantised as `metadata["quantization"]` says.
+
+    Args:
+        calibration: (N, ...) inputs of the model, for int8.
+    """
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        graph.export(folder, format="tf_saved_model", verbose=False, input_signature=input_signature(graph))
+        content = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+    content = finish(content, metadata)
+    if metadata["quantization"] != "none":
+        content = _quantize(content, metadata["quantization"], calibration)
+    return append_metadata(content, metadata)
+
+
+def _quantize(content: bytes, quantization: str, calibration: np.ndarray | None) -> bytes:
+    from ai_edge_quantizer import qtyping, quantizer
+
+    every = qtyping.TFLOperationName.ALL_SUPPORTED
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        job = quantizer.Quantizer(content)
+        _halve_weights(job)
+        measured = None
+        if quantization == "dynamic":
+            job.add_dynamic_config(QUANTIZED_LAYERS, qtyping.TFLOperationName.CONV_2D, num_bits=8)
+        elif quantization == "int8":
+            job.add_static_config(QUANTIZED_LAYERS, every, activation_num_bits=8, weight_num_bits=8)
+            (name,) = tf.lite.Interpreter(model_content=content).get_signature_runner().get_input_details()
+            samples = [{name: sample[None]} for sample in calibration]
+            measured = job.calibrate({"serving_default": samples})
+        return bytes(job.quantize(measured, enable_progress_report=False).quantized_model)
+
+
+def _halve_weights(job) -> None:
+    from ai_edge_quantizer import qtyping, quantizer
+
+    weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
+    config = qtyping.OpQuantizationConfig(
+        weight_tensor_config=weights, compute_precision=qtyping.ComputePrecision.FLOAT
+    )
+    for operation in (qtyping.TFLOperationName.CONV_2D, qtyping.TFLOperationName.FULLY_CONNECTED):
+        job.update_quantization_recipe(HALVED_LAYERS, operation, config, quantizer.AlgorithmName.FLOAT_CASTING)
+
+
+def calibration_inputs(source: Source, form: Form) -> np.ndarray:
+    """(N, ...) real inputs of the graph, from the data set that --calibration names or from the run's own."""
+    values = flags.FLAGS
+    dataset = values.calibration or shared_flags.data_of(source)
+    samples = load_samples(dataset, ("train", "validation"), values.calibration_samples, source.info, pictures=True)
+    return samples.image.astype(form.input_dtype)
+
+
+def define_flags() -> None:
+    """The command's flags."""
+    shared_flags.define_export_flags()
+    flags.DEFINE_enum("quantize", "none", QUANTIZATIONS, "See docs/deploy.md; int8 is for phones.")
+    flags.DEFINE_string("calibration", None, "Data for int8; by default the training split of the run's own.")
+    flags.DEFINE_integer("calibration_samples", 200, "Pictures to calibrate int8 with.", lower_bound=1)
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command."""
+
+    def converter(source: Source, form: Form):
+        calibration = calibration_inputs(source, form) if form.quantization == "int8" else None
+        return lambda graph, metadata: convert(graph, metadata, calibration)
+
+    return shared_flags.run_export(arguments, ".tflite", converter, quantization=flags.FLAGS.quantize)
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main)

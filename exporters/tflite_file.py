@@ -1,0 +1,156 @@
+"""What stands in a .tflite file: its operations, its names, and the standard TFLite metadata.
+
+The metadata is in the two places that readers of TFLite know: the buffer `TFLITE_METADATA` names and describes every
+tensor (Netron and Android Studio show it), and a zip archive at the end of the file holds the whole of it as
+`keras_pose.json` (Android's MetadataExtractor, and plain `unzip -p pose.tflite keras_pose.json`).
+"""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import flatbuffers
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
+
+from exporters.contract import METADATA_KEY
+from keras_pose.errors import UserError
+
+ASSOCIATED_FILE = f"{METADATA_KEY}.json"
+STANDARD_BUFFER = "TFLITE_METADATA"
+STANDARD_IDENTIFIER = b"M001"
+OPERATION_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+
+
+def finish(content: bytes, metadata: dict) -> bytes:
+    """Gives the converter's file the contract's names and metadata, and plain residual additions."""
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    _name_tensors(model)
+    _drop_flattening(model)
+    buffer = schema.BufferT()
+    buffer.data = list(_standard_metadata(metadata))
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = STANDARD_BUFFER, len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*(model.metadata or []), entry]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def append_metadata(content: bytes, metadata: dict) -> bytes:
+    """Appends the archive with the metadata; the last thing done to a file."""
+    stream = io.BytesIO(content)
+    stream.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(stream, "a") as archive:
+        info = zipfile.ZipInfo(ASSOCIATED_FILE)  # without the time, so that the same model gives the same bytes
+        archive.writestr(info, json.dumps(metadata, indent=2))
+    return stream.getvalue()
+
+
+def read_metadata(path: Path) -> dict:
+    """The metadata inside a file; raises UserError where there is none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read(ASSOCIATED_FILE))
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        raise UserError(f"{path} holds no {ASSOCIATED_FILE}; export the model again") from error
+
+
+def operations(path: Path) -> list[tuple[str, tuple[int, ...]]]:
+    """(operation, shape of its first output) of the whole file; raises UserError for a damaged one."""
+    try:
+        model = schema.Model.GetRootAs(path.read_bytes())
+        graph = model.Subgraphs(0)
+        found = []
+        for index in range(graph.OperatorsLength()):
+            operator = graph.Operators(index)
+            code = model.OperatorCodes(operator.OpcodeIndex())
+            name = OPERATION_NAMES[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+            found.append((name, tuple(graph.Tensors(operator.Outputs(0)).ShapeAsNumpy().tolist())))
+        return found
+    except Exception as error:  # flatbuffers reads what it finds and fails in any way
+        raise UserError(f"{path} is not a whole TFLite file ({error!r}); export the model again") from error
+
+
+def _name_tensors(model: schema.ModelT) -> None:
+    """Inputs and outputs get the names of the signature, for readers that know tensors alone."""
+    tensors = model.subgraphs[0].tensors
+    for signature in model.signatureDefs:
+        for tensor in [*signature.inputs, *signature.outputs]:
+            tensors[tensor.tensorIndex].name = tensor.name
+
+
+def _drop_flattening(model: schema.ModelT) -> None:
+    """Undoes a trick of Keras: it adds two (1, N) tensors by flattening one to (N,), as if it were a bias.
+
+    GPU delegates take the first axis for the batch and refuse such a RESHAPE; the addition needs none.
+    """
+    graph = model.subgraphs[0]
+    codes = [OPERATION_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in model.operatorCodes]
+    flattened = {}
+    for operator in graph.operators:
+        source, target = operator.inputs[0], operator.outputs[0]
+        if codes[operator.opcodeIndex] == "RESHAPE" and len(graph.tensors[target].shape) == 1:
+            flattened[int(target)] = source
+    for operator in graph.operators:
+        if codes[operator.opcodeIndex] == "ADD":
+            operator.inputs = [flattened.get(int(index), index) for index in operator.inputs]
+    used = {int(index) for operator in graph.operators for index in operator.inputs} | set(map(int, graph.outputs))
+    graph.operators = [
+        op for op in graph.operators if int(op.outputs[0]) in used or int(op.outputs[0]) not in flattened
+    ]
+    _drop_unused_tensors(model)
+
+
+def _drop_unused_tensors(model: schema.ModelT) -> None:
+    """Takes the tensors that no operation reads or writes out of the file, and numbers the others anew."""
+    graph = model.subgraphs[0]
+    lists = [(owner, name) for owner in [graph, *graph.operators] for name in ("inputs", "outputs")]
+    used = sorted({int(index) for owner, name in lists for index in getattr(owner, name) if index >= 0})
+    number = {old: new for new, old in enumerate(used)} | {-1: -1}  # -1 stands for an optional input that is not there
+    for owner, name in lists:
+        setattr(owner, name, [number[int(index)] for index in getattr(owner, name)])
+    for signature in model.signatureDefs:
+        for tensor in [*signature.inputs, *signature.outputs]:
+            tensor.tensorIndex = number[tensor.tensorIndex]
+    graph.tensors = [graph.tensors[index] for index in used]
+
+
+# --- the flatbuffer of https://ai.google.dev/edge/litert/models/metadata: tables by the numbers of their fields -----
+
+
+def _standard_metadata(metadata: dict) -> bytes:
+    builder = flatbuffers.Builder(1024)
+    inputs = _vector(builder, [_tensor(builder, *item) for item in metadata["inputs"].items()])
+    outputs = _vector(builder, [_tensor(builder, *item) for item in metadata["outputs"].items()])
+    graph = _table(builder, {2: inputs, 3: outputs})  # SubGraphMetadata
+    file = _table(builder, {0: builder.CreateString(ASSOCIATED_FILE)})  # AssociatedFile
+    fields = {
+        0: builder.CreateString(f"{METADATA_KEY} {metadata['part']}"),
+        1: builder.CreateString(f"Joints in the order of {metadata['skeleton']['name']}; see {ASSOCIATED_FILE}."),
+        2: builder.CreateString(metadata["keras_pose_version"]),
+        3: _vector(builder, [graph]),
+        6: _vector(builder, [file]),
+        7: builder.CreateString("1.0.0"),  # the oldest parser that knows these fields
+    }
+    builder.Finish(_table(builder, fields), file_identifier=STANDARD_IDENTIFIER)  # ModelMetadata
+    return bytes(builder.Output())
+
+
+def _tensor(builder: flatbuffers.Builder, name: str, description: dict) -> int:
+    """TensorMetadata: name and description."""
+    return _table(builder, {0: builder.CreateString(name), 1: builder.CreateString(description["unit"])})
+
+
+def _vector(builder: flatbuffers.Builder, offsets: list[int]) -> int:
+    builder.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):
+        builder.PrependUOffsetTRelative(offset)
+    return builder.EndVector()
+
+
+def _table(builder: flatbuffers.Builder, fields: dict[int, int]) -> int:
+    builder.StartObject(max(fields) + 1)
+    for number, offset in fields.items():
+        builder.PrependUOffsetTRelativeSlot(number, offset, 0)
+    return builder.EndObject()

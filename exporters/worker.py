@@ -1,0 +1,94 @@
+"""Runs one model in a process of its own: a damaged file may take the whole process down, and memory is per process.
+
+python -m exporters.worker '{"path": "pose.tflite", "threads": 1, "warmup": 1, "repetitions": 1}'
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from keras_pose.errors import UserError
+
+TIMEOUT_S = 600
+
+
+def measure(path: Path, threads: int, warmup: int = 1, repetitions: int = 1) -> dict:
+    """Loads and runs a file or a run's Keras model in a new process.
+
+    Returns `load_s`, `first_ms` (the first inference), `latencies_ms` (after `warmup` more) and `peak_memory_mb` (of
+    the whole process). Raises UserError where the file is damaged, even if it takes the process down.
+    """
+    job = {"path": str(path), "threads": threads, "warmup": warmup, "repetitions": repetitions}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "exporters.worker", json.dumps(job)],
+            cwd=Path(__file__).parent.parent,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{path} did not finish within {TIMEOUT_S} s; is it damaged? Export it again") from None
+    if done.returncode:
+        told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        if told:
+            raise UserError(told[-1].removeprefix("error: "))
+        raise UserError(f"{path} takes its runtime down (exit {done.returncode}); it is damaged, export it again")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main(argument: str) -> None:
+    """The other side: measures what the argument says and prints it as JSON."""
+    job = json.loads(argument)
+    start = time.perf_counter()
+    infer, inputs = _open(Path(job["path"]), job["threads"])
+    load_s = time.perf_counter() - start
+    rng = np.random.default_rng(0)
+    arrays = {
+        name: rng.integers(0, 256, shape).astype(dtype) if name == "image" else rng.random(shape, dtype)
+        for name, (shape, dtype) in inputs.items()
+    }
+    latencies = []
+    for _ in range(1 + job["warmup"] + job["repetitions"]):
+        start = time.perf_counter()
+        infer(arrays)
+        latencies.append(1000 * (time.perf_counter() - start))
+    result = {
+        "load_s": load_s,
+        "first_ms": latencies[0],
+        "latencies_ms": latencies[1 + job["warmup"] :],
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    print(json.dumps(result))
+
+
+def _open(path: Path, threads: int):
+    from keras_pose import runtimes
+
+    if not path.is_dir():
+        session = runtimes.open_session(path, threads)
+        return session.infer, session.inputs
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    from exporters.contract import Form, default_part
+    from exporters.inference_graph import build_inference_graph, load_source
+
+    source = load_source(path)
+    graph = build_inference_graph(source, Form(default_part(source.info["kind"])))
+    infer = tf.function(lambda inputs: graph(inputs, training=False), reduce_retracing=True)
+    inputs = {tensor.name: (tuple(tensor.shape), np.dtype(tensor.dtype)) for tensor in graph.inputs}
+    return lambda arrays: [value.numpy() for value in infer(next(iter(arrays.values()))).values()], inputs
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1])
+    except UserError as error:
+        sys.exit(f"error: {error}")
