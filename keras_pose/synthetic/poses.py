@@ -153,15 +153,19 @@ def pose_features(local: np.ndarray) -> np.ndarray:
 
 
 def cluster_centres(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(K, D) centres of (F, D) `features` by k-means on a sample of them."""
-    count = min(_CLUSTERS, len(features))
+    """(K, D) centres of (F, D) `features` by k-means on a sample of them, started far apart (k-means++)."""
     sample = features[rng.choice(len(features), min(_CLUSTERING_FRAMES, len(features)), replace=False)]
-    centres = sample[rng.choice(len(sample), count, replace=False)]
+    centres = sample[rng.integers(len(sample))][None]
+    distance = ((sample - centres) ** 2).sum(1).astype(np.float64)
+    while len(centres) < _CLUSTERS and distance.sum() > 1e-6:
+        centre = sample[rng.choice(len(sample), p=distance / distance.sum())]
+        centres = np.concatenate([centres, centre[None]])
+        distance = np.minimum(distance, ((sample - centre) ** 2).sum(1))
     for _ in range(12):
         nearest, _ = _nearest(sample, centres)
         sums = np.zeros_like(centres)
         np.add.at(sums, nearest, sample)
-        sizes = np.bincount(nearest, minlength=count)[:, None]
+        sizes = np.bincount(nearest, minlength=len(centres))[:, None]
         centres = np.where(sizes > 0, sums / np.maximum(sizes, 1), centres)
     return centres
 

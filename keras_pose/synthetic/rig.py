@@ -147,6 +147,7 @@ def rest_pivots(assets: BodyAssets, vertices: np.ndarray) -> np.ndarray:
     return (table + table[list(MIRROR)] * (-1, 1, 1)) / 2
 
 
+_VERTEBRAE_MM = 30.0  # the spine joint lies this much behind the middle of the trunk, where vertebrae are
 _JOINT_BONES = {
     "pelvis": "Hips",
     "thorax": "Neck",
@@ -228,21 +229,27 @@ class BodySkeleton:
         offsets[len(BONES) :] = pivots[_TWIST_BONES] - moved
         return matrices, offsets, self._joints(pivots, matrices, offsets)
 
+    @cached_property
+    def _trunk_mm(self) -> tuple[float, float]:
+        """Lengths from pelvis to spine and from spine to thorax, along the pivots: no pose can stretch them."""
+        path = self.pivots_mm[[bone("Hips"), bone("LowerBack"), bone("Spine"), bone("Neck")]]
+        lower, middle, upper = np.linalg.norm(np.diff(path, axis=0), axis=1)
+        return lower + middle, upper
+
     def _joints(self, pivots: np.ndarray, matrices: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         joints = {name: pivots[bone(b)] for name, b in _JOINT_BONES.items()}
         joints["head_top"] = matrices[bone("Head")] @ self.crown_mm + offsets[bone("Head")]
-        rest = self.pivots_mm[[bone("Hips"), bone("Spine"), bone("Neck")]]
-        joints["spine"] = bent_middle(joints["pelvis"], pivots[bone("Spine")], joints["thorax"], rest)
+        guide = matrices[bone("LowerBack")] @ (self.pivots_mm[bone("Spine")] - (0, 0, _VERTEBRAE_MM))
+        guide += offsets[bone("LowerBack")]
+        joints["spine"] = bent_middle(joints["pelvis"], guide, joints["thorax"], *self._trunk_mm)
         return np.array([joints[name] for name in HUMAN36M_17.joint_names])
 
 
-def bent_middle(lower: np.ndarray, guide: np.ndarray, upper: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    """(3,) the middle of a chain of two rods from `lower` to `upper`, on the side where `guide` is.
+def bent_middle(lower: np.ndarray, guide: np.ndarray, upper: np.ndarray, first: float, second: float) -> np.ndarray:
+    """(3,) where rods of lengths `first` from `lower` and `second` from `upper` meet, on the side of `guide`.
 
-    The trunk bends at two pivots, the skeleton of 17 joints at one: the spine joint is where rods of the resting
-    lengths (between the rows of `rest`, lower, middle, upper) meet, in the plane of the three points.
+    The trunk bends at two pivots, the skeleton of 17 joints at one: this gives that one and keeps both lengths.
     """
-    first, second = np.linalg.norm(np.diff(rest, axis=0), axis=1)
     axis = upper - lower
     span = np.linalg.norm(axis)
     axis /= span
