@@ -4,6 +4,7 @@ Joint names are one vocabulary for all skeletons, so that a mapping is by name.
 Where two data sets label nearly, not exactly, the same place, the mapping says so (`STAND_INS`).
 """
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -157,11 +158,35 @@ STAND_INS = {
 
 
 def get_skeleton(name: str) -> Skeleton:
-    """The skeleton of that name; raises UserError that lists the known ones."""
+    """The skeleton of that name, or of a .json file (see `Skeleton.to_dict`), which is then known by its name.
+
+    Raises UserError that lists the known ones, or says what is wrong with the file.
+    """
+    if name.endswith(".json"):
+        return register_skeleton(_read_skeleton(name))
     try:
         return SKELETONS[name]
     except KeyError:
         raise unknown_name("skeleton", name, SKELETONS) from None
+
+
+def register_skeleton(skeleton: Skeleton) -> Skeleton:
+    """Makes a skeleton known to `get_skeleton`; raises UserError where the name stands for another one."""
+    if SKELETONS.setdefault(skeleton.name, skeleton) != skeleton:
+        raise UserError(f"skeleton {skeleton.name}: the name stands for other joints already; choose another name")
+    return skeleton
+
+
+def _read_skeleton(path: str) -> Skeleton:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return Skeleton.from_dict(dict(json.load(file)))
+    except FileNotFoundError:
+        raise UserError(f"no skeleton file {path}; known skeletons: {', '.join(sorted(SKELETONS))}") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (ValueError, TypeError, OSError) as error:
+        raise UserError(f"{path} is no skeleton ({error}); give name, joint_names, parents and root") from error
 
 
 def map_joints(

@@ -19,6 +19,7 @@ from keras_pose.skeleton import Skeleton
 
 FLAGS = flags.FLAGS
 SHARDS_LOOKED_AT = 16
+SHEET_WIDTH = 1600
 
 
 def inspect(spec: str, output: str, pictures: int = 24, limit: int = 2000, json_path: str | None = None) -> dict:
@@ -46,8 +47,9 @@ def inspect(spec: str, output: str, pictures: int = 24, limit: int = 2000, json_
     found = {"splits": results, "problems": [f"{s}: {p}" for s in results for p in results[s]["problems"]]}
     found["problems"] += shared_subjects(subjects)
     print_findings(info, found)
-    images, titles = zip(*cells, strict=True)
-    visualize.save_png(output, visualize.contact_sheet(list(images), columns=6, titles=list(titles)))
+    images, titles = (list(part) for part in zip(*cells, strict=True))
+    columns = max(1, SHEET_WIDTH // max(image.shape[1] for image in images))
+    visualize.save_png(output, visualize.contact_sheet(images, columns, titles))
     print(f"{len(cells)} examples are drawn in {output}")
     if json_path:
         command.write_json(json_path, found)

@@ -38,10 +38,11 @@ def define_flags() -> None:
     flags.DEFINE_string("output", None, "The folder for the shards; new, or one that an earlier run left unfinished.")
     flags.DEFINE_string("image_size", "256", "Size of the crops in pixels: one number, or HEIGHTxWIDTH.")
     flags.DEFINE_integer("frame_step", DEFAULTS.frame_step, "Take every nth frame.", lower_bound=1)
-    flags.DEFINE_string("skeleton", None, "Map the joints to this skeleton; the source's own by default.")
+    flags.DEFINE_string("skeleton", None, "Map the joints to it: a name or a .json file; by default the source's own.")
     flags.DEFINE_float("margin", DEFAULTS.margin, "Side of the crop over the person's box.", lower_bound=1.0)
     flags.DEFINE_bool("allow_pickle", False, "Load pickled files. They can run code: only for files that you trust.")
     flags.DEFINE_bool("drop_bad_sequences", False, "Leave out sequences that are known to be mislabelled.")
+    flags.DEFINE_enum("split", None, shards.SPLITS, "Take everything into this split instead of the source's own.")
     flags.DEFINE_integer("workers", os.cpu_count() or 1, "Processes that work in parallel.", lower_bound=1)
     flags.DEFINE_integer("shard_size", 1000, "Examples in a shard, about.", lower_bound=1)
     flags.DEFINE_integer("limit", None, "At most so many frames of each split, spread over it; for a trial.", 1)
@@ -88,7 +89,10 @@ def prepare(
     if not input_dir.is_dir():
         raise UserError(f"--input={input_dir} is not a folder; {source.name} needs: {source.summary}")
     target = source.target_skeleton(options)
-    items = limit_items(source.list_items(input_dir, options), limit)
+    items = source.list_items(input_dir, options)
+    if options.split:
+        items = [dataclasses.replace(item, split=options.split) for item in items]
+    items = limit_items(items, limit)
     if not items:
         raise UserError(f"{input_dir} holds nothing for {source.name}, which needs: {source.summary}")
     print_splits(items)

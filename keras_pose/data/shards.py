@@ -20,7 +20,7 @@ from keras_pose.command import write_atomically, write_json
 from keras_pose.data import records
 from keras_pose.errors import UserError
 from keras_pose.example import PoseExample
-from keras_pose.skeleton import Skeleton
+from keras_pose.skeleton import Skeleton, register_skeleton
 
 FORMAT_VERSION = 1
 SPLITS = ("train", "validation", "test")
@@ -148,7 +148,7 @@ def read_manifest(directory: str | os.PathLike) -> Manifest:
             raise UserError(f"{path} has format {values['format_version']}, this is {FORMAT_VERSION}; prepare it again")
         return Manifest(
             name=values["name"],
-            skeleton=Skeleton.from_dict(values["skeleton"]),
+            skeleton=register_skeleton(Skeleton.from_dict(values["skeleton"])),
             image_size=tuple(values["image_size"]) if values["image_size"] else None,
             splits={split: tuple(ShardEntry(**e) for e in entries) for split, entries in values["splits"].items()},
             generator=values["generator"],

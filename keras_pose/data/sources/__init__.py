@@ -1,13 +1,17 @@
 """The data sources, one file a format; see docs/extending.md for adding one."""
 
 from keras_pose.data.sources import (
+    coco,
+    folder,
     human36m,
     human36m_challenge,
     human36m_mmpose,
     human36m_moon,
     human36m_videopose3d,
+    lsp,
     mpi_inf_3dhp,
     mpi_inf_3dhp_mmpose,
+    mpii,
 )
 from keras_pose.data.sources.base import Source
 from keras_pose.errors import unknown_name
@@ -22,6 +26,10 @@ SOURCES: dict[str, Source] = {
         human36m_videopose3d.SOURCE,
         mpi_inf_3dhp.SOURCE,
         mpi_inf_3dhp_mmpose.SOURCE,
+        coco.SOURCE,
+        mpii.SOURCE,
+        *lsp.SOURCES.values(),
+        folder.SOURCE,
     )
 }
 

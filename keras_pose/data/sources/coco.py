@@ -1,0 +1,82 @@
+"""COCO keypoints: 17 joints of the people in photos, in one JSON file a split.
+
+    annotations/person_keypoints_train2017.json, person_keypoints_val2017.json
+    train2017/000000000009.jpg, val2017/...          (also below images/)
+
+Keypoints count pixels from 0 at their middle; a visibility of 1 is labelled but hidden, 2 visible. People without a
+labelled joint, and crowds, are left out as in the official code.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from keras_pose.data.shard_jobs import BadFrame
+from keras_pose.data.sources import base, photos
+from keras_pose.data.sources.base import Item, Options, Source
+from keras_pose.data.sources.photos import Label
+from keras_pose.errors import UserError
+from keras_pose.example import PoseExample
+from keras_pose.skeleton import COCO_17
+
+FILES = {"train": "person_keypoints_train2017.json", "validation": "person_keypoints_val2017.json"}
+
+
+def list_items(input_dir: Path, options: Options) -> list[Item]:
+    folder = base.require(input_dir / "annotations", "COCO's annotations")
+    items = []
+    for split, name in FILES.items():
+        if (folder / name).exists():
+            year = name.split("_")[-1].removesuffix(".json")
+            images = input_dir / year if (input_dir / year).is_dir() else input_dir / "images" / year
+            base.require(images, f"the pictures of {name}")
+            pictures = _pictures(folder / name, images)
+            items += photos.photo_items(pictures, lambda _, split=split: split, options)
+    if not items:
+        raise UserError(f"{folder} holds none of {', '.join(FILES.values())} with people in it; get the annotations")
+    return items
+
+
+def _pictures(path: Path, images: Path) -> dict[Path, list[Label]]:
+    with base.reading(path):
+        values = json.loads(path.read_text())
+        names = {image["id"]: str(image["file_name"]) for image in values["images"]}
+        pictures: dict[Path, list[Label]] = {}
+        for annotation in values["annotations"]:
+            label = _label(annotation, f"{path}, annotation {annotation['id']}")
+            if label is not None:
+                if annotation["image_id"] not in names:
+                    raise UserError(f"{path}, annotation {annotation['id']}: there is no such image; get it again")
+                pictures.setdefault(images / names[annotation["image_id"]], []).append(label)
+        return pictures
+
+
+def _label(annotation: dict, where: str) -> Label | None:
+    if annotation.get("iscrowd") or "keypoints" not in annotation:
+        return None
+    values = np.asarray(annotation["keypoints"], np.float64)
+    base.check_shape(values, (51,), f"{where}: keypoints")
+    if not np.isfinite(values).all():
+        raise UserError(f"{where}: keypoints hold NaN; set a joint that is not labelled to 0, 0, 0")
+    keypoints, visibility = values.reshape(17, 3)[:, :2], values[2::3]
+    if not (visibility > 0).any():
+        return None
+    x, y, width, height = (float(v) for v in annotation["bbox"])
+    box = (x, y, x + width, y + height) if width > 0 and height > 0 else None
+    return Label(keypoints + 0.5, visibility > 0, int(annotation["id"]), visibility == 1, box)
+
+
+def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
+    yield from photos.read_photo(item, SOURCE, options)
+
+
+SOURCE = Source(
+    name="coco",
+    summary="COCO 2017 keypoints (2D): annotations/person_keypoints_{train,val}2017.json, train2017 and val2017.",
+    terms="annotations CC BY 4.0; the photos have terms of their own (Flickr); see cocodataset.org.",
+    skeleton=COCO_17,
+    list_items=list_items,
+    read_item=read_item,
+)

@@ -1,0 +1,175 @@
+"""The user's own photos with joints, from one CSV or JSON file whose form docs/data.md tells.
+
+    labels.json or labels.csv
+    the photos, at the paths that the labels say
+
+Joints are named in the vocabulary of `keras_pose.skeleton` and mapped to --skeleton (human36m_17 unless said) by name.
+Coordinates are pixels of the photo, the middle of its first pixel being (0.5, 0.5).
+"""
+
+import csv
+import functools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_pose.data.shard_jobs import BadFrame
+from keras_pose.data.shards import SPLITS
+from keras_pose.data.sources import base, photos
+from keras_pose.data.sources.base import Item, Options, Source
+from keras_pose.data.sources.photos import Label
+from keras_pose.errors import UserError
+from keras_pose.example import PoseExample
+from keras_pose.skeleton import HUMAN36M_17, Skeleton
+
+BOX = ("x0", "y0", "x1", "y1")
+CSV_COLUMNS = ("image", "split", "subject", *BOX)
+JSON_KEYS = {"image", "split", "subject", "box", "keypoints", "pose_3d_mm", "intrinsics"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One person of the label file."""
+
+    image: str
+    label: Label
+    split: str
+    subject: str
+
+
+def list_items(input_dir: Path, options: Options) -> list[Item]:
+    files = [path for path in (input_dir / "labels.json", input_dir / "labels.csv") if path.exists()]
+    if len(files) != 1:
+        raise UserError(f"{input_dir} must hold labels.json or labels.csv, and not both; docs/data.md tells their form")
+    joint_names, entries = (_read_json if files[0].suffix == ".json" else _read_csv)(files[0])
+    _check_names(joint_names, SOURCE.target_skeleton(options), files[0])
+    groups: dict[tuple[str, str], dict[Path, list[Label]]] = {}
+    for entry in entries:
+        pictures = groups.setdefault((entry.split, entry.subject), {})
+        pictures.setdefault(input_dir / entry.image, []).append(entry.label)
+    return [
+        Item(item.split, item.subject, item.action, item.frames, item.file, (joint_names, item.data))
+        for (split, subject), pictures in groups.items()
+        for item in photos.photo_items(pictures, lambda _, split=split: split, options, subject)
+    ]
+
+
+def _check_names(joint_names: tuple[str, ...], target: Skeleton, path: Path) -> None:
+    """Raises UserError unless some labelled joint is one of the target's."""
+    if len(set(joint_names)) != len(joint_names):
+        raise UserError(f"{path}: a joint's name repeats")
+    if not set(joint_names) & set(target.joint_names):
+        raise UserError(
+            f"{path}: none of its joints ({', '.join(joint_names)}) is a joint of {target.name} "
+            f"({', '.join(target.joint_names)}); rename them, or give another --skeleton"
+        )
+
+
+def _split(value: str, where: str) -> str:
+    if (value or "train") not in SPLITS:
+        raise UserError(f"{where}: split {value!r} is none of {', '.join(SPLITS)}")
+    return value or "train"
+
+
+# --- JSON ------------------------------------------------------------------------------------------------------
+
+
+def _read_json(path: Path) -> tuple[tuple[str, ...], list[Entry]]:
+    with base.reading(path):
+        values = json.loads(path.read_text(encoding="utf-8"))
+        joint_names = tuple(str(name) for name in values["joints"])
+        return joint_names, [_json_entry(p, i, len(joint_names), path) for i, p in enumerate(values["people"])]
+
+
+def _json_entry(person: dict, number: int, joints: int, path: Path) -> Entry:
+    where = f"{path}, person {number}"
+    if unknown := set(person) - JSON_KEYS:
+        raise UserError(f"{where}: unknown key {min(unknown)!r}; known: {', '.join(sorted(JSON_KEYS))}")
+    keypoints = np.asarray(person["keypoints"], np.float64)
+    base.check_shape(keypoints, (joints, 3), f"{where}: keypoints")
+    box, pose, intrinsics = (_array(person.get(name)) for name in ("box", "pose_3d_mm", "intrinsics"))
+    if (pose is None) != (intrinsics is None):
+        raise UserError(f"{where}: pose_3d_mm and intrinsics go together; give both or neither")
+    for array, shape, name in (
+        (box, (4,), "box"),
+        (pose, (joints, 3), "pose_3d_mm"),
+        (intrinsics, (3, 3), "intrinsics"),
+    ):
+        if array is not None:
+            base.check_shape(array, shape, f"{where}: {name}")
+    visibility = keypoints[:, 2]
+    if not np.isin(visibility, (0, 1, 2)).all():
+        raise UserError(f"{where}: a joint's third number must be 0 not labelled, 1 hidden or 2 visible")
+    label = Label(keypoints[:, :2], visibility > 0, number, visibility == 1, box, pose, intrinsics)
+    return Entry(str(person["image"]), label, _split(person.get("split"), where), str(person.get("subject", "")))
+
+
+def _array(value) -> np.ndarray | None:
+    return None if value is None else np.asarray(value, np.float64)
+
+
+# --- CSV -------------------------------------------------------------------------------------------------------
+
+
+def _read_csv(path: Path) -> tuple[tuple[str, ...], list[Entry]]:
+    with base.reading(path), open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        joint_names = _csv_joints(tuple(reader.fieldnames or ()), path)
+        return joint_names, [_csv_entry(row, i, joint_names, f"{path}, row {i + 1}") for i, row in enumerate(reader)]
+
+
+def _csv_joints(columns: tuple[str, ...], path: Path) -> tuple[str, ...]:
+    """The joints `j` that have columns `j_x` and `j_y`; raises UserError for a column that is neither known."""
+    joints = tuple(column[:-2] for column in columns if column.endswith("_x"))
+    known = {*CSV_COLUMNS, *(f"{joint}_{axis}" for joint in joints for axis in "xyv")}
+    missing = [c for c in ("image", *(f"{joint}_y" for joint in joints)) if c not in columns]
+    if missing or not joints:
+        raise UserError(f"{path} lacks a column {(missing or ['<joint>_x'])[0]}; docs/data.md tells the form")
+    if unknown := [column for column in columns if column not in known]:
+        raise UserError(f"{path} has an unknown column {unknown[0]!r}; docs/data.md tells the form")
+    return joints
+
+
+def _csv_entry(row: dict, number: int, joint_names: tuple[str, ...], where: str) -> Entry:
+    """One row; a joint whose cells are empty, or whose `_v` is 0, is not labelled; `_v` of 1 is hidden."""
+    if None in row or None in row.values():
+        raise UserError(f"{where} has more or fewer cells than the first row; mend it")
+    read = functools.partial(_cell, row, where)
+    keypoints = np.array([[read(f"{name}_x"), read(f"{name}_y")] for name in joint_names])
+    visibility = np.array([read(f"{name}_v", 2.0) for name in joint_names])
+    valid = ~np.isnan(keypoints).any(1) & (visibility > 0)
+    box = [read(name) for name in BOX]
+    label = Label(np.nan_to_num(keypoints), valid, number, visibility == 1, None if np.isnan(box).any() else box)
+    return Entry(row["image"], label, _split(row.get("split", ""), where), row.get("subject", ""))
+
+
+def _cell(row: dict, where: str, column: str, default: float = np.nan) -> float:
+    """A number; `default` for an empty cell or a column that is not there."""
+    text = (row.get(column) or "").strip()
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        raise UserError(f"{where}: {column} is {text[:40]!r}, not a number") from None
+    if text and not np.isfinite(value):
+        raise UserError(f"{where}: {column} is {text}; leave the cell empty where the joint is not labelled")
+    return value
+
+
+def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
+    joint_names, labels = item.data
+    skeleton = Skeleton("labels", joint_names, (-1,) * len(joint_names), None)
+    photo = Item(item.split, item.subject, item.action, item.frames, item.file, labels)
+    yield from photos.read_photo(photo, SOURCE, options, skeleton)
+
+
+SOURCE = Source(
+    name="folder",
+    summary="your own photos: labels.json or labels.csv beside them, in the form of docs/data.md.",
+    terms="yours.",
+    skeleton=HUMAN36M_17,
+    list_items=list_items,
+    read_item=read_item,
+)

@@ -1,0 +1,83 @@
+"""Leeds Sports Pose and its extended set: photos with 14 joints, in one MATLAB file.
+
+    joints.mat, images/im0001.jpg ...       (lsp: `joints` (3, 14, 2000))
+    joints.mat, images/im00001.jpg ...      (lsp_extended: `joints` (14, 3, 10000))
+
+Coordinates count from 1 as in MATLAB. The third number differs: in lsp it marks a hidden joint, all being labelled;
+in lsp_extended a joint that is labelled at all. A picture's number finds its joints.
+"""
+
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from keras_pose.data.shard_jobs import BadFrame
+from keras_pose.data.sources import base, photos
+from keras_pose.data.sources.base import Item, Options, Source
+from keras_pose.data.sources.mat_file import read_mat
+from keras_pose.data.sources.photos import Label
+from keras_pose.errors import UserError
+from keras_pose.example import PoseExample
+from keras_pose.skeleton import LSP_14
+
+LSP_TRAINING_PICTURES = 1000  # the authors' split: the first half trains
+TERMS = "no licence is stated; for research (Johnson and Everingham, BMVC 2010 and CVPR 2011)."
+
+
+def read_joints(path: Path, extended: bool) -> np.ndarray:
+    """(N, 14, 3) of joints.mat; raises UserError where it is broken or of the other set."""
+    base.require(path, "the joints' labels")
+    joints = read_mat(path, ("joints",)).get("joints")
+    if joints is None or joints.dtype.kind not in "iuf":
+        raise UserError(f"{path} holds no numbers named joints; it is another file than this source reads")
+    base.check_shape(joints, (14, 3, None) if extended else (3, 14, None), f"{path}: joints")
+    return joints.astype(np.float64).transpose((2, 0, 1) if extended else (2, 1, 0))
+
+
+def list_items(input_dir: Path, options: Options, extended: bool = False) -> list[Item]:
+    joints = read_joints(input_dir / "joints.mat", extended)
+    pictures = {}
+    for path in photos.find_pictures(input_dir / "images", "the photos", "im*.jpg"):
+        match = re.fullmatch(r"im(\d+)", path.stem)
+        number = int(match[1]) if match else 0
+        if not 1 <= number <= len(joints):
+            raise UserError(f"{path.name} has no joints: joints.mat has pictures 1 to {len(joints)}; use the original")
+        pictures[path] = [_label(joints[number - 1], number, extended)]
+
+    def split_of(path: Path) -> str:
+        return "test" if extended or pictures[path][0].frame > LSP_TRAINING_PICTURES else "train"
+
+    return photos.photo_items(pictures, split_of, options)
+
+
+def _label(joints: np.ndarray, number: int, extended: bool) -> Label:
+    flag = joints[:, 2] > 0
+    valid = flag if extended else np.ones(14, bool)
+    return Label(joints[:, :2] - 0.5, valid, number, None if extended else flag)
+
+
+def read_item(item: Item, options: Options, name: str = "lsp") -> Iterator[PoseExample | BadFrame]:
+    yield from photos.read_photo(item, SOURCES[name], options)
+
+
+SOURCES = {
+    "lsp": Source(
+        name="lsp",
+        summary="Leeds Sports Pose (2D): joints.mat and images; pictures 1 to 1000 train, the others test.",
+        terms=TERMS,
+        skeleton=LSP_14,
+        list_items=list_items,
+        read_item=read_item,
+    ),
+    "lsp_extended": Source(
+        name="lsp_extended",
+        summary="Leeds Sports Pose Extended (2D): joints.mat and images; all of it tests, unless --split=train.",
+        terms=TERMS,
+        skeleton=LSP_14,
+        list_items=functools.partial(list_items, extended=True),
+        read_item=functools.partial(read_item, name="lsp_extended"),
+    ),
+}

@@ -1,0 +1,131 @@
+"""MPII Human Pose: 16 joints of people in photos, as its authors' MATLAB file or as HRNet's JSON files.
+
+    images/*.jpg and mpii_human_pose_v1_u12_1.mat      (all with labels is training data)
+    images/*.jpg and annot/train.json, annot/valid.json
+
+Coordinates count from 1 as in MATLAB. A person's box is the square of `scale` times 200 pixels around `objpos`, 15
+pixels of that scale lower, as in the official HRNet code.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from keras_pose.data.shard_jobs import BadFrame
+from keras_pose.data.sources import base, photos
+from keras_pose.data.sources.base import Item, Options, Source
+from keras_pose.data.sources.mat_file import read_mat
+from keras_pose.data.sources.photos import Label
+from keras_pose.errors import UserError
+from keras_pose.example import PoseExample
+from keras_pose.skeleton import MPII_16
+
+MAT = "mpii_human_pose_v1_u12_1.mat"
+JSON = {"train": "train.json", "validation": "valid.json"}
+
+
+def list_items(input_dir: Path, options: Options) -> list[Item]:
+    images = base.require(input_dir / "images", "the photos")
+    found = [(split, input_dir / "annot" / name) for split, name in JSON.items()]
+    found = [(split, path) for split, path in found if path.exists()]
+    if found:
+        parts = [(split, _read_json(path, images)) for split, path in found]
+    else:
+        path = base.require(input_dir / MAT, f"{MAT}, or HRNet's annot/train.json and valid.json")
+        parts = [("train", _read_mat(path, images))]
+    items = [i for split, p in parts for i in photos.photo_items(p, lambda _, split=split: split, options)]
+    if not items:
+        raise UserError(f"{input_dir} holds no labelled people; get {MAT} again")
+    return items
+
+
+def _box(center: np.ndarray, scale: float) -> tuple[float, ...] | None:
+    """(x0, y0, x1, y1) from MPII's centre, counted from 1, and scale; None where it says neither."""
+    if not (scale > 0 and np.isfinite([*center, scale]).all()) or center[0] < 0:
+        return None
+    x, y = center[0] - 0.5, center[1] - 0.5 + 15 * scale
+    return (x - 100 * scale, y - 100 * scale, x + 100 * scale, y + 100 * scale)
+
+
+# --- HRNet's JSON ----------------------------------------------------------------------------------------------
+
+
+def _read_json(path: Path, images: Path) -> dict[Path, list[Label]]:
+    pictures: dict[Path, list[Label]] = {}
+    with base.reading(path):
+        for i, entry in enumerate(json.loads(path.read_text())):
+            joints = np.asarray(entry["joints"], np.float64)
+            visible = np.asarray(entry["joints_vis"], np.float64) > 0
+            base.check_shape(joints, (16, 2), f"{path}, entry {i}: joints")
+            base.check_shape(visible, (16,), f"{path}, entry {i}: joints_vis")
+            if visible.any():
+                center = np.asarray(entry["center"], np.float64)
+                base.check_shape(center, (2,), f"{path}, entry {i}: center")
+                label = Label(joints - 0.5, visible, i, None, _box(center, float(entry["scale"])))
+                pictures.setdefault(images / str(entry["image"]), []).append(label)
+    return pictures
+
+
+# --- the authors' MATLAB file ----------------------------------------------------------------------------------
+
+
+def _read_mat(path: Path, images: Path) -> dict[Path, list[Label]]:
+    pictures: dict[Path, list[Label]] = {}
+    release = read_mat(path, ("RELEASE",)).get("RELEASE")
+    with base.reading(path):
+        (release,) = _records(release)
+        entries, training = _records(release["annolist"]), np.ravel(release["img_train"])
+        for number, (entry, trains) in enumerate(zip(entries, training, strict=True)):
+            labels = [_mat_label(person, number) for person in _records(entry["annorect"])] if trains else []
+            labels = [label for label in labels if label is not None]
+            if labels:
+                (image,) = _records(entry["image"])
+                pictures[images / "".join(image["name"].ravel())] = labels
+    return pictures
+
+
+def _records(value) -> list:
+    """The structs of a struct array; none of an empty matrix."""
+    return list(value.ravel()) if isinstance(value, np.ndarray) and value.dtype.names else []
+
+
+def _part(struct, name: str) -> np.ndarray:
+    """A field; an empty array where the struct lacks it."""
+    return struct[name] if name in struct.dtype.names else np.empty(0)
+
+
+def _mat_label(person, number: int) -> Label | None:
+    """A person with their joints; None for one who has only a head box."""
+    keypoints, valid, hidden = np.zeros((16, 2)), np.zeros(16, bool), np.zeros(16, bool)
+    for points in _records(_part(person, "annopoints")):
+        for point in _records(points["point"]):
+            j = int(point["id"].item())
+            if not 0 <= j < 16:
+                raise UserError(f"image {number + 1} has a joint {j}, MPII has 0 to 15")
+            keypoints[j] = float(point["x"].item()), float(point["y"].item())
+            valid[j] = True
+            flag = _part(point, "is_visible").ravel()  # a number, a text of one, or nothing
+            hidden[j] = flag.size == 1 and str(flag[0]) == "0"
+    if not valid.any():
+        return None
+    place, scale = _records(_part(person, "objpos")), _part(person, "scale")
+    box = None
+    if place and scale.size == 1:
+        box = _box(np.array([place[0]["x"].item(), place[0]["y"].item()], np.float64), float(scale.item()))
+    return Label(keypoints - 0.5, valid, number, hidden, box)
+
+
+def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
+    yield from photos.read_photo(item, SOURCE, options)
+
+
+SOURCE = Source(
+    name="mpii",
+    summary=f"MPII Human Pose (2D): images and {MAT}, or HRNet's annot/train.json and valid.json.",
+    terms="for research, not commercial use; see human-pose.mpi-inf.mpg.de.",
+    skeleton=MPII_16,
+    list_items=list_items,
+    read_item=read_item,
+)

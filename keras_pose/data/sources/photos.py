@@ -1,0 +1,73 @@
+"""What the sources of single photos with 2D labels share: an item is one picture with the people labelled in it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_pose.data.shard_jobs import BadFrame
+from keras_pose.data.sources import base
+from keras_pose.data.sources.base import Item, Options, Person, Source
+from keras_pose.errors import UserError
+from keras_pose.example import PoseExample
+from keras_pose.skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class Label:
+    """One person in a photo, as plain values for a worker process.
+
+    `keypoints_px` (J, 2), `valid` and `hidden` (J,), `box_px` (x0, y0, x1, y1) or None, `frame` a number that finds the
+    person in the label file; `camera_mm` (J, 3) and `intrinsics` (3, 3) where 3D is known.
+    """
+
+    keypoints_px: Any
+    valid: Any
+    frame: int
+    hidden: Any = None
+    box_px: Any = None
+    camera_mm: Any = None
+    intrinsics: Any = None
+
+
+def photo_items(
+    pictures: dict[Path, list[Label]], split_of: Callable[[Path], str], options: Options, subject: str = ""
+) -> list[Item]:
+    """One item a picture, every `frame_step`th."""
+    paths = sorted(pictures)[:: options.frame_step]
+    return [
+        Item(split_of(path), subject, "photo", len(pictures[path]), str(path), tuple(pictures[path])) for path in paths
+    ]
+
+
+def read_photo(
+    item: Item, source: Source, options: Options, skeleton: Skeleton | None = None
+) -> Iterator[PoseExample | BadFrame]:
+    """The people of one picture; `skeleton` where the labels' joints are not the source's."""
+    target = source.target_skeleton(options)
+    picture = base.read_picture(item.file)
+    for label in item.data:
+        if picture is None:
+            yield BadFrame(f"{label.frame}", "the picture is missing or damaged; get it again")
+            continue
+        person = Person(
+            keypoints_px=np.asarray(label.keypoints_px, np.float64),
+            valid=np.asarray(label.valid, bool),
+            hidden=label.hidden,
+            box_px=None if label.box_px is None else np.asarray(label.box_px, np.float64),
+            camera_mm=label.camera_mm,
+            intrinsics=label.intrinsics,
+            tags={"source": source.name, "subject": item.subject, "action": item.action, "frame": label.frame},
+        )
+        yield base.crop_person(picture, person, skeleton or source.skeleton, target, options)
+
+
+def find_pictures(folder: Path, what: str, pattern: str = "*.jpg") -> list[Path]:
+    """The pictures of a folder in the order of their names; raises UserError where it has none."""
+    base.require(folder, what)
+    pictures = sorted(folder.glob(pattern))
+    if not pictures:
+        raise UserError(f"{folder} holds no {pattern}: {what}; check --input and that the download is complete")
+    return pictures

@@ -1,0 +1,161 @@
+"""The user's own photos with one label file."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_pose import geometry
+from keras_pose.data.pipeline import open_dataset
+from keras_pose.data.sources.base import Options
+from keras_pose.errors import UserError
+from keras_pose.skeleton import LSP_14
+from tests.data.sources import toy
+
+SIZE = (200, 150)
+JOINTS = ("left_hip", "right_hip", "left_knee", "head_top")
+
+
+def points(number: int) -> np.ndarray:
+    return np.random.default_rng(number).uniform([40, 40], [110, 160], (4, 2)).round(3)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for i in range(3):
+        toy.write_picture(tmp_path / "in" / "photos" / f"{i}.png", toy.picture(SIZE, points(i)[3]))
+    return tmp_path / "in"
+
+
+def write_json(folder, **changes) -> None:
+    people = [
+        {
+            "image": f"photos/{i}.png",
+            "split": ["train", "train", "test"][i],
+            "subject": "anna",
+            "keypoints": [[x, y, [2, 1, 0, 2][j]] for j, (x, y) in enumerate(points(i))],
+        }
+        for i in range(3)
+    ]
+    people[0] |= changes
+    (folder / "labels.json").write_text(json.dumps({"joints": JOINTS, "people": people}))
+
+
+def write_csv(folder, header=None, row=None) -> None:
+    columns = ["image", "split", "subject", *(f"{joint}_{axis}" for joint in JOINTS for axis in "xyv")]
+    lines = [",".join(header or columns)]
+    for i in range(3):
+        values = [f"photos/{i}.png", ["train", "", "test"][i], "anna"]
+        for j, (x, y) in enumerate(points(i)):
+            values += ["", "", ""] if j == 0 else [str(x), str(y), ["", "1", "", "2"][j]]
+        lines.append(",".join(row or values))
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_json_labels(photos, tmp_path):
+    write_json(photos)
+    examples = toy.convert("folder", photos, tmp_path / "out", Options((96, 64), skeleton="lsp_14"))
+    assert {split: len(part) for split, part in examples.items()} == {"train": 2, "test": 1}
+    example = examples["train"][0]
+    names = [n for n, v in zip(LSP_14.joint_names, example.keypoint_valid, strict=True) if v]
+    assert set(names) == {"left_hip", "right_hip", "head_top"} and example.subject == "anna"
+    assert example.keypoint_hidden[LSP_14.joint_names.index("right_hip")]
+    assert not example.keypoint_hidden[LSP_14.joint_names.index("left_hip")]
+    toy.assert_shows(example, LSP_14.joint_names.index("head_top"))
+
+
+def test_csv_labels(photos, tmp_path):
+    write_csv(photos)
+    examples = toy.convert("folder", photos, tmp_path / "out", Options((96, 64), skeleton="lsp_14", margin=2.0))
+    assert {split: len(part) for split, part in examples.items()} == {"train": 2, "test": 1}
+    names = LSP_14.joint_names
+    for example in examples["train"]:
+        assert {names[j] for j in np.flatnonzero(example.keypoint_valid)} == {"right_hip", "left_knee", "head_top"}
+        toy.assert_shows(example, names.index("head_top"))
+
+
+def test_3d_labels_with_a_camera(photos, tmp_path):
+    (photos / "own.json").write_text(json.dumps(own_skeleton("own_four")))
+    intrinsics = np.array([[300.0, 0, 75], [0, 300, 100], [0, 0, 1]])
+    pose = np.array([[100.0, 0, 2000], [-100, 0, 2000], [110, 400, 1950], [0, -600, 2010]])
+    pixels = geometry.project_points(pose, intrinsics)
+    keypoints = np.concatenate([pixels, np.full((4, 1), 2)], 1).tolist()
+    write_json(photos, keypoints=keypoints, pose_3d_mm=pose.tolist(), intrinsics=intrinsics.tolist())
+    options = Options((96, 64), skeleton=str(photos / "own.json"))
+    example = toy.convert("folder", photos, tmp_path / "out", options, workers=2)["train"][0]
+    assert example.has_pose_3d
+    toy.assert_projects(example, pose, pixels)
+
+
+def own_skeleton(name: str) -> dict:
+    return {"name": name, "joint_names": JOINTS, "parents": [-1, 0, 0, 0], "root": 0}
+
+
+def test_an_own_skeleton_is_kept_with_the_data(photos, tmp_path):
+    (photos / "own.json").write_text(json.dumps(own_skeleton("own_kept")))
+    write_json(photos)
+    toy.convert("folder", photos, tmp_path / "out", Options((64, 64), skeleton=str(photos / "own.json")))
+    assert open_dataset(str(tmp_path / "out")).skeleton.joint_names == JOINTS
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"keypoints": [[1, 2]] * 4}, r"person 0: keypoints has shape \(4, 2\)"),
+        ({"keypoints": [[1, 2, 2]] * 3}, r"keypoints has shape \(3, 3\)"),
+        ({"keypoints": [[float("nan"), 2, 2]] * 4}, "NaN"),
+        ({"keypoints": [[1, 2, 3]] * 4}, "0 not labelled, 1 hidden or 2 visible"),
+        ({"keypoints": "here"}, "cannot be read"),
+        ({"bbox": [1, 2, 3, 4]}, "unknown key 'bbox'"),
+        ({"box": [1, 2, 3]}, "person 0: box has shape"),
+        ({"pose_3d_mm": [[0, 0, 0]] * 4}, "go together"),
+        ({"split": "dev"}, "split 'dev' is none of train, validation, test"),
+        ({"image": "photos/9.png"}, r"9\.png.* missing or damaged"),
+    ],
+)
+def test_bad_json_is_named(photos, tmp_path, change, message):
+    write_json(photos, **change)
+    with pytest.raises(UserError, match=message):
+        toy.convert("folder", photos, tmp_path / "out")
+
+
+FIRST = ["photos/0.png", "train", "anna"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"header": ["image", "left_hip_x"]}, "lacks a column left_hip_y"),
+        ({"header": ["file", "left_hip_x", "left_hip_y"]}, "lacks a column image"),
+        ({"header": ["image", "split"]}, "lacks a column <joint>_x"),
+        ({"header": ["image", "left_hip_x", "left_hip_y", "weight"]}, "unknown column 'weight'"),
+        ({"header": ["image", "tail_x", "tail_y"], "row": ["photos/0.png", "1", "2"]}, "none of its joints .tail."),
+        ({"row": [*FIRST, "1"]}, "row 1 has more or fewer cells"),
+        ({"row": [*FIRST, *["wide"] * 12]}, "row 1: left_hip_x is 'wide', not a number"),
+        ({"row": [*FIRST, *["nan"] * 12]}, "left_hip_x is nan; leave the cell empty"),
+        ({"row": [*FIRST[:1], "dev", "", *["1"] * 12]}, "split 'dev'"),
+    ],
+)
+def test_bad_csv_is_named(photos, tmp_path, values, message):
+    write_csv(photos, **values)
+    with pytest.raises(UserError, match=message):
+        toy.convert("folder", photos, tmp_path / "out")
+
+
+def test_exactly_one_label_file_is_wanted(photos, tmp_path):
+    with pytest.raises(UserError, match="labels.json or labels.csv"):
+        toy.convert("folder", photos, tmp_path / "out")
+    write_json(photos)
+    write_csv(photos)
+    with pytest.raises(UserError, match="not both"):
+        toy.convert("folder", photos, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[1]", "{}", '{"name": "a"}', '{"name": "coco_17", "joint_names": ["a"], "parents": [-1]}']
+)
+def test_a_bad_skeleton_file_is_named(photos, tmp_path, content):
+    write_json(photos)
+    (photos / "own.json").write_text(content)
+    with pytest.raises(UserError, match=r"own\.json|another name"):
+        toy.convert("folder", photos, tmp_path / "out", Options((64, 64), skeleton=str(photos / "own.json")))
