@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_pose.bvh import parse_bvh
 from keras_pose.errors import UserError, unknown_name
 from keras_pose.synthetic import rotation
-from keras_pose.synthetic.bvh import parse_bvh
 from keras_pose.synthetic.procedural_poses import KINDS, sample_kind
 from keras_pose.synthetic.retarget import mirror_pose, retarget
 from keras_pose.synthetic.rig import BONES, PARENTS, bone, t_pose_direction

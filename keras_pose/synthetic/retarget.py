@@ -6,9 +6,9 @@ Daz figure (hip, lThigh ...), in which Hahne's conversion ships. Only rotations 
 
 import numpy as np
 
+from keras_pose.bvh import Bvh
 from keras_pose.errors import UserError
 from keras_pose.synthetic import rotation
-from keras_pose.synthetic.bvh import Bvh
 from keras_pose.synthetic.rig import BONES, MIRROR, PARENTS, bone, t_pose_direction
 
 _NAMES = {

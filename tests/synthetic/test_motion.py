@@ -5,9 +5,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from keras_pose.bvh import parse_bvh
 from keras_pose.errors import UserError
 from keras_pose.synthetic import rotation
-from keras_pose.synthetic.bvh import parse_bvh
 from keras_pose.synthetic.poses import SPLITS, PoseLibrary, load_pose_library, perturb, straighten_legs
 from keras_pose.synthetic.procedural_poses import KINDS, sample_kind
 from keras_pose.synthetic.retarget import LIMITS_DEG, mirror_pose, retarget
