@@ -25,7 +25,11 @@ JUDGED_BY = {"hrnet": "keypoint_error_px", "lifter": "mpjpe_mm", "e2e": "mpjpe_m
 
 
 class Stopped(Exception):
-    """A signal stopped the run; its checkpoint is written. The message says how to go on."""
+    """The signal of that number stopped the run; its checkpoint is written. The message says how to go on."""
+
+    def __init__(self, number: int, step: int):
+        super().__init__(f"stopped by {signal.Signals(number).name} at step {step}; run the same command to go on")
+        self.signal = number
 
 
 @dataclass
@@ -141,8 +145,7 @@ class PhaseRun:
                 if saves:
                     self._save_checkpoint()
                 if stops:
-                    name = signal.Signals(self.context.stop_signal).name
-                    raise Stopped(f"stopped by {name} at step {self.context.step}; run the same command to go on")
+                    raise Stopped(self.context.stop_signal, self.context.step)
         seconds = time.perf_counter() - started
         images = (progress.step - first) * batch_size
         return {"images_per_second": round(images / seconds, 2), "seconds": round(seconds, 2)}

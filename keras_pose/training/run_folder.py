@@ -34,6 +34,8 @@ UNITS = {
 def claim(directory: str | os.PathLike, resolved_flags: str) -> None:
     """Takes a folder for the run that `resolved_flags` describe; a run of the very same flags goes on.
 
+    A run that has not come to its first checkpoint has nothing to lose and gives way.
+
     Raises:
         UserError: the folder holds a finished run, a run with other flags, or other files.
     """
@@ -47,7 +49,9 @@ def claim(directory: str | os.PathLike, resolved_flags: str) -> None:
     changes = [line for line in ndiff(flags_file.read_text().splitlines(), resolved_flags.splitlines())]
     before = [line[2:] for line in changes if line.startswith("- ")]
     now = [line[2:] for line in changes if line.startswith("+ ")]
-    if before or now:
+    if not (directory / LAST_CHECKPOINT).is_file():
+        write_atomically(flags_file, resolved_flags.encode())
+    elif before or now:
         raise UserError(
             f"{directory} holds a run with other flags ({' '.join(before)}, now {' '.join(now)}); "
             "choose another --output, or give the same flags to resume"

@@ -16,8 +16,11 @@ from keras_pose.training.phase_run import PhaseRun, Run
 from keras_pose.training.recorder import Recorder
 
 
-def train(experiment: Experiment) -> None:
+def train(experiment: Experiment) -> bool:
     """Trains into a claimed run folder (`run_folder.claim`), or goes on where its last checkpoint is.
+
+    Returns:
+        Whether this process wrote the run's files: of many workers one does.
 
     Raises:
         Stopped: on SIGTERM or SIGINT, after a checkpoint.
@@ -39,6 +42,7 @@ def train(experiment: Experiment) -> None:
                 signal.signal(number, handler)
             if run.recorder:
                 run.recorder.close()
+    return run.recorder is not None
 
 
 def check_data(experiment: Experiment, dataset: DatasetInfo) -> None:

@@ -1,0 +1,225 @@
+"""The flags of training, and the one configuration that they become. Nothing below the commands sees flags."""
+
+from dataclasses import fields
+from pathlib import Path
+
+from absl import flags
+
+from keras_pose.data.augment import AugmentConfig
+from keras_pose.data.pipeline import DatasetInfo, open_dataset
+from keras_pose.errors import UserError
+from keras_pose.losses import DECODER_TARGETS, LossConfig
+from keras_pose.models.hrnet import VARIANTS
+from keras_pose.models.pose_model import PoseModelConfig
+from keras_pose.models.soft_argmax import FORMS
+from keras_pose.skeleton import SKELETONS
+from keras_pose.training.experiment import (
+    PHASES,
+    PRECISIONS,
+    STRATEGIES,
+    DataConfig,
+    Experiment,
+    OptimizerConfig,
+    PhaseConfig,
+    TrainConfig,
+)
+from keras_pose.training.schedule import SCHEDULES
+
+DEFAULT_EPOCHS = {"hrnet": 1, "lifter": 50, "e2e": 8}
+DEFAULT_FLIP = {"hrnet": 0.5, "lifter": 0.0, "e2e": 0.0}
+AUGMENTATIONS = {
+    "brightness": "Largest shift of brightness, in shares of full white.",
+    "contrast": "Largest change of the contrast's factor 1.",
+    "saturation": "Largest change of the saturation's factor 1.",
+    "rotation_deg": "Largest turn of the picture, either way, in degrees.",
+    "scale": "Largest change of the person's size, in shares of it.",
+    "translation": "Largest shift of the picture, in shares of its size.",
+    "cut_out": "Largest side of a grey rectangle, in shares of the picture.",
+    "blur_px": "Sigma of the strongest blur, in pixels.",
+    "noise": "Largest deviation of noise, in shares of full white.",
+}
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """All flags of training."""
+    _define_run(values)
+    _define_phases(values)
+    _define_model(values)
+    _define_optimizer(values)
+    _define_losses(values)
+    for name, text in AUGMENTATIONS.items():
+        default = getattr(AugmentConfig(), name)
+        flags.DEFINE_float(f"augment_{name}", default, f"{text} 0 is off.", 0, flag_values=values)
+
+
+def _define_run(values) -> None:
+    flags.DEFINE_string("output", "runs/train", "Folder of the run: model, curves, checkpoints.", flag_values=values)
+    flags.DEFINE_string(
+        "dataset", "embedded", "embedded, the folder of a data set, or a weighted mix a:0.7,b:0.3.", flag_values=values
+    )
+    flags.DEFINE_integer("batch_size", 32, "Examples a step, over all devices together.", flag_values=values)
+    flags.DEFINE_integer("seed", 0, "All randomness follows from it.", flag_values=values)
+    flags.DEFINE_enum(
+        "strategy", "auto", STRATEGIES, "Devices; auto takes every GPU, and TF_CONFIG's workers.", flag_values=values
+    )
+    flags.DEFINE_enum("precision", "float32", PRECISIONS, "What the backbone computes in.", flag_values=values)
+    flags.DEFINE_integer("log_steps", 20, "Steps between two lines of metrics.jsonl.", flag_values=values)
+    flags.DEFINE_integer(
+        "checkpoint_steps", 0, "Steps between checkpoints within an epoch; 0: after epochs alone.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "init_from", "", "Start from the weights of this run folder, or of a converted .keras file.", flag_values=values
+    )
+
+
+def _define_phases(values) -> None:
+    flags.DEFINE_list(
+        "phases",
+        ["hrnet", "e2e"],
+        "What to train, in this order: hrnet (the backbone's heatmaps), lifter (2D to 3D, on labelled 2D), e2e (all).",
+        flag_values=values,
+    )
+    for phase in PHASES:
+        flags.DEFINE_integer(f"{phase}_epochs", DEFAULT_EPOCHS[phase], f"Epochs of phase {phase}.", flag_values=values)
+        flags.DEFINE_float(f"{phase}_learning_rate", 1e-3, f"Learning rate of phase {phase}.", flag_values=values)
+        flags.DEFINE_float(
+            f"{phase}_flip", DEFAULT_FLIP[phase], f"Share of examples mirrored in phase {phase}.", flag_values=values
+        )
+
+
+def _define_model(values) -> None:
+    model = PoseModelConfig()
+    flags.DEFINE_enum("variant", model.variant, sorted(VARIANTS), "Size of the HRNet backbone.", flag_values=values)
+    flags.DEFINE_string(
+        "input_size", None, "HEIGHTxWIDTH of the crops, such as 256x192; by default the data set's.", flag_values=values
+    )
+    flags.DEFINE_float(
+        "soft_argmax_beta", model.soft_argmax_beta, "Sharpness with which joints are read.", flag_values=values
+    )
+    flags.DEFINE_enum(
+        "soft_argmax_form", model.soft_argmax_form, FORMS, "marginal, or flat as the paper prints.", flag_values=values
+    )
+    flags.DEFINE_integer("width", model.width, "Hidden units of the encoder and decoder.", flag_values=values)
+    flags.DEFINE_float("dropout", model.dropout, "Share of hidden units dropped in training.", flag_values=values)
+    flags.DEFINE_bool(
+        "skip_connection", model.skip_connection, "Add the 2D joints to the decoder's output.", flag_values=values
+    )
+
+
+def _define_optimizer(values) -> None:
+    adam = OptimizerConfig()
+    flags.DEFINE_enum("schedule", adam.schedule, SCHEDULES, "Learning rate over each phase.", flag_values=values)
+    flags.DEFINE_integer("warmup_steps", 0, "Steps in which each phase's rate grows from 0.", flag_values=values)
+    flags.DEFINE_list("step_epochs", [], "With --schedule=step: epochs after which the rate falls.", flag_values=values)
+    flags.DEFINE_float(
+        "step_factor", adam.step_factor, "With --schedule=step: what the rate is multiplied by.", flag_values=values
+    )
+    flags.DEFINE_float("clip_norm", 0.0, "Largest norm of the gradient; 0 does not clip.", flag_values=values)
+    flags.DEFINE_float(
+        "ema", 0.0, "Decay of the average of the weights that is validated and saved; 0: none.", flag_values=values
+    )
+
+
+def _define_losses(values) -> None:
+    loss = LossConfig()
+    weights = {"alpha": "heatmaps (L_joint2D)", "beta": "3D joints (L_encoder)"}
+    weights |= {"gamma": "re-projected 2D (L_decoder)", "delta": "left/right bone lengths (L_boneSym3D)"}
+    for name, what in weights.items():
+        flags.DEFINE_float(name, getattr(loss, name), f"Weight of the loss of {what}.", flag_values=values)
+    flags.DEFINE_float("alpha_decay", 1.0, "alpha is multiplied by this after every epoch.", flag_values=values)
+    flags.DEFINE_enum(
+        "decoder_target",
+        loss.decoder_target,
+        DECODER_TARGETS,
+        "2D that the decoder is trained on: the model's own, as the paper prints it, or the label.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "heatmap_kernel_size",
+        loss.heatmap_kernel_size,
+        "Cells of the target's Gaussian kernel; 0: a whole Gaussian of peak 1, as HRNet's authors use.",
+        flag_values=values,
+    )
+    flags.DEFINE_float("heatmap_sigma", loss.heatmap_sigma, "Sigma of that Gaussian in cells.", flag_values=values)
+
+
+# --- flags to configuration ------------------------------------------------------------------------------------
+
+
+def build_experiment(values: flags.FlagValues = flags.FLAGS) -> Experiment:
+    """The whole configuration. It looks at the data set for the skeleton and the size of the crops.
+
+    Raises:
+        UserError: a value that cannot be, or a data set that cannot be opened.
+    """
+    dataset = open_dataset(values.dataset)
+    loss = {field.name: values[field.name].value for field in fields(LossConfig)}
+    augment = {name: values[f"augment_{name}"].value for name in AUGMENTATIONS}
+    adam = ("schedule", "warmup_steps", "step_factor", "clip_norm", "ema")
+    return Experiment(
+        output=str(Path(values.output)),
+        model=_model_config(values, dataset),
+        train=_train_config(values),
+        data=DataConfig(values.dataset, values.batch_size),
+        loss=LossConfig(**loss | {"heatmap_kernel_size": values.heatmap_kernel_size or None}),
+        augment=AugmentConfig(flip=0.0, **augment),
+        optimizer=OptimizerConfig(
+            step_epochs=tuple(_whole_number("step_epochs", text) for text in values.step_epochs),
+            **{name: values[name].value for name in adam},
+        ),
+    )
+
+
+def _model_config(values, dataset: DatasetInfo) -> PoseModelConfig:
+    skeleton = dataset.skeleton
+    return PoseModelConfig(
+        variant=values.variant,
+        skeleton=skeleton.name if SKELETONS.get(skeleton.name) == skeleton else skeleton.to_dict(),
+        input_size=_parse_size(values.input_size, dataset),
+        soft_argmax_beta=values.soft_argmax_beta,
+        soft_argmax_form=values.soft_argmax_form,
+        width=values.width,
+        dropout=values.dropout,
+        skip_connection=values.skip_connection,
+    )
+
+
+def _train_config(values) -> TrainConfig:
+    phases = []
+    for name in values.phases:
+        if name not in PHASES:
+            PhaseConfig(name, 1)  # raises with the known ones
+        own = {key: values[f"{name}_{key}"].value for key in ("epochs", "learning_rate", "flip")}
+        phases.append(PhaseConfig(name, **own))
+    names = ("seed", "strategy", "precision", "log_steps", "checkpoint_steps", "init_from")
+    return TrainConfig(tuple(phases), **{name: values[name].value for name in names})
+
+
+def _parse_size(text: str | None, dataset: DatasetInfo) -> tuple[int, int]:
+    """`256x192`, height first; by default the data set's pictures', or without any the model's own default."""
+    if not text:
+        return dataset.image_size or PoseModelConfig().input_size
+    height, _, width = text.partition("x")
+    if not (height.isdigit() and width.isdigit()):
+        raise UserError(f"--input_size={text} is not HEIGHTxWIDTH; give 256x192, say")
+    return int(height), int(width)
+
+
+def _whole_number(flag: str, text: str) -> int:
+    if not text.isdigit():
+        raise UserError(f"--{flag} lists {text!r}, which is no whole number; give epochs, such as 5,7")
+    return int(text)
+
+
+def resolved_flags(experiment: Experiment, values: flags.FlagValues = flags.FLAGS) -> str:
+    """A flag file that replays the run: every flag of training, whether given or not, but --output."""
+    own = flags.FlagValues()
+    define_flags(own)
+    lines = ["# Replays this run: python -m keras_pose.train --flagfile=resolved.flags --output=FOLDER"]
+    for name in sorted(set(own) - {"output"}):
+        flag = values[name]
+        if name == "input_size":
+            lines.append("--input_size={}x{}".format(*experiment.model.input_size))
+        else:
+            lines.append(flag.serialize() or f"--{name}=")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,55 @@
+"""Trains a 3D pose model.
+
+    python -m keras_pose.train --flagfile=e2e.flags
+
+The run's folder (--output) gets the model, curves, sample predictions, TensorBoard logs and checkpoints; at the end the
+test split is scored into evaluation.json. Stopped (Ctrl-C, SIGTERM, power), the same command goes on where it was.
+What to know first: --phases says what is trained, --dataset on what, --variant how large the network is.
+"""
+
+import sys
+
+from absl import flags
+
+from keras_pose import command
+from keras_pose.data.pipeline import open_dataset
+from keras_pose.errors import UserError
+from keras_pose.evaluate import open_predictor
+from keras_pose.evaluation import evaluate_model, format_tables, write_evaluation
+from keras_pose.flags import build_experiment, define_flags, resolved_flags
+from keras_pose.training import run_folder, trainer
+from keras_pose.training.experiment import Experiment
+from keras_pose.training.phase_run import Stopped
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; 128 plus the signal's number where one stopped it."""
+    if arguments:
+        raise UserError(f"unknown argument {arguments[0]!r}; flags are written --name=value")
+    experiment = build_experiment(flags.FLAGS)
+    trainer.check_data(experiment, open_dataset(experiment.data.dataset))
+    run_folder.claim(experiment.output, resolved_flags(experiment, flags.FLAGS))
+    try:
+        is_chief = trainer.train(experiment)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return 128 + stopped.signal
+    if is_chief:
+        _evaluate(experiment)
+    return 0
+
+
+def _evaluate(experiment: Experiment) -> None:
+    """Scores the model on the test split, or the validation split where there is none; this finishes the run."""
+    dataset = open_dataset(experiment.data.dataset)
+    predict, skeleton = open_predictor(experiment.output)
+    split = "test" if dataset.count("test") else "validation"
+    result = evaluate_model(predict, skeleton, dataset, split, experiment.data.batch_size, name=experiment.output)
+    print(format_tables(result))
+    write_evaluation(experiment.output, result)
+    print(f"\nthe model, its curves and evaluation.json are in {experiment.output}/")
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main)
