@@ -114,15 +114,9 @@ def crop_person(
     where = "{subject}/{action}/{frame}".format(**person.tags)
     valid = np.asarray(person.valid, bool)
     labels = [np.asarray(person.keypoints_px)[valid]]
-    labels += [a for a in (person.box_px, person.camera_mm, person.intrinsics) if a is not None]
-    if not all(np.isfinite(a).all() for a in labels):
-        return BadFrame(where, "a label is NaN or inf; mend the label or leave the frame out")
-    if any(np.abs(a).max(initial=0) > LARGEST_LABEL for a in labels):
-        return BadFrame(where, f"a label is over {LARGEST_LABEL:g}; mend the label or leave the frame out")
-    if not valid.any():
-        return BadFrame(where, "no joint is labelled")
-    if person.camera_mm is not None and (np.asarray(person.camera_mm)[:, 2] <= 0).any():
-        return BadFrame(where, "a joint lies behind the camera; check the pose's frame and the camera")
+    labels += [a for a in (person.box_px, person.camera_mm) if a is not None]
+    if why := _what_is_bad(labels, valid, person):
+        return BadFrame(where, why)
     box = person.box_px if person.box_px is not None else geometry.keypoints_box(person.keypoints_px, valid)
     affine = geometry.crop_affine(*geometry.box_crop(box, options.image_size, options.margin), options.image_size)
     keypoints, keypoint_valid = map_joints(np.where(valid[:, None], person.keypoints_px, 0), valid, skeleton, target)
@@ -142,6 +136,22 @@ def crop_person(
         skeleton=target.name,
         **person.tags,
     )
+
+
+def _what_is_bad(labels: list[np.ndarray], valid: np.ndarray, person: Person) -> str:
+    """Why a person cannot become an example; empty where they can."""
+    mend = "mend the label or leave the frame out"
+    if not all(np.isfinite(a).all() for a in labels):
+        return f"a label is NaN or inf; {mend}"
+    if any(np.abs(a).max(initial=0) > LARGEST_LABEL for a in labels):
+        return f"a label is over {LARGEST_LABEL:g}; {mend}"
+    if not valid.any():
+        return f"no joint is labelled; {mend}"
+    if person.camera_mm is None:
+        return ""
+    if (np.asarray(person.camera_mm)[:, 2] <= 0).any() or not np.isfinite(person.intrinsics).all():
+        return "a joint lies behind the camera or out of its view; check the pose's frame and the camera"
+    return ""
 
 
 def _map_pose(camera_mm: np.ndarray | None, skeleton: Skeleton, target: Skeleton) -> np.ndarray | None:

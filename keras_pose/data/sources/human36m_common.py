@@ -28,6 +28,9 @@ OTHER_NAMES = {"TakingPhoto": "Photo", "WalkingDog": "WalkDog"}  # S1's
 # Of S9, where the ground truth is offset from the picture in parts.
 BAD_SEQUENCES_OF_S9 = ("Greeting", "SittingDown", "SittingDown 1", "Waiting 1")
 
+# Distance from the middle on the plane z = 1 that no camera here sees.
+WIDEST_VIEW = 10.0
+
 
 def action_name(sequence: str) -> str:
     """`Directions 1`, `Directions` and S1's names to one of `ACTIONS`."""
@@ -38,7 +41,7 @@ def action_name(sequence: str) -> str:
 def split_of(subject: str, sequence: str) -> str:
     """The split of a subject's sequence; raises UserError for a subject without labels."""
     if subject not in SPLITS:
-        raise UserError(f"Human3.6M has no labels of subject {subject}; known: {', '.join(SPLITS)}")
+        raise UserError(f"Human3.6M has no labels of subject {subject!r}; known: {', '.join(SPLITS)}")
     return "validation" if subject == "S8" and action_name(sequence) in VALIDATION_ACTIONS else SPLITS[subject]
 
 
@@ -68,11 +71,12 @@ def local_intrinsics(camera: geometry.Camera, camera_mm: np.ndarray) -> np.ndarr
 
     A crop keeps the pixels as the lens made them, and its 2D labels are exact; no pinhole fits both. The camera's own
     matrix is off by pixels; this one, fitted to the lens by least squares over the person's box (it may have skew), by
-    half a pixel of the picture in the median. NaN for joints that are not finite or not before the camera.
+    half a pixel of the picture in the median. NaN where a joint is not finite or out of any camera's view.
     """
-    if not np.isfinite(camera_mm).all() or (camera_mm[:, 2] <= 0).any():
+    with np.errstate(all="ignore"):
+        plane = camera_mm[:, :2] / camera_mm[:, 2:]
+    if not (camera_mm[:, 2] > 0).all() or not (np.abs(plane) < WIDEST_VIEW).all():
         return np.full((3, 3), np.nan)
-    plane = camera_mm[:, :2] / camera_mm[:, 2:]
     low, high = plane.min(0) - 1e-3, plane.max(0) + 1e-3
     steps = np.linspace(0, 1, 7)
     grid = low + (high - low) * np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)  # (49, 2)

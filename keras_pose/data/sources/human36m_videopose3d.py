@@ -75,7 +75,7 @@ def load_poses(path: str, allow_pickle: bool) -> dict[str, dict[str, np.ndarray]
         for subject, sequences in table.item().items():
             poses[subject] = {}
             for sequence, metres in sequences.items():
-                where = f"{path}: {subject} {sequence}"
+                where = f"{path}: {subject!r} {sequence!r}"
                 base.check_shape(np.asarray(metres), (None, 32, 3), where)
                 joints = np.asarray(metres, np.float64)[:, human36m_common.JOINTS_17_OF_32] * 1000
                 base.check_millimetres(joints, 0, f"{where}, from metres")
