@@ -19,6 +19,8 @@ from keras_pose.synthetic.wavefront import polygon_means
 
 _TUCK_MM = 8.0
 _WAIST = 0.2  # of the trunk, between trousers and top
+_ANKLE = 1.9  # of the leg, where long trousers end
+_HEM = 0.1  # of a limb: skin is still there this far inside a sleeve or trouser leg that was cut
 
 
 @dataclass(eq=False)
@@ -75,20 +77,21 @@ def sample_person(rng: np.random.Generator, assets: BodyAssets, wardrobe: Wardro
     cut = painted.sample_cut(rng)
     suit = wardrobe.choose("suits", shape.sex, rng) if rng.random() < 0.8 else None
     shoes = wardrobe.choose("shoes", shape.sex, rng) if rng.random() < 0.85 else None
+    leg_reach = cut.leg
     if suit is not None:
         cut = _suit_cut(cut, rng)
-        builder.wear(suit, cut)
+        leg_reach = min(suit.leg_reach, cut.leg)
+        builder.wear(suit, cut.sleeve, cut.leg)
     if shoes is not None:
-        builder.wear(shoes, None)
+        builder.wear(shoes, from_leg=_ANKLE if leg_reach > _ANKLE else 0)  # long trousers hang over shoes
     else:
         builder.paint("shoes", painted.is_shoe(builder.template, cut), 0.5)
     # under a suit, whatever skin of the trunk it leaves bare is cloth too
     cut, loose = (cut, rng.random(2) ** 2) if suit is None else (painted.Cut(0, 0, _WAIST, 0), (None, None))
     builder.paint("top", painted.is_top(builder.template, cut), loose[0])
     builder.paint("bottom", painted.is_bottom(builder.template, cut), loose[1])
-    if suit is None:
-        if shape.sex == "female" and rng.random() < 0.3:
-            builder.wear_skirt(rng)
+    if suit is None and shape.sex == "female" and rng.random() < 0.3:
+        builder.wear_skirt(rng)
     bald = shape.sex == "male" and rng.random() < 0.12
     _cover_head(builder, wardrobe, shape, bald, rng)
     return builder.person(shape, skeleton, bald)
@@ -104,12 +107,12 @@ def _suit_cut(cut: painted.Cut, rng: np.random.Generator) -> painted.Cut:
 def _cover_head(builder: "_Builder", wardrobe: Wardrobe, shape: BodyShape, bald: bool, rng) -> None:
     hat = wardrobe.choose("hats", shape.sex, rng) if rng.random() < 0.07 else None
     if hat is not None:
-        builder.wear(hat, None)
+        builder.wear(hat)
     if bald:
         return
     hair = wardrobe.choose("hair", shape.sex, rng) if hat is None and rng.random() < 0.85 else None
     if hair is not None:
-        builder.wear(hair, None)
+        builder.wear(hair)
     else:
         builder.grow_hair(rng.uniform(2, 10 if hat else 30))
 
@@ -125,16 +128,21 @@ class _Builder:
         self._hidden = np.zeros(len(base_mm), bool)
         self._parts: list[tuple[np.ndarray, ...]] = []
 
-    def wear(self, item: FittedGarment, cut: painted.Cut | None) -> None:
-        """Adds a garment, cut off where `cut` says; hides the skin below it and tucks in what stays visible."""
+    def wear(self, item: FittedGarment, sleeve: float = np.inf, leg: float = np.inf, from_leg: float = -1) -> None:
+        """Adds a garment, cut off at `sleeve`, `leg` and above `from_leg` (places on limbs, as in `BodyTemplate`).
+
+        The skin below it is hidden where the garment says so, and else tucked in.
+        """
         template, garment = self.template, item.garment
-        faces, covers = garment.mesh.faces, garment.covers.copy()
-        keep = np.ones(len(faces), bool)
-        if cut is not None:
-            sleeve = polygon_means(item.sleeve, faces, garment.mesh.polygon)
-            keep = (sleeve < cut.sleeve) & (polygon_means(item.leg, faces, garment.mesh.polygon) < cut.leg)
-            covers &= (template.sleeve < cut.sleeve - 0.15) & (template.leg < cut.leg - 0.15)
-        self._hidden |= covers
+        faces, polygon = garment.mesh.faces, garment.mesh.polygon
+        along_leg = polygon_means(item.leg, faces, polygon)
+        keep = (polygon_means(item.sleeve, faces, polygon) < sleeve) & (along_leg < leg) & (along_leg >= from_leg)
+        self._hidden |= (
+            garment.covers
+            & (template.sleeve < sleeve - _HEM)
+            & (template.leg < leg - _HEM)
+            & (template.leg >= min(from_leg + _HEM, 2))
+        )
         self._parts.append((garment.fit(self._fit_mm), item.skin_weights, faces[keep], item.uv[keep], item.slots[keep]))
         if garment.covers.any():
             self._tuck(garment.anchors[np.unique(faces[keep])], slot("shoes") if "shoes" in garment.tags else None)

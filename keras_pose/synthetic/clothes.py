@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from keras_pose.errors import UserError
 from keras_pose.synthetic.assets import BodyAssets
 from keras_pose.synthetic.garment import Garment, read_garment
-from keras_pose.synthetic.rig import TWISTS
+from keras_pose.synthetic.rig import BONES, TWISTS
 from keras_pose.synthetic.template import BodyTemplate, body_template, scaled_uv
 
 # What a triangle is; the order is that of the materials of a person.
@@ -39,6 +40,11 @@ class FittedGarment:
     slots: np.ndarray
     sleeve: np.ndarray
     leg: np.ndarray
+
+    @cached_property
+    def leg_reach(self) -> float:
+        """How far down the legs it goes."""
+        return float(np.percentile(self.leg, 95))
 
     def suits(self, sex: str) -> bool:
         """Whether people of that sex wear it: its name or its tags say so, or say nothing."""
@@ -122,8 +128,6 @@ def _suit_slots(faces: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _leg_weight(weights: np.ndarray) -> np.ndarray:
     """(V,) how much of each vertex moves with the legs."""
-    from keras_pose.synthetic.rig import BONES
-
     columns = [b for b, name in enumerate(BONES) if name.endswith(("Leg", "Foot"))]
     columns += [c for twist in TWISTS if BONES[twist.bone].endswith("Leg") for c in twist.columns[:2]]
     return weights[:, columns].sum(1)
