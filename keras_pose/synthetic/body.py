@@ -128,7 +128,7 @@ class _Builder:
         self._hidden = np.zeros(len(base_mm), bool)
         self._parts: list[tuple[np.ndarray, ...]] = []
 
-    def wear(self, item: FittedGarment, sleeve: float = np.inf, leg: float = np.inf, from_leg: float = -1) -> None:
+    def wear(self, item: FittedGarment, sleeve: float = np.inf, leg: float = np.inf, from_leg: float = -np.inf) -> None:
         """Adds a garment, cut off at `sleeve`, `leg` and above `from_leg` (places on limbs, as in `BodyTemplate`).
 
         The skin below it is hidden where the garment says so, and else tucked in.
