@@ -7,11 +7,14 @@ worker processes start fast.
 import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import astuple, dataclass
 from pathlib import Path
+
+import cv2
 
 from keras_pose import command
 from keras_pose.data import shards
@@ -186,8 +189,7 @@ def _write_all(
 
 
 def _start_worker() -> None:
-    import cv2
-
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once and without a traceback
     cv2.setNumThreads(1)
 
 

@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -57,6 +59,22 @@ def test_the_command_converts_in_parallel_and_a_second_run_finds_it_done(downloa
     other = command(*arguments, "--frame_step=2")
     assert other.returncode == 2
     assert re.fullmatch(r"error: .* was begun with frame_step 1, now it is 2; .*\n", other.stderr)
+
+
+def test_a_stopped_run_goes_on_to_the_same_bytes(download, tmp_path):
+    arguments = ["--source=human36m_challenge", f"--input={download}", "--image_size=512", "--shard_size=5"]
+    line = [sys.executable, "-m", "keras_pose.data.prepare", *arguments, "--workers=2", f"--output={tmp_path / 'a'}"]
+    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    process = subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not any((tmp_path / "a").glob("*.tfrecord")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130 and process.stderr.read().endswith("stopped\n")
+    assert not (tmp_path / "a" / "manifest.json").exists()
+    for folder in ("a", "b"):
+        assert command(*arguments, "--workers=1", f"--output={tmp_path / folder}").returncode == 0
+    assert shards.read_manifest(tmp_path / "a").digest() == shards.read_manifest(tmp_path / "b").digest()
 
 
 @pytest.mark.parametrize(
