@@ -91,8 +91,8 @@ class PoseExample:
                 raise UserError(f"{self.where()}: {name} is {value.shape}, {self.skeleton} needs {shape}")
             if not np.isfinite(value).all():
                 raise UserError(f"{self.where()}: {name} holds NaN or inf; mark such joints invalid and set them to 0")
-        if self.frame < 0:
-            raise UserError(f"{self.where()}: the frame number is negative; count frames from 0")
+        if not 0 <= self.frame < 2**63:
+            raise UserError(f"{self.where()}: the frame number is negative or huge; count frames from 0")
         if self.has_pose_3d:
             self._validate_pose_3d(skeleton.root)
         return self

@@ -10,7 +10,8 @@ ROOT = Path(__file__).parent.parent
 # The first prefix that fits a module gives its layer; a module imports from its own layer's folder or from below.
 LAYERS = [
     (0, "keras_pose.errors", "keras_pose.command", "keras_pose.skeleton", "keras_pose.geometry", "keras_pose.example"),
-    (0, "keras_pose.visualize", "keras_pose.smoothing", "keras_pose.figures", "keras_pose.torch_file", "keras_pose.bvh"),
+    (0, "keras_pose.visualize", "keras_pose.smoothing", "keras_pose.figures"),
+    (0, "keras_pose.torch_file", "keras_pose.bvh"),
     (9, "keras_pose.synthetic.__main__", "keras_pose.data.prepare", "keras_pose.data.inspect"),
     (9, "keras_pose.models.pretrained"),
     (1, "keras_pose.data", "keras_pose.synthetic", "keras_pose.models"),

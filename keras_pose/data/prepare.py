@@ -86,7 +86,7 @@ def prepare(
 
     Raises UserError for missing or broken input, an output folder of other settings, and over 1 % bad frames.
     """
-    if not input_dir.is_dir():
+    if not (input_dir.is_dir() or source.takes_file and input_dir.is_file()):
         raise UserError(f"--input={input_dir} is not a folder; {source.name} needs: {source.summary}")
     target = source.target_skeleton(options)
     items = source.list_items(input_dir, options)

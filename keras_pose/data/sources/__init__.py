@@ -9,6 +9,7 @@ from keras_pose.data.sources import (
     human36m_moon,
     human36m_videopose3d,
     lsp,
+    mocap,
     mpi_inf_3dhp,
     mpi_inf_3dhp_mmpose,
     mpii,
@@ -29,6 +30,7 @@ SOURCES: dict[str, Source] = {
         coco.SOURCE,
         mpii.SOURCE,
         *lsp.SOURCES.values(),
+        mocap.SOURCE,
         folder.SOURCE,
     )
 }

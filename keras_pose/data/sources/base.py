@@ -69,6 +69,7 @@ class Source:
         list_items: (input folder, options) -> items in a fixed order; cheap; raises UserError naming a missing file.
         read_item: (item, options) -> examples, and BadFrames for frames to leave out; runs in a worker process.
         has_images: False for poses alone.
+        takes_file: whether the input may be a single file, too.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Source:
     list_items: Callable[[Path, Options], list[Item]]
     read_item: Callable[[Item, Options], Iterator[PoseExample | BadFrame]]
     has_images: bool = True
+    takes_file: bool = False
 
     def target_skeleton(self, options: Options) -> Skeleton:
         """The skeleton of the examples; raises UserError for an unknown name."""
@@ -252,7 +254,7 @@ def read_picture(path: str | Path) -> np.ndarray | None:
     """A picture file as (H, W, 3) uint8 RGB; None where it is missing or does not decode."""
     try:
         encoded = np.fromfile(path, np.uint8)
-    except OSError:
+    except (OSError, ValueError):  # a name with a zero byte, say
         return None
     image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if len(encoded) else None
     return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

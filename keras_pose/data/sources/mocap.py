@@ -1,0 +1,212 @@
+"""Motion capture in BVH files: poses for the lifter, seen by random cameras like Human3.6M's.
+
+    *.bvh in a folder, or a zip file of them
+
+Bones may have the names of CMU's skeleton (Hips, LeftUpLeg ...) or of the Daz figure (hip, lThigh ...); at rest the
+person stands along +y and faces +z. A file's unit is its own, so each sequence gets a body of random size, and its
+bones random lengths, for all sequences of a collection often share one skeleton.
+"""
+
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from keras_pose import geometry
+from keras_pose.bvh import Bvh, parse_bvh
+from keras_pose.data.shard_jobs import BadFrame
+from keras_pose.data.sources import base
+from keras_pose.data.sources.base import Item, Options, Person, Source
+from keras_pose.errors import UserError
+from keras_pose.example import PoseExample
+from keras_pose.skeleton import HUMAN36M_17
+
+CAMERAS = 4  # a sequence is seen by so many, as in Human3.6M
+# Whole subjects test and validate until each split has this share of the frames; one with more than twice it trains.
+HELD_OUT_SHARE = 0.1
+LARGEST_FILE = 1 << 28
+
+# Bones whose joints are joints of HUMAN36M_17.
+_BONES = {"neck_nose": ("Head", "head"), "lower_spine": ("Spine", "abdomen"), "upper_spine": ("Spine1", "chest")}
+for _side, _letter in (("Left", "l"), ("Right", "r")):
+    _names = {"hip": ("UpLeg", "Thigh"), "knee": ("Leg", "Shin"), "ankle": ("Foot", "Foot")}
+    _names |= {"shoulder": ("Arm", "Shldr"), "elbow": ("ForeArm", "ForeArm"), "wrist": ("Hand", "Hand")}
+    _BONES |= {f"{_side.lower()}_{joint}": (_side + a, _letter + b) for joint, (a, b) in _names.items()}
+
+STATURE_MM = (1550.0, 1950.0)
+LEG_OF_STATURE = 0.51  # hip to ankle of Human3.6M's subjects
+BONE_VARIATION = 0.05  # standard deviation of the logarithm of a bone's length
+# Human3.6M's cameras: 1000 x 1000 pixels, 4 to 6 m away, somewhat above the person, level to a few degrees.
+FOCAL_PX, CENTER_PX, SIZE_PX = (1140.0, 1150.0), (505.0, 520.0), 1000
+DISTANCE_MM, SIDEWAYS_MM = (3500.0, 6500.0), 800.0
+PITCH_DEG, ROLL_DEG = (0.0, 15.0), 2.0
+
+
+def list_items(input_path: Path, options: Options) -> list[Item]:
+    frames = {name: _count_frames(_read_text(input_path, name), name) for name in _list_files(input_path)}
+    splits = choose_splits(frames)
+    items = []
+    for name, count in frames.items():
+        for camera in range(CAMERAS):
+            data = {"input": str(input_path), "file": name, "camera": camera}
+            taken = len(range(0, count, options.frame_step))
+            subject = _subject(name)
+            items.append(Item(splits[subject], subject, Path(name).stem, taken, name, data))
+    return items
+
+
+def _subject(name: str) -> str:
+    """`cmu_01` of `cmu_01_08.bvh`: all but the last number."""
+    stem = Path(name).stem
+    return stem.rpartition("_")[0] or stem
+
+
+def _count_frames(text: str, name: str) -> int:
+    count = re.search(r"^\s*Frames:\s*(\d{1,9})\s*$", text, re.MULTILINE)
+    if not count:
+        raise UserError(f"{name} is no BVH file: it says no number of frames; leave it out or export it again")
+    return int(count[1])
+
+
+def choose_splits(frames: dict[str, int]) -> dict[str, str]:
+    """The split of each subject, from the frames of each file; a function of their names and sizes alone."""
+    sizes: dict[str, int] = {}
+    for name, count in frames.items():
+        sizes[_subject(name)] = sizes.get(_subject(name), 0) + count
+    share = HELD_OUT_SHARE * sum(sizes.values())
+    splits, filled = {}, {"test": 0, "validation": 0}
+    for subject in sorted(sizes, key=lambda s: zlib.crc32(s.encode())):
+        split = next((s for s in filled if filled[s] < share and sizes[subject] <= 2 * share), "train")
+        splits[subject] = split
+        if split != "train":
+            filled[split] += sizes[subject]
+    return splits
+
+
+def _list_files(input_path: Path) -> list[str]:
+    """BVH files as paths, or the names of a zip file's."""
+    if input_path.is_file():
+        with base.reading(input_path), zipfile.ZipFile(input_path) as archive:
+            names = archive.namelist()
+    else:
+        names = [str(path) for path in input_path.rglob("*")]
+    names = sorted(name for name in names if name.lower().endswith(".bvh"))
+    if not names:
+        raise UserError(f"{input_path} holds no .bvh file; name a folder or a zip file of them")
+    return names
+
+
+def _read_text(input_path: Path, name: str) -> str:
+    if not input_path.is_file():
+        with base.reading(name):
+            return Path(name).read_text(encoding="latin-1")
+    with base.reading(f"{input_path}: {name}"), zipfile.ZipFile(input_path) as archive:
+        if archive.getinfo(name).file_size > LARGEST_FILE:
+            raise UserError(f"{input_path}: {name} unpacks to over {LARGEST_FILE >> 20} MiB; leave it out")
+        return archive.read(name).decode("latin-1")
+
+
+def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
+    target = SOURCE.target_skeleton(options)
+    motion = parse_bvh(_read_text(Path(item.data["input"]), item.data["file"]), item.data["file"])
+    rng = np.random.default_rng(zlib.crc32(f"{item.data['file']} {item.data['camera']}".encode()))
+    poses = vary_body(to_human36m(motion), rng)
+    camera = random_camera(rng)
+    for frame in range(0, len(poses), options.frame_step):
+        camera_mm = camera.to_camera(poses[frame])
+        tags = {"source": SOURCE.name, "subject": item.subject, "action": item.action, "frame": frame}
+        keypoints = geometry.project_points(camera_mm, camera.intrinsics)
+        person = Person(keypoints, np.ones(17, bool), camera_mm=camera_mm, intrinsics=camera.intrinsics, tags=tags)
+        yield base.crop_person(None, person, HUMAN36M_17, target, options)
+
+
+# --- poses -----------------------------------------------------------------------------------------------------
+
+
+def to_human36m(motion: Bvh) -> np.ndarray:
+    """(F, 17, 3) in the file's unit, y up, relative to the pelvis; raises UserError naming a bone that is missing.
+
+    thorax is the middle of the shoulders and spine that of the two spine joints, which is where Human3.6M's lie.
+    BVH files have no top of the head: it is as far above the head joint, along the head, as that is above the thorax.
+    """
+    positions, turns = _forward_kinematics(motion)
+    index = {name: _find(motion, names) for name, names in _BONES.items()}
+    joints = {name: positions[j] for name, j in index.items()}
+    if np.linalg.norm(joints["left_hip"] - joints["left_ankle"], axis=-1).max() < 1e-6:
+        raise UserError(f"{motion.name}: its legs have no length; export it again")
+    joints["pelvis"] = (joints["left_hip"] + joints["right_hip"]) / 2
+    joints["thorax"] = (joints["left_shoulder"] + joints["right_shoulder"]) / 2
+    joints["spine"] = (joints["lower_spine"] + joints["upper_spine"]) / 2
+    neck = np.linalg.norm(joints["neck_nose"] - joints["thorax"], axis=-1).mean()
+    joints["head_top"] = joints["neck_nose"] + neck * turns[index["neck_nose"]][:, :, 1]
+    poses = np.stack([joints[name] for name in HUMAN36M_17.joint_names], axis=1)
+    return poses - poses[:, :1]
+
+
+def _find(motion: Bvh, names: tuple[str, ...]) -> int:
+    index = motion.index(*names)
+    if index is None:
+        raise UserError(f"{motion.name}: no joint {' or '.join(names)}; rename the joints or leave the file out")
+    return index
+
+
+def _forward_kinematics(motion: Bvh) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """(F, 3) positions and (F, 3, 3) rotations in the world, of each joint; the root's own place is left out."""
+    positions, turns = [], []
+    for j, joint in enumerate(motion.joints):
+        if joint.parent < 0:
+            positions.append(np.zeros((len(motion.motion), 3)))
+            turns.append(motion.rotation(j))
+        else:
+            positions.append(positions[joint.parent] + turns[joint.parent] @ joint.offset)
+            turns.append(turns[joint.parent] @ motion.rotation(j))
+    return positions, turns
+
+
+def vary_body(poses: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(F, 17, 3) poses of any unit to millimetres, with a random stature and bone lengths, left as long as right."""
+    names, result = HUMAN36M_17.joint_names, np.zeros_like(poses)
+    leg = sum(np.linalg.norm(poses[:, j] - poses[:, j - 1], axis=-1).mean() for j in (2, 3, 5, 6)) / 2
+    scale = rng.uniform(*STATURE_MM) * LEG_OF_STATURE / leg
+    factors: dict[str, float] = {}
+    for j, parent in enumerate(HUMAN36M_17.parents):  # parents stand before children
+        if parent >= 0:
+            part = names[j].removeprefix("left_").removeprefix("right_")
+            factor = factors.setdefault(part, float(np.exp(rng.normal(0, BONE_VARIATION))))
+            result[:, j] = result[:, parent] + (poses[:, j] - poses[:, parent]) * (scale * factor)
+    return result
+
+
+def random_camera(rng: np.random.Generator) -> geometry.Camera:
+    """A camera like Human3.6M's before a person at the origin of a world whose y points up."""
+    yaw = rng.uniform(-np.pi, np.pi)
+    pitch, roll = np.deg2rad([rng.uniform(*PITCH_DEG), rng.normal(0, ROLL_DEG)])
+    to_camera_axes = np.diag([1.0, -1.0, -1.0])
+    rotation = _turn(2, roll) @ _turn(0, pitch) @ to_camera_axes @ _turn(1, yaw)
+    translation = np.array([*rng.uniform(-SIDEWAYS_MM, SIDEWAYS_MM, 2) * [1, 0.3], rng.uniform(*DISTANCE_MM)])
+    focal, (x, y) = rng.uniform(*FOCAL_PX), rng.uniform(*CENTER_PX, 2)
+    return geometry.Camera(np.array([[focal, 0, x], [0, focal, y], [0, 0, 1]]), rotation, translation)
+
+
+def _turn(axis: int, angle: float) -> np.ndarray:
+    """(3, 3) rotation about a coordinate axis by radians."""
+    j, k = (axis + 1) % 3, (axis + 2) % 3
+    result = np.eye(3)
+    result[j, j] = result[k, k] = np.cos(angle)
+    result[k, j], result[j, k] = np.sin(angle), -np.sin(angle)
+    return result
+
+
+SOURCE = Source(
+    name="mocap",
+    summary="motion capture for the lifter: a folder or zip file of .bvh files, such as CMU's; random cameras.",
+    terms="those of the collection; CMU's is free for all uses, with thanks to mocap.cs.cmu.edu.",
+    skeleton=HUMAN36M_17,
+    list_items=list_items,
+    read_item=read_item,
+    has_images=False,
+    takes_file=True,
+)
