@@ -49,18 +49,32 @@ class Garment:
 
 def read_garment(path: Path, base_vertices: int) -> Garment:
     """Reads a .mhclo file and the .obj beside it; raises UserError that names the file and its line."""
+    covers = np.zeros(base_vertices, bool)
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise UserError(f"cannot read the garment {path} ({error.strerror}); fetch the file again") from error
-    number = 0
-    try:
-        fields: dict[str, list[str]] = {}
-        tags, rows, covers, section = set(), [], np.zeros(base_vertices, bool), ""
-        for number, line in enumerate(lines, 1):
-            words = line.split()
-            if not words or words[0].startswith("#"):
-                continue
+        fields, tags, rows = _parse(lines, covers)
+        table = np.array(rows, np.float64).reshape(-1, 9)
+        scales = tuple(_scale(fields, axis) for axis in _AXES)
+        obj = path.parent / fields["obj_file"][0]
+    except (OSError, ValueError, IndexError, KeyError) as error:
+        raise UserError(f"{path} is not a garment in .mhclo format ({error}); fetch the file again") from error
+    mesh = read_obj(obj)
+    anchors = table[:, :3].astype(np.int32)
+    used = [anchors.max(initial=-1), *(index for a, b, _ in scales for index in (a, b))]
+    if len(table) != len(mesh.vertices) or max(used) >= base_vertices or anchors.min(initial=0) < 0:
+        raise UserError(f"{path} does not fit {obj.name} or the base mesh; fetch both files again")
+    return Garment(path.stem, mesh, anchors, table[:, 3:6], table[:, 6:], scales, covers, frozenset(tags))
+
+
+def _parse(lines: list[str], covers: np.ndarray) -> tuple[dict[str, list[str]], set[str], list[list[float]]]:
+    """Fields by their first word, tags, and a row of nine numbers for each vertex; marks `covers` (base V,)."""
+    fields: dict[str, list[str]] = {}
+    tags, rows, section = set(), [], ""
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        try:
             if words[0] in ("verts", "delete_verts"):
                 section = words[0]
             elif section == "verts" and _is_number(words[0]):
@@ -71,20 +85,15 @@ def read_garment(path: Path, base_vertices: int) -> Garment:
                 tags.add(" ".join(words[1:]).lower())
             else:
                 fields[words[0]] = words[1:]
-        table = np.array(rows, np.float64).reshape(-1, 9)
-        scales = tuple(
-            (int(fields[axis][0]), int(fields[axis][1]), float(fields[axis][2])) if axis in fields else (0, 1, np.inf)
-            for axis in _AXES
-        )
-        obj = path.parent / fields["obj_file"][0]
-    except (ValueError, IndexError, KeyError) as error:
-        raise UserError(f"{path}: line {number} is not of a .mhclo garment ({error}); fetch the file again") from error
-    mesh = read_obj(obj)
-    anchors = table[:, :3].astype(np.int32)
-    used = [anchors.max(initial=-1), *(index for a, b, _ in scales for index in (a, b))]
-    if len(table) != len(mesh.vertices) or max(used) >= base_vertices or anchors.min(initial=0) < 0:
-        raise UserError(f"{path} does not fit {obj.name} or the base mesh; fetch both files again")
-    return Garment(path.stem, mesh, anchors, table[:, 3:6], table[:, 6:], scales, covers, frozenset(tags))
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from error
+    return fields, tags, rows
+
+
+def _scale(fields: dict[str, list[str]], axis: str) -> tuple[int, int, float]:
+    """Two base vertices and their distance; without the field offsets count for nothing."""
+    first, second, distance = fields.get(axis, ("0", "0", "inf"))
+    return int(first), int(second), float(distance)
 
 
 def _is_number(word: str) -> bool:

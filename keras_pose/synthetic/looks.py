@@ -31,6 +31,7 @@ _HAIR = np.array(
         [0.85, 0.85, 0.85],
     ]
 )
+_UNLIKE = 0.2  # difference in red, green or blue
 _BLANK = Material(np.zeros((1, 1, 3), np.uint8))
 _HAIR_SHARES = np.array([0.26, 0.2, 0.16, 0.1, 0.08, 0.04, 0.04, 0.07, 0.05])
 
@@ -39,7 +40,7 @@ def draw_materials(sex: str, bald: bool, used: frozenset[int], rng: np.random.Ge
     """One material for each of `SLOTS`; those whose index is not in `used` share a blank one."""
     skin, hair = skin_colour(rng), hair_colour(rng)
     bearded = sex == "male" and rng.random() < 0.35
-    top = cloth_texture(rng)
+    top = _cloth_unlike(skin, rng)
     same = rng.random() < 0.12  # a suit, a tracksuit, an overall
     draw = {
         "skin": lambda: Material(fine_texture(skin, 0.05, rng, 1), rng.uniform(0.05, 0.3)),
@@ -47,7 +48,7 @@ def draw_materials(sex: str, bald: bool, used: frozenset[int], rng: np.random.Ge
         "eye": lambda: Material(head.eye_texture(rng), 0.6),
         "hair": lambda: Material(strand_texture(hair, rng), rng.uniform(0.1, 0.5)),
         "top": lambda: Material(top, _cloth_shine(rng)),
-        "bottom": lambda: Material(top if same else cloth_texture(rng), _cloth_shine(rng)),
+        "bottom": lambda: Material(top if same else _cloth_unlike(skin, rng), _cloth_shine(rng)),
         "trim": lambda: Material(cloth_texture(rng), _cloth_shine(rng)),
         "shoes": lambda: Material(fine_texture(_shoe_colour(rng), 0.15, rng), rng.uniform(0.1, 0.6)),
         "hat": lambda: Material(cloth_texture(rng), _cloth_shine(rng)),
@@ -68,6 +69,14 @@ def hair_colour(rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.05:
         return hsv(rng.random(), 0.7, rng.uniform(0.3, 0.9))
     return np.clip(_HAIR[rng.choice(len(_HAIR), p=_HAIR_SHARES)] * rng.uniform(0.7, 1.3), 0.02, 0.95)
+
+
+def _cloth_unlike(skin: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A cloth that nobody would take for skin of colour (3,)."""
+    while True:
+        texture = cloth_texture(rng)
+        if np.abs(texture.mean((0, 1)) / 255 - skin).max() > _UNLIKE:
+            return texture
 
 
 def _shoe_colour(rng: np.random.Generator) -> np.ndarray:

@@ -20,7 +20,7 @@ from keras_pose.synthetic.rig import BONES, PARENTS, bone, t_pose_direction
 SPLITS = ("train", "validation", "test")
 _HELD_OUT_SHARE = 0.1
 _CLUSTERS = 96
-_CLUSTERING_FRAMES = 8000
+_CLUSTERING_FRAMES = 6000
 # A cluster of n frames is drawn with probability proportional to n to this power: 1 is by frame, 0 by cluster.
 _BALANCE = 0.3
 # Of each cluster's frames, the share that lies farthest from its centre, and how often one of them is drawn.
@@ -157,13 +157,11 @@ def cluster_centres(features: np.ndarray, rng: np.random.Generator) -> np.ndarra
         centre = sample[rng.choice(len(sample), p=distance / distance.sum())]
         centres = np.concatenate([centres, centre[None]])
         distance = np.minimum(distance, ((sample - centre) ** 2).sum(1))
-    for _ in range(12):
-        nearest, _ = _nearest(sample, centres)
-        sums = np.zeros_like(centres)
-        np.add.at(sums, nearest, sample)
-        sizes = np.bincount(nearest, minlength=len(centres))[:, None]
-        centres = np.where(sizes > 0, sums / np.maximum(sizes, 1), centres)
-    return centres
+    for _ in range(10):
+        belongs = _nearest(sample, centres)[0][:, None] == np.arange(len(centres))  # (F, K)
+        sizes = belongs.sum(0)[:, None]
+        centres = np.where(sizes > 0, belongs.T.astype(np.float32) @ sample / np.maximum(sizes, 1), centres)
+    return centres.astype(np.float32)
 
 
 class _BalancedFrames:

@@ -182,3 +182,11 @@ def test_faces_have_a_front_and_hair_a_back():
         front = image[:, width // 2 - 6 : width // 2 + 6]
         back = np.concatenate([image[:, :6], image[:, -6:]], axis=1)
         assert abs(front[height // 4 : height // 2].mean() - back[height // 4 : height // 2].mean()) > 5
+
+
+def test_nobody_wears_the_colour_of_their_skin():
+    used = frozenset(range(len(SLOTS)))
+    for seed in range(60):
+        materials = draw_materials("female", False, used, np.random.default_rng(seed))
+        skin, top, bottom = (materials[SLOTS.index(name)].texture.mean((0, 1)) for name in ("skin", "top", "bottom"))
+        assert np.abs(top - skin).max() > 40 and np.abs(bottom - skin).max() > 40
