@@ -91,11 +91,13 @@ def draw_backdrop(
     """(H, W, 3) float32 linear in [0, 1]; zero where all samples of a raster twice as large see something nearer."""
     height, width = (n // 2 for n in raster.face.shape)
     rays = (camera.rotation.T @ np.linalg.inv(camera.intrinsics)).astype(np.float32)
+    contacts = backdrop.contacts_mm.copy()
+    contacts[:, 2] **= -2  # what the kernel needs of the radius
     middle = rays @ np.array([width / 2, height / 2, 1.0], np.float32)
     return draw_background(
         *(raster.face, rays, camera_position(camera).astype(np.float32), np.float32(1 / camera.intrinsics[0, 0])),
         *(backdrop.panorama.radiance, np.float32(backdrop.zoom), np.float32(np.arctan2(middle[0], -middle[2]))),
-        *(backdrop.box_mm, backdrop.surface, backdrop.tint, backdrop.repeat_mm, backdrop.contacts_mm),
+        *(backdrop.box_mm, backdrop.surface, backdrop.tint, backdrop.repeat_mm, contacts),
         *(backdrop.grain, np.float32(backdrop.grain_strength), surfaces.texels, surfaces.level_start, SRGB_TO_LINEAR),
         *(light.sky, light.sun_direction, light.sun, np.float32(light.exposure), shadows.depth_mm, shadows.matrix),
     )

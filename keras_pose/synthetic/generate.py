@@ -10,7 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from keras_pose.data import shard_jobs, shards
+import keras_pose.data.shard_jobs as shard_jobs
+import keras_pose.data.shards as shards
 from keras_pose.errors import UserError
 from keras_pose.example import PoseExample
 from keras_pose.skeleton import HUMAN36M_17

@@ -11,6 +11,7 @@ from keras_pose.synthetic.panorama import Panorama
 from keras_pose.synthetic.raster import rasterize_depth, to_homogeneous_pixels
 
 _SUN_DISTANCE_MM = 60000.0
+_ONE, _HALF, _THREE = np.float32(1.0), np.float32(0.5), np.float32(3.0)
 _MIDDLE_GREY = 0.55  # where a surface of albedo 0.5 comes to lie before the tone curve
 
 
@@ -70,30 +71,34 @@ def cast_shadows(
     return ShadowMap(depth, matrix.astype(np.float32))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def lit_share(depth, matrix, x, y, z, bias_mm):
     """How much of the sun a world point sees, 0 to 1: four neighbours of the map, weighted by closeness."""
     w = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z + matrix[2, 3]
-    u = (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3]) / w - np.float32(0.5)
-    v = (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3]) / w - np.float32(0.5)
+    u = (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3]) / w - _HALF
+    v = (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3]) / w - _HALF
     height, width = depth.shape
     if not (u >= 0 and v >= 0 and u < width - 1 and v < height - 1):
-        return np.float32(1.0)
+        return _ONE
     column, row = int(u), int(v)
-    fu, fv = u - column, v - row
+    fu, fv = u - np.float32(column), v - np.float32(row)
     limit = w - bias_mm
     lit = np.float32(0.0)
-    lit += (1 - fu) * (1 - fv) * (depth[row, column] > limit)
-    lit += fu * (1 - fv) * (depth[row, column + 1] > limit)
-    lit += (1 - fu) * fv * (depth[row + 1, column] > limit)
-    lit += fu * fv * (depth[row + 1, column + 1] > limit)
+    if depth[row, column] > limit:
+        lit += (_ONE - fu) * (_ONE - fv)
+    if depth[row, column + 1] > limit:
+        lit += fu * (_ONE - fv)
+    if depth[row + 1, column] > limit:
+        lit += (_ONE - fu) * fv
+    if depth[row + 1, column + 1] > limit:
+        lit += fu * fv
     return lit
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def sky_light(sky, x, y, z):
     """Irradiance (red, green, blue) of a surface with unit normal (x, y, z); see `panorama.irradiance_basis`."""
-    xy, yz, zx, xx, zz = x * y, y * z, z * x, x * x - y * y, 3 * z * z - np.float32(1.0)
+    xy, yz, zx, xx, zz = x * y, y * z, z * x, x * x - y * y, _THREE * z * z - _ONE
     return (
         _sky_channel(sky, 0, x, y, z, xy, yz, zx, xx, zz),
         _sky_channel(sky, 1, x, y, z, xy, yz, zx, xx, zz),
@@ -101,7 +106,7 @@ def sky_light(sky, x, y, z):
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _sky_channel(sky, k, x, y, z, xy, yz, zx, xx, zz):
     value = sky[0, k] + sky[1, k] * x + sky[2, k] * y + sky[3, k] * z + sky[4, k] * xy + sky[5, k] * yz
     return max(value + sky[6, k] * zx + sky[7, k] * xx + sky[8, k] * zz, np.float32(0.0))

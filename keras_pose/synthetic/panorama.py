@@ -131,9 +131,9 @@ def make_panorama(name: str, pixels: np.ndarray) -> Panorama:
     radiance = np.nan_to_num(np.asarray(pixels, np.float32), posinf=6e4, neginf=0.0).clip(0.0)
     vectors, solid_angle = directions(*radiance.shape[:2])
     mean = (np.minimum(radiance, np.quantile(radiance, 0.99)) * solid_angle[..., None]).sum() / (12 * np.pi)
-    radiance = radiance / max(mean, 1e-9)
+    radiance = radiance / np.float32(max(mean, 1e-9))
     bright = radiance.max(-1) > _BRIGHTEST / 2  # lossy files lose the colour here: white serves
-    radiance[bright] = np.minimum(radiance[bright].max(-1, keepdims=True), _BRIGHTEST) * [1.0, 0.95, 0.85]
+    radiance[bright] = np.minimum(radiance[bright].max(-1, keepdims=True), _BRIGHTEST) * np.float32([1.0, 0.95, 0.85])
 
     small = cv2.GaussianBlur(radiance.mean(-1), (0, 0), radiance.shape[0] / 64)
     row, column = np.unravel_index((small * (vectors[..., 1] > -0.1)).argmax(), small.shape)

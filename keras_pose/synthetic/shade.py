@@ -9,7 +9,8 @@ from keras_pose.synthetic.light import Light, ShadowMap, lit_share, sky_light
 from keras_pose.synthetic.mesh import Mesh
 from keras_pose.synthetic.raster import Raster, smooth_normals
 
-_INVERSE_PI = np.float32(1 / np.pi)
+_ONE, _INVERSE_PI = np.float32(1), np.float32(1 / np.pi)  # a whole number would make all that follows float64
+_WHITE = np.float32(2.8)
 _SHADOW_BIAS_MM = np.float32(14.0)
 _GLOSS = np.float32(24.0)  # exponent of the highlights
 
@@ -74,13 +75,13 @@ def shade(
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def tone(radiance):
-    """The curve from exposed radiance to linear [0, 1): straight in the dark, soft in the highlights."""
-    return np.float32(1.0) - np.exp(-radiance)
+    """Reinhard's curve from exposed radiance to linear [0, 1]: straight in the dark, white from `_WHITE` on."""
+    return min(radiance * (_ONE + radiance / (_WHITE * _WHITE)) / (_ONE + radiance), _ONE)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def texel(texels, offset, height, width, u, v, linear):
     """A texture's linear colour (red, green, blue) at (u, v), repeated and interpolated between pixel centres."""
     x = (u - np.floor(u)) * np.float32(width) - np.float32(0.5)
@@ -93,7 +94,7 @@ def texel(texels, offset, height, width, u, v, linear):
     y1 = row + 1 if row + 1 < height else 0
     a, b = offset + 3 * (y0 * width + x0), offset + 3 * (y0 * width + x1)
     c, d = offset + 3 * (y1 * width + x0), offset + 3 * (y1 * width + x1)
-    wa, wb, wc, wd = (1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy
+    wa, wb, wc, wd = (_ONE - fx) * (_ONE - fy), fx * (_ONE - fy), (_ONE - fx) * fy, fx * fy
     red = linear[texels[a]] * wa + linear[texels[b]] * wb + linear[texels[c]] * wc + linear[texels[d]] * wd
     a, b, c, d = a + 1, b + 1, c + 1, d + 1
     green = linear[texels[a]] * wa + linear[texels[b]] * wb + linear[texels[c]] * wc + linear[texels[d]] * wd
@@ -102,7 +103,7 @@ def texel(texels, offset, height, width, u, v, linear):
     return red, green, blue
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _frame(vertices, normals, a, b, c, w0, w1, w2, eye):
     """A sample's point and unit normal, turned to the side from which its triangle is seen (open clothes)."""
     px = w0 * vertices[a, 0] + w1 * vertices[b, 0] + w2 * vertices[c, 0]
@@ -115,23 +116,23 @@ def _frame(vertices, normals, a, b, c, w0, w1, w2, eye):
     x2, y2, z2 = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
     facing = (y1 * z2 - z1 * y2) * (eye[0] - px) + (z1 * x2 - x1 * z2) * (eye[1] - py)
     facing += (x1 * y2 - y1 * x2) * (eye[2] - pz)
-    scale = np.float32(1.0) / max(np.sqrt(nx * nx + ny * ny + nz * nz), np.float32(1e-6))
+    scale = _ONE / max(np.sqrt(nx * nx + ny * ny + nz * nz), np.float32(1e-6))
     if facing < 0:
         scale = -scale
     return px, py, pz, nx * scale, ny * scale, nz * scale
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _highlight(px, py, pz, nx, ny, nz, eye, sun_direction):
     """Blinn and Phong's highlight, times the cosine of the sun."""
     vx, vy, vz = eye[0] - px, eye[1] - py, eye[2] - pz
-    scale = np.float32(1.0) / np.sqrt(vx * vx + vy * vy + vz * vz)
+    scale = _ONE / np.sqrt(vx * vx + vy * vy + vz * vz)
     hx, hy, hz = vx * scale + sun_direction[0], vy * scale + sun_direction[1], vz * scale + sun_direction[2]
     length = max(np.sqrt(hx * hx + hy * hy + hz * hz), np.float32(1e-6))
     return max((nx * hx + ny * hy + nz * hz) / length, np.float32(0.0)) ** _GLOSS
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _is_plain(face, material, y, x):
     """Whether the four samples of a pixel see one material."""
     a, b, c, d = face[2 * y, 2 * x], face[2 * y, 2 * x + 1], face[2 * y + 1, 2 * x], face[2 * y + 1, 2 * x + 1]
@@ -140,7 +141,7 @@ def _is_plain(face, material, y, x):
     return material[a] == material[b] == material[c] == material[d]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _resolve(
     face, barycentric, background, vertices, normals, faces, uv, material, texels, textures, specular, linear,
     sky, sun_direction, sun, exposure, shadow_depth, shadow_matrix, eye,
@@ -159,7 +160,7 @@ def _resolve(
                         image[y, x, k] += background[y, x, k] * weight
                     continue
                 w0, w1 = barycentric[sy, sx, 0], barycentric[sy, sx, 1]
-                w2 = np.float32(1.0) - w0 - w1
+                w2 = _ONE - w0 - w1
                 a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
                 px, py, pz, nx, ny, nz = _frame(vertices, normals, a, b, c, w0, w1, w2, eye)
                 u = w0 * uv[f, 0, 0] + w1 * uv[f, 1, 0] + w2 * uv[f, 2, 0]

@@ -11,6 +11,7 @@ from keras_pose.synthetic.camera import look_at
 from keras_pose.synthetic.light import Light, ShadowMap
 from keras_pose.synthetic.panorama import directions, make_panorama
 from keras_pose.synthetic.raster import Raster
+from keras_pose.synthetic.shade import tone
 from keras_pose.synthetic.surfaces import SIZE, Surfaces, draw_surfaces
 
 HEIGHT, WIDTH = 60, 80
@@ -82,7 +83,7 @@ def test_a_floor_lies_below_the_horizon_and_fades_far_away(backdrop, surfaces):
     floor = replace(backdrop, surface=np.array([-1, -1, 0, -1, -1, -1], np.int32))
     image = draw(floor, surfaces, camera_at())[:, WIDTH // 2]
     near = image[-1]  # 5 m away
-    assert near[0] == pytest.approx(1 - np.exp(-1.0), abs=0.01) and near[2] == 0
+    assert near[0] == pytest.approx(tone(1.0), abs=0.01) and near[2] == 0
     assert image[HEIGHT // 2 + 2, 0] < 0.1  # 60 m away: the panorama
     assert (image[: HEIGHT // 2 - 1] > 0.5).all()
 
