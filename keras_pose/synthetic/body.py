@@ -15,6 +15,7 @@ from keras_pose.synthetic.rig import BodySkeleton, bone
 from keras_pose.synthetic.shape import BodyShape, build_vertices, sample_shape
 from keras_pose.synthetic.skinning import skin, sparse_weights
 from keras_pose.synthetic.template import BodyTemplate, body_template
+from keras_pose.synthetic.textures import TEXTURE_MM
 from keras_pose.synthetic.wavefront import polygon_means
 
 _TUCK_MM = 8.0
@@ -173,10 +174,10 @@ class _Builder:
     def wear_skirt(self, rng: np.random.Generator) -> None:
         """Adds the skirt of the base mesh, from above the knee to the ankle."""
         faces = self.template.skirt_faces
-        height = self._fit_mm[faces][..., 1].mean(1)
+        height = polygon_means(self._fit_mm[:, 1], faces, self.template.skirt_polygon)
         top, bottom = height.max(), height.min()
         faces = faces[height > top - (top - bottom) * rng.uniform(0.45, 1)]
-        uv = self._fit_mm[faces][..., [0, 1]] / 320
+        uv = self._fit_mm[faces][..., [0, 1]] / TEXTURE_MM
         slots = np.full(len(faces), slot("bottom"), np.int32)
         self._parts.append((self._fit_mm, self.template.skin_weights, faces, uv.astype(np.float32), slots))
 

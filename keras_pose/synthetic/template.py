@@ -22,7 +22,7 @@ class BodyTemplate:
     uv: (F, 3, 2) their texture coordinates, one unit every `TEXTURE_MM`; those of `on_head` lay out a face.
     on_head: (F,) bool.
     eye_faces, eye_uv: (E, 3) and (E, 3, 2), both eyeballs.
-    skirt_faces: (S, 3) a skirt to the ankles that comes with the base mesh.
+    skirt_faces, skirt_polygon: (S, 3) and (S,), a skirt to the ankles that comes with the base mesh.
     sleeve: (V,) how far down an arm: 0 shoulder, 1 elbow, 2 wrist, 3 on the hand; -1 off the arms.
     leg: (V,) how far down a leg: 0 hip, 1 knee, 2 ankle, 3 on the foot; -1 off the legs.
     trunk: (V,) height on the trunk: 0 hips, 1 base of the neck.
@@ -40,6 +40,7 @@ class BodyTemplate:
     eye_faces: np.ndarray
     eye_uv: np.ndarray
     skirt_faces: np.ndarray
+    skirt_polygon: np.ndarray
     sleeve: np.ndarray
     leg: np.ndarray
     trunk: np.ndarray
@@ -62,6 +63,7 @@ def body_template(assets: BodyAssets) -> BodyTemplate:
     on_head = (head_weight[faces] > 0.6).all(1)
     uv = scaled_uv(mesh.vertices * _DM, faces, mesh.uv[mesh.face_uv[body]])
     uv[on_head] = head.face_uv(assets, faces[on_head])
+    skirt = assets.faces_of("helper-skirt")
     eyes = mesh.faces[assets.faces_of("helper-l-eye", "helper-r-eye")]
     pivots = rest_pivots(assets, mesh.vertices)
     hips, neck = pivots[bone("Hips"), 1], pivots[bone("Neck"), 1]
@@ -74,7 +76,8 @@ def body_template(assets: BodyAssets) -> BodyTemplate:
         on_head=on_head,
         eye_faces=eyes,
         eye_uv=head.eye_uv(assets, eyes),
-        skirt_faces=mesh.faces[assets.faces_of("helper-skirt")],
+        skirt_faces=mesh.faces[skirt],
+        skirt_polygon=mesh.polygon[skirt],
         sleeve=_along_limb(mesh.vertices, by_bone, pivots, ("Arm", "ForeArm", "Hand", "Fingers")),
         leg=_along_limb(mesh.vertices, by_bone, pivots, ("UpLeg", "Leg", "Foot")),
         trunk=(mesh.vertices[:, 1] - hips) / (neck - hips),
