@@ -29,7 +29,7 @@ class Options:
     `image_size` (height, width) of the crops; `frame_step` n takes every nth frame; `skeleton` names the skeleton to
     map to, None for the source's own; `margin` is the crop's side over the person's box; `allow_pickle` permits files
     that can run code when they are loaded; `drop_bad_sequences` leaves out sequences that are known to be mislabelled;
-    `split` takes everything into one split, None into the source's own.
+    `split` takes everything into one split, None into the source's own; `teacher` is the model file that labels videos.
     """
 
     image_size: tuple[int, int] = (256, 256)
@@ -39,6 +39,7 @@ class Options:
     allow_pickle: bool = False
     drop_bad_sequences: bool = False
     split: str | None = None
+    teacher: str | None = None
 
 
 @dataclass(frozen=True)
@@ -165,8 +166,9 @@ def _map_pose(camera_mm: np.ndarray | None, skeleton: Skeleton, target: Skeleton
 
 
 def mostly_in_picture(keypoints_px: np.ndarray, picture: np.ndarray) -> bool:
-    """Whether at least half of (J, 2) joints lie in a picture; fewer show no person to learn from."""
-    return bool(geometry.inside_image(keypoints_px, picture.shape[:2]).mean() >= 0.5)
+    """Whether at least half of (J, 2) joints lie in a picture, or are NaN; fewer show no person to learn from."""
+    outside = np.isfinite(keypoints_px).all(-1) & ~geometry.inside_image(keypoints_px, picture.shape[:2])
+    return bool(outside.mean() <= 0.5)
 
 
 def check_millimetres(poses: np.ndarray, root: int, file: str) -> None:

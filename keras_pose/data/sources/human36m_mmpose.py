@@ -34,8 +34,8 @@ def list_items(input_dir: Path, options: Options) -> list[Item]:
     items = []
     for part in ("train", "test"):
         path = str(folder / rate / f"h36m_{part}.npz")
-        sequences: dict[tuple, list[int]] = {}
-        for index, name in enumerate(mmpose_common.load(path, HUMAN36M_17.root)["imgname"]):
+        arrays, sequences = mmpose_common.load(path, HUMAN36M_17.root), {}
+        for index, name in enumerate(arrays["imgname"]):
             sequences.setdefault(parse_name(str(name))[:3], []).append(index)
         for (subject, sequence, camera), indices in sequences.items():
             if options.drop_bad_sequences and human36m_common.is_bad(subject, sequence):
@@ -46,8 +46,8 @@ def list_items(input_dir: Path, options: Options) -> list[Item]:
                 )
             split, action = human36m_common.split_of(subject, sequence), human36m_common.action_name(sequence)
             chosen = indices[:: options.frame_step]
-            lens = cameras[subject, camera]
-            items.append(mmpose_common.make_item(split, subject, action, path, chosen, lens, input_dir / "images"))
+            data = mmpose_common.item_data(arrays, chosen, cameras[subject, camera], input_dir / "images")
+            items.append(Item(split, subject, action, len(chosen), path, data))
     return items
 
 

@@ -7,7 +7,6 @@ subject's four cameras, lens distortion included.
 
 import ast
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +64,6 @@ def _rotation(quaternion: list[float]) -> np.ndarray:
     )
 
 
-@lru_cache(maxsize=1)
 def load_poses(path: str, allow_pickle: bool) -> dict[str, dict[str, np.ndarray]]:
     """{subject: {sequence: (T, 17, 3) mm, world frame}} of data_3d_h36m.npz."""
     base.require(Path(path), "VideoPose3D's poses, made by its prepare_data_h36m.py")
@@ -92,24 +90,23 @@ def list_items(input_dir: Path, options: Options) -> list[Item]:
             if options.drop_bad_sequences and human36m_common.is_bad(subject, sequence):
                 continue
             split = human36m_common.split_of(subject, sequence)
-            frames = len(range(0, len(poses), options.frame_step))
             action = human36m_common.action_name(sequence)
             for name in human36m_common.CAMERA_IDS:
                 if (subject, name) not in cameras:
                     raise UserError(
                         f"{input_dir}/common/h36m_dataset.py has no camera {name} of {subject}; get it again"
                     )
-                data = {"sequence": sequence, "camera": cameras[subject, name]}
-                items.append(Item(split, subject, action, frames, str(path), data))
+                data = {"poses": poses[:: options.frame_step], "camera": cameras[subject, name]}
+                items.append(Item(split, subject, action, len(data["poses"]), str(path), data))
     return items
 
 
 def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
     target, camera = SOURCE.target_skeleton(options), item.data["camera"]
-    poses = load_poses(item.file, options.allow_pickle)[item.subject][item.data["sequence"]]
-    for frame in range(0, len(poses), options.frame_step):
+    for index, world_mm in enumerate(item.data["poses"]):
+        frame = index * options.frame_step
         tags = {"source": SOURCE.name, "subject": item.subject, "action": item.action, "frame": frame}
-        person = person_of(camera.to_camera(poses[frame]), camera, tags)
+        person = person_of(camera.to_camera(world_mm), camera, tags)
         yield base.crop_person(None, person, HUMAN36M_17, target, options)
 
 

@@ -6,7 +6,6 @@ MMPose's rotations are the transposes of the data sets' own; they are not needed
 
 import pickle
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,6 @@ from keras_pose.example import PoseExample
 ARRAYS = {"imgname": (None,), "part": (None, 17, 3), "S": (None, 17, 4)}
 
 
-@lru_cache(maxsize=2)
 def load(path: str, root: int) -> dict[str, np.ndarray]:
     """`ARRAYS` of one npz file, with `S` in millimetres; raises UserError where it is damaged."""
     base.require(Path(path), "MMPose's annotations")
@@ -50,33 +48,37 @@ def _camera(values: dict) -> tuple[geometry.Camera, tuple[int, int]]:
     return human36m_common.make_camera(np.eye(3), np.zeros(3), f, c, k, p), (int(values["h"]), int(values["w"]))
 
 
-def make_item(split: str, subject: str, action: str, path: str, chosen: list[int], camera: tuple, images: Path) -> Item:
-    """An item of the entries `chosen` of an npz file, all from one of `read_cameras`."""
-    data = {"indices": chosen, "camera": camera[0], "size": camera[1], "images": str(images)}
-    return Item(split, subject, action, len(chosen), path, data)
+def item_data(arrays: dict[str, np.ndarray], chosen: list[int], camera: tuple, images: Path) -> dict:
+    """An item's data: the entries `chosen` of `load`'s arrays, all from one of `read_cameras`."""
+    return {
+        "names": [str(name) for name in arrays["imgname"][chosen]],
+        "pixels": arrays["part"][chosen, :, :2],
+        "camera_mm": arrays["S"][chosen, :, :3],
+        "camera": camera[0],
+        "size": camera[1],
+        "images": str(images),
+    }
 
 
 def read_item(
     item: Item, options: Options, source: Source, frame_of: Callable[[str], int]
 ) -> Iterator[PoseExample | BadFrame]:
-    """The examples of an item of `make_item`; `frame_of` tells a picture's frame number by its name."""
-    arrays, target = load(item.file, source.skeleton.root), source.target_skeleton(options)
-    for index in item.data["indices"]:
-        name = str(arrays["imgname"][index])
-        path = Path(item.data["images"]) / name
+    """The examples of an item with `item_data`; `frame_of` tells a picture's frame number by its name."""
+    data, target = item.data, source.target_skeleton(options)
+    for name, pixels, camera_mm in zip(data["names"], data["pixels"], data["camera_mm"], strict=True):
+        path = Path(data["images"]) / name
         picture = base.read_picture(path)
         if picture is None:
             yield BadFrame(str(path), "the picture is missing or damaged")
             continue
-        base.check_picture_size(picture, item.data["size"], path)
-        camera_mm = arrays["S"][index, :, :3]
-        if not base.mostly_in_picture(arrays["part"][index, :, :2], picture):
+        base.check_picture_size(picture, data["size"], path)
+        if not base.mostly_in_picture(pixels, picture):
             continue
         person = Person(
-            keypoints_px=arrays["part"][index, :, :2],
+            keypoints_px=pixels,
             valid=np.ones(len(camera_mm), bool),
             camera_mm=camera_mm,
-            intrinsics=human36m_common.local_intrinsics(item.data["camera"], camera_mm),
+            intrinsics=human36m_common.local_intrinsics(data["camera"], camera_mm),
             tags={"source": source.name, "subject": item.subject, "action": item.action, "frame": frame_of(name)},
         )
         yield base.crop_person(picture, person, source.skeleton, target, options)

@@ -31,8 +31,8 @@ def list_items(input_dir: Path, options: Options) -> list[Item]:
     for part, file in FILES.items():
         cameras = mmpose_common.read_cameras(folder / f"cameras_{part}.pkl", options.allow_pickle)
         path = str(folder / file)
-        sequences: dict[str, list[int]] = {}
-        for index, name in enumerate(mmpose_common.load(path, MPI_INF_3DHP_17.root)["imgname"]):
+        arrays, sequences = mmpose_common.load(path, MPI_INF_3DHP_17.root), {}
+        for index, name in enumerate(arrays["imgname"]):
             sequences.setdefault(parse_name(str(name))[0], []).append(index)
         for camera, indices in sequences.items():
             if camera not in cameras:
@@ -40,8 +40,8 @@ def list_items(input_dir: Path, options: Options) -> list[Item]:
             subject, sequence = (camera.split("_") + [""])[:2]
             split = "validation" if (subject, sequence) == mpi_inf_3dhp.VALIDATION else part
             chosen = indices[:: options.frame_step]
-            lens = cameras[camera]
-            items.append(mmpose_common.make_item(split, subject, sequence, path, chosen, lens, input_dir / "images"))
+            data = mmpose_common.item_data(arrays, chosen, cameras[camera], input_dir / "images")
+            items.append(Item(split, subject, sequence, len(chosen), path, data))
     return items
 
 

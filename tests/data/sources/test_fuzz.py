@@ -85,7 +85,7 @@ def as_path(read):
 READERS = {
     "annot.mat": (mat_file, mpi_inf_3dhp.load_train, str),
     "annot_data.mat": (hdf5_file, mpi_inf_3dhp.load_test, str),
-    "h36m_train.npz": (npz_file, functools.partial(mmpose_common.load.__wrapped__, root=0), str),
+    "h36m_train.npz": (npz_file, functools.partial(mmpose_common.load, root=0), str),
     "pose.cdf": (cdf_file, human36m.read_poses, None),
     "metadata.xml": (xml_file, human36m.read_cameras, None),
     "00001.csv": (csv_file, human36m_challenge.read_pose, None),

@@ -101,6 +101,7 @@ def test_a_missing_picture_is_listed(download, tmp_path):
         (lambda d: rewrite(d, S=lambda s: s * [1000, 1000, 1000, 1]), "from metres: in frame 0 .* no person"),
         (lambda d: rewrite(d, S=lambda s: s[:, :16]), r"S has shape \(9, 16, 4\), not any x 17 x 4"),
         (lambda d: rewrite(d, part=lambda p: p[:3]), r"its arrays have \[3, 9\] entries"),
+        (lambda d: rewrite(d, part=lambda p: p * np.nan), r"h36m_train\.npz: S1/Photo/0: a label is NaN"),
         (lambda d: rewrite(d, imgname=lambda n: np.full(9, "a.jpg")), "picture name 'a.jpg' is not like"),
         (lambda d: rewrite(d, imgname=lambda n: n.astype(object)), "is pickled, which can run code"),
         (lambda d: npz(d).write_bytes(npz(d).read_bytes()[:300]), r"h36m_train\.npz cannot be read"),
