@@ -11,7 +11,7 @@ from keras_pose.synthetic.light import Light, ShadowMap
 from keras_pose.synthetic.panorama import Panorama
 from keras_pose.synthetic.raster import Raster
 from keras_pose.synthetic.shade import SRGB_TO_LINEAR
-from keras_pose.synthetic.surfaces import Surfaces
+from keras_pose.synthetic.surfaces import Surfaces, natural_surfaces
 
 _FLOOR, _CEILING, _WALLS = 2, 3, [0, 1, 4, 5]  # planes are -x, +x, floor, ceiling, -z, +z
 
@@ -79,7 +79,7 @@ def sample_backdrop(
         surface,
         tint.astype(np.float32),
         repeat.astype(np.float32),
-        int(rng.integers(count)),
+        int(rng.choice(natural_surfaces(count))),
         float(rng.uniform(0.0, 0.4 + 0.3 * difficulty)),
         contacts_mm.astype(np.float32),
     )

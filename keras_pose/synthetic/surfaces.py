@@ -198,3 +198,10 @@ SURFACES = {
     "shelf": _shelf,
     "collage": _collage,
 }
+_NATURAL = ("clouded", "grass", "foliage")
+
+
+def natural_surfaces(count: int) -> list[int]:
+    """Which of `count` surfaces have no straight lines, so that they may lie over anything."""
+    names = list(SURFACES)
+    return [i for i in range(count) if names[i % len(names)] in _NATURAL]
