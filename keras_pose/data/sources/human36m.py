@@ -8,6 +8,7 @@
 2D labels are the 3D joints through the camera with its lens distortion.
 """
 
+import math
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,10 +92,11 @@ def count_frames(path: Path) -> int:
     """The number of poses in a CDF file, from its header."""
     cdflib = base.optional_import("cdflib")
     with base.reading(path):
-        sizes = cdflib.CDF(path).varinq("Pose").Dim_Sizes
-        if len(sizes) != 2 or sizes[1] != 96:
+        pose = cdflib.CDF(path).varinq("Pose")
+        sizes = [int(n) for n in (pose.Last_Rec + 1, *pose.Dim_Sizes)]
+        if sizes[-1] != 96:
             raise UserError(f"{path}: Pose is {sizes}, not frames x 96; name 3D positions of 32 joints")
-        return int(sizes[0])
+        return math.prod(sizes[:-1])
 
 
 def read_poses(path: Path) -> np.ndarray:

@@ -39,10 +39,10 @@ def write_metadata(folder):
     (folder / "metadata.xml").write_text(f"<?xml version='1.0'?><H36MDataSet><w0>[{numbers}]</w0></H36MDataSet>")
 
 
-def write_cdf(path, poses):
+def write_cdf(path, poses, width=96):
     """As the data set has it: variable Pose, one record of (T, 96)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    values = poses.reshape(1, len(poses), 96)
+    values = poses.reshape(1, len(poses), width)
     with cdflib.cdfwrite.CDF(path, delete=True) as cdf:
         spec = {"Variable": "Pose", "Data_Type": cdf.CDF_FLOAT, "Num_Elements": 1, "Rec_Vary": True}
         cdf.write_var(spec | {"Dim_Sizes": list(values.shape[1:])}, var_data=values.astype(np.float32))
@@ -135,7 +135,7 @@ def test_metres_are_refused(download, tmp_path):
     folder = copy_of(download, tmp_path, toy.people(2, 32))
     camera, _ = camera_of("55011271")
     metres = camera.to_camera(toy.people(2, 32)) / 1000
-    write_cdf(folder / "S1/MyPoseFeatures/D3_Positions_mono/Posing.55011271.cdf", metres)
+    write_cdf(positions(folder), metres)
     with pytest.raises(UserError, match=r"Posing\.55011271\.cdf: in frame 0 .* convert the poses to millimetres"):
         toy.convert("human36m", folder, tmp_path / "out")
 
@@ -145,7 +145,7 @@ def test_nan_labels_are_named(download, tmp_path):
     world[1, 3] = np.nan
     folder = copy_of(download, tmp_path, world[[0, 2, 0]])
     camera, _ = camera_of("55011271")
-    write_cdf(folder / "S1/MyPoseFeatures/D3_Positions_mono/Posing.55011271.cdf", camera.to_camera(world))
+    write_cdf(positions(folder), camera.to_camera(world))
     with pytest.raises(UserError, match=r"Posing\.55011271\.cdf: S1/Posing/1: a label is NaN"):
         toy.convert("human36m", folder, tmp_path / "out")
 
@@ -172,7 +172,11 @@ def test_resized_video_is_refused(download, tmp_path):
         (lambda d: (d / "metadata.xml").write_text("<a>"), "metadata.xml cannot be read"),
         (lambda d: (d / "S1").rename(d / "s01"), "holds none of the folders S1"),
         (lambda d: (d / "S1/MyPoseFeatures").rename(d / "S1/Poses"), "D3_Positions is missing"),
-        (lambda d: truncate(d / "S1/MyPoseFeatures/D3_Positions_mono/Posing.55011271.cdf"), "cdf cannot be read"),
+        (
+            lambda d: write_cdf(positions(d), toy.people(1, 32)[..., :2], width=64),
+            r"Pose is \[1, 1, 64\], not frames x 96",
+        ),
+        (lambda d: truncate(positions(d)), "cdf cannot be read"),
     ],
 )
 def test_broken_downloads_are_named(download, tmp_path, damage, message):
@@ -180,6 +184,10 @@ def test_broken_downloads_are_named(download, tmp_path, damage, message):
     damage(folder)
     with pytest.raises(UserError, match=message):
         toy.convert("human36m", folder, tmp_path / "out")
+
+
+def positions(folder):
+    return folder / "S1/MyPoseFeatures/D3_Positions_mono/Posing.55011271.cdf"
 
 
 def truncate(path):
