@@ -8,7 +8,7 @@ from keras_pose.geometry import Camera
 from keras_pose.synthetic.camera import camera_position
 from keras_pose.synthetic.mesh import Material, Mesh
 
-_WRISTS = (13, 16)
+_WRISTS, _ANKLES = (13, 16), (3, 6)
 
 
 @functools.cache
@@ -89,6 +89,18 @@ def furniture(rng: np.random.Generator, surfaces: np.ndarray, center_mm: np.ndar
         place[1] = half[1]
         props.append(make_prop(rng, surfaces, half, place, upright=True))
     return props
+
+
+def seat(rng: np.random.Generator, surfaces: np.ndarray, joints_mm: np.ndarray) -> list[Mesh]:
+    """A box under someone who sits: the pelvis as high as on a chair, feet on the floor and before it."""
+    pelvis, ankles = joints_mm[0], joints_mm[list(_ANKLES)]
+    before = np.linalg.norm((ankles - pelvis)[:, [0, 2]], axis=-1).min()
+    if not (300.0 < pelvis[1] < 650.0 and ankles[:, 1].max() < 250.0 and before > 200.0):
+        return []
+    height = pelvis[1] - 95.0
+    half = np.array([rng.uniform(120.0, 170.0), height / 2, rng.uniform(120.0, 170.0)])
+    behind = (pelvis - ankles.mean(0)) * [0.15, 0.0, 0.15]
+    return [make_prop(rng, surfaces, half, np.array([pelvis[0], height / 2, pelvis[2]]) + behind, upright=True)]
 
 
 def held_thing(rng: np.random.Generator, surfaces: np.ndarray, joints_mm: np.ndarray) -> Mesh:

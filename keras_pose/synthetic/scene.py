@@ -140,7 +140,7 @@ def compose(
     camera = crop_camera(rng, frame_camera, joints, settings.image_size, rng.random() < 0.05 + 0.25 * difficulty)
 
     people = [place(bystander(), *spot) for spot in _bystander_spots(rng, joints, camera, difficulty)]
-    things = []
+    things = props.seat(rng, studio.surfaces.images, joints) if rng.random() < 0.7 else []
     if rng.random() < 0.15 + 0.6 * difficulty:
         things += props.furniture(rng, studio.surfaces.images, joints[0], camera)
     if rng.random() < 0.1 + 0.1 * difficulty:

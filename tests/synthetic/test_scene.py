@@ -225,6 +225,18 @@ def test_surfaces_and_their_smaller_levels():
     assert np.allclose(smallest, surfaces.images.mean((1, 2)), atol=2)
 
 
+def test_who_sits_gets_a_seat_and_who_stands_does_not():
+    rng, images = np.random.default_rng(0), draw_surfaces(0, 11).images
+    sitting = STANDING_MM - [0, 430, 0]
+    sitting[[3, 6]] = [[-120, 80, 450], [120, 80, 450]]
+    (chair,) = props.seat(rng, images, sitting)
+    assert chair.vertices_mm[:, 1].min() == pytest.approx(0, abs=1)
+    assert sitting[0, 1] - 150 < chair.vertices_mm[:, 1].max() < sitting[0, 1] - 50
+    assert props.seat(rng, images, STANDING_MM) == []
+    squatting = sitting * [1, 1, 0.2]
+    assert props.seat(rng, images, squatting) == []
+
+
 @pytest.mark.parametrize("kind", ["box", "rod", "ball"])
 def test_props_are_seen_from_outside(kind):
     vertices, faces, _ = props._box() if kind == "box" else props._turned(kind)
