@@ -34,7 +34,7 @@ LICENCES = {
     },
     "mocap": {
         "part": "poses: CMU Graphics Lab motion capture database",
-        "licence": "free for all uses, not to be resold as data; acknowledge mocap.cs.cmu.edu, funded by NSF EIA-0196217",
+        "licence": "free for all uses, not to be resold as data; acknowledge mocap.cs.cmu.edu, NSF EIA-0196217",
         "source": "mocap.cs.cmu.edu",
     },
     "clothes_dir": {

@@ -35,7 +35,7 @@ def examples(studio, count, settings=SETTINGS, seed=0):
 
 
 def test_projection_law_and_record(studio):
-    for example in examples(studio, 40):
+    for example in examples(studio, 30):
         example.validate()
         camera_mm = example.pose_3d_mm + example.root_position_mm
         projected = geometry.project_points(camera_mm, example.intrinsics)
