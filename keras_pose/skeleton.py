@@ -145,7 +145,16 @@ MPI_INF_3DHP_17 = _skeleton(
     "right_ankle<right_knee left_hip<pelvis left_knee<left_hip left_ankle<left_knee "
     "pelvis spine<pelvis neck_nose<neck",
 )
-SKELETONS = {s.name: s for s in (HUMAN36M_17, COCO_17, MPII_16, LSP_14, MPI_INF_3DHP_17)}
+# COCO's joints and a pelvis: what BlazePose, as a teacher, labels in 3D.
+BLAZEPOSE_18 = _skeleton(
+    "blazepose_18",
+    "pelvis",
+    "pelvis nose<pelvis left_eye<nose right_eye<nose left_ear<left_eye right_ear<right_eye "
+    "left_shoulder<pelvis right_shoulder<pelvis left_elbow<left_shoulder right_elbow<right_shoulder "
+    "left_wrist<left_elbow right_wrist<right_elbow left_hip<pelvis right_hip<pelvis "
+    "left_knee<left_hip right_knee<right_hip left_ankle<left_knee right_ankle<right_knee",
+)
+SKELETONS = {s.name: s for s in (HUMAN36M_17, COCO_17, MPII_16, LSP_14, MPI_INF_3DHP_17, BLAZEPOSE_18)}
 
 # target joint: the joints whose mean takes its place where the source lacks it.
 # pelvis: Human3.6M's own definition, the middle of the hips. neck and thorax: both mark the base of the neck;

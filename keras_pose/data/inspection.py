@@ -19,7 +19,8 @@ FEWEST_FACING = 0.33
 # Half of the joints' distances from the root reach these (mm); a grown person standing has about 900.
 TYPICAL_RADIUS_MM = (450.0, 1500.0)
 MOST_OUTSIDE = 0.2
-MOST_REPROJECTION_PX = 2.0
+# How far 3D poses may project from 2D labels, in heights of the crop: teachers' labels differ by 0.015 or so.
+MOST_REPROJECTION = 0.025
 # A leg counts as bent where the knee is so far off the line from hip to ankle, in leg lengths.
 BENT = 0.08
 
@@ -29,8 +30,8 @@ class Sample:
     """The labels of N examples of a split.
 
     `keypoints_2d` (N, J, 2) in [0, 1] of the crop, `valid` and `hidden` (N, J); `pose_3d_mm` (M, J, 3) and
-    `root_mm` (M, 3) of the M with 3D; `reprojection_px` (M,) is how far, at the median joint, the projected 3D pose
-    lies from the 2D labels; `broken` are messages on examples that are not valid.
+    `root_mm` (M, 3) of the M with 3D; `reprojection` (M,) is how far, at the median joint, the projected 3D pose lies
+    from the 2D labels, in heights of the crop; `broken` are messages on examples that are not valid.
     """
 
     skeleton: Skeleton
@@ -39,7 +40,7 @@ class Sample:
     hidden: np.ndarray
     pose_3d_mm: np.ndarray
     root_mm: np.ndarray
-    reprojection_px: np.ndarray
+    reprojection: np.ndarray
     names: tuple[str, ...]
     subjects: tuple[str, ...]
     actions: tuple[str, ...]
@@ -65,7 +66,7 @@ def collect(examples: Iterable[PoseExample], skeleton: Skeleton) -> Sample:
         np.array([e.keypoint_hidden for e in good], bool).reshape(-1, joints),
         np.array([e.pose_3d_mm for e in lifted], np.float64).reshape(-1, joints, 3),
         np.array([e.root_position_mm for e in lifted], np.float64).reshape(-1, 3),
-        np.array([_reprojection_px(e) for e in lifted], np.float64),
+        np.array([_reprojection(e) for e in lifted], np.float64),
         tuple(e.where() for e in good),
         tuple(dict.fromkeys(e.subject for e in good if e.subject)),
         tuple(dict.fromkeys(e.action for e in good if e.action)),
@@ -73,7 +74,7 @@ def collect(examples: Iterable[PoseExample], skeleton: Skeleton) -> Sample:
     )
 
 
-def _reprojection_px(example: PoseExample) -> float:
+def _reprojection(example: PoseExample) -> float:
     if not example.keypoint_valid.any():
         return 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -81,7 +82,7 @@ def _reprojection_px(example: PoseExample) -> float:
             example.pose_3d_mm.astype(np.float64) + example.root_position_mm, example.intrinsics
         )
     distances = np.linalg.norm(projected - example.keypoints_2d_px, axis=-1)[example.keypoint_valid]
-    return float(np.median(np.nan_to_num(distances, nan=np.inf)))
+    return float(np.median(np.nan_to_num(distances, nan=np.inf))) / example.image_size[0]
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------
@@ -105,7 +106,7 @@ def summarize(sample: Sample) -> dict:
     if len(sample.pose_3d_mm):
         summary["radius_range_mm"] = _range(_radii(sample), 0)
         summary["distance_range_mm"] = _range(np.linalg.norm(sample.root_mm, axis=-1), 0)
-        summary["reprojection_median_px"] = _rounded(np.median(sample.reprojection_px))
+        summary["reprojection_median_crop_heights"] = _rounded(np.median(sample.reprojection))
         summary["bone_median_mm"] = {
             f"{sample.skeleton.joint_names[a]}-{sample.skeleton.joint_names[b]}": _rounded(np.median(length), 0)
             for (a, b), length in zip(sample.skeleton.bones, _bone_lengths(sample).T, strict=True)
@@ -179,12 +180,12 @@ def check_millimetres(sample: Sample) -> str | None:
 
 def check_reprojection(sample: Sample) -> str | None:
     """2D labels that are not where the 3D pose projects: other joint orders, cameras or frames."""
-    if not len(sample.reprojection_px):
+    if not len(sample.reprojection):
         return None
-    median = np.median(sample.reprojection_px)
-    if median <= MOST_REPROJECTION_PX:
+    median = np.median(sample.reprojection)
+    if median <= MOST_REPROJECTION:
         return None
-    return f"3D poses project {median:.1f} px from their 2D labels in the median; check camera, joint order and frames"
+    return f"3D poses project {median:.1%} of the crop from their 2D labels; check camera, joint order and frames"
 
 
 def check_upside_down(sample: Sample) -> str | None:

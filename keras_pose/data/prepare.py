@@ -43,6 +43,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("allow_pickle", False, "Load pickled files. They can run code: only for files that you trust.")
     flags.DEFINE_bool("drop_bad_sequences", False, "Leave out sequences that are known to be mislabelled.")
     flags.DEFINE_enum("split", None, shards.SPLITS, "Take everything into this split instead of the source's own.")
+    flags.DEFINE_string("teacher", None, "For --source=video: the pose model that labels, a .tflite file of yours.")
     flags.DEFINE_integer("workers", os.cpu_count() or 1, "Processes that work in parallel.", lower_bound=1)
     flags.DEFINE_integer("shard_size", 1000, "Examples in a shard, about.", lower_bound=1)
     flags.DEFINE_integer("limit", None, "At most so many frames of each split, spread over it; for a trial.", 1)

@@ -91,7 +91,7 @@ def test_numbers_are_of_the_labels():
     assert summary["outside_share"] == 0 and summary["pose_3d_share"] == 1
     thigh = np.linalg.norm(STANDING_MM[2] - STANDING_MM[1])
     assert summary["bone_median_mm"]["right_hip-right_knee"] == round(float(thigh))
-    assert summary["distance_range_mm"] == [4000, 4000] and summary["reprojection_median_px"] < 1e-3
+    assert summary["distance_range_mm"] == [4000, 4000] and summary["reprojection_median_crop_heights"] < 1e-4
 
 
 def write(folder, examples) -> str:

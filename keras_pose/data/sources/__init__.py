@@ -13,6 +13,7 @@ from keras_pose.data.sources import (
     mpi_inf_3dhp,
     mpi_inf_3dhp_mmpose,
     mpii,
+    video,
 )
 from keras_pose.data.sources.base import Source
 from keras_pose.errors import unknown_name
@@ -32,6 +33,7 @@ SOURCES: dict[str, Source] = {
         *lsp.SOURCES.values(),
         mocap.SOURCE,
         folder.SOURCE,
+        video.SOURCE,
     )
 }
 
