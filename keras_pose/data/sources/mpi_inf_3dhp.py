@@ -31,7 +31,7 @@ VALIDATION = ("S8", "Seq2")
 
 
 def list_items(input_dir: Path, options: Options) -> list[Item]:
-    train = next((d for d in (input_dir, input_dir / "train") if (d / "S1").is_dir() or (d / "S8").is_dir()), None)
+    train = next((d for d in (input_dir, input_dir / "train") if any(d.glob("S[1-8]/Seq[12]"))), None)
     tests = [input_dir, input_dir / "test", input_dir / "mpi_inf_3dhp_test_set"]
     test = next((d for d in tests if any(d.glob("TS*/annot_data.mat"))), None)
     if train is None and test is None:
