@@ -108,6 +108,8 @@ def prepare(
         plans += shard_jobs.plan_shards(split, part, [item.frames for item in part], shard_size)
     produce = functools.partial(read_items, source.name, options)
     entries, bad = shard_jobs.run(output_dir, plans, produce, workers)
+    if not any(entry.count for part in entries.values() for entry in part):
+        raise UserError(f"no person of {input_dir} could be used; look at the pictures and their labels")
     manifest = shards.Manifest(
         name=source.name,
         skeleton=target,

@@ -105,6 +105,10 @@ def test_people_outside_the_picture_are_left_out(tmp_path):
     write_train(tmp_path / "in", "S8", "Seq1", away)
     examples = toy.convert("mpi_inf_3dhp", tmp_path / "in", tmp_path / "out")
     assert {e.frame for e in examples["train"]} == {0, 2}
+    write_annot(tmp_path / "in/S8/Seq1/annot.mat", TRAIN + [20000, 0, 0])
+    mpi_inf_3dhp.load_train.cache_clear()
+    with pytest.raises(UserError, match="no person of .* could be used"):
+        toy.convert("mpi_inf_3dhp", tmp_path / "in", tmp_path / "none")
 
 
 def nan_label(folder):
