@@ -38,6 +38,13 @@ def define_flags() -> None:
     flags.DEFINE_string("clothes_dir", None, "MakeHuman clothes. Without it clothes are painted on.")
     flags.DEFINE_string("panoramas", None, "A folder of .exr, .hdr or .exr.js files. Without it they are drawn.")
     flags.DEFINE_float("roll_share", 0.3, "Share of pictures turned by any angle.", lower_bound=0.0, upper_bound=1.0)
+    flags.DEFINE_float(
+        "drawn_pose_share",
+        0.15,
+        "Share of poses drawn within joint limits, beside --mocap.",
+        lower_bound=0,
+        upper_bound=1,
+    )
     flags.DEFINE_integer("bodies", 400, "Different people in all splits together.", lower_bound=3)
     flags.DEFINE_integer("jpeg_quality", 92, "Of the stored pictures.", lower_bound=30, upper_bound=100)
     flags.DEFINE_integer("workers", os.cpu_count() or 1, "Processes that work in parallel.", lower_bound=1)
@@ -82,7 +89,9 @@ def settings_from_flags() -> Settings:
     size = parse_image_size(FLAGS.image_size)
     scene = SceneSettings(size, (low, high), FLAGS.roll_share, FLAGS.jpeg_quality)
     assets = {name: FLAGS[name].value for name in ("mocap", "clothes_dir", "panoramas")}
-    return Settings(FLAGS.count, FLAGS.seed, fractions, scene, FLAGS.bodies, **assets)
+    return Settings(
+        FLAGS.count, FLAGS.seed, fractions, scene, FLAGS.bodies, **assets, drawn_pose_share=FLAGS.drawn_pose_share
+    )
 
 
 def draw_preview(generator: Generator, path: str) -> None:

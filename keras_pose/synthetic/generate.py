@@ -55,7 +55,8 @@ class Settings:
     """All that decides the bytes of a data set.
 
     `split_fractions` are the shares of train, validation and test; `mocap`, `clothes_dir` and `panoramas` are paths,
-    or None to do without; `bodies` is how many people all splits have together.
+    or None to do without; `bodies` is how many people all splits have together; `drawn_pose_share` of the poses are
+    drawn within joint limits although there is motion capture.
     """
 
     count: int
@@ -66,6 +67,7 @@ class Settings:
     mocap: str | None = None
     clothes_dir: str | None = None
     panoramas: str | None = None
+    drawn_pose_share: float = 0.15
 
     def __post_init__(self):
         if min(self.split_fractions) < 0 or abs(sum(self.split_fractions) - 1) > 1e-6:
@@ -83,7 +85,7 @@ class Settings:
     def people(self) -> People:
         """Loads bodies, clothes and poses; every split that has a share has at least one body."""
         bodies = {split: max(1, share) for split, share in self.shares(self.bodies).items()}
-        return People(self.mocap, self.clothes_dir, self.seed, bodies)
+        return People(self.mocap, self.clothes_dir, self.seed, bodies, self.drawn_pose_share)
 
 
 class Generator:

@@ -36,14 +36,20 @@ class People:
         clothes_dir: a folder of MakeHuman clothes, or None for painted ones.
         seed: of the whole data set.
         bodies: how many bodies each split has, by its name.
+        drawn_pose_share: how many poses are drawn within joint limits instead of captured, 0 to 1.
     """
 
     def __init__(
-        self, mocap: str | os.PathLike | None, clothes_dir: str | os.PathLike | None, seed: int, bodies: dict[str, int]
+        self,
+        mocap: str | os.PathLike | None,
+        clothes_dir: str | os.PathLike | None,
+        seed: int,
+        bodies: dict[str, int],
+        drawn_pose_share: float,
     ):
         self._assets = load_body_assets()
         self._wardrobe = load_wardrobe(clothes_dir, self._assets)
-        self._library = load_pose_library(mocap, seed)
+        self._library = load_pose_library(mocap, seed, drawn_pose_share)
         self._seed, self._bodies = seed, bodies
         self._dressed: Callable = lru_cache(maxsize=3 * BODIES_PER_BLOCK)(self._dress)
 
