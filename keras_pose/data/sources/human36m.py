@@ -18,7 +18,8 @@ import numpy as np
 from keras_pose import geometry
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base, human36m_common
-from keras_pose.data.sources.base import Item, Options, Person, Source
+from keras_pose.data.sources.base import Item, Options, Source
+from keras_pose.data.sources.crop import Person, crop_person
 from keras_pose.data.sources.human36m_common import CAMERA_IDS, JOINTS_17_OF_32
 from keras_pose.errors import UserError
 from keras_pose.example import PoseExample
@@ -120,7 +121,7 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
             continue
         base.check_picture_size(picture, item.data["size"], item.data["video"])
         tags = {"source": SOURCE.name, "subject": item.subject, "action": item.action, "frame": frame}
-        yield base.crop_person(picture, person_of(poses[frame], camera, tags), HUMAN36M_17, target, options)
+        yield crop_person(picture, person_of(poses[frame], camera, tags), HUMAN36M_17, target, options)
 
 
 def person_of(camera_mm: np.ndarray, camera: geometry.Camera, tags: dict) -> Person:

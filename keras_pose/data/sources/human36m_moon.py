@@ -16,7 +16,8 @@ import numpy as np
 from keras_pose import geometry
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base, human36m_common
-from keras_pose.data.sources.base import Item, Options, Person, Source
+from keras_pose.data.sources.base import Item, Options, Source
+from keras_pose.data.sources.crop import Person, crop_person
 from keras_pose.errors import UserError
 from keras_pose.example import PoseExample
 from keras_pose.skeleton import HUMAN36M_17
@@ -96,7 +97,7 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
             intrinsics=camera.intrinsics,
             tags={"source": SOURCE.name, "subject": item.subject, "action": item.action, "frame": frame},
         )
-        yield base.crop_person(picture, person, HUMAN36M_17, target, options)
+        yield crop_person(picture, person, HUMAN36M_17, target, options)
 
 
 def _camera(path: str, name: str) -> geometry.Camera:

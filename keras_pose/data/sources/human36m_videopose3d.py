@@ -15,6 +15,7 @@ from keras_pose import geometry
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base, human36m_common
 from keras_pose.data.sources.base import Item, Options, Source
+from keras_pose.data.sources.crop import crop_person
 from keras_pose.data.sources.human36m import person_of
 from keras_pose.errors import UserError
 from keras_pose.example import PoseExample
@@ -107,7 +108,7 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
         frame = index * options.frame_step
         tags = {"source": SOURCE.name, "subject": item.subject, "action": item.action, "frame": frame}
         person = person_of(camera.to_camera(world_mm), camera, tags)
-        yield base.crop_person(None, person, HUMAN36M_17, target, options)
+        yield crop_person(None, person, HUMAN36M_17, target, options)
 
 
 SOURCE = Source(

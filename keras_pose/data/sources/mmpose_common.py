@@ -13,7 +13,8 @@ import numpy as np
 from keras_pose import geometry
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base, human36m_common
-from keras_pose.data.sources.base import Item, Options, Person, Source
+from keras_pose.data.sources.base import Item, Options, Source
+from keras_pose.data.sources.crop import Person, crop_person, mostly_in_picture
 from keras_pose.errors import UserError
 from keras_pose.example import PoseExample
 
@@ -72,7 +73,7 @@ def read_item(
             yield BadFrame(str(path), "the picture is missing or damaged")
             continue
         base.check_picture_size(picture, data["size"], path)
-        if not base.mostly_in_picture(pixels, picture):
+        if not mostly_in_picture(pixels, picture):
             continue
         person = Person(
             keypoints_px=pixels,
@@ -81,4 +82,4 @@ def read_item(
             intrinsics=human36m_common.local_intrinsics(data["camera"], camera_mm),
             tags={"source": source.name, "subject": item.subject, "action": item.action, "frame": frame_of(name)},
         )
-        yield base.crop_person(picture, person, source.skeleton, target, options)
+        yield crop_person(picture, person, source.skeleton, target, options)

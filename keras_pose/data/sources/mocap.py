@@ -19,7 +19,8 @@ from keras_pose import geometry
 from keras_pose.bvh import Bvh, parse_bvh
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base
-from keras_pose.data.sources.base import Item, Options, Person, Source
+from keras_pose.data.sources.base import Item, Options, Source
+from keras_pose.data.sources.crop import Person, crop_person
 from keras_pose.errors import UserError
 from keras_pose.example import PoseExample
 from keras_pose.skeleton import HUMAN36M_17
@@ -120,7 +121,7 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
         tags = {"source": SOURCE.name, "subject": item.subject, "action": item.action, "frame": frame}
         keypoints = geometry.project_points(camera_mm, camera.intrinsics)
         person = Person(keypoints, np.ones(17, bool), camera_mm=camera_mm, intrinsics=camera.intrinsics, tags=tags)
-        yield base.crop_person(None, person, HUMAN36M_17, target, options)
+        yield crop_person(None, person, HUMAN36M_17, target, options)
 
 
 # --- poses -----------------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ import numpy as np
 
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base
-from keras_pose.data.sources.base import Item, Options, Person, Source
+from keras_pose.data.sources.base import Item, Options, Source
+from keras_pose.data.sources.crop import Person, crop_person, mostly_in_picture
 from keras_pose.data.sources.mat_file import read_mat
 from keras_pose.errors import UserError
 from keras_pose.example import PoseExample
@@ -121,9 +122,9 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
             yield BadFrame(where, "the picture is missing or damaged; get it again")
             continue
         base.check_picture_size(picture, size or picture.shape[:2], where)
-        if base.mostly_in_picture(person.keypoints_px, picture):
+        if mostly_in_picture(person.keypoints_px, picture):
             person.tags = {"source": SOURCE.name, "subject": item.subject, "action": item.action, "frame": frame}
-            yield base.crop_person(picture, person, MPI_INF_3DHP_17, target, options)
+            yield crop_person(picture, person, MPI_INF_3DHP_17, target, options)
 
 
 def _people(item: Item, options: Options) -> Iterator[tuple]:

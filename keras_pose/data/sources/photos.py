@@ -9,7 +9,8 @@ import numpy as np
 
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base
-from keras_pose.data.sources.base import Item, Options, Person, Source
+from keras_pose.data.sources.base import Item, Options, Source
+from keras_pose.data.sources.crop import Person, crop_person
 from keras_pose.errors import UserError
 from keras_pose.example import PoseExample
 from keras_pose.skeleton import Skeleton
@@ -61,7 +62,7 @@ def read_photo(
             intrinsics=label.intrinsics,
             tags={"source": source.name, "subject": item.subject, "action": item.action, "frame": label.frame},
         )
-        yield base.crop_person(picture, person, skeleton or source.skeleton, target, options)
+        yield crop_person(picture, person, skeleton or source.skeleton, target, options)
 
 
 def find_pictures(folder: Path, what: str, pattern: str = "*.jpg") -> list[Path]:

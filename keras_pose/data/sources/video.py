@@ -17,8 +17,9 @@ import numpy as np
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.shards import SPLITS
 from keras_pose.data.sources import base
-from keras_pose.data.sources.base import Item, Options, Person, Source
+from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.blazepose import BlazePose, Landmarks
+from keras_pose.data.sources.crop import Person, crop_person
 from keras_pose.errors import UserError
 from keras_pose.example import PoseExample
 from keras_pose.skeleton import BLAZEPOSE_18
@@ -79,7 +80,7 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
         if crop:
             sure += 1
             tags = {"source": SOURCE.name, "subject": item.subject, "action": item.action, "frame": frame}
-            yield base.crop_person(picture, to_person(found, picture.shape[:2], tags), BLAZEPOSE_18, target, options)
+            yield crop_person(picture, to_person(found, picture.shape[:2], tags), BLAZEPOSE_18, target, options)
     if not sure:
         raise UserError(f"{item.file}: the teacher is sure of no person in it; film one whole person at a time")
 

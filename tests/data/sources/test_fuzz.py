@@ -12,7 +12,6 @@ from hypothesis.extra import numpy as hnp
 
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import (
-    base,
     human36m,
     human36m_challenge,
     human36m_common,
@@ -21,6 +20,7 @@ from keras_pose.data.sources import (
     mmpose_common,
     mpi_inf_3dhp,
 )
+from keras_pose.data.sources.crop import Person, crop_person
 from keras_pose.errors import UserError
 from keras_pose.skeleton import HUMAN36M_17
 from tests.data.sources import test_human36m, test_mpi_inf_3dhp, toy
@@ -178,11 +178,11 @@ LABELS = st.floats(width=32) | st.floats(-2000, 2000)
 )
 def test_labels_of_any_size_give_a_good_example_or_a_bad_frame(pixels, camera_mm, valid):
     camera = toy.look_at([0, -5000, 1000])
-    person = base.Person(pixels, valid, camera_mm=camera_mm)
+    person = Person(pixels, valid, camera_mm=camera_mm)
     person.intrinsics = human36m_common.local_intrinsics(camera, camera_mm)
     person.tags = {"source": "fuzz", "subject": "", "action": "", "frame": 0}
     picture = np.zeros((40, 50, 3), np.uint8)
-    result = base.crop_person(picture, person, HUMAN36M_17, HUMAN36M_17, toy.SMALL)
+    result = crop_person(picture, person, HUMAN36M_17, HUMAN36M_17, toy.SMALL)
     if not isinstance(result, BadFrame):
         reads_or_complains(result.validate)
         assert np.isfinite(result.keypoints_2d_px).all()

@@ -1,9 +1,10 @@
-"""Laws of the way from a labelled person to an example."""
+"""Laws of the way from a labelled person to an example, and of reading videos."""
 
 import numpy as np
 
 from keras_pose import geometry
 from keras_pose.data.sources import base
+from keras_pose.data.sources.crop import Person, crop_person
 from keras_pose.skeleton import COCO_17, HUMAN36M_17, LSP_14, MPII_16
 from tests.data.sources import toy
 
@@ -14,37 +15,37 @@ def labelled(valid=slice(None), **more):
     keypoints = np.random.default_rng(1).uniform(20, 80, (17, 2))
     mask = np.zeros(17, bool)
     mask[valid] = True
-    return base.Person(np.where(mask[:, None], keypoints, np.nan), mask, tags=TAGS, **more)
+    return Person(np.where(mask[:, None], keypoints, np.nan), mask, tags=TAGS, **more)
 
 
 def test_joints_that_a_format_lacks_are_invalid_and_zero():
-    example = base.crop_person(None, labelled(), COCO_17, MPII_16, toy.SMALL)
+    example = crop_person(None, labelled(), COCO_17, MPII_16, toy.SMALL)
     lacking = [MPII_16.index(name) for name in ("thorax", "upper_neck", "head_top")]
     assert not example.keypoint_valid[lacking].any() and not example.keypoints_2d_px[lacking].any()
     assert example.keypoint_valid.sum() == 13 and not example.has_pose_3d
 
 
 def test_unlabelled_joints_may_be_nan_and_stay_invalid():
-    example = base.crop_person(None, labelled(slice(3, 9)), HUMAN36M_17, HUMAN36M_17, toy.SMALL).validate()
+    example = crop_person(None, labelled(slice(3, 9)), HUMAN36M_17, HUMAN36M_17, toy.SMALL).validate()
     assert list(np.flatnonzero(example.keypoint_valid)) == list(range(3, 9))
 
 
 def test_hidden_joints_follow_their_names():
     hidden = np.arange(17) == HUMAN36M_17.index("left_knee")
-    example = base.crop_person(None, labelled(hidden=hidden), HUMAN36M_17, LSP_14, toy.SMALL)
+    example = crop_person(None, labelled(hidden=hidden), HUMAN36M_17, LSP_14, toy.SMALL)
     assert list(np.flatnonzero(example.keypoint_hidden)) == [LSP_14.index("left_knee")]
 
 
 def test_the_box_decides_the_crop():
     box = np.array([10.0, 10, 90, 50])
-    example = base.crop_person(None, labelled(box_px=box), HUMAN36M_17, HUMAN36M_17, toy.SMALL)
+    example = crop_person(None, labelled(box_px=box), HUMAN36M_17, HUMAN36M_17, toy.SMALL)
     center, size = geometry.box_crop(box, (96, 64), 1.25)
     expected = (labelled().keypoints_px - center) * 96 / size[0] + [32, 48]
     np.testing.assert_allclose(example.keypoints_2d_px, expected, atol=1e-4)
 
 
 def test_no_label_at_all_is_a_bad_frame():
-    bad = base.crop_person(None, labelled(slice(0, 0)), HUMAN36M_17, HUMAN36M_17, toy.SMALL)
+    bad = crop_person(None, labelled(slice(0, 0)), HUMAN36M_17, HUMAN36M_17, toy.SMALL)
     assert "no joint is labelled" in bad.why
 
 

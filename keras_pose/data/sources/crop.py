@@ -1,0 +1,98 @@
+"""From a labelled person in a picture to an example."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from keras_pose import geometry
+from keras_pose.data.shard_jobs import BadFrame
+from keras_pose.data.sources.base import Options
+from keras_pose.example import PoseExample, encode_jpeg
+from keras_pose.skeleton import Skeleton, map_joints
+
+# No pixel and no millimetre of a person before a camera is larger.
+LARGEST_LABEL = 1e5
+
+
+@dataclass
+class Person:
+    """A labelled person in a picture, in the source's own joints.
+
+    `keypoints_px` (J, 2) in the picture, as the camera saw them (distortion included); `valid` and `hidden` (J,) bool;
+    `box_px` (x0, y0, x1, y1), None for the box around the valid joints; `camera_mm` (J, 3) joints in the camera frame
+    and `intrinsics` (3, 3) of the picture, both or neither.
+    """
+
+    keypoints_px: np.ndarray
+    valid: np.ndarray
+    hidden: np.ndarray | None = None
+    box_px: np.ndarray | None = None
+    camera_mm: np.ndarray | None = None
+    intrinsics: np.ndarray | None = None
+    tags: dict = field(default_factory=dict)
+
+
+def crop_person(
+    picture: np.ndarray | None, person: Person, skeleton: Skeleton, target: Skeleton, options: Options
+) -> PoseExample | BadFrame:
+    """Cuts a person out of an (H, W, 3) RGB picture and maps the joints from `skeleton` to `target`.
+
+    `person.tags` (source, subject, action, frame) go into the example. `picture` is None for poses alone. The example
+    has 3D only if every joint of `target` has. Returns a BadFrame where a label is not finite or absurdly large, where
+    no joint is labelled, and where a joint lies behind the camera.
+    """
+    where = "{subject}/{action}/{frame}".format(**person.tags)
+    valid = np.asarray(person.valid, bool)
+    labels = [np.asarray(person.keypoints_px)[valid]]
+    labels += [a for a in (person.box_px, person.camera_mm) if a is not None]
+    if why := _what_is_bad(labels, valid, person):
+        return BadFrame(where, why)
+    box = person.box_px if person.box_px is not None else geometry.keypoints_box(person.keypoints_px, valid)
+    affine = geometry.crop_affine(*geometry.box_crop(box, options.image_size, options.margin), options.image_size)
+    keypoints, keypoint_valid = map_joints(np.where(valid[:, None], person.keypoints_px, 0), valid, skeleton, target)
+    hidden = np.zeros(len(valid), bool) if person.hidden is None else np.asarray(person.hidden, bool)
+    pose = _map_pose(person.camera_mm, skeleton, target)
+    root = np.zeros(3) if pose is None else pose[target.root]
+    return PoseExample(
+        image_jpeg=b"" if picture is None else encode_jpeg(geometry.warp_image(picture, affine, options.image_size)),
+        image_size=options.image_size,
+        keypoints_2d_px=geometry.apply_affine(affine, keypoints) * keypoint_valid[:, None],
+        keypoint_valid=keypoint_valid,
+        keypoint_hidden=map_joints(hidden[:, None].astype(float), valid, skeleton, target)[0][:, 0] > 0,
+        pose_3d_mm=np.zeros((target.num_joints, 3)) if pose is None else pose - root,
+        has_pose_3d=pose is not None,
+        root_position_mm=root,
+        intrinsics=np.eye(3) if pose is None else geometry.crop_intrinsics(person.intrinsics, affine),
+        skeleton=target.name,
+        **person.tags,
+    )
+
+
+def _what_is_bad(labels: list[np.ndarray], valid: np.ndarray, person: Person) -> str:
+    """Why a person cannot become an example; empty where they can."""
+    mend = "mend the label or leave the frame out"
+    if not all(np.isfinite(a).all() for a in labels):
+        return f"a label is NaN or inf; {mend}"
+    if any(np.abs(a).max(initial=0) > LARGEST_LABEL for a in labels):
+        return f"a label is over {LARGEST_LABEL:g}; {mend}"
+    if not valid.any():
+        return f"no joint is labelled; {mend}"
+    if person.camera_mm is None:
+        return ""
+    if (np.asarray(person.camera_mm)[:, 2] <= 0).any() or not np.isfinite(person.intrinsics).all():
+        return "a joint lies behind the camera or out of its view; check the pose's frame and the camera"
+    return ""
+
+
+def _map_pose(camera_mm: np.ndarray | None, skeleton: Skeleton, target: Skeleton) -> np.ndarray | None:
+    """(J, 3) of `target`, or None where it has no root or a joint that the source lacks."""
+    if camera_mm is None or target.root is None:
+        return None
+    pose, valid = map_joints(np.asarray(camera_mm, np.float64), np.ones(len(camera_mm), bool), skeleton, target)
+    return pose if valid.all() else None
+
+
+def mostly_in_picture(keypoints_px: np.ndarray, picture: np.ndarray) -> bool:
+    """Whether at least half of (J, 2) joints lie in a picture, or are NaN; fewer show no person to learn from."""
+    outside = np.isfinite(keypoints_px).all(-1) & ~geometry.inside_image(keypoints_px, picture.shape[:2])
+    return bool(outside.mean() <= 0.5)
