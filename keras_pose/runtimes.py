@@ -39,16 +39,23 @@ class LoadedModel:
 
 
 def open_model(source: str | os.PathLike) -> LoadedModel:
-    """Opens a run folder, an exported file or a shipped weight by its name; raises UserError that lists the known."""
+    """Opens a run folder, a .keras or an exported file, or a shipped weight by its name.
+
+    Raises UserError that lists the known ones.
+    """
     path = SHIPPED_WEIGHTS.get(os.fspath(source), Path(source))
     if path.is_dir():
         return _open_run(path)
+    if path.is_file() and path.suffix == ".keras":
+        from keras_pose.training.run_folder import load_model
+
+        return from_keras(load_model(path), *_read_sidecar(path), path.name)
     if path.is_file() and path.suffix in SESSIONS:
         skeleton, input_size = _read_sidecar(path)
         return from_session(open_session(path), skeleton, input_size, path.name)
     known = ", ".join(sorted(SHIPPED_WEIGHTS)) or "none"
     raise UserError(
-        f"no model {os.fspath(source)!r}: name a run folder, a file ({', '.join(sorted(SESSIONS))}) "
+        f"no model {os.fspath(source)!r}: name a run folder, a file ({', '.join(sorted([*SESSIONS, '.keras']))}) "
         f"or a shipped weight; known: {known}"
     )
 

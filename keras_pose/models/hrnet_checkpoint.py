@@ -15,7 +15,7 @@ from keras_pose.models.pose_model import PoseModelConfig, build_keypoint_model
 from keras_pose.skeleton import COCO_17, HUMAN36M_17, MPII_16, Skeleton
 from keras_pose.torch_file import read_torch_file
 
-OFFICIAL_BETA = 20.0  # of the soft-argmax; the official target's peak is 1 (see `SoftArgmax`)
+OFFICIAL_BETA = 20.0  # of the soft-argmax, for a peak of 1 (see `SoftArgmax`)
 PUBLISHED_SKELETONS = {skeleton.num_joints: skeleton for skeleton in (COCO_17, MPII_16)}
 
 
@@ -70,7 +70,10 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def convert(
-    weights: dict[str, np.ndarray], skeleton: Skeleton | None = None, input_size: tuple[int, int] = (256, 256)
+    weights: dict[str, np.ndarray],
+    skeleton: Skeleton | None = None,
+    input_size: tuple[int, int] = (256, 256),
+    peak: float = 1.0,
 ) -> tuple[keras.Model, PoseModelConfig, Accounting]:
     """A keypoint model (see `build_keypoint_model`) with the weights of a checkpoint.
 
@@ -78,6 +81,7 @@ def convert(
         weights: named as in the official code, see `read_checkpoint`.
         skeleton: by default COCO_17 or MPII_16, by the number of heatmaps; HUMAN36M_17 where there are none (ImageNet).
         input_size: (height, width).
+        peak: what the heatmaps' peak of about 1 becomes, by a factor in the last layer.
 
     Raises:
         UserError: a network of another kind; a weight that is missing, unknown or of another shape, by its name.
@@ -86,10 +90,14 @@ def convert(
     has_heatmaps = "final_layer.weight" in weights
     skeleton = skeleton or (_published_skeleton(weights["final_layer.weight"]) if has_heatmaps else HUMAN36M_17)
     config = PoseModelConfig(
-        variant=variant, skeleton=skeleton.to_dict(), input_size=input_size, soft_argmax_beta=OFFICIAL_BETA
+        variant=variant, skeleton=skeleton.to_dict(), input_size=input_size, soft_argmax_beta=OFFICIAL_BETA / peak
     )
     model = build_keypoint_model(config)
-    accounting = load_weights(model.get_layer("hrnet"), weights, variant)
+    hrnet = model.get_layer("hrnet")
+    accounting = load_weights(hrnet, weights, variant)
+    if has_heatmaps:
+        for variable in hrnet.get_layer("final_layer").weights:
+            variable.assign(variable * peak)
     return _with_official_cells(model) if has_heatmaps else model, config, accounting
 
 

@@ -20,6 +20,7 @@ from keras_pose.models.decoders import OFFICIAL_CELL_CENTER, OWN_CELL_CENTER
 from keras_pose.models.hrnet import HEATMAP_STRIDE
 from keras_pose.models.hrnet_checkpoint import Accounting, convert, read_checkpoint
 from keras_pose.models.pose_model import PoseModelConfig
+from keras_pose.runtimes import TARGET_PEAK
 from keras_pose.skeleton import get_skeleton
 
 FLAGS = flags.FLAGS
@@ -47,7 +48,10 @@ def save(
         "kind": "keypoints",
         "skeleton": config.get_skeleton().to_dict(),
         "input_size": list(config.input_size),
-        "units": {"keypoints_2d": "[0, 1] of the crop", "heatmaps": f"1/{HEATMAP_STRIDE} of the crop, peak about 1"},
+        "units": {
+            "keypoints_2d": "[0, 1] of the crop",
+            "heatmaps": f"1/{HEATMAP_STRIDE} of the crop, peak about {TARGET_PEAK:.3f}",
+        },
         "statistics": None,
         "model": config.to_dict(),
         "data": {"checkpoint": checkpoint.name, "sha256": digest},
@@ -82,7 +86,7 @@ def main(argv: list[str]) -> None:
     input_size = parse_input_size(FLAGS.input_size, checkpoint.name)
     weights = read_checkpoint(checkpoint)
     try:
-        model, config, accounting = convert(weights, skeleton, input_size)
+        model, config, accounting = convert(weights, skeleton, input_size, TARGET_PEAK)
     except UserError as error:
         raise UserError(f"{checkpoint}: {error}") from error
     save(FLAGS.output, model, config, accounting, checkpoint)

@@ -12,7 +12,10 @@ import torch
 from keras_pose.errors import UserError
 from keras_pose.models import pretrained
 from keras_pose.models.hrnet import VARIANTS
-from keras_pose.skeleton import MPII_16
+from keras_pose.models.hrnet_checkpoint import convert
+from keras_pose.predictor import PosePredictor
+from keras_pose.runtimes import TARGET_PEAK, open_model
+from keras_pose.skeleton import COCO_17, MPII_16
 from tests.conftest import ROOT
 from tests.models import torch_hrnet
 
@@ -41,7 +44,28 @@ def test_a_checkpoint_becomes_a_model_and_its_description(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3)).astype(np.uint8)
     with torch.no_grad():
         theirs = network(torch.tensor(image).float().permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
-    np.testing.assert_allclose(model(image, training=False)["heatmaps"], theirs, atol=1e-4 * np.abs(theirs).max())
+    found = np.asarray(model(image, training=False)["heatmaps"]) / TARGET_PEAK
+    np.testing.assert_allclose(found, theirs, atol=1e-4 * np.abs(theirs).max())
+
+
+def test_the_file_predicts_and_scores_at_once(tmp_path):
+    weights = {k: v.numpy() for k, v in torch_hrnet.build(VARIANTS["w8_tiny"], 17).state_dict().items()}
+    model, config, accounting = convert(weights, input_size=(64, 96), peak=TARGET_PEAK)
+    (tmp_path / "a.pth").touch()
+    pretrained.save(tmp_path / "hrnet.keras", model, config, accounting, tmp_path / "a.pth")
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
+    outputs = model(image[None], training=False)
+    loaded = open_model(tmp_path / "hrnet.keras")
+    assert loaded.skeleton == COCO_17 and loaded.input_size == (64, 96)
+    found = loaded.run(image[None])
+    np.testing.assert_allclose(found["keypoints_2d"], outputs["keypoints_2d"], atol=1e-4)
+    peaks = np.asarray(outputs["heatmaps"]).max((1, 2)) / TARGET_PEAK
+    np.testing.assert_allclose(found["scores"], np.clip(peaks, 0, 1), atol=1e-3)
+    result = PosePredictor(tmp_path / "hrnet.keras")(image)
+    assert result.pose_3d_mm is None and result.keypoints_px.shape == (17, 2)
+    (tmp_path / "hrnet.keras.json").unlink()
+    with pytest.raises(UserError, match="lacks its metadata hrnet.keras.json"):
+        open_model(tmp_path / "hrnet.keras")
 
 
 def test_another_network_is_one_line_and_leaves_nothing(tmp_path):
