@@ -92,7 +92,7 @@ def _read_legacy(stream: io.BytesIO) -> object:
         raise UserError("not a PyTorch file; name a .pth file that torch.save wrote")
     _, _, described, keys = (_unpickle(stream) for _ in range(4))
     itemsizes: dict[str, int] = {}
-    _walk(described, lambda tensor: itemsizes.update({tensor.storage.key: _itemsize(tensor.storage.dtype)}))
+    _walk(described, lambda tensor: itemsizes.update({tensor.storage.key: _itemsize(tensor.storage.dtype)}), {})
     parts = {}
     for key in keys:
         size = int.from_bytes(stream.read(8), "little") * itemsizes.get(key, 1)
@@ -179,35 +179,48 @@ def _itemsize(dtype: str) -> int:
     return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
 
 
-def _walk(value, visit: Callable[[_Tensor], object]):
-    """A copy of nested containers with `visit(tensor)` in the place of each tensor."""
+def _walk(value, visit: Callable[[_Tensor], object], seen: dict[int, object]):
+    """A copy of nested containers with `visit(tensor)` in the place of each tensor.
+
+    `seen` maps the id of what was met to its copy, so that a part that stands in many places is copied once.
+    """
+    if isinstance(value, dict | list | tuple | _Tensor) and id(value) in seen:
+        return seen[id(value)]
     if isinstance(value, _Tensor):
-        return visit(value)
-    if isinstance(value, dict):
-        return {key: _walk(item, visit) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_walk(item, visit) for item in value)
-    return value
+        result = visit(value)
+    elif isinstance(value, dict):
+        result = {key: _walk(item, visit, seen) for key, item in value.items()}
+    elif isinstance(value, list | tuple):
+        result = type(value)(_walk(item, visit, seen) for item in value)
+    else:
+        return value
+    seen[id(value)] = result
+    return result
 
 
 def _fill(described, read: Callable[[_Storage], bytes]):
-    """The described object with arrays in the place of its tensors."""
-    return _walk(described, lambda tensor: _array(tensor, read(tensor.storage)))
+    """The described object with arrays in the place of its tensors: views of the storages, so none takes memory."""
+    storages: dict[_Storage, np.ndarray] = {}
+
+    def fill(tensor: _Tensor) -> np.ndarray:
+        if tensor.storage not in storages:
+            storages[tensor.storage] = _numbers(tensor.storage.dtype, read(tensor.storage))
+        return _view(tensor, storages[tensor.storage])
+
+    return _walk(described, fill, {})
 
 
-def _array(tensor: _Tensor, content: bytes) -> np.ndarray:
-    dtype = tensor.storage.dtype
-    size = _itemsize(dtype)
-    numbers = np.frombuffer(content, "<u2" if dtype == "bfloat16" else dtype, len(content) // size)
-    if dtype == "bfloat16":
-        numbers = (numbers.astype(np.uint32) << 16).view(np.float32)
+def _numbers(dtype: str, content: bytes) -> np.ndarray:
+    numbers = np.frombuffer(content, "<u2" if dtype == "bfloat16" else dtype, len(content) // _itemsize(dtype))
+    return (numbers.astype(np.uint32) << 16).view(np.float32) if dtype == "bfloat16" else numbers
+
+
+def _view(tensor: _Tensor, numbers: np.ndarray) -> np.ndarray:
     last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.strides, strict=True))
     negative = min((tensor.offset, *tensor.shape, *tensor.strides)) < 0
-    empty = 0 in tensor.shape
-    if negative or (last >= len(numbers) and not empty):
+    if negative or (last >= len(numbers) and 0 not in tensor.shape):
         raise UserError("a tensor reaches beyond its numbers; download the file again")
     if np.prod(tensor.shape, dtype=float) > len(numbers):
         raise UserError("a tensor repeats its numbers, which no weight does; do not trust it")
     steps = [step * numbers.itemsize for step in tensor.strides]
-    view = np.lib.stride_tricks.as_strided(numbers[tensor.offset :], tensor.shape, steps, writeable=False)
-    return view.copy()
+    return np.lib.stride_tricks.as_strided(numbers[tensor.offset :], tensor.shape, steps, writeable=False)

@@ -153,6 +153,20 @@ def rewrite_pickle(content: bytes, old: bytes, new: bytes) -> bytes:
     return stream.getvalue()
 
 
+def test_what_stands_in_many_places_costs_once(tmp_path):
+    """Lists of lists that would unfold to 2^60 parts, and a thousand tensors of the same numbers."""
+    value = [torch.ones(1000)]
+    for _ in range(60):
+        value = [value, value]
+    part = read(tmp_path, content_of(value))
+    for _ in range(60):
+        part = part[1]
+    np.testing.assert_array_equal(part[0], np.ones(1000))
+    base = torch.ones(1 << 18)
+    many = read(tmp_path, content_of([base[i:] for i in range(1000)]))
+    assert len(many) == 1000 and all(np.shares_memory(many[0], other) for other in many[1:5])
+
+
 SMALL = {layout: content_of({"w": torch.arange(6.0).reshape(2, 3), "n": 3}, layout) for layout in LAYOUTS}
 
 
