@@ -21,8 +21,7 @@ from keras_pose.models.pose_model import (
 )
 from keras_pose.models.soft_argmax import joint_scores
 from keras_pose.runtimes import SHIPPED_WEIGHTS, TARGET_PEAK
-
-WEIGHTS = "model.keras"
+from keras_pose.training.run_folder import MODEL, load_model, load_run
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Source:
 
     @property
     def weights(self) -> Path:
-        return self.path / WEIGHTS if self.path.is_dir() else self.path
+        return self.path / MODEL if self.path.is_dir() else self.path
 
 
 def find_run(model: str | None, runs: Path = Path("runs")) -> Path:
@@ -45,7 +44,7 @@ def find_run(model: str | None, runs: Path = Path("runs")) -> Path:
     """
     if model:
         return Path(SHIPPED_WEIGHTS.get(model, model))
-    trained = sorted(runs.glob(f"*/{WEIGHTS}"), key=lambda path: path.stat().st_mtime)
+    trained = sorted(runs.glob(f"*/{MODEL}"), key=lambda path: path.stat().st_mtime)
     if trained:
         print(f"no --model: the newest run, {trained[-1].parent}")
         return trained[-1].parent
@@ -61,14 +60,12 @@ def load_source(path: Path) -> Source:
     Raises UserError where its folder or its weights are missing, damaged or not finite.
     """
     if path.is_file() and path.suffix == ".keras":
-        model, info = _load_imported(path)
+        model, info = load_model(path), _read_sidecar(path)
     elif not path.is_dir():
         raise UserError(f"no run {path}; name a folder that training has written")
-    elif not (path / WEIGHTS).is_file():
-        raise UserError(f"{path} has no weights ({WEIGHTS}); finish its training, or name another run")
+    elif not (path / MODEL).is_file():
+        raise UserError(f"{path} has no weights ({MODEL}); finish its training, or name another run")
     else:
-        from keras_pose.training.run_folder import load_run
-
         model, info = load_run(path)
     for variable in model.variables:
         if not np.isfinite(np.asarray(variable, np.float32)).all():
@@ -76,11 +73,11 @@ def load_source(path: Path) -> Source:
     return Source(path, model, info)
 
 
-def _load_imported(path: Path) -> tuple[keras.Model, dict]:
+def _read_sidecar(path: Path) -> dict:
     try:
-        return keras.saving.load_model(path, compile=False), json.loads(sidecar_path(path).read_text())
+        return json.loads(sidecar_path(path).read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} or {sidecar_path(path).name} is missing or damaged; import the model again") from error
+        raise UserError(f"{sidecar_path(path)} is missing or damaged; import the model again") from error
 
 
 def rebuild(source: Source, batch_size: int | None = None) -> keras.Model:

@@ -98,20 +98,24 @@ def _halve(model: onnx.ModelProto) -> onnx.ModelProto:
     return halved.model
 
 
-def define_flags() -> None:
+def define_flags(values: flags.FlagValues) -> None:
     """The command's flags."""
-    shared_flags.define_export_flags()
-    flags.DEFINE_enum("precision", "float32", ["float32", "float16"], "Of weights and arithmetic.")
-    flags.DEFINE_integer("opset", DEFAULT_OPSET, "ONNX operator set.", lower_bound=OPSETS[0], upper_bound=OPSETS[1])
-    flags.DEFINE_enum("layout", "nhwc", LAYOUTS, "Of the image: channels last, as cameras give them, or first.")
+    shared_flags.define_export_flags(values)
+    flags.DEFINE_enum("precision", "float32", ["float32", "float16"], "Of weights and arithmetic.", flag_values=values)
+    flags.DEFINE_integer(
+        "opset", DEFAULT_OPSET, "ONNX operator set.", lower_bound=OPSETS[0], upper_bound=OPSETS[1], flag_values=values
+    )
+    flags.DEFINE_enum(
+        "layout", "nhwc", LAYOUTS, "Of the image: channels last, as cameras give them, or first.", flag_values=values
+    )
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
     """Runs the command."""
-    values = flags.FLAGS
     quantization = "none" if values.precision == "float32" else "float16"
     return shared_flags.run_export(
         arguments,
+        values,
         ".onnx",
         lambda source, form: lambda graph, metadata: convert(graph, metadata, values.opset),
         quantization=quantization,
@@ -120,5 +124,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    define_flags()
+    define_flags(flags.FLAGS)
     command.run(main)

@@ -28,9 +28,8 @@ def check_files(arguments: list[str]) -> list[Path]:
     return [Path(name) for name in arguments]
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
     """Runs the command; 1 where a file is past its tolerance."""
-    values = flags.FLAGS
     paths = check_files(arguments)
     source = load_source(find_run(values.model))
     reference = {}
@@ -38,7 +37,7 @@ def main(arguments: list[str]) -> int:
     for path in paths:
         part = compare.read_part(path, source)
         if part not in reference:
-            samples = shared_flags.parity_samples(source, part)
+            samples = shared_flags.parity_samples(source, part, values)
             reference[part] = samples, compare.keras_outputs(source, part, samples)
         results.append(compare.compare_file(path, source, *reference[part], values.tolerance_mm))
     print(compare.format_table(results))
@@ -48,5 +47,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    shared_flags.define_source_flags()
+    shared_flags.define_source_flags(flags.FLAGS)
     command.run(main)

@@ -49,23 +49,25 @@ def convert(graph: keras.Model, metadata: dict, calibration: np.ndarray | None =
         content = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     content = finish(content, metadata)
     if metadata["quantization"] != "none":
-        content = _quantize(content, metadata["quantization"], calibration)
+        content = _quantize(content, metadata, calibration)
     return append_metadata(content, metadata)
 
 
-def _quantize(content: bytes, quantization: str, calibration: np.ndarray | None) -> bytes:
+def _quantize(content: bytes, metadata: dict, calibration: np.ndarray | None) -> bytes:
     from ai_edge_quantizer import qtyping, quantizer
 
     every = qtyping.TFLOperationName.ALL_SUPPORTED
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    silence = io.StringIO()
+    with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         job = quantizer.Quantizer(content)
         _halve_weights(job)
         measured = None
-        if quantization == "dynamic":
+        if metadata["quantization"] == "dynamic":
             job.add_dynamic_config(QUANTIZED_LAYERS, qtyping.TFLOperationName.CONV_2D, num_bits=8)
-        elif quantization == "int8":
+        elif metadata["quantization"] == "int8":
             job.add_static_config(QUANTIZED_LAYERS, every, activation_num_bits=8, weight_num_bits=8)
-            (name,) = tf.lite.Interpreter(model_content=content).get_signature_runner().get_input_details()
+            (name,) = metadata["inputs"]
             samples = [{name: sample[None]} for sample in calibration]
             measured = job.calibrate({"serving_default": samples})
         return bytes(job.quantize(measured, enable_progress_report=False).quantized_model)
@@ -82,32 +84,35 @@ def _halve_weights(job) -> None:
         job.update_quantization_recipe(HALVED_LAYERS, operation, config, quantizer.AlgorithmName.FLOAT_CASTING)
 
 
-def calibration_inputs(source: Source, form: Form) -> np.ndarray:
+def calibration_inputs(source: Source, form: Form, values: flags.FlagValues) -> np.ndarray:
     """(N, ...) real inputs of the graph, from the data set that --calibration names or from the run's own."""
-    values = flags.FLAGS
-    dataset = values.calibration or shared_flags.data_of(source)
+    dataset = values.calibration or shared_flags.data_of(source, values)
     samples = load_samples(dataset, ("train", "validation"), values.calibration_samples, source.info, pictures=True)
     return samples.image.astype(form.input_dtype)
 
 
-def define_flags() -> None:
+def define_flags(values: flags.FlagValues) -> None:
     """The command's flags."""
-    shared_flags.define_export_flags()
-    flags.DEFINE_enum("quantize", "none", QUANTIZATIONS, "See docs/deploy.md; int8 is for phones.")
-    flags.DEFINE_string("calibration", None, "Data for int8; by default the training split of the run's own.")
-    flags.DEFINE_integer("calibration_samples", 200, "Pictures to calibrate int8 with.", lower_bound=1)
+    shared_flags.define_export_flags(values)
+    flags.DEFINE_enum("quantize", "none", QUANTIZATIONS, "See docs/deploy.md; int8 is for phones.", flag_values=values)
+    flags.DEFINE_string(
+        "calibration", None, "Data for int8; by default the training split of the run's own.", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "calibration_samples", 200, "Pictures to calibrate int8 with.", lower_bound=1, flag_values=values
+    )
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
     """Runs the command."""
 
     def converter(source: Source, form: Form):
-        calibration = calibration_inputs(source, form) if form.quantization == "int8" else None
+        calibration = calibration_inputs(source, form, values) if form.quantization == "int8" else None
         return lambda graph, metadata: convert(graph, metadata, calibration)
 
-    return shared_flags.run_export(arguments, ".tflite", converter, quantization=flags.FLAGS.quantize)
+    return shared_flags.run_export(arguments, values, ".tflite", converter, quantization=values.quantize)
 
 
 if __name__ == "__main__":
-    define_flags()
+    define_flags(flags.FLAGS)
     command.run(main)

@@ -70,7 +70,7 @@ def main(argument: str) -> None:
 def _open(path: Path, threads: int):
     from keras_pose import runtimes
 
-    if not path.is_dir():
+    if path.suffix in runtimes.SESSIONS:
         session = runtimes.open_session(path, threads)
         return session.infer, session.inputs
     import tensorflow as tf
