@@ -34,7 +34,7 @@ def inspect(spec: str, output: str, pictures: int = 24, limit: int = 2000, json_
         `splits`, a dict of `inspection.summarize` and `problems` by split; and `problems`, lines, of them all.
     """
     info = pipeline.open_dataset(spec)
-    splits = [split for split in shards.SPLITS if all(part.manifest.splits.get(split) for part in info.parts)]
+    splits = [split for split in shards.SPLITS if any(part.manifest.splits.get(split) for part in info.parts)]
     results, cells, subjects = {}, [], {}
     for split in splits:
         examples = list(spread_examples(info, split, limit))
@@ -61,7 +61,7 @@ def spread_examples(info: pipeline.DatasetInfo, split: str, limit: int) -> Itera
     if info.count(split) <= limit:
         yield from pipeline.read_examples(info, split)
         return
-    entries = [(part, entry) for part in info.parts for entry in part.manifest.splits[split]]
+    entries = [(part, entry) for part in info.parts_with(split) for entry in part.manifest.splits[split]]
     chosen = np.linspace(0, len(entries) - 1, min(SHARDS_LOOKED_AT, len(entries))).astype(int)
     for i in chosen:
         part, entry = entries[i]

@@ -67,8 +67,12 @@ class DatasetInfo:
         return "+".join(part.manifest.digest()[:16] for part in self.parts)
 
     def count(self, split: str) -> int:
-        """Examples in a split, over all parts."""
-        return sum(part.manifest.count(split) for part in self.parts)
+        """Examples in a split, over all parts; raises UserError where none has any."""
+        return sum(part.manifest.count(split) for part in self.parts_with(split))
+
+    def parts_with(self, split: str) -> tuple[Part, ...]:
+        """The parts that have the split; photos with 2D labels, say, often only train. All of them where none has."""
+        return tuple(part for part in self.parts if part.manifest.splits.get(split)) or self.parts
 
 
 def open_dataset(spec: str, verify: bool = False) -> DatasetInfo:
@@ -170,11 +174,12 @@ def _records(part: Part, split: str, shuffle_seed: int | None) -> tf.data.Datase
 
 def _training_records(info: DatasetInfo, split: str, seed: int, epoch: int) -> tf.data.Dataset:
     """One epoch's records: a shuffled pass, or for a mix as many draws by weight as there are examples."""
-    if len(info.parts) == 1:
-        return _records(info.parts[0], split, _derived_seed(seed, epoch))
-    passes = [_records(part, split, _derived_seed(seed, epoch, i)).repeat() for i, part in enumerate(info.parts)]
+    parts = info.parts_with(split)
+    if len(parts) == 1:
+        return _records(parts[0], split, _derived_seed(seed, epoch))
+    passes = [_records(part, split, _derived_seed(seed, epoch, i)).repeat() for i, part in enumerate(parts)]
     mixed = tf.data.Dataset.sample_from_datasets(
-        passes, [part.weight for part in info.parts], seed=_derived_seed(seed, epoch, len(passes))
+        passes, [part.weight for part in parts], seed=_derived_seed(seed, epoch, len(passes))
     )
     return mixed.take(info.count(split))
 
@@ -218,7 +223,7 @@ def make_batches(
 
 
 def _in_order(info: DatasetInfo, split: str) -> tf.data.Dataset:
-    records = [_records(part, split, None) for part in info.parts]
+    records = [_records(part, split, None) for part in info.parts_with(split)]
     result = records[0]
     for more in records[1:]:
         result = result.concatenate(more)

@@ -70,6 +70,20 @@ def test_a_mix_draws_by_weight(tmp_path):
     assert info.count("test") == 5
 
 
+def test_parts_of_a_mix_may_lack_a_split(tmp_path):
+    a = write_dataset(tmp_path / "a", {"train": 20, "validation": 4}, source="a")
+    b = write_dataset(tmp_path / "b", {"train": 20, "test": 3}, seed=1, source="b")
+    info = pipeline.open_dataset(f"{a}:0.5,{b}:0.5")
+    assert [info.count(split) for split in ("train", "validation", "test")] == [40, 4, 3]
+    for split, sources in (("validation", {"a"}), ("test", {"b"})):
+        assert {example.source for example in pipeline.read_examples(info, split)} == sources
+    for training in (True, False):
+        batches = pipeline.make_batches(info, "validation", 2, training=training, with_metadata=True)
+        assert {s for batch in batches for s in batch["source"].numpy()} == {b"a"}
+    with pytest.raises(UserError, match="no split 'dev'"):
+        info.count("dev")
+
+
 def test_poses_without_pictures_make_batches_without_images(tmp_path):
     info = pipeline.open_dataset(str(write_dataset(tmp_path, {"train": 6}, image_jpeg=b"", image_size=(1000, 1000))))
     part = info.parts[0]
