@@ -172,10 +172,13 @@ def build_experiment(values: flags.FlagValues = flags.FLAGS) -> Experiment:
 
 def _model_config(values, dataset: DatasetInfo) -> PoseModelConfig:
     skeleton = dataset.skeleton
+    size = dataset.image_size or PoseModelConfig().input_size  # poses without pictures have none
+    if values.input_size:
+        size = parse_size("input_size", values.input_size)
     return PoseModelConfig(
         variant=values.variant,
         skeleton=skeleton.name if SKELETONS.get(skeleton.name) == skeleton else skeleton.to_dict(),
-        input_size=_parse_size(values.input_size, dataset),
+        input_size=size,
         soft_argmax_beta=values.soft_argmax_beta,
         soft_argmax_form=values.soft_argmax_form,
         width=values.width,
@@ -195,13 +198,11 @@ def _train_config(values) -> TrainConfig:
     return TrainConfig(tuple(phases), **{name: values[name].value for name in names})
 
 
-def _parse_size(text: str | None, dataset: DatasetInfo) -> tuple[int, int]:
-    """`256x192`, height first; by default the data set's pictures', or without any the model's own default."""
-    if not text:
-        return dataset.image_size or PoseModelConfig().input_size
+def parse_size(flag: str, text: str) -> tuple[int, int]:
+    """`256x192`, height first, to (256, 192); raises UserError that names the flag."""
     height, _, width = text.partition("x")
     if not (height.isdigit() and width.isdigit()):
-        raise UserError(f"--input_size={text} is not HEIGHTxWIDTH; give 256x192, say")
+        raise UserError(f"--{flag}={text} is not HEIGHTxWIDTH; give 256x192, say")
     return int(height), int(width)
 
 

@@ -43,7 +43,8 @@ def _evaluate(experiment: Experiment) -> None:
     """Scores the model on the test split, or the validation split where there is none; this finishes the run."""
     dataset = open_dataset(experiment.data.dataset)
     predict, skeleton = open_predictor(experiment.output)
-    split = "test" if dataset.count("test") else "validation"
+    has_test = all("test" in part.manifest.splits for part in dataset.parts)
+    split = "test" if has_test else "validation"
     result = evaluate_model(predict, skeleton, dataset, split, experiment.data.batch_size, name=experiment.output)
     print(format_tables(result))
     write_evaluation(experiment.output, result)

@@ -73,7 +73,7 @@ def _open(path: str | os.PathLike):
         arrays = np.load(Path(path), allow_pickle=False)
         if json.loads(str(arrays["meta"]))["format_version"] == FORMAT_VERSION:
             return arrays
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is no checkpoint ({error}); delete its run folder and train again") from error
     raise UserError(f"{path} is a checkpoint of another version; train again into another --output")
 

@@ -113,4 +113,4 @@ def averager(strategy: tf.distribute.Strategy, variables: list) -> Callable[[], 
         for variable, part in zip(variables, parts, strict=True):
             variable.assign(tf.reshape(part, variable.shape))
 
-    return tf.function(lambda: strategy.run(average))
+    return tf.function(lambda: strategy.run(average), autograph=False)

@@ -5,6 +5,7 @@ half of the training graph. Here all gradients are one vector: one update, then 
 """
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -17,35 +18,47 @@ from keras_pose.training.experiment import OptimizerConfig
 class FlatAdam:
     """Adam (Kingma and Ba 2015) as Keras computes it, with clipping by the global norm and an average of the weights.
 
+    Vectors hold the variables one shape after another: those of one shape are stacked, not reshaped one by one, which
+    saves operations again. The parameters themselves are kept as such a vector too, so no variable needs to be read.
+
     Under data parallelism every replica holds the same state, is given the same `gradient` (the replicas' sum) and
     so makes the same update: nothing needs to be exchanged but that one vector.
 
     Args:
-        variables: Keras variables to train.
+        variables: Keras variables to train. Whoever sets them otherwise calls `take_up` afterwards.
         config: see `OptimizerConfig`; the learning rate is given to each `apply`.
     """
 
     def __init__(self, variables: Sequence[keras.Variable], config: OptimizerConfig):
         self.variables = list(variables)
         self.config = config
-        self._sizes = [int(np.prod(variable.shape)) for variable in self.variables]
-        total = sum(self._sizes)
+        self._groups: dict[tuple, list[int]] = {}  # shape: indices of variables
+        for i, variable in enumerate(self.variables):
+            self._groups.setdefault(tuple(variable.shape), []).append(i)
+        total = sum(math.prod(shape) * len(members) for shape, members in self._groups.items())
         self.iterations = keras.Variable(0, shape=(), dtype="int32", trainable=False, name="iterations")
-        self.first_moment = _vector(np.zeros(total), "first_moment")
-        self.second_moment = _vector(np.zeros(total), "second_moment")
-        self.average = None
-        if config.ema:
-            self.average = _vector(np.concatenate([ops.convert_to_numpy(v).ravel() for v in self.variables]), "average")
+        self.first_moment = _zeros(total, "first_moment")
+        self.second_moment = _zeros(total, "second_moment")
+        self.average = _zeros(total, "average") if config.ema else None
+        self.parameters = _zeros(total, "parameters")
+        self.take_up()
+        if self.average is not None:
+            self.average.assign(self.parameters)
 
     @property
     def state(self) -> dict[str, keras.Variable]:
-        """What a checkpoint keeps, by name."""
+        """What a checkpoint keeps beside the variables, by name."""
         names = ("iterations", "first_moment", "second_moment", "average")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
+    def take_up(self) -> None:
+        """Goes on from the variables' present values."""
+        self.parameters.assign(self.flatten([variable.value for variable in self.variables]))
+
     def flatten(self, tensors: Sequence):
         """One tensor a variable to one float32 vector."""
-        return ops.concatenate([ops.reshape(ops.cast(tensor, "float32"), (-1,)) for tensor in tensors])
+        stacks = [ops.stack([tensors[i] for i in members]) for members in self._groups.values()]
+        return ops.concatenate([ops.reshape(ops.cast(stack, "float32"), (-1,)) for stack in stacks])
 
     def apply(self, gradient, learning_rate, keep=None):
         """One step of Adam.
@@ -66,26 +79,31 @@ class FlatAdam:
         first = self.first_moment + (gradient - self.first_moment) * (1.0 - config.beta_1)
         second = self.second_moment + (ops.square(gradient) - self.second_moment) * (1.0 - config.beta_2)
         correction = ops.sqrt(1.0 - ops.power(config.beta_2, t)) / (1.0 - ops.power(config.beta_1, t))
-        step = learning_rate * correction * first / (ops.sqrt(second) + config.epsilon)
-        parameters = self.flatten(self.variables)
-        updated = {"first_moment": first, "second_moment": second, "iterations": self.iterations + 1}
+        parameters = self.parameters - learning_rate * correction * first / (ops.sqrt(second) + config.epsilon)
+        updated = {
+            "iterations": self.iterations + 1,
+            "first_moment": first,
+            "second_moment": second,
+            "parameters": parameters,
+        }
         if self.average is not None:
             # Averages less at first, so that the untrained weights are soon forgotten.
             decay = ops.minimum(config.ema, (1.0 + t) / (10.0 + t))
-            updated["average"] = self.average + (parameters - step - self.average) * (1.0 - decay)
-        if keep is not None:
-            updated = {name: ops.where(keep, value, self.state[name]) for name, value in updated.items()}
-            step = ops.where(keep, step, 0.0)
+            updated["average"] = self.average + (parameters - self.average) * (1.0 - decay)
         for name, value in updated.items():
-            self.state[name].assign(value)
-        self.assign(parameters - step)
+            variable = getattr(self, name)
+            updated[name] = value if keep is None else ops.where(keep, value, variable)
+            variable.assign(updated[name])
+        self._set_variables(updated["parameters"])
         return norm
 
-    def assign(self, parameters) -> None:
-        """Sets all variables from one vector."""
-        parts = ops.split(parameters, np.cumsum(self._sizes)[:-1].tolist())
-        for variable, part in zip(self.variables, parts, strict=True):
-            variable.assign(ops.reshape(part, variable.shape))
+    def _set_variables(self, vector) -> None:
+        ends = np.cumsum([math.prod(shape) * len(members) for shape, members in self._groups.items()])
+        parts = ops.split(vector, ends[:-1].tolist())
+        for (shape, members), part in zip(self._groups.items(), parts, strict=True):
+            values = ops.unstack(ops.reshape(part, (len(members), *shape)), len(members))
+            for i, value in zip(members, values, strict=True):
+                self.variables[i].assign(value)
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
@@ -93,10 +111,9 @@ class FlatAdam:
         if self.average is None:
             yield
             return
-        current = self.flatten(self.variables)
-        self.assign(ops.convert_to_tensor(self.average))
+        self._set_variables(ops.convert_to_tensor(self.average))
         yield
-        self.assign(current)
+        self._set_variables(ops.convert_to_tensor(self.parameters))
 
 
 class LossScale:
@@ -126,5 +143,5 @@ class LossScale:
         return gradient, finite
 
 
-def _vector(values: np.ndarray, name: str) -> keras.Variable:
-    return keras.Variable(values.astype("float32"), dtype="float32", trainable=False, name=name)
+def _zeros(size: int, name: str) -> keras.Variable:
+    return keras.Variable(np.zeros(size, "float32"), dtype="float32", trainable=False, name=name)

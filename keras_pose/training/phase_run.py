@@ -81,6 +81,7 @@ class PhaseRun:
         self.loss_scale = LossScale() if experiment.train.precision == "mixed_float16" else None
         if run.resumes:
             checkpoint.restore(run.checkpoint_path, self.variables)
+            self.optimizer.take_up()
             run.resumes = False
         # Every phase draws its own numbers; 24 bits leave room for one seed more a layer of dropout.
         self.seed = int(np.random.SeedSequence((experiment.train.seed, run.progress.phase)).generate_state(1)[0] >> 8)

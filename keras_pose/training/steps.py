@@ -68,7 +68,7 @@ def make_train_step(
             same["loss_scale"] = tf.identity(loss_scale.scale.value)
         return _summed(shares) | same
 
-    @tf.function
+    @tf.function(autograph=False)  # there is no control flow on tensors, and conversion takes seconds
     def train_step(batch, step, alpha):
         results = strategy.run(replica_step, (batch, step, alpha))
         return {name: distribution.local_values(strategy, value)[0] for name, value in results.items()}
@@ -111,7 +111,7 @@ def make_eval_step(
         }
         return terms, {name: outputs[name] for name in ("keypoints_2d", "pose_3d") if name in outputs}
 
-    @tf.function(input_signature=[element_spec])
+    @tf.function(input_signature=[element_spec], autograph=False)
     def eval_step(batch):
         return strategy.run(replica_step, (batch,))
 

@@ -1,0 +1,57 @@
+"""Small experiments for the tests of training."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from keras_pose.data import shards
+from keras_pose.models.pose_model import PoseModelConfig
+from keras_pose.skeleton import HUMAN36M_17
+from keras_pose.training import run_folder, trainer
+from keras_pose.training.experiment import DataConfig, Experiment, PhaseConfig, TrainConfig
+from tests.conftest import make_example
+
+TIMINGS = ("time", "seconds", "images_per_second")
+E2E = (PhaseConfig("e2e", 1),)
+
+
+def tiny_experiment(
+    output, dataset, phases=E2E, dropout: float = 0.5, train: dict | None = None, **changes
+) -> Experiment:
+    """A run of the smallest model on 64 x 96 pictures, eight a batch."""
+    return Experiment(
+        output=str(output),
+        model=PoseModelConfig(variant="w8_tiny", input_size=(64, 96), width=16, dropout=dropout),
+        train=TrainConfig(tuple(phases), **{"strategy": "one_device", "log_steps": 1} | (train or {})),
+        data=DataConfig(str(dataset), batch_size=8),
+        **changes,
+    )
+
+
+def write_poses(directory: Path, counts: dict[str, int]) -> Path:
+    """A data set of poses without pictures, for the lifter."""
+    rng = np.random.default_rng(0)
+    splits = {
+        split: (
+            shards.write_shard(
+                directory / shards.shard_name(split, 0, 1),
+                (make_example(rng, i, image_jpeg=b"", keypoint_valid=rng.uniform(size=17) < 0.8) for i in range(count)),
+            ),
+        )
+        for split, count in counts.items()
+    }
+    shards.write_manifest(directory, shards.Manifest("poses", HUMAN36M_17, None, splits, {"name": "tests"}))
+    return directory
+
+
+def run(experiment: Experiment) -> None:
+    """Trains as the command does."""
+    run_folder.claim(experiment.output, f"# {experiment}\n")
+    trainer.train(experiment)
+
+
+def read_metrics(directory) -> list[dict]:
+    """metrics.jsonl without what differs from run to run."""
+    lines = (Path(directory) / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in TIMINGS} for line in lines]
