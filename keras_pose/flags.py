@@ -58,6 +58,7 @@ def _define_run(values) -> None:
         "dataset", "embedded", "embedded, the folder of a data set, or a weighted mix a:0.7,b:0.3.", flag_values=values
     )
     flags.DEFINE_integer("batch_size", 32, "Examples a step, over all devices together.", flag_values=values)
+    flags.DEFINE_integer("passes", 1, "How often an epoch goes over the training data.", flag_values=values)
     flags.DEFINE_integer("seed", 0, "All randomness follows from it.", flag_values=values)
     flags.DEFINE_enum(
         "strategy", "auto", STRATEGIES, "Devices; auto takes every GPU, and TF_CONFIG's workers.", flag_values=values
@@ -160,7 +161,7 @@ def build_experiment(values: flags.FlagValues = flags.FLAGS) -> Experiment:
         output=str(Path(values.output)),
         model=_model_config(values, dataset),
         train=_train_config(values),
-        data=DataConfig(values.dataset, values.batch_size),
+        data=DataConfig(values.dataset, values.batch_size, values.passes),
         loss=LossConfig(**loss | {"heatmap_kernel_size": values.heatmap_kernel_size or None}),
         augment=AugmentConfig(flip=0.0, **augment),
         optimizer=OptimizerConfig(

@@ -172,8 +172,16 @@ def _records(part: Part, split: str, shuffle_seed: int | None) -> tf.data.Datase
     return records.shuffle(min(count, SHUFFLE_BUFFER), seed=shuffle_seed, reshuffle_each_iteration=False)
 
 
-def _training_records(info: DatasetInfo, split: str, seed: int, epoch: int) -> tf.data.Dataset:
-    """One epoch's records: a shuffled pass, or for a mix as many draws by weight as there are examples."""
+def _training_records(info: DatasetInfo, split: str, seed: int, epoch: int, passes: int) -> tf.data.Dataset:
+    """One epoch's records: `passes` passes one after the other, each shuffled anew."""
+    records = _shuffled_pass(info, split, seed, epoch * passes)
+    for i in range(1, passes):
+        records = records.concatenate(_shuffled_pass(info, split, seed, epoch * passes + i))
+    return records
+
+
+def _shuffled_pass(info: DatasetInfo, split: str, seed: int, epoch: int) -> tf.data.Dataset:
+    """Every record once, or for a mix as many draws by weight as there are examples."""
     parts = info.parts_with(split)
     if len(parts) == 1:
         return _records(parts[0], split, _derived_seed(seed, epoch))
@@ -192,18 +200,20 @@ def make_batches(
     training: bool,
     seed: int = 0,
     epoch: int = 0,
+    passes: int = 1,
     skip_batches: int = 0,
     with_metadata: bool = False,
     shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Batches of one epoch.
 
-    Training batches are shuffled by (seed, epoch) and all of `batch_size`; others come in the order of the
-    shards, the last one may be smaller. `skip_batches` leaves out what a resumed run has seen. `shard` (i, n)
-    gives worker i of n its share of every global batch, whose size is then n * `batch_size`.
+    Training batches are shuffled by (seed, epoch) and all of `batch_size`; an epoch goes `passes` times over the
+    data. Others come in the order of the shards, the last one may be smaller. `skip_batches` leaves out what a
+    resumed run has seen. `shard` (i, n) gives worker i of n its share of every global batch, whose size is then
+    n * `batch_size`.
     """
     if training:
-        records = _training_records(info, split, seed, epoch)
+        records = _training_records(info, split, seed, epoch, passes)
         if info.count(split) < batch_size * shard[1]:
             raise UserError(
                 f"split {split} of {info.spec} has {info.count(split)} examples, fewer than one batch of "

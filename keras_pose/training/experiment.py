@@ -15,13 +15,21 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 @dataclass(frozen=True)
 class DataConfig:
-    """`dataset` is what `keras_pose.data.pipeline.open_dataset` takes; `batch_size` counts the whole, global batch."""
+    """Where the examples come from.
+
+    Attributes:
+        dataset: what `keras_pose.data.pipeline.open_dataset` takes.
+        batch_size: of the whole, global batch.
+        passes: how often an epoch goes over the training split.
+    """
 
     dataset: str = "embedded"
     batch_size: int = 32
+    passes: int = 1
 
     def __post_init__(self):
         _check(self.batch_size >= 1, f"batch size is {self.batch_size}; give at least 1")
+        _check(self.passes >= 1, f"an epoch has {self.passes} passes over the data; give at least 1")
 
 
 @dataclass(frozen=True)

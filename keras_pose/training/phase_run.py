@@ -61,7 +61,7 @@ class Run:
 
     @property
     def steps_per_epoch(self) -> int:
-        return self.dataset.count("train") // self.experiment.data.batch_size
+        return self.dataset.count("train") * self.experiment.data.passes // self.experiment.data.batch_size
 
     @property
     def step(self) -> int:
@@ -160,6 +160,7 @@ class PhaseRun:
             training=True,
             seed=self.seed,
             epoch=self.progress.epoch,
+            passes=self.experiment.data.passes,
             skip_batches=self.progress.step,
         )
 

@@ -47,6 +47,13 @@ def test_skipping_resumes_the_same_order(toy_dataset):
     assert frames(info, "train", 5, training=True, seed=1, epoch=3, skip_batches=2) == whole[2:]
 
 
+def test_an_epoch_of_two_passes_is_two_epochs_of_one(toy_dataset):
+    info = pipeline.open_dataset(str(toy_dataset))
+    twice = frames(info, "train", 8, training=True, seed=1, epoch=2, passes=2)
+    single = [frames(info, "train", 8, training=True, seed=1, epoch=epoch) for epoch in (4, 5)]
+    assert twice == single[0] + single[1]
+
+
 def test_workers_share_each_global_batch(toy_dataset):
     info = pipeline.open_dataset(str(toy_dataset))
     whole = frames(info, "train", 8, training=True, seed=1)
