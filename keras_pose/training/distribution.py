@@ -17,7 +17,7 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     `auto` is `multi_worker` where TF_CONFIG names workers, else `mirrored` on several GPUs, else `one_device`.
     `mirrored` takes all GPUs, or without any all (logical) CPU devices.
     """
-    gpus = tf.config.list_logical_devices("GPU")
+    gpus = tf.config.list_physical_devices("GPU")  # logical ones would start TensorFlow, too early for workers
     workers = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
     if name == "auto":
         name = "multi_worker" if workers else "mirrored" if len(gpus) > 1 else "one_device"
@@ -26,7 +26,8 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
             raise UserError("strategy multi_worker needs TF_CONFIG to name the workers; set it, or choose another")
         return tf.distribute.MultiWorkerMirroredStrategy()
     if name == "mirrored":
-        return tf.distribute.MirroredStrategy(gpus or tf.config.list_logical_devices("CPU"))
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus else "/cpu:0")
 
 
@@ -90,8 +91,8 @@ def sum_over_workers(strategy: tf.distribute.Strategy, value: np.ndarray) -> np.
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return value
     local_replicas = strategy.num_replicas_in_sync // _num_workers(strategy)
-    shared = strategy.run(tf.function(sum_over_replicas), (tf.constant(value / local_replicas),))
-    return local_values(strategy, shared)[0].numpy()
+    shares = strategy.experimental_distribute_values_from_function(lambda _: tf.constant(value / local_replicas))
+    return strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None).numpy()
 
 
 def _num_workers(strategy: tf.distribute.Strategy) -> int:

@@ -26,10 +26,10 @@ def train(experiment: Experiment) -> bool:
         Stopped: on SIGTERM or SIGINT, after a checkpoint.
         UserError: data that does not fit, a checkpoint of another architecture, a loss that is NaN.
     """
+    strategy = distribution.make_strategy(experiment.train.strategy)  # workers must meet before TensorFlow is used
     dataset = open_dataset(experiment.data.dataset)
     check_data(experiment, dataset)
     keras.utils.set_random_seed(experiment.train.seed)
-    strategy = distribution.make_strategy(experiment.train.strategy)
     with phases.precision(experiment.train.precision), strategy.scope():
         run = _open_run(experiment, dataset, strategy)
         handlers = _catch_signals(run)
