@@ -111,7 +111,7 @@ def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
         if not run.exists():
             raise UserError(f"no run {run}; name a folder that training has written, or add --nokeras")
         paths.append(run)
-    rows = measure_all([path.resolve() for path in paths], values.repetitions, values.rounds)
+    rows = measure_all(paths, values.repetitions, values.rounds)
     print(format_table(rows))
     if values.json:
         command.write_json(values.json, {"rows": [dataclasses.asdict(row) for row in rows]})

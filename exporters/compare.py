@@ -8,7 +8,7 @@ import numpy as np
 
 from exporters import exporter_of
 from exporters.contract import PARTS
-from exporters.inference_graph import Source, cell_offset, rebuild
+from exporters.inference_graph import Source, cell_offset
 from exporters.samples import Samples
 from exporters.worker import measure
 from keras_pose import runtimes
@@ -75,12 +75,11 @@ def check_operations(path: Path) -> int:
 
 def keras_outputs(source: Source, part: str, samples: Samples) -> Outputs:
     """The Keras model's outputs for all samples."""
-    model = rebuild(source)
     if part == "lifter":
-        encoder = model.get_layer("encoder")
+        encoder = source.model.get_layer("encoder")
         batches = samples.batches("keypoints_2d")
         return {"pose_3d": np.concatenate([np.asarray(encoder(batch, training=False)) for batch in batches])}
-    outputs = _run_pictures(runtimes.from_keras(model, *_skeleton_and_size(source)), samples)
+    outputs = _run_pictures(runtimes.from_keras(source.model, *_skeleton_and_size(source)), samples)
     return outputs | {"keypoints_2d": outputs["keypoints_2d"] + cell_offset(source.info)}
 
 

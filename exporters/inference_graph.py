@@ -12,15 +12,9 @@ from exporters.contract import PARTS, Form, sidecar_path, tensor_shapes
 from keras_pose.errors import UserError
 from keras_pose.models.decoders import OWN_CELL_CENTER
 from keras_pose.models.hrnet import HEATMAP_STRIDE
-from keras_pose.models.pose_model import (
-    PoseModelConfig,
-    PoseStatistics,
-    build_keypoint_model,
-    build_lifter,
-    build_pose_model,
-)
 from keras_pose.models.soft_argmax import joint_scores
 from keras_pose.runtimes import SHIPPED_WEIGHTS, TARGET_PEAK
+from keras_pose.skeleton import Skeleton
 from keras_pose.training.run_folder import MODEL, load_model, load_run
 
 
@@ -80,19 +74,6 @@ def _read_sidecar(path: Path) -> dict:
         raise UserError(f"{sidecar_path(path)} is missing or damaged; import the model again") from error
 
 
-def rebuild(source: Source, batch_size: int | None = None) -> keras.Model:
-    """The trained model built anew in float32, whatever precision it was trained in, with its weights by name."""
-    config = PoseModelConfig.from_dict(source.info["model"])
-    kind = source.info["kind"]
-    if kind == "keypoints":
-        model = build_keypoint_model(config, batch_size)
-    else:
-        build = build_pose_model if kind == "pose" else build_lifter
-        model = build(config, PoseStatistics.from_dict(source.info["statistics"]), batch_size)
-    copy_weights(source.model, model)
-    return model
-
-
 def cell_offset(info: dict) -> np.ndarray:
     """(x, y) in [0, 1] that imported heatmaps lie off the middle of their cells; (0, 0) for this project's own."""
     height, width = info["input_size"]
@@ -103,12 +84,12 @@ def cell_offset(info: dict) -> np.ndarray:
 def build_inference_graph(source: Source, form: Form) -> keras.Model:
     """The model that is exported: inputs and outputs as `exporters.contract` names them.
 
-    Float32 with a batch of one. Normalisation, soft-argmax, lifting and millimetres are inside; the decoder is not.
+    It is made of the run's own layers, called on a batch of one. Normalisation, soft-argmax, lifting and millimetres
+    are inside; the decoder is not.
     """
-    trained = rebuild(source, batch_size=1)
-    config = PoseModelConfig.from_dict(source.info["model"])
-    joints = config.get_skeleton().num_joints
-    shapes, output_shapes = tensor_shapes(form, config.input_size, joints)
+    trained = source.model
+    joints = Skeleton.from_dict(source.info["skeleton"]).num_joints
+    shapes, output_shapes = tensor_shapes(form, tuple(source.info["input_size"]), joints)
     if PARTS[form.part].input == "keypoints_2d":
         keypoints_2d = keras.Input(batch_shape=shapes["keypoints_2d"], name="keypoints_2d")
         return keras.Model(keypoints_2d, {"pose_3d": trained.get_layer("encoder")(keypoints_2d)}, name="inference")
@@ -134,27 +115,3 @@ def build_inference_graph(source: Source, form: Form) -> keras.Model:
 def input_signature(graph: keras.Model) -> list[keras.InputSpec]:
     """What `Model.export` needs to keep the batch at one: by itself it opens it."""
     return [keras.InputSpec(shape=tensor.shape, dtype=tensor.dtype, name=tensor.name) for tensor in graph.inputs]
-
-
-def copy_weights(trained: keras.Model, target: keras.Model) -> None:
-    """Copies all weights by name; raises UserError unless both models have the same names and shapes."""
-    values, variables = _named_variables(trained), _named_variables(target)
-    differing = {
-        name
-        for name in values.keys() | variables.keys()
-        if name not in values or name not in variables or values[name].shape != variables[name].shape
-    }
-    if differing:
-        raise UserError(f"model.keras and model.json do not agree on {min(differing)}; take both from one run")
-    for name, variable in variables.items():
-        variable.assign(values[name])
-
-
-def _named_variables(model: keras.Model, prefix: str = "") -> dict[str, keras.Variable]:
-    named = {}
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            named |= _named_variables(layer, f"{prefix}{layer.name}/")
-        else:
-            named |= {f"{prefix}{layer.name}/{variable.name}": variable for variable in layer.variables}
-    return named

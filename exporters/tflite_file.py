@@ -73,11 +73,12 @@ def operations(path: Path) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def _name_tensors(model: schema.ModelT) -> None:
-    """Inputs and outputs get the names of the signature, for readers that know tensors alone."""
-    tensors = model.subgraphs[0].tensors
-    for signature in model.signatureDefs:
-        for tensor in [*signature.inputs, *signature.outputs]:
-            tensors[tensor.tensorIndex].name = tensor.name
+    """Inputs and outputs get the names of the signature and their order, for readers that know tensors alone."""
+    graph = model.subgraphs[0]
+    (signature,) = model.signatureDefs
+    for tensor in [*signature.inputs, *signature.outputs]:
+        graph.tensors[tensor.tensorIndex].name = tensor.name
+    graph.outputs = [tensor.tensorIndex for tensor in sorted(signature.outputs, key=lambda tensor: tensor.name)]
 
 
 def _drop_flattening(model: schema.ModelT) -> None:

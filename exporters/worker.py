@@ -4,6 +4,7 @@ python -m exporters.worker '{"path": "pose.tflite", "threads": 1, "warmup": 1, "
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -23,11 +24,12 @@ def measure(path: Path, threads: int, warmup: int = 1, repetitions: int = 1) -> 
     Returns `load_s`, `first_ms` (the first inference), `latencies_ms` (after `warmup` more) and `peak_memory_mb` (of
     the whole process). Raises UserError where the file is damaged, even if it takes the process down.
     """
+    root = Path(__file__).parent.parent
     job = {"path": str(path), "threads": threads, "warmup": warmup, "repetitions": repetitions}
     try:
         done = subprocess.run(
             [sys.executable, "-m", "exporters.worker", json.dumps(job)],
-            cwd=Path(__file__).parent.parent,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])},
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,

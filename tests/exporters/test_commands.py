@@ -1,0 +1,175 @@
+"""The commands: what they print and write, and that a mistake is one line and leaves nothing behind."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from absl import flags
+
+from exporters import benchmark, export, inference_graph, onnx, parity, tflite
+from exporters import flags as shared_flags
+from exporters.compare import TOLERANCES
+from keras_pose.errors import UserError
+from tests.conftest import write_dataset
+from tests.exporters.conftest import write_run
+
+
+def run(module, *arguments) -> int:
+    """Runs a command's main on a command line."""
+    values = flags.FlagValues()
+    define = shared_flags.define_source_flags if module is parity else module.define_flags
+    define(values)
+    return module.main(values([module.__name__, *map(str, arguments)])[1:], values)
+
+
+@pytest.fixture
+def lifter(runs):
+    return f"--model={runs['lifter']}"
+
+
+def test_tflite_writes_file_metadata_and_figures(lifter, tmp_path, capsys):
+    output, figures = tmp_path / "lifter.tflite", tmp_path / "figures.json"
+    assert run(tflite, lifter, f"--output={output}", f"--json={figures}", "--samples=4") == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures.json", "lifter.tflite", "lifter.tflite.json"]
+    (row,) = json.loads(figures.read_text())["files"]
+    assert row["passed"] and row["samples"] == 4 and row["largest_mm"] <= TOLERANCES["none"].mm
+    assert row["largest_px"] is None
+    assert "lifter.tflite" in capsys.readouterr().out
+
+
+def test_onnx_takes_opset_and_part(runs, tmp_path):
+    import onnx as onnx_package
+
+    output = tmp_path / "lifter.onnx"
+    assert run(onnx, f"--model={runs['pose']}", "--part=lifter", "--opset=15", f"--output={output}", "--noparity") == 0
+    assert onnx_package.load(output).opset_import[0].version == 15
+
+
+def test_int8_calibrates_on_the_runs_data(runs, tmp_path, capsys):
+    """Also: a run of keypoints alone, whose weights were not trained, is held to the tolerance that is given."""
+    output = tmp_path / "keypoints.tflite"
+    arguments = (f"--model={runs['keypoints']}", f"--output={output}", "--quantize=int8", "--calibration_samples=8")
+    assert run(tflite, *arguments, "--noparity") == 0
+    assert run(parity, f"--model={runs['keypoints']}", output) in (0, 1)
+    assert "int8" in capsys.readouterr().out
+
+
+def test_a_file_past_tolerance_is_not_written(lifter, tmp_path):
+    with pytest.raises(UserError, match="lifter.onnx is not written: none differs from Keras: 3D by"):
+        run(onnx, lifter, f"--output={tmp_path / 'lifter.onnx'}", "--tolerance_mm=0")
+    assert not list(tmp_path.iterdir())
+
+
+def test_parity_exits_1_past_tolerance(exported, runs, tmp_path, capsys):
+    model, path = f"--model={runs['pose']}", exported["lifter.tflite"]
+    figures = tmp_path / "figures.json"
+    assert run(parity, model, path, exported["lifter.onnx"], f"--json={figures}") == 0
+    assert run(parity, model, path, "--tolerance_mm=0") == 1
+    assert "PAST TOLERANCE" in capsys.readouterr().out
+    assert [row["file"] for row in json.loads(figures.read_text())["files"]] == ["lifter.tflite", "lifter.onnx"]
+
+
+def test_benchmark_measures_files_and_keras(exported, runs, tmp_path, capsys):
+    figures = tmp_path / "figures.json"
+    arguments = (exported["lifter.tflite"], exported["lifter.onnx"], f"--model={runs['lifter']}")
+    assert run(benchmark, *arguments, "--repetitions=2", "--rounds=1", f"--json={figures}") == 0
+    rows = json.loads(figures.read_text())["rows"]
+    assert [(row["model"], row["threads"]) for row in rows] == [
+        (model, threads) for model in ("lifter.tflite", "lifter.onnx", "Keras (lifter)") for threads in (1, 2)
+    ]
+    for row in rows:
+        assert 0 < row["median_ms"] <= row["p90_ms"] and row["load_s"] > 0 and row["peak_memory_mb"] > 1
+    assert "median ms" in capsys.readouterr().out
+
+
+def test_the_newest_run_is_the_default(runs, tmp_path, monkeypatch, capsys):
+    assert inference_graph.find_run(None, runs["pose"].parent) in runs.values()
+    assert "the newest run" in capsys.readouterr().out
+    monkeypatch.setattr(inference_graph, "SHIPPED_WEIGHTS", {"phone": tmp_path})
+    assert inference_graph.find_run(None, tmp_path / "none") == tmp_path
+    assert "weights that ship, phone" in capsys.readouterr().out
+    assert inference_graph.find_run("phone") == tmp_path
+    monkeypatch.setattr(inference_graph, "SHIPPED_WEIGHTS", {})
+    with pytest.raises(UserError, match="no shipped weights; train first"):
+        inference_graph.find_run(None, tmp_path / "none")
+
+
+def test_wrong_inputs_are_one_line(runs, toy_dataset, tmp_path, exported):
+    """Each mistake, before anything is written."""
+    model, output = f"--model={runs['pose']}", f"--output={tmp_path / 'pose.tflite'}"
+    other_size = write_dataset(tmp_path / "other_size", {"train": 4}, image_size=(32, 32))
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    mistakes = [
+        ((tflite, model), r"--output= must name a file that ends in \.tflite"),
+        ((tflite, model, "--output=pose.onnx"), r"must name a file that ends in \.tflite"),
+        ((tflite, model, output, "pose"), "unknown argument 'pose'"),
+        ((tflite, model, f"--output={exported['pose.tflite']}"), "is there already.*--overwrite"),
+        ((tflite, "--model=nowhere", output), "no run nowhere"),
+        ((tflite, f"--model={unfinished}", output), r"unfinished has no weights \(model.keras\)"),
+        ((tflite, f"--model={runs['keypoints']}", output, "--part=pose", "--noparity"), "kind keypoints.*needs pose"),
+        ((tflite, f"--model={runs['lifter']}", output, "--quantize=int8"), "lifter stays in floating point"),
+        ((tflite, model, output, "--part=lifter", "--heatmaps"), "lifter sees no pictures"),
+        ((tflite, model, output, "--quantize=int8", f"--calibration={other_size}"), "32x32, the model takes 64x96"),
+        ((tflite, model, output, f"--dataset={other_size}"), "32x32, the model takes 64x96"),
+        ((parity, model), "no file; name exported files"),
+        ((parity, model, "pose.h5"), r"no known kind; exported files end in \.onnx, \.tflite"),
+        ((parity, model, "missing.onnx"), "no file missing.onnx"),
+        ((parity, f"--model={runs['keypoints']}", exported["lifter.onnx"]), "holds a lifter"),
+        ((benchmark, exported["lifter.onnx"], "--model=nowhere"), "no run nowhere"),
+    ]
+    for (module, *arguments), message in mistakes:
+        with pytest.raises(UserError, match=message) as error:
+            run(module, *arguments)
+        assert "\n" not in str(error.value)
+    assert not list(tmp_path.glob("pose*"))
+
+
+def test_overwrite_replaces(lifter, tmp_path):
+    output = tmp_path / "lifter.onnx"
+    output.write_bytes(b"old")
+    assert run(onnx, lifter, f"--output={output}", "--overwrite", "--noparity") == 0
+    assert len(output.read_bytes()) > 1000
+
+
+def test_a_full_disk_leaves_nothing(lifter, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(export.shutil, "disk_usage", lambda folder: usage._replace(free=1000))
+    with pytest.raises(UserError, match="has 0 MB free, the export needs"):
+        run(onnx, lifter, f"--output={tmp_path / 'lifter.onnx'}")
+    monkeypatch.undo()
+
+    def no_space(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", no_space)
+    with pytest.raises(UserError, match="No space left on device; free space"):
+        run(onnx, lifter, f"--output={tmp_path / 'lifter.onnx'}", "--noparity")
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_must_be_finite(tmp_path, toy_dataset):
+    broken = write_run(tmp_path / "broken", "lifter", toy_dataset)
+    model = inference_graph.load_source(broken).model
+    model.variables[0].assign(np.full(model.variables[0].shape, np.nan))
+    model.save(broken / "model.keras")
+    with pytest.raises(UserError, match="are not finite; export a run that converged"):
+        inference_graph.load_source(broken)
+
+
+def test_imported_heatmaps_are_read_off_the_middle_of_their_cells(runs, samples, tmp_path):
+    """A .keras file of `models.pretrained`, whose json tells where in a cell its targets lay."""
+    own = inference_graph.load_source(runs["keypoints"])
+    imported = tmp_path / "hrnet.keras"
+    shutil.copy(runs["keypoints"] / "model.keras", imported)
+    (tmp_path / "hrnet.keras.json").write_text(json.dumps(own.info | {"cell_center": 0.125}))
+    outputs = []
+    for source in (own, inference_graph.load_source(imported)):
+        graph = inference_graph.build_inference_graph(source, tflite.Form("keypoints"))
+        outputs.append(np.asarray(graph(samples.image[:1])["keypoints_2d"]))
+    assert np.allclose(outputs[1] - outputs[0], np.array([-0.375 / 24, -0.375 / 16]), atol=1e-6)
+    (tmp_path / "hrnet.keras.json").unlink()
+    with pytest.raises(UserError, match="hrnet.keras.json is missing or damaged"):
+        inference_graph.load_source(imported)

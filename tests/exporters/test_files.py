@@ -1,0 +1,167 @@
+"""Every form of export: what its file holds, and that it gives what the Keras model gives."""
+
+import hashlib
+import json
+
+import numpy as np
+import onnx as onnx_package
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from exporters import EXPORTERS, exporter_of, worker
+from exporters.compare import compare_file, file_outputs, read_part
+from exporters.contract import sidecar_path
+from keras_pose import runtimes
+from keras_pose.skeleton import HUMAN36M_17
+from tests.exporters.conftest import FORMS, SIZE
+
+JOINTS = HUMAN36M_17.num_joints
+SHAPES = {
+    "keypoints_2d": (1, JOINTS, 2),
+    "scores": (1, JOINTS),
+    "pose_3d": (1, JOINTS, 3),
+    "heatmaps": (1, 16, 24, JOINTS),
+}
+OUTPUTS = {
+    "pose": {"keypoints_2d", "scores", "pose_3d"},
+    "keypoints": {"keypoints_2d", "scores", "heatmaps"},
+    "lifter": {"pose_3d"},
+}
+# Mean distances (px, mm) that rounding may cost a model that was not trained; float32 keeps its own tolerance.
+MEAN_BOUNDS = {"none": (0.001, 0.01), "float16": (0.1, 2.0), "dynamic": (1.0, 20.0), "int8": (2.0, 40.0)}
+
+
+@pytest.fixture(params=FORMS)
+def name(request):
+    return request.param
+
+
+def test_every_exporter_is_covered():
+    assert {f".{name.rpartition('.')[2]}" for name in FORMS} == set(EXPORTERS) == set(runtimes.SESSIONS)
+
+
+def test_shapes_and_types_are_fixed(exported, name):
+    form = FORMS[name]
+    session = runtimes.open_session(exported[name])
+    image = (1, *SIZE, 3) if form.layout == "nhwc" else (1, 3, *SIZE)
+    inputs = {"keypoints_2d": ((1, JOINTS, 2), np.float32)}
+    if form.part != "lifter":
+        inputs = {"image": (image, np.dtype(form.input_dtype))}
+    assert session.inputs == inputs
+    outputs = session.infer({key: np.zeros(shape, dtype) for key, (shape, dtype) in inputs.items()})
+    assert set(outputs) == OUTPUTS[form.part]
+    for key, value in outputs.items():
+        assert value.shape == SHAPES[key] and value.dtype == np.float32, key
+
+
+def test_operations_are_of_those_that_phones_run(exported, name):
+    exporter = exporter_of(exported[name])
+    found = exporter.operations(exported[name])
+    assert {operation for operation, _ in found} <= exporter.OPERATIONS
+    assert max(len(shape) for _, shape in found) <= 4
+    resizes = {operation for operation, _ in found if operation.upper().startswith("RESIZE")}
+    assert resizes == (set() if FORMS[name].part == "lifter" else {exporter_resize(name)})
+
+
+def exporter_resize(name):
+    return "Resize" if name.endswith(".onnx") else "RESIZE_NEAREST_NEIGHBOR"
+
+
+def test_metadata_inside_and_beside(exported, name, runs):
+    path, form = exported[name], FORMS[name]
+    inside = exporter_of(path).read_metadata(path)
+    assert inside == json.loads(sidecar_path(path).read_text())
+    assert inside["skeleton"] == HUMAN36M_17.to_dict()
+    assert inside["joint_names"] == list(HUMAN36M_17.joint_names)
+    assert [tuple(edge) for edge in inside["edges"]] == list(HUMAN36M_17.bones)
+    assert (inside["part"], inside["quantization"], inside["layout"]) == (form.part, form.quantization, form.layout)
+    assert inside["input_size"] == list(SIZE) and inside["colour_order"] == "RGB"
+    assert set(inside["outputs"]) == OUTPUTS[form.part]
+    weights = (runs["pose"] / "model.keras").read_bytes()
+    assert inside["source"] == {"run": "pose", "model_sha256": hashlib.sha256(weights).hexdigest()}
+    session = runtimes.open_session(path)
+    described = {key: (tuple(value["shape"]), np.dtype(value["dtype"])) for key, value in inside["inputs"].items()}
+    assert described == session.inputs
+
+
+def test_equals_keras_over_real_samples(exported, name, source, samples, expected):
+    path = exported[name]
+    part = read_part(path, source)
+    result = compare_file(path, source, samples, expected[part])
+    px, mm = MEAN_BOUNDS[FORMS[name].quantization]
+    assert result.mean_px is None if part == "lifter" else 0 <= result.mean_px < px, result
+    assert result.mean_mm is None if part == "keypoints" else 0 <= result.mean_mm < mm, result
+    assert result.passed or FORMS[name].quantization != "none", result
+    assert result.samples == len(samples) == 6
+    if part != "lifter":
+        found = file_outputs(path, source, part, samples)
+        tolerance = {"none": 1e-5, "float16": 2e-3}.get(FORMS[name].quantization, 0.1)
+        assert np.allclose(found["scores"], expected["pose"]["scores"], atol=tolerance)
+
+
+def test_int8_keeps_soft_argmax_and_lifter_in_float(exported):
+    model = schema.Model.GetRootAs(exported["pose_int8.tflite"].read_bytes())
+    graph = model.Subgraphs(0)
+    types = {}
+    for (operation, _), index in zip(
+        exporter_of(exported["pose_int8.tflite"]).operations(exported["pose_int8.tflite"]),
+        range(graph.OperatorsLength()),
+        strict=True,
+    ):
+        output = graph.Tensors(graph.Operators(index).Outputs(0))
+        types.setdefault(operation, []).append((output.Type(), tuple(output.ShapeAsNumpy())))
+    int8, float32 = schema.TensorType.INT8, schema.TensorType.FLOAT32
+    heatmaps = (1, 16, 24, JOINTS)
+    assert {kind for kind, shape in types["CONV_2D"] if shape != heatmaps} == {int8}
+    assert {kind for kind, shape in types["CONV_2D"] if shape == heatmaps} == {float32}
+    assert {kind for operation in ("SOFTMAX", "FULLY_CONNECTED") for kind, _ in types[operation]} == {float32}
+
+
+def test_smaller_forms_are_smaller(exported):
+    size = {name: path.stat().st_size for name, path in exported.items()}
+    assert size["pose_float16.tflite"] < 0.6 * size["pose.tflite"]
+    assert size["pose_int8.tflite"] < 0.5 * size["pose.tflite"]
+
+
+def test_standard_tflite_metadata(exported):
+    """Where readers of TFLite look: the buffer of that name, with its identifier, and an archive at the end."""
+    import zipfile
+
+    path = exported["pose.tflite"]
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes())
+    (entry,) = [entry for entry in model.metadata if entry.name == b"TFLITE_METADATA"]
+    buffer = bytes(model.buffers[entry.buffer].data)
+    assert buffer[4:8] == b"M001"
+    for word in (b"keypoints_2d", b"pose_3d", b"scores", b"image", b"keras_pose.json"):
+        assert word in buffer
+    assert zipfile.ZipFile(path).namelist() == ["keras_pose.json"]
+    names = [model.subgraphs[0].tensors[index].name for index in model.subgraphs[0].outputs]
+    assert names == [b"keypoints_2d", b"pose_3d", b"scores"]
+
+
+def test_no_tensor_is_flattened_to_one_axis(exported):
+    """Keras adds (1, N) tensors through a flattened one, which GPU delegates take for a batch of N."""
+    assert all(len(shape) > 1 for _, shape in exporter_of(exported["pose.tflite"]).operations(exported["pose.tflite"]))
+
+
+def test_onnx_precision_and_opset(exported):
+    model = onnx_package.load(exported["pose_float16.onnx"])
+    halves = [t for t in model.graph.initializer if t.data_type == onnx_package.TensorProto.FLOAT16]
+    assert len(halves) > 40
+    assert onnx_package.load(exported["pose.onnx"]).opset_import[0].version == 18
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered", "empty"])
+@pytest.mark.parametrize("name", ["lifter.tflite", "lifter.onnx"])
+def test_damaged_files_are_errors(exported, tmp_path, name, damage):
+    content = bytearray(exported[name].read_bytes())
+    if damage == "truncated":
+        content = content[: len(content) // 3]
+    elif damage == "altered":
+        content[8:4000:3] = b"\xff" * len(content[8:4000:3])
+    else:
+        content = b""
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(runtimes.UserError, match=name.replace(".", r"\.")):
+        worker.measure(path, threads=1)
