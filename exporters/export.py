@@ -1,5 +1,6 @@
 """Writes one exported file: converted, checked under another name, and named only when it has passed."""
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Callable
@@ -50,6 +51,7 @@ def export(
         if check:
             expected = keras_outputs(source, read_part(partial, source), check.samples)
             result = compare_file(partial, source, check.samples, expected, check.tolerance_mm)
+            result = dataclasses.replace(result, file=output.name)
             if not result.passed:
                 raise UserError(f"{output} is not written: {describe_failure(result)}")
         os.replace(sidecar_path(partial), sidecar_path(output))
