@@ -3,6 +3,7 @@
 import signal
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import keras
@@ -234,11 +235,15 @@ class PhaseRun:
             return
         model = run.model
         if self.experiment.train.precision != "float32":
-            with phases.precision("float32"):
-                model = phases.build_model(self.experiment, run.dataset.statistics)
+            model = self._float32_model
             model.set_weights(run.model.get_weights())
         metrics = {"split": "validation", "phase": self.config.name, "epoch": self.progress.epoch, **validation}
         run_folder.write_model(run.directory, model, run_folder.model_info(self.experiment, run.dataset, metrics))
+
+    @cached_property
+    def _float32_model(self) -> keras.Model:
+        with phases.precision("float32"):
+            return phases.build_model(self.experiment, self.context.dataset.statistics)
 
     def _save_checkpoint(self) -> None:
         self.average_statistics()

@@ -70,7 +70,7 @@ def check_data(experiment: Experiment, dataset: DatasetInfo) -> None:
 def _open_run(experiment: Experiment, dataset: DatasetInfo, strategy: tf.distribute.Strategy) -> Run:
     """The run at its start, or where its last checkpoint left it."""
     directory = Path(experiment.output)
-    model = phases.build_model(experiment, {} if experiment.kind == "keypoints" else dataset.statistics)
+    model = phases.build_model(experiment, dataset.statistics)
     progress = Progress(data=dataset.manifest_hash)
     last = directory / run_folder.LAST_CHECKPOINT
     resumes = last.is_file()

@@ -175,6 +175,13 @@ def test_an_epoch_tells_the_mean_of_its_steps(finished):
         assert epoch[f"val_{name}"] > 0
 
 
+def test_an_epoch_passes_over_the_data_as_often_as_it_is_told(tmp_path, finished_lifter):
+    data = replace(finished_lifter.data, passes=3)
+    train = replace(finished_lifter.train, phases=(PhaseConfig("lifter", 1),))
+    run(replace(finished_lifter, output=str(tmp_path), data=data, train=train))
+    assert [record["step"] for record in read_metrics(tmp_path) if record["kind"] == "epoch"] == [12]
+
+
 def test_alpha_decays_after_each_epoch(tmp_path, toy_dataset):
     loss = LossConfig(alpha=2.0, alpha_decay=0.25)
     experiment = tiny_experiment(tmp_path, toy_dataset, (PhaseConfig("hrnet", 2),), loss=loss)
