@@ -44,8 +44,7 @@ def load_samples(dataset: str, splits: tuple[str, ...], count: int, info: dict, 
     Raises:
         UserError: no such split, another size or skeleton than the run's, or no pictures where they are needed.
     """
-    data = pipeline.open_dataset(dataset)
-    _check_fits(data, info, pictures)
+    data = _fitting(pipeline.open_dataset(dataset), info, pictures)
     present = data.parts[0].manifest.splits
     split = next((name for name in splits if present.get(name)), splits[0])
     total = data.count(split)
@@ -58,14 +57,9 @@ def load_samples(dataset: str, splits: tuple[str, ...], count: int, info: dict, 
     )
 
 
-def _check_fits(data: pipeline.DatasetInfo, info: dict, pictures: bool) -> None:
+def _fitting(data: pipeline.DatasetInfo, info: dict, pictures: bool) -> pipeline.DatasetInfo:
+    """The data at the model's size; raises UserError where they are not for it."""
     skeleton, size = Skeleton.from_dict(info["skeleton"]), tuple(info["input_size"])
     if data.skeleton != skeleton:
         raise UserError(f"{data.spec} holds {data.skeleton.name}, the model knows {skeleton.name}; name other data")
-    if pictures and data.image_size is None:
-        raise UserError(f"{data.spec} has no pictures, which the model looks at; name data with pictures")
-    if pictures and data.image_size != size:
-        raise UserError(
-            f"{data.spec} holds pictures of {data.image_size[0]}x{data.image_size[1]}, the model takes "
-            f"{size[0]}x{size[1]} (height x width); name or prepare data of that size"
-        )
+    return data.at_size(size) if pictures else data

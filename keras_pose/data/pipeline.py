@@ -6,7 +6,7 @@ The batch's fields are told in docs/architecture.md.
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -39,10 +39,14 @@ class Part:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What `open_dataset` found; `parts` has more than one entry for a mix. All parts share skeleton and size."""
+    """What `open_dataset` found; `parts` has more than one entry for a mix. All parts share skeleton and size.
+
+    Pictures come `shrink` times smaller than they are stored, see `at_size`.
+    """
 
     spec: str
     parts: tuple[Part, ...]
+    shrink: int = 1
 
     @property
     def skeleton(self) -> Skeleton:
@@ -51,7 +55,23 @@ class DatasetInfo:
     @property
     def image_size(self) -> tuple[int, int] | None:
         """(height, width) of the pictures; None for poses without pictures."""
-        return self.parts[0].manifest.image_size
+        stored = self.parts[0].manifest.image_size
+        return stored and (stored[0] // self.shrink, stored[1] // self.shrink)
+
+    def at_size(self, image_size: tuple[int, int]) -> "DatasetInfo":
+        """The same data with pictures of (height, width): the stored size, or a whole fraction of it.
+
+        Raises UserError for any other size, and where there are no pictures.
+        """
+        stored = self.parts[0].manifest.image_size
+        shrink = stored[0] // image_size[0] if stored else 0
+        if shrink < 1 or (image_size[0] * shrink, image_size[1] * shrink) != stored:
+            have = "pictures of {}x{}".format(*stored) if stored else "no pictures"
+            raise UserError(
+                f"data set {self.spec} has {have}, the model sees {image_size[0]}x{image_size[1]}; "
+                "prepare the data at that size or a whole multiple of it, or leave --input_size out"
+            )
+        return replace(self, shrink=shrink)
 
     @cached_property
     def statistics(self) -> dict:
@@ -145,11 +165,21 @@ def _batch_record(record: tf.Tensor, info: DatasetInfo, with_metadata: bool) -> 
     }
     if info.image_size:
         image = tf.io.decode_jpeg(fields["image"], channels=3, dct_method="INTEGER_ACCURATE")
-        result["image"] = tf.ensure_shape(image, (*info.image_size, 3))
+        image = tf.ensure_shape(image, (*info.parts[0].manifest.image_size, 3))
+        result["image"] = _shrink(image, info.shrink)
     if with_metadata:
         result |= {name: fields[name] for name in METADATA}
         result["keypoint_hidden"] = tf.cast(result["keypoint_hidden"], tf.float32)
     return result
+
+
+def _shrink(image: tf.Tensor, factor: int) -> tf.Tensor:
+    """(H, W, 3) uint8 to (H / factor, W / factor, 3), each pixel the mean of those it stands for."""
+    if factor == 1:
+        return image
+    height, width = image.shape[0] // factor, image.shape[1] // factor
+    blocks = tf.reshape(tf.cast(image, tf.float32), (height, factor, width, factor, 3))
+    return tf.cast(tf.round(tf.reduce_mean(blocks, (1, 3))), tf.uint8)
 
 
 # --- order -----------------------------------------------------------------------------------------------------
@@ -257,8 +287,8 @@ def naming_broken_shards(info: DatasetInfo) -> Iterator[None]:
 def read_examples(info: DatasetInfo, split: str) -> Iterator[PoseExample]:
     """The examples of a split as PoseExamples, in the order of the shards; pictures stay JPEG."""
     with naming_broken_shards(info):
-        for record in _in_order(info, split):
-            fields = {name: value.numpy() for name, value in parse_example(record, info.skeleton.num_joints).items()}
+        joints = info.skeleton.num_joints
+        for fields in _in_order(info, split).map(lambda record: parse_example(record, joints)).as_numpy_iterator():
             fields |= {name: fields[name].decode() for name in ("skeleton", "subject", "action", "source")}
             yield PoseExample(
                 image_jpeg=fields.pop("image"),

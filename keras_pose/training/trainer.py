@@ -29,6 +29,8 @@ def train(experiment: Experiment) -> bool:
     strategy = distribution.make_strategy(experiment.train.strategy)  # workers must meet before TensorFlow is used
     dataset = open_dataset(experiment.data.dataset)
     check_data(experiment, dataset)
+    if experiment.kind != "lifter":
+        dataset = dataset.at_size(experiment.model.input_size)
     keras.utils.set_random_seed(experiment.train.seed)
     with phases.precision(experiment.train.precision), strategy.scope():
         run = _open_run(experiment, dataset, strategy)
@@ -47,18 +49,14 @@ def train(experiment: Experiment) -> bool:
 
 def check_data(experiment: Experiment, dataset: DatasetInfo) -> None:
     """Raises UserError unless the data set has what the phases need, at the model's size and skeleton."""
-    size, skeleton = experiment.model.input_size, experiment.model.get_skeleton()
+    skeleton = experiment.model.get_skeleton()
     if dataset.skeleton != skeleton:
         raise UserError(
             f"data set {dataset.spec} has skeleton {dataset.skeleton.name}, the model {skeleton.name}; "
             "prepare the data with the model's skeleton"
         )
-    if experiment.kind != "lifter" and dataset.image_size != size:
-        have = "no pictures" if dataset.image_size is None else "pictures of {}x{}".format(*dataset.image_size)
-        raise UserError(
-            f"data set {dataset.spec} has {have}, the model sees {size[0]}x{size[1]}; "
-            "prepare the data at that size, or leave --input_size out"
-        )
+    if experiment.kind != "lifter":
+        dataset.at_size(experiment.model.input_size)
     for split, needed in (("train", experiment.data.batch_size), ("validation", 1)):
         if dataset.count(split) < needed:
             raise UserError(

@@ -114,3 +114,17 @@ def test_an_unknown_split_and_a_batch_too_large_are_refused(toy_dataset):
         pipeline.make_batches(info, "dev", 4, training=False)
     with pytest.raises(UserError, match="smaller batch"):
         pipeline.make_batches(info, "train", 25, training=True)
+
+
+def test_pictures_shrink_to_whole_fractions_by_the_mean(toy_dataset):
+    info = pipeline.open_dataset(str(toy_dataset))
+    small = info.at_size((32, 48))
+    assert small.image_size == (32, 48) and info.at_size((64, 96)) == info
+    full, half = (next(iter(pipeline.make_batches(i, "validation", 3, training=False))) for i in (info, small))
+    expected = full["image"].numpy().reshape(3, 32, 2, 48, 2, 3).astype(float).mean((2, 4))
+    assert half["image"].dtype == "uint8"
+    np.testing.assert_allclose(half["image"], expected, atol=0.5)
+    np.testing.assert_array_equal(half["keypoints_2d"], full["keypoints_2d"])
+    for size in ((64, 64), (128, 192), (20, 30)):
+        with pytest.raises(UserError, match="whole multiple"):
+            info.at_size(size)
