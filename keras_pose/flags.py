@@ -68,8 +68,12 @@ def _define_run(values) -> None:
     flags.DEFINE_integer(
         "checkpoint_steps", 0, "Steps between checkpoints within an epoch; 0: after epochs alone.", flag_values=values
     )
+    flags.DEFINE_string("init_from", "", "Start from the weights of this run's folder.", flag_values=values)
     flags.DEFINE_string(
-        "init_from", "", "Start from the weights of this run folder, or of a converted .keras file.", flag_values=values
+        "pretrained",
+        "",
+        "Start the backbone from this .keras file, written by keras_pose.models.pretrained.",
+        flag_values=values,
     )
 
 
@@ -195,7 +199,7 @@ def _train_config(values) -> TrainConfig:
             PhaseConfig(name, 1)  # raises with the known ones
         own = {key: values[f"{name}_{key}"].value for key in ("epochs", "learning_rate", "flip")}
         phases.append(PhaseConfig(name, **own))
-    names = ("seed", "strategy", "precision", "log_steps", "checkpoint_steps", "init_from")
+    names = ("seed", "strategy", "precision", "log_steps", "checkpoint_steps", "init_from", "pretrained")
     return TrainConfig(tuple(phases), **{name: values[name].value for name in names})
 
 

@@ -21,7 +21,7 @@ def test_flags_become_one_configuration(toy_dataset):
     values = parse(
         f"--dataset={toy_dataset}", "--phases=e2e,hrnet", "--e2e_epochs=3", "--hrnet_learning_rate=0.5",
         "--noskip_connection", "--heatmap_kernel_size=0", "--schedule=step", "--step_epochs=5,7", "--augment_scale=0.3",
-        "--variant=w8_tiny", "--ema=0.9", "--gamma=0.25", "--output=somewhere/",
+        "--variant=w8_tiny", "--ema=0.9", "--gamma=0.25", "--output=somewhere/", "--pretrained=hrnet.keras",
     )  # fmt: skip
     experiment = build_experiment(values)
     e2e, hrnet = experiment.train.phases
@@ -32,7 +32,7 @@ def test_flags_become_one_configuration(toy_dataset):
     assert experiment.loss.heatmap_kernel_size is None and experiment.loss.gamma == 0.25
     assert experiment.optimizer.step_epochs == (5, 7) and experiment.optimizer.ema == 0.9
     assert experiment.augment.scale == 0.3 and experiment.augment.flip == 0.0
-    assert experiment.output == "somewhere"
+    assert experiment.output == "somewhere" and experiment.train.pretrained == "hrnet.keras"
 
 
 def test_resolved_flags_replay_the_run(toy_dataset, tmp_path):
@@ -80,13 +80,14 @@ def test_poses_without_pictures_need_no_size(tmp_path):
         ("--clip_norm=-1", "gradient clipping is -1"),
         ("--warmup_steps=-1", "warm-up is -1"),
         ("--seed=-1", "seed is -1"),
+        ("--init_from=runs/e2e --pretrained=hrnet.keras", "--init_from.*--pretrained.*give one of them"),
         ("--log_steps=0", "log interval is 0"),
         ("--checkpoint_steps=-1", "checkpoint interval is -1"),
         ("--dataset=nowhere", "data set 'nowhere' is neither a folder"),
     ],
 )
 def test_a_value_that_cannot_be_is_told_in_one_line(toy_dataset, argument, message):
-    values = parse(f"--dataset={toy_dataset}", argument)
+    values = parse(f"--dataset={toy_dataset}", *argument.split())
     with pytest.raises(UserError, match=message) as error:
         build_experiment(values)
     assert "\n" not in str(error.value)

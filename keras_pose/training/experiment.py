@@ -93,6 +93,7 @@ class TrainConfig:
         log_steps: steps between two lines of metrics.jsonl.
         checkpoint_steps: steps between two checkpoints within an epoch; 0 writes them after epochs alone.
         init_from: a run folder whose weights training starts from; empty starts afresh.
+        pretrained: a .keras file of `keras_pose.models.pretrained` whose backbone training starts from, instead.
     """
 
     phases: tuple[PhaseConfig, ...]
@@ -102,6 +103,7 @@ class TrainConfig:
     log_steps: int = 20
     checkpoint_steps: int = 0
     init_from: str = ""
+    pretrained: str = ""
 
     def __post_init__(self):
         names = [phase.name for phase in self.phases]
@@ -111,6 +113,10 @@ class TrainConfig:
             raise unknown_name("strategy", self.strategy, STRATEGIES)
         if self.precision not in PRECISIONS:
             raise unknown_name("precision", self.precision, PRECISIONS)
+        _check(
+            not (self.init_from and self.pretrained),
+            "training starts from a run (--init_from) or from a converted backbone (--pretrained); give one of them",
+        )
         _check(0 <= self.seed < 2**31, f"seed is {self.seed}; give a whole number from 0 to 2147483647")
         _check(self.log_steps >= 1, f"log interval is {self.log_steps} steps; give at least 1")
         _check(self.checkpoint_steps >= 0, f"checkpoint interval is {self.checkpoint_steps} steps; give 0 or more")

@@ -79,20 +79,23 @@ def dropout_layers(model: keras.Model) -> Iterator[keras.layers.Dropout]:
             yield layer
 
 
-def transfer_weights(source: keras.Model, target: keras.Model, name: str) -> list[str]:
-    """Copies the weights of the parts that both models have; returns the names of layers that stay as they are.
+def transfer_weights(source: keras.Model, target: keras.Model, name: str, same_joints: bool) -> list[str]:
+    """Copies the weights of the parts that both models have; returns the names of what stays as it is.
 
-    Only the last layer of the backbone may differ: it has one heatmap a joint.
+    Args:
+        name: says in errors whose weights they are.
+        same_joints: whether both skeletons have the same joints in the same order. Otherwise, even where they have
+            equally many, the weights of single joints mean nothing here: only the backbone is copied, without its
+            last layer, which has one heatmap a joint.
 
     Raises:
-        UserError: they share no part, or a layer is missing or of another size; `name` says whose weights they are.
+        UserError: they share no part, or a layer is missing or of another size.
     """
     sources, targets = parts_of(source), parts_of(target)
-    if source.name == "hrnet":  # the backbone alone
-        sources["hrnet"] = source
-    shared = [part for part in PARTS if part in sources and part in targets]
+    shared = [part for part in PARTS if part in sources and part in targets and (same_joints or part == "hrnet")]
     if not shared:
-        raise UserError(f"{name} has no part of this model ({', '.join(targets)}); choose another run")
+        what = "part" if same_joints else "part, with the same joints,"
+        raise UserError(f"{name} has no {what} of this model ({', '.join(targets)}); choose another run")
     kept = []
     for part in shared:
         known = {layer.name: layer for layer in sources[part].layers}
@@ -100,11 +103,12 @@ def transfer_weights(source: keras.Model, target: keras.Model, name: str) -> lis
             shapes = [tuple(weight.shape) for weight in layer.weights]
             if not shapes:
                 continue
+            if layer.name == "final_layer" and not same_joints:
+                kept.append(f"{part}/{layer.name}")
+                continue
             found = [tuple(weight.shape) for weight in known[layer.name].weights] if layer.name in known else None
             if found == shapes:
                 layer.set_weights(known[layer.name].get_weights())
-            elif layer.name == "final_layer":
-                kept.append(f"{part}/{layer.name}")
             else:
                 raise UserError(f"{name} is of another architecture: {part}/{layer.name} has {found}, here {shapes}")
     return kept + [part for part in targets if part not in shared]

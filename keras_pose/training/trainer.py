@@ -12,6 +12,7 @@ from keras_pose.errors import UserError
 from keras_pose.training import checkpoint, distribution, phases, run_folder
 from keras_pose.training.checkpoint import Progress
 from keras_pose.training.experiment import Experiment
+from keras_pose.training.initial_weights import load_initial_weights
 from keras_pose.training.phase_run import PhaseRun, Run
 from keras_pose.training.recorder import Recorder
 
@@ -76,20 +77,14 @@ def _open_run(experiment: Experiment, dataset: DatasetInfo, strategy: tf.distrib
         progress = checkpoint.load_progress(last)
         if progress.data != dataset.manifest_hash:
             raise UserError(f"data set {dataset.spec} has changed since {directory} began; choose another --output")
-    elif experiment.train.init_from:
-        _start_from(Path(experiment.train.init_from), model)
+    else:
+        load_initial_weights(experiment, model)
     run = Run(experiment, dataset, strategy, model, progress, resumes)
     if distribution.is_chief(strategy):
         run.recorder = Recorder(directory, run.step)
     if resumes:
         print(f"going on with {directory} at step {run.step}")
     return run
-
-
-def _start_from(source: Path, model: keras.Model) -> None:
-    path = source / run_folder.MODEL if source.is_dir() else source
-    kept = phases.transfer_weights(run_folder.load_model(path), model, str(source))
-    print(f"weights from {source}" + (f"; untrained: {', '.join(kept)}" if kept else ""))
 
 
 def _catch_signals(run: Run) -> dict[int, Callable]:

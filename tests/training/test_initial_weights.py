@@ -1,0 +1,119 @@
+"""What a run starts from, and what of it stays untrained."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_pose.errors import UserError
+from keras_pose.models.pose_model import PoseModelConfig, PoseStatistics, build_keypoint_model, build_pose_model
+from keras_pose.skeleton import COCO_17, HUMAN36M_17, MPI_INF_3DHP_17
+from keras_pose.training import run_folder
+from keras_pose.training.experiment import PhaseConfig
+from keras_pose.training.initial_weights import load_initial_weights
+from tests.training.runs import run, tiny_experiment
+
+SIZE = (64, 96)
+STATISTICS = PoseStatistics(np.zeros((17, 2)), np.ones((17, 2)), np.zeros((17, 3)), np.ones((17, 3)))
+
+
+def config(skeleton=HUMAN36M_17, variant: str = "w8_tiny") -> PoseModelConfig:
+    return PoseModelConfig(variant=variant, skeleton=skeleton.to_dict(), input_size=SIZE, width=16)
+
+
+def write_conversion(path, skeleton=HUMAN36M_17, initial=(), variant: str = "w8_tiny"):
+    """A file as `keras_pose.models.pretrained` writes it, and its model."""
+    model = build_keypoint_model(config(skeleton, variant))
+    model.save(path)
+    info = {"skeleton": skeleton.to_dict(), "model": {"variant": variant}, "weights": {"initial": list(initial)}}
+    path.with_name(path.name + ".json").write_text(json.dumps(info))
+    return model
+
+
+def write_run(folder, skeleton):
+    """A run of the whole model, and that model."""
+    model = build_pose_model(config(skeleton), STATISTICS)
+    folder.mkdir()
+    run_folder.write_model(folder, model, {"format_version": 1, "kind": "pose", "skeleton": skeleton.to_dict()})
+    return model
+
+
+def final_layer(model) -> np.ndarray:
+    return model.get_layer("hrnet").get_layer("final_layer").get_weights()[0]
+
+
+def start(tmp_path, capsys, build=build_keypoint_model, **train):
+    """A new Human3.6M model before and after it takes its initial weights, and what is printed."""
+    model = build(*((config(),) if build is build_keypoint_model else (config(), STATISTICS)))
+    before = [array.copy() for array in model.get_weights()]
+    load_initial_weights(tiny_experiment(tmp_path / "run", "toy", train=train), model)
+    return model, before, capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize(
+    ("skeleton", "initial", "untrained"),
+    [
+        (HUMAN36M_17, (), ""),
+        (COCO_17, (), "; untrained: hrnet/final_layer"),  # as many joints, other ones
+        (HUMAN36M_17, ("final_layer",), "; untrained: hrnet/final_layer"),  # from a classifier
+    ],
+)
+def test_the_last_layer_is_taken_only_for_the_same_joints(tmp_path, capsys, skeleton, initial, untrained):
+    path = tmp_path / "hrnet.keras"
+    source = write_conversion(path, skeleton, initial)
+    model, before, printed = start(tmp_path, capsys, pretrained=str(path))
+    assert printed == f"weights from {path}{untrained}"
+    first = [m.get_layer("hrnet").get_layer("conv1").get_weights()[0] for m in (model, source)]
+    np.testing.assert_array_equal(*first)
+    assert np.array_equal(final_layer(model), final_layer(source)) == (not untrained)
+    if untrained:
+        assert any(np.array_equal(final_layer(model), array) for array in before)
+
+
+def test_a_run_of_other_joints_gives_its_backbone_alone(tmp_path, capsys):
+    write_run(tmp_path / "other", MPI_INF_3DHP_17)
+    _, _, printed = start(tmp_path, capsys, build_pose_model, init_from=str(tmp_path / "other"))
+    assert printed.endswith("; untrained: hrnet/final_layer, encoder, decoder")
+    source = write_run(tmp_path / "same", HUMAN36M_17)
+    model, _, printed = start(tmp_path, capsys, build_pose_model, init_from=str(tmp_path / "same"))
+    assert printed == f"weights from {tmp_path / 'same'}"
+    for ours, theirs in zip(model.get_weights(), source.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_training_starts_from_a_converted_backbone(tmp_path, toy_dataset):
+    source = write_conversion(tmp_path / "hrnet.keras")
+    still = PhaseConfig("hrnet", 1, learning_rate=1e-30)
+    train = {"pretrained": str(tmp_path / "hrnet.keras"), "log_steps": 3}
+    run(tiny_experiment(tmp_path / "run", toy_dataset, (still,), train=train))
+    found = run_folder.load_run(tmp_path / "run")[0]
+    for ours, theirs in zip(found.trainable_weights, source.trainable_weights, strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=0, atol=1e-20)
+
+
+# --- bad input -------------------------------------------------------------------------------------------------
+
+
+def refused(tmp_path, message: str, **train) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        load_initial_weights(tiny_experiment(tmp_path / "run", "toy", train=train), build_keypoint_model(config()))
+    assert "\n" not in str(error.value)
+
+
+def test_each_flag_names_the_other_for_the_wrong_kind(tmp_path):
+    write_run(tmp_path / "e2e", HUMAN36M_17)
+    write_conversion(tmp_path / "hrnet.keras")
+    refused(tmp_path, "--init_from=.*hrnet.keras is a file;.*--pretrained", init_from=str(tmp_path / "hrnet.keras"))
+    refused(tmp_path, "--pretrained=.*e2e is a folder;.*--init_from", pretrained=str(tmp_path / "e2e"))
+    own_model = str(tmp_path / "e2e" / "model.keras")
+    refused(tmp_path, "lacks model.keras.json;.*--init_from", pretrained=own_model)
+
+
+def test_a_broken_conversion_is_told(tmp_path):
+    path = tmp_path / "hrnet.keras"
+    refused(tmp_path, "there is no such file; convert one", pretrained=str(path))
+    write_conversion(path, variant="w16_small")
+    refused(tmp_path, "is HRNet w16_small, the run's w8_tiny; add --variant=w16_small", pretrained=str(path))
+    for text in ("{", "[]", "{}"):
+        (tmp_path / "hrnet.keras.json").write_text(text)
+        refused(tmp_path, "hrnet.keras.json is damaged", pretrained=str(path))
