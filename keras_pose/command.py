@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from absl import app
+from absl import app, flags
 from tqdm import tqdm
 
 from keras_pose.errors import UserError
@@ -25,7 +25,16 @@ def run(main: Callable[[list[str]], int | None]) -> None:
             print("stopped", file=sys.stderr)
             return 130
 
+    _show_in_help()
     app.run(guarded)
+
+
+def _show_in_help() -> None:
+    """Lets `--help` tell the project's flags wherever they are defined, not the main module's alone."""
+    for module, defined in flags.FLAGS.flags_by_module_dict().items():
+        if module.split(".")[0] in ("keras_pose", "exporters", "mobile_demo"):
+            for flag in defined:
+                flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def progress(items: Iterable, total: int | None, unit: str, initial: int = 0, description: str = "") -> tqdm:
