@@ -37,7 +37,7 @@ def test_poses_are_kept_and_what_is_unknown_is_invalid(download, tmp_path):
 def test_the_whole_picture_is_kept_without_stretching(download, tmp_path):
     """The disc at (40, 55) of 160 x 220 lands at the same place of a crop of the same width, padded in height."""
     example = toy.convert("human36m_challenge", download, tmp_path / "out", Options((300, 160)))["train"][0]
-    example.keypoints_2d_px[0] = (40, 55 + 40)
+    example.keypoints_2d_px = np.full((17, 2), (40.0, 55 + 40))
     toy.assert_shows(example, joint=0)
 
 
