@@ -84,13 +84,13 @@ def invert_affine(affine: np.ndarray) -> np.ndarray:
     return np.concatenate([inverse, -(inverse @ affine[:, 2:])], axis=1)
 
 
-def warp_image(image: np.ndarray, affine: np.ndarray, output_size: tuple[int, int]) -> np.ndarray:
+def warp_image(image: np.ndarray, affine: np.ndarray, output_size: tuple[int, int], smooth: bool = True) -> np.ndarray:
     """Resamples an (H, W, 3) picture through `affine` (picture to crop) into (height, width); black outside.
 
-    Smooths first where the crop is smaller than the picture, so that nothing aliases.
+    `smooth` smooths first where the crop is smaller than the picture, so that nothing aliases.
     """
     shrink = 1 / np.sqrt(abs(np.linalg.det(affine[:, :2])))
-    if shrink > 1.5:
+    if smooth and shrink > 1.5:
         sigma = 0.35 * shrink
         image = cv2.GaussianBlur(image, (0, 0), sigma)
     centred = affine.copy()

@@ -45,6 +45,15 @@ def test_warped_dots_land_where_the_affine_says(scale, rotation):
     np.testing.assert_allclose(found, geometry.apply_affine(affine, center), atol=0.15)
 
 
+def test_a_warp_without_smoothing_is_opencvs():
+    image = np.random.default_rng(0).integers(0, 256, (80, 120, 3)).astype(np.uint8)
+    affine = geometry.crop_affine(np.array([62.0, 41.0]), (72, 96), (24, 32))
+    in_indices = affine + np.array([[0, 0, affine[0, 0] / 2 - 0.5], [0, 0, affine[1, 1] / 2 - 0.5]])
+    expected = cv2.warpAffine(image, in_indices, (32, 24))
+    np.testing.assert_array_equal(geometry.warp_image(image, affine, (24, 32), smooth=False), expected)
+    assert geometry.warp_image(image, affine, (24, 32)).std() < expected.std() / 2
+
+
 def test_crop_intrinsics_project_into_the_crop():
     rng = np.random.default_rng(2)
     intrinsics = np.array([[1100, 0, 500], [0, 1150, 480], [0, 0, 1.0]])

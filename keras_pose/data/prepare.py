@@ -40,6 +40,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("frame_step", DEFAULTS.frame_step, "Take every nth frame.", lower_bound=1)
     flags.DEFINE_string("skeleton", None, "Map the joints to it: a name or a .json file; by default the source's own.")
     flags.DEFINE_float("margin", DEFAULTS.margin, "Side of the crop over the person's box.", lower_bound=1.0)
+    flags.DEFINE_bool("smooth", True, "Smooth pictures that shrink. Published HRNet code does not: --nosmooth.")
     flags.DEFINE_bool("allow_pickle", False, "Load pickled files. They can run code: only for files that you trust.")
     flags.DEFINE_bool("drop_bad_sequences", False, "Leave out sequences that are known to be mislabelled.")
     flags.DEFINE_enum("split", None, shards.SPLITS, "Take everything into this split instead of the source's own.")

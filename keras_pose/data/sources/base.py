@@ -23,15 +23,17 @@ class Options:
     """What the user asks of a source.
 
     `image_size` (height, width) of the crops; `frame_step` n takes every nth frame; `skeleton` names the skeleton to
-    map to, None for the source's own; `margin` is the crop's side over the person's box; `allow_pickle` permits files
-    that can run code when they are loaded; `drop_bad_sequences` leaves out sequences that are known to be mislabelled;
-    `split` takes everything into one split, None into the source's own; `teacher` is the model file that labels videos.
+    map to, None for the source's own; `margin` is the crop's side over the person's box; `smooth` smooths pictures that
+    shrink; `allow_pickle` permits files that can run code when they are loaded; `drop_bad_sequences` leaves out
+    sequences that are known to be mislabelled; `split` takes everything into one split, None into the source's own;
+    `teacher` is the model file that labels videos.
     """
 
     image_size: tuple[int, int] = (256, 256)
     frame_step: int = 1
     skeleton: str | None = None
     margin: float = 1.25
+    smooth: bool = True
     allow_pickle: bool = False
     drop_bad_sequences: bool = False
     split: str | None = None

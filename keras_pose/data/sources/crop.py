@@ -54,7 +54,7 @@ def crop_person(
     pose = _map_pose(person.camera_mm, skeleton, target)
     root = np.zeros(3) if pose is None else pose[target.root]
     return PoseExample(
-        image_jpeg=b"" if picture is None else encode_jpeg(geometry.warp_image(picture, affine, options.image_size)),
+        image_jpeg=b"" if picture is None else _cut_out(picture, affine, options),
         image_size=options.image_size,
         keypoints_2d_px=geometry.apply_affine(affine, keypoints) * keypoint_valid[:, None],
         keypoint_valid=keypoint_valid,
@@ -66,6 +66,10 @@ def crop_person(
         skeleton=target.name,
         **person.tags,
     )
+
+
+def _cut_out(picture: np.ndarray, affine: np.ndarray, options: Options) -> bytes:
+    return encode_jpeg(geometry.warp_image(picture, affine, options.image_size, options.smooth))
 
 
 def _what_is_bad(labels: list[np.ndarray], valid: np.ndarray, person: Person) -> str:

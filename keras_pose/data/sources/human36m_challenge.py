@@ -70,7 +70,7 @@ def _example(picture: np.ndarray, pose: np.ndarray, frame: int, target, options:
     has_pose = target.root is not None and bool(valid.all())
     count = target.num_joints
     return PoseExample(
-        image_jpeg=encode_jpeg(geometry.warp_image(picture, affine, options.image_size)),
+        image_jpeg=encode_jpeg(geometry.warp_image(picture, affine, options.image_size, options.smooth)),
         image_size=options.image_size,
         keypoints_2d_px=np.zeros((count, 2)),
         keypoint_valid=np.zeros(count, bool),

@@ -1,5 +1,7 @@
 """Laws of the way from a labelled person to an example, and of reading videos."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from keras_pose import geometry
@@ -42,6 +44,17 @@ def test_the_box_decides_the_crop():
     center, size = geometry.box_crop(box, (96, 64), 1.25)
     expected = (labelled().keypoints_px - center) * 96 / size[0] + [32, 48]
     np.testing.assert_allclose(example.keypoints_2d_px, expected, atol=1e-4)
+
+
+def test_pictures_that_shrink_are_smoothed_unless_told():
+    picture = np.random.default_rng(0).integers(0, 256, (400, 400, 3)).astype(np.uint8)
+    person = labelled(box_px=np.array([10.0, 10, 390, 390]))
+    smooth, sharp = (
+        crop_person(picture, person, HUMAN36M_17, HUMAN36M_17, replace(toy.SMALL, smooth=smooth)).decode_image()
+        for smooth in (True, False)
+    )
+    inside = slice(40, 56), slice(24, 40)
+    assert smooth[inside].std() < 0.6 * sharp[inside].std()
 
 
 def test_no_label_at_all_is_a_bad_frame():
