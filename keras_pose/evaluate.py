@@ -3,8 +3,9 @@
     python -m keras_pose.evaluate --model=runs/e2e --dataset=embedded --split=test --output=evaluation
 
 Prints every metric, per joint and per action. --output=DIR adds evaluation.json, a histogram of the errors and a sheet
-of the best, median and worst samples. A model is mapped to the data set's skeleton by joint name, so one of 17 joints
-can be scored on 14; without 3D labels the 3D metrics are empty (null in JSON).
+of the best, median and worst samples. --decoder reads the joints of heatmaps as published code does, with --flip_test
+from the mean of both views' heatmaps (docs/pretrained.md). A model is mapped to the data set's skeleton by
+joint name, so one of 17 joints can be scored on 14; without 3D labels the 3D metrics are empty (null in JSON).
 """
 
 from pathlib import Path
@@ -14,7 +15,14 @@ from absl import flags
 from keras_pose import command
 from keras_pose.data.pipeline import open_dataset
 from keras_pose.errors import UserError
-from keras_pose.evaluation import batch_predictor, evaluate_model, format_tables, write_evaluation
+from keras_pose.evaluation import (
+    batch_predictor,
+    evaluate_model,
+    format_tables,
+    heatmap_predictor,
+    write_evaluation,
+)
+from keras_pose.models.decoders import DECODERS, HeatmapDecoder
 from keras_pose.runtimes import open_model
 from keras_pose.skeleton import Skeleton
 from keras_pose.training.run_folder import load_run
@@ -27,7 +35,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_string(
         "model",
         None,
-        "A run folder, an exported .tflite or .onnx file, or the name of a shipped weight.",
+        "A run folder, a .keras file, an exported .tflite or .onnx file, or the name of a shipped weight.",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -39,6 +47,9 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_string("split", "test", "train, validation or test.", flag_values=values)
     flags.DEFINE_integer("batch_size", 32, "Pictures a step.", lower_bound=1, flag_values=values)
     flags.DEFINE_bool("flip_test", False, "Average with the prediction for the mirrored picture.", flag_values=values)
+    flags.DEFINE_enum(
+        "decoder", None, sorted(DECODERS), "What reads joints from heatmaps; by default the model.", flag_values=values
+    )
     flags.DEFINE_string("json", None, "Write the numbers to this file.", flag_values=values)
     flags.DEFINE_string("output", None, "Write evaluation.json and the figures into this folder.", flag_values=values)
     flags.DEFINE_bool("overwrite", False, "Replace an evaluation that is in --output already.", flag_values=values)
@@ -54,9 +65,15 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"{FLAGS.output} holds an evaluation; choose another --output, or add --overwrite")
     dataset = open_dataset(FLAGS.dataset)
     dataset.count(FLAGS.split)  # a wrong name is told before the model is loaded
-    predict, skeleton = open_predictor(FLAGS.model)
+    decoder = None
+    if FLAGS.decoder:
+        model = open_model(FLAGS.model)
+        predict, skeleton = heatmap_predictor(model), model.skeleton
+        decoder = HeatmapDecoder(FLAGS.decoder, model.cell_center)
+    else:
+        predict, skeleton = open_predictor(FLAGS.model)
     result = evaluate_model(
-        predict, skeleton, dataset, FLAGS.split, FLAGS.batch_size, flip_test=FLAGS.flip_test, name=FLAGS.model
+        predict, skeleton, dataset, FLAGS.split, FLAGS.batch_size, FLAGS.flip_test, decoder, name=FLAGS.model
     )
     print(format_tables(result))
     if FLAGS.json:

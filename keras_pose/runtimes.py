@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_pose.errors import UserError
+from keras_pose.models.decoders import OWN_CELL_CENTER
 from keras_pose.skeleton import Skeleton
 
 # Name of a weight that comes with the package: the folder with its model.keras and model.json.
@@ -29,13 +30,16 @@ class LoadedModel:
 
     `input_size` is (height, width). `run` takes crops (B, height, width, 3) uint8 RGB and gives `keypoints_2d`
     (B, J, 2) in [0, 1] of the crop, `scores` (B, J) in [0, 1] and, unless the model is 2D only, `pose_3d` (B, J, 3)
-    mm relative to the root.
+    mm relative to the root. `run_with_heatmaps` gives `heatmaps` (B, height/4, width/4, J) besides; None where the
+    model is kept without them. `cell_center` is where in a heatmap's cell a joint's peak lies (see `models.decoders`).
     """
 
     name: str
     skeleton: Skeleton
     input_size: tuple[int, int]
     run: Callable[[np.ndarray], dict[str, np.ndarray]]
+    run_with_heatmaps: Callable[[np.ndarray], dict[str, np.ndarray]] | None = None
+    cell_center: float = OWN_CELL_CENTER
 
 
 def open_model(source: str | os.PathLike) -> LoadedModel:
@@ -49,9 +53,10 @@ def open_model(source: str | os.PathLike) -> LoadedModel:
     if path.is_file() and path.suffix == ".keras":
         from keras_pose.training.run_folder import load_model
 
-        return from_keras(load_model(path), *_read_sidecar(path), path.name)
+        skeleton, input_size, cell_center = _read_sidecar(path)
+        return from_keras(load_model(path), skeleton, input_size, path.name, cell_center)
     if path.is_file() and path.suffix in SESSIONS:
-        skeleton, input_size = _read_sidecar(path)
+        skeleton, input_size, _ = _read_sidecar(path)
         return from_session(open_session(path), skeleton, input_size, path.name)
     known = ", ".join(sorted(SHIPPED_WEIGHTS)) or "none"
     raise UserError(
@@ -60,12 +65,14 @@ def open_model(source: str | os.PathLike) -> LoadedModel:
     )
 
 
-def _read_sidecar(path: Path) -> tuple[Skeleton, tuple[int, int]]:
+def _read_sidecar(path: Path) -> tuple[Skeleton, tuple[int, int], float]:
+    """Skeleton, input size and cell centre of a file."""
     sidecar = path.with_name(path.name + ".json")
     try:
         values = json.loads(sidecar.read_text())
         height, width = values["input_size"]
-        return Skeleton.from_dict(values["skeleton"]), (int(height), int(width))
+        cell_center = float(values.get("cell_center", OWN_CELL_CENTER))
+        return Skeleton.from_dict(values["skeleton"]), (int(height), int(width)), cell_center
     except FileNotFoundError:
         raise UserError(f"{path} lacks its metadata {sidecar.name}; copy both files, or export again") from None
     except (KeyError, TypeError, ValueError) as error:
@@ -84,7 +91,13 @@ def _open_run(path: Path) -> LoadedModel:
     return from_keras(model, Skeleton.from_dict(info["skeleton"]), tuple(info["input_size"]), path.name)
 
 
-def from_keras(model, skeleton: Skeleton, input_size: tuple[int, int], name: str = "model") -> LoadedModel:
+def from_keras(
+    model,
+    skeleton: Skeleton,
+    input_size: tuple[int, int],
+    name: str = "model",
+    cell_center: float = OWN_CELL_CENTER,
+) -> LoadedModel:
     """Wraps a Keras pose or keypoints model (see `keras_pose.models`); traced once, for any number of crops."""
     import tensorflow as tf
 
@@ -93,13 +106,16 @@ def from_keras(model, skeleton: Skeleton, input_size: tuple[int, int], name: str
     @tf.function(input_signature=[tf.TensorSpec((None, *input_size, 3), tf.uint8)])
     def infer(images):
         outputs = model(tf.cast(images, tf.float32), training=False)
-        kept = {key: outputs[key] for key in ("keypoints_2d", "pose_3d") if key in outputs}
+        kept = {key: outputs[key] for key in ("heatmaps", "keypoints_2d", "pose_3d") if key in outputs}
         return kept | {"scores": tf.clip_by_value(joint_scores(outputs["heatmaps"]) / TARGET_PEAK, 0.0, 1.0)}
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        return {key: value.numpy() for key, value in infer(tf.constant(images)).items() if key != "heatmaps"}
+
+    def run_with_heatmaps(images: np.ndarray) -> dict[str, np.ndarray]:
         return {key: value.numpy() for key, value in infer(tf.constant(images)).items()}
 
-    return LoadedModel(name, skeleton, input_size, run)
+    return LoadedModel(name, skeleton, input_size, run, run_with_heatmaps, cell_center)
 
 
 # --- exported files --------------------------------------------------------------------------------------------

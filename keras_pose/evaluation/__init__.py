@@ -1,6 +1,12 @@
 """Evaluation: a model over a split of a data set; every metric in one table, as JSON and as figures."""
 
-from keras_pose.evaluation.predictions import BatchPredictor, batch_predictor, to_skeleton, with_flip_test
+from keras_pose.evaluation.predictions import (
+    BatchPredictor,
+    batch_predictor,
+    heatmap_predictor,
+    to_skeleton,
+    with_flip_test,
+)
 from keras_pose.evaluation.report import format_tables, write_evaluation
 from keras_pose.evaluation.result import EvaluationResult, Sample, evaluate_model
 
@@ -11,6 +17,7 @@ __all__ = [
     "batch_predictor",
     "evaluate_model",
     "format_tables",
+    "heatmap_predictor",
     "to_skeleton",
     "with_flip_test",
     "write_evaluation",

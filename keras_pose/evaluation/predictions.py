@@ -6,10 +6,12 @@ import numpy as np
 
 from keras_pose import geometry
 from keras_pose.errors import UserError
+from keras_pose.models.decoders import OWN_CELL_CENTER, HeatmapDecoder, flip_average
 from keras_pose.runtimes import LoadedModel
 from keras_pose.skeleton import Skeleton, map_joints
 
-# Takes a batch of docs/architecture.md as NumPy arrays, gives `keypoints_2d` (B, J, 2) and/or `pose_3d` (B, J, 3) mm.
+# Takes a batch of docs/architecture.md as NumPy arrays, gives `keypoints_2d` (B, J, 2) and/or `pose_3d` (B, J, 3) mm,
+# and where a decoder reads them `heatmaps` (B, H, W, J).
 BatchPredictor = Callable[[dict], dict]
 
 
@@ -29,6 +31,23 @@ def batch_predictor(model) -> BatchPredictor:
     return lift
 
 
+def heatmap_predictor(model: LoadedModel) -> BatchPredictor:
+    """As `batch_predictor`, with `heatmaps` for a `HeatmapDecoder`; raises UserError for a model without them."""
+    if model.run_with_heatmaps is None:
+        raise UserError(f"{model.name} gives no heatmaps to decode; name a run or a .keras file")
+    return lambda batch: model.run_with_heatmaps(_images_of_size(batch, model.input_size))
+
+
+def with_decoder(predict: BatchPredictor, decoder: HeatmapDecoder) -> BatchPredictor:
+    """Reads `keypoints_2d` from the predicted `heatmaps`; `pose_3d` stays the model's own."""
+
+    def decode(batch: dict) -> dict:
+        outputs = predict(batch)
+        return outputs | {"keypoints_2d": decoder(outputs["heatmaps"])}
+
+    return decode
+
+
 def _images_of_size(batch: dict, size: tuple[int, int]) -> np.ndarray:
     """(B, *size, 3); raises UserError where pictures would be stretched."""
     if "image" not in batch:
@@ -46,8 +65,8 @@ def _images_of_size(batch: dict, size: tuple[int, int]) -> np.ndarray:
     return np.stack([geometry.warp_image(image, affine, size) for image in images])
 
 
-def with_flip_test(predict: BatchPredictor, skeleton: Skeleton) -> BatchPredictor:
-    """Averages the predictions for a batch and for its mirror image."""
+def with_flip_test(predict: BatchPredictor, skeleton: Skeleton, cell_center: float = OWN_CELL_CENTER) -> BatchPredictor:
+    """Averages the predictions for a batch and for its mirror image; heatmaps by `flip_average`."""
     mirror = list(skeleton.flip_permutation)
 
     def mirror_points(keypoints_2d: np.ndarray) -> np.ndarray:
@@ -65,6 +84,8 @@ def with_flip_test(predict: BatchPredictor, skeleton: Skeleton) -> BatchPredicto
     def predict_both(batch: dict) -> dict:
         plain, mirrored = predict(batch), predict(mirror_batch(batch))
         both = {}
+        if "heatmaps" in plain:
+            both["heatmaps"] = flip_average(plain["heatmaps"], mirrored["heatmaps"], skeleton, cell_center)
         if "keypoints_2d" in plain:
             both["keypoints_2d"] = (plain["keypoints_2d"] + mirror_points(mirrored["keypoints_2d"])) / 2
         if "pose_3d" in plain:

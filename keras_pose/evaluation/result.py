@@ -11,7 +11,8 @@ from keras_pose import command
 from keras_pose.data import pipeline
 from keras_pose.errors import UserError
 from keras_pose.evaluation import scores as scoring
-from keras_pose.evaluation.predictions import BatchPredictor, to_skeleton, with_flip_test
+from keras_pose.evaluation.predictions import BatchPredictor, to_skeleton, with_decoder, with_flip_test
+from keras_pose.models.decoders import OWN_CELL_CENTER, HeatmapDecoder
 from keras_pose.skeleton import Skeleton
 
 SAMPLES_EACH = 3  # best, median and worst samples
@@ -86,6 +87,7 @@ def evaluate_model(
     split: str = "test",
     batch_size: int = 32,
     flip_test: bool = False,
+    decoder: HeatmapDecoder | None = None,
     name: str = "model",
 ) -> EvaluationResult:
     """Runs a model over a split and scores it.
@@ -97,9 +99,14 @@ def evaluate_model(
         predict: see `batch_predictor`.
         skeleton: of the predictions.
         flip_test: average with the prediction for the mirrored picture.
+        decoder: reads `keypoints_2d` from the `heatmaps` of `heatmap_predictor`, after the flip test; None takes the
+            model's own.
         name: of the model, for the report.
     """
-    predict = with_flip_test(predict, skeleton) if flip_test else predict
+    if flip_test:
+        predict = with_flip_test(predict, skeleton, decoder.cell_center if decoder else OWN_CELL_CENTER)
+    if decoder:
+        predict = with_decoder(predict, decoder)
     mean_pose_mm = _training_mean_pose(dataset)
 
     def batches(skip: int = 0):
@@ -129,7 +136,7 @@ def evaluate_model(
     return EvaluationResult(
         split=split,
         dataset={"spec": dataset.spec, "manifest_hash": dataset.manifest_hash, "skeleton": dataset.skeleton.name},
-        model={"name": name, "skeleton": skeleton.name, "flip_test": flip_test},
+        model={"name": name, "skeleton": skeleton.name, "flip_test": flip_test, "decoder": decoder and decoder.name},
         skeleton=dataset.skeleton,
         image_size=dataset.image_size,
         scores=scores,

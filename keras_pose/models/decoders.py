@@ -1,4 +1,4 @@
-"""From heatmaps to keypoints as published: soft-argmax, argmax with a quarter offset, DARK; flip test and crop.
+"""From heatmaps to keypoints as published: soft-argmax, argmax with a quarter offset, DARK; the flip test.
 
 The official HRNet code trains with the peak of a joint at pixel index 4 i in cell i. In our convention the middle of
 pixel index 4 i is at 4 i + 0.5, which is 0.125 cells into cell i: its `cell_center`. Targets of this project have a
@@ -8,16 +8,16 @@ NumPy; heatmaps are (B, H, W, J).
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from keras_pose import geometry
+from keras_pose.errors import unknown_name
 from keras_pose.skeleton import Skeleton
 
 OWN_CELL_CENTER = 0.5
 OFFICIAL_CELL_CENTER = 0.125
-OFFICIAL_MARGIN = 1.25
 # A softmax over thousands of cells must weigh the peak e^20 times the background.
 SOFT_ARGMAX_SHARPNESS = 20.0
 # DARK's Gaussian for targets of sigma 2: an 11 x 11 window.
@@ -76,6 +76,25 @@ DECODERS: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
+@dataclass(frozen=True)
+class HeatmapDecoder:
+    """How a model's heatmaps are read: `name`, a row of `DECODERS`, and `cell_center` of the model's cells.
+
+    Called, it takes (B, H, W, J) heatmaps and gives (B, J, 2) keypoints in [0, 1] of the crop. Raises UserError that
+    lists the known decoders.
+    """
+
+    name: str
+    cell_center: float = OWN_CELL_CENTER
+
+    def __post_init__(self):
+        if self.name not in DECODERS:
+            raise unknown_name("decoder", self.name, DECODERS)
+
+    def __call__(self, heatmaps: np.ndarray) -> np.ndarray:
+        return DECODERS[self.name](heatmaps, self.cell_center)
+
+
 def flip_average(
     heatmaps: np.ndarray, of_mirrored: np.ndarray, skeleton: Skeleton, cell_center: float = OWN_CELL_CENTER
 ) -> np.ndarray:
@@ -88,20 +107,6 @@ def flip_average(
     if cell_center < OWN_CELL_CENTER:
         turned[:, :, 1:] = turned[:, :, :-1].copy()
     return (heatmaps + turned) / 2
-
-
-def official_crop(
-    picture: np.ndarray, box_px: np.ndarray, output_size: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The official input: the box (x0, y0, x1, y1) with a margin of 1.25, cut out without smoothing.
-
-    Half a pixel beside `geometry.box_crop` and `warp_image`, for the official code counts from pixel centres.
-    Returns the crop (height, width, 3) and the (2, 3) affine from picture to crop pixels, in our convention.
-    """
-    affine = geometry.crop_affine(*geometry.box_crop(box_px, output_size, OFFICIAL_MARGIN), output_size)
-    crop = cv2.warpAffine(picture, affine, (output_size[1], output_size[0]), flags=cv2.INTER_LINEAR)
-    affine[:, 2] += 0.5 - affine[:, :2] @ [0.5, 0.5]
-    return crop, affine
 
 
 # --- parts -----------------------------------------------------------------------------------------------------

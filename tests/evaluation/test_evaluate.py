@@ -2,12 +2,16 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 from absl import flags
 
 from keras_pose import PosePredictor, evaluate
+from keras_pose.data.pipeline import make_batches, open_dataset
 from keras_pose.errors import UserError
+from keras_pose.evaluation import evaluate_model, heatmap_predictor
+from keras_pose.models.decoders import DECODERS, OFFICIAL_CELL_CENTER, HeatmapDecoder, flip_average
 from keras_pose.models.pose_model import (
     PoseModelConfig,
     PoseStatistics,
@@ -15,6 +19,7 @@ from keras_pose.models.pose_model import (
     build_lifter,
     build_pose_model,
 )
+from keras_pose.runtimes import LoadedModel
 from keras_pose.skeleton import HUMAN36M_17
 from keras_pose.training.run_folder import write_model
 from tests.conftest import write_dataset
@@ -41,6 +46,17 @@ def runs(tmp_path_factory):
         info = {"format_version": 1, "kind": kind, "skeleton": HUMAN36M_17.to_dict(), "input_size": list(SIZE)}
         write_model(folder / kind, model, info)
     return folder
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    """A file as `keras_pose.models.pretrained` writes it, of random weights."""
+    path = tmp_path_factory.mktemp("converted") / "hrnet.keras"
+    config = PoseModelConfig(variant="w8_tiny", skeleton=HUMAN36M_17.to_dict(), input_size=SIZE)
+    build_keypoint_model(config).save(path)
+    info = {"skeleton": HUMAN36M_17.to_dict(), "input_size": list(SIZE), "cell_center": OFFICIAL_CELL_CENTER}
+    path.with_name("hrnet.keras.json").write_text(json.dumps(info))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +89,44 @@ def test_each_kind_of_run(run, runs, tmp_path, capsys, kind, given, empty):
     assert values["count"] == 5 and values["model"]["flip_test"] is True
     assert all(values[name] is not None for name in given) and all(values[name] is None for name in empty)
     assert "joint" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_converted_checkpoint_is_scored_by_its_published_protocol(run, converted, data, monkeypatch, decoder):
+    """Heatmaps of both views, their mean as in the official code, and the decoder on that."""
+    results = []
+    monkeypatch.setattr(evaluate, "format_tables", results.append)
+    run(f"--model={converted}", f"--decoder={decoder}", "--flip_test", "--batch_size=2")
+    assert results[0].model["decoder"] == decoder and results[0].model["flip_test"]
+    model, dataset = keras.saving.load_model(converted), open_dataset(str(data))
+    batch = next(make_batches(dataset, "test", 5, training=False).as_numpy_iterator())
+    views = [np.asarray(model(np.float32(image))["heatmaps"]) for image in (batch["image"], batch["image"][:, :, ::-1])]
+    mean = flip_average(*views, HUMAN36M_17, OFFICIAL_CELL_CENTER)
+    keypoints_2d = DECODERS[decoder](mean, OFFICIAL_CELL_CENTER)
+    expected = evaluate_model(lambda _: {"keypoints_2d": keypoints_2d}, HUMAN36M_17, dataset)
+    np.testing.assert_allclose(results[0].scores["error_px"], expected.scores["error_px"], atol=0.02)
+
+
+def test_a_decoder_leaves_the_pose_in_3d_alone(run, runs, tmp_path):
+    found = {}
+    for name in ("", "dark"):
+        path = tmp_path / f"{name or 'own'}.json"
+        run(f"--model={runs / 'pose'}", f"--json={path}", *([f"--decoder={name}"] if name else []))
+        found[name] = json.loads(path.read_text())
+    assert found["dark"]["mpjpe_mm"] == found[""]["mpjpe_mm"] is not None
+    assert found[""]["model"]["decoder"] is None
+
+
+def test_a_decoder_needs_a_known_name_and_heatmaps(run, runs):
+    with pytest.raises(flags.IllegalFlagValueError, match="dark.*quarter_offset.*soft_argmax"):
+        run(f"--model={runs / 'pose'}", "--decoder=argmax")
+    with pytest.raises(UserError, match="unknown decoder 'argmax'; known: dark, quarter_offset, soft_argmax"):
+        HeatmapDecoder("argmax")
+    with pytest.raises(UserError, match="holds a lifter"):
+        run(f"--model={runs / 'lifter'}", "--decoder=dark")
+    exported = LoadedModel("pose.tflite", HUMAN36M_17, SIZE, run=None)
+    with pytest.raises(UserError, match="pose.tflite gives no heatmaps to decode"):
+        heatmap_predictor(exported)
 
 
 def test_output_is_not_overwritten_silently(run, runs, tmp_path):
