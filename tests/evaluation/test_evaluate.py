@@ -11,7 +11,9 @@ from keras_pose import PosePredictor, evaluate
 from keras_pose.data.pipeline import make_batches, open_dataset
 from keras_pose.errors import UserError
 from keras_pose.evaluation import evaluate_model, heatmap_predictor
+from keras_pose.models import pretrained
 from keras_pose.models.decoders import DECODERS, OFFICIAL_CELL_CENTER, HeatmapDecoder, flip_average
+from keras_pose.models.hrnet_checkpoint import Accounting
 from keras_pose.models.pose_model import (
     PoseModelConfig,
     PoseStatistics,
@@ -50,12 +52,11 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory):
-    """A file as `keras_pose.models.pretrained` writes it, of random weights."""
+    """A converted file of random weights."""
     path = tmp_path_factory.mktemp("converted") / "hrnet.keras"
+    path.with_suffix(".pth").touch()
     config = PoseModelConfig(variant="w8_tiny", skeleton=HUMAN36M_17.to_dict(), input_size=SIZE)
-    build_keypoint_model(config).save(path)
-    info = {"skeleton": HUMAN36M_17.to_dict(), "input_size": list(SIZE), "cell_center": OFFICIAL_CELL_CENTER}
-    path.with_name("hrnet.keras.json").write_text(json.dumps(info))
+    pretrained.save(path, build_keypoint_model(config), config, Accounting(), path.with_suffix(".pth"))
     return path
 
 

@@ -1,11 +1,11 @@
 """What a run starts from, and what of it stays untrained."""
 
-import json
-
 import numpy as np
 import pytest
 
 from keras_pose.errors import UserError
+from keras_pose.models import pretrained
+from keras_pose.models.hrnet_checkpoint import Accounting
 from keras_pose.models.pose_model import PoseModelConfig, PoseStatistics, build_keypoint_model, build_pose_model
 from keras_pose.skeleton import COCO_17, HUMAN36M_17, MPI_INF_3DHP_17
 from keras_pose.training import run_folder
@@ -22,11 +22,11 @@ def config(skeleton=HUMAN36M_17, variant: str = "w8_tiny") -> PoseModelConfig:
 
 
 def write_conversion(path, skeleton=HUMAN36M_17, initial=(), variant: str = "w8_tiny"):
-    """A file as `keras_pose.models.pretrained` writes it, and its model."""
+    """A converted file of random weights, and its model."""
     model = build_keypoint_model(config(skeleton, variant))
-    model.save(path)
-    info = {"skeleton": skeleton.to_dict(), "model": {"variant": variant}, "weights": {"initial": list(initial)}}
-    path.with_name(path.name + ".json").write_text(json.dumps(info))
+    checkpoint = path.with_suffix(".pth")
+    checkpoint.touch()
+    pretrained.save(path, model, config(skeleton, variant), Accounting(initial=initial), checkpoint)
     return model
 
 
