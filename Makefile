@@ -6,12 +6,12 @@ BIN := $(VENV)/bin
 .PHONY: help train test lint clean
 
 help:
-	@echo "make train   train on the data that ships and evaluate: about 3 minutes to install, 15 to train (2 cores)"
+	@echo "make train   train on the data that ships and evaluate: about 3 minutes to install, 13 to 17 to train (2 cores)"
 	@echo "make test    linter and all tests: about 5 minutes to install, 15 to run (2 cores)"
 	@echo "make lint    the linter alone"
 
 train: $(VENV)/.installed
-	@echo "Training on the embedded data, about 15 minutes on two cores; the result goes to runs/e2e."
+	@echo "Training on the embedded data, 13 to 17 minutes on two cores; the result goes to runs/e2e."
 	$(BIN)/python -m keras_pose.train --flagfile=e2e.flags
 
 test: $(VENV)/.installed-test lint
