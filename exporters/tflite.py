@@ -8,6 +8,7 @@
 import contextlib
 import io
 import os
+import re
 import tempfile
 import warnings
 
@@ -23,7 +24,7 @@ from exporters import flags as shared_flags
 from exporters.contract import QUANTIZATIONS, Form
 from exporters.inference_graph import Source
 from exporters.samples import load_samples
-from exporters.tflite_file import append_metadata, finish, operations, read_metadata
+from exporters.tflite_file import append_metadata, finish, operation_outputs, operations, read_metadata
 from keras_pose import command
 
 __all__ = ["OPERATIONS", "convert", "operations", "read_metadata"]
@@ -37,6 +38,7 @@ OPERATIONS = {
 # By the names of tensors. The heatmaps' layer and the normalisation stay in float: soft-argmax weighs differences
 # between heatmap cells by beta, and eight bits are too few for both the range and the differences.
 QUANTIZED_LAYERS = "/hrnet(?!.*(final_layer|normalize_image))"
+NO_QUANTIZE = quantizer.AlgorithmName.NO_QUANTIZE
 # Twice as fast as the default, which hands every tensor to Python.
 CALIBRATION_MODE = CalibrationMode.CALIBRATION_PROFILER_BASED
 # Weights in float16, arithmetic in float32. Soft-argmax is left out: 1 / 48 is no float16.
@@ -88,6 +90,8 @@ def quantize(content: bytes, metadata: dict, calibration: np.ndarray | None = No
             job.add_dynamic_config(QUANTIZED_LAYERS, qtyping.TFLOperationName.CONV_2D, num_bits=8)
         elif metadata["quantization"] == "int8":
             job.add_static_config(QUANTIZED_LAYERS, every, activation_num_bits=8, weight_num_bits=8)
+            kept = float_additions(content)
+            job.update_quantization_recipe(kept, qtyping.TFLOperationName.ADD, algorithm_key=NO_QUANTIZE)
             (name,) = metadata["inputs"]
             samples = [{name: sample[None]} for sample in calibration]
             measured = job.calibrate({"serving_default": samples}, num_threads=os.cpu_count(), mode=CALIBRATION_MODE)
@@ -95,7 +99,24 @@ def quantize(content: bytes, metadata: dict, calibration: np.ndarray | None = No
     return append_metadata(content, metadata)
 
 
-def _halve_weights(job) -> None:
+def float_additions(content: bytes) -> str:
+    """A regex of the additions that stay in float in an int8 file: those of the two highest resolutions.
+
+    A residual stream is rounded anew by each addition, some thirty times on its way through W32; that, not the
+    convolutions, costs eight-bit HRNet its precision (docs/deploy.md). These two streams are the thinnest, with C and
+    2C channels, and nearly all of the loss.
+    """
+    sums = [
+        (shape[-1], name)
+        for operation, shape, name in operation_outputs(content)
+        if operation == "ADD" and re.search(QUANTIZED_LAYERS, name)
+    ]
+    fewest = min(channels for channels, _ in sums)
+    names = [re.escape(name) for channels, name in sums if channels <= 2 * fewest]
+    return f"^({'|'.join(names)});?$"
+
+
+def _halve_weights(job: quantizer.Quantizer) -> None:
     weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
     config = qtyping.OpQuantizationConfig(
         weight_tensor_config=weights, compute_precision=qtyping.ComputePrecision.FLOAT

@@ -59,17 +59,23 @@ def read_metadata(path: Path) -> dict:
 def operations(path: Path) -> list[tuple[str, tuple[int, ...]]]:
     """(operation, shape of its first output) of the whole file; raises UserError for a damaged one."""
     try:
-        model = schema.Model.GetRootAs(path.read_bytes())
-        graph = model.Subgraphs(0)
-        found = []
-        for index in range(graph.OperatorsLength()):
-            operator = graph.Operators(index)
-            code = model.OperatorCodes(operator.OpcodeIndex())
-            name = OPERATION_NAMES[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
-            found.append((name, tuple(graph.Tensors(operator.Outputs(0)).ShapeAsNumpy().tolist())))
-        return found
+        return [(operation, shape) for operation, shape, _ in operation_outputs(path.read_bytes())]
     except Exception as error:  # flatbuffers reads what it finds and fails in any way
         raise UserError(f"{path} is not a whole TFLite file ({error!r}); export the model again") from error
+
+
+def operation_outputs(content: bytes) -> list[tuple[str, tuple[int, ...], str]]:
+    """(operation, shape and name of its first output) of a whole file."""
+    model = schema.Model.GetRootAs(content)
+    graph = model.Subgraphs(0)
+    found = []
+    for index in range(graph.OperatorsLength()):
+        operator = graph.Operators(index)
+        code = model.OperatorCodes(operator.OpcodeIndex())
+        operation = OPERATION_NAMES[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+        output = graph.Tensors(operator.Outputs(0))
+        found.append((operation, tuple(output.ShapeAsNumpy().tolist()), output.Name().decode()))
+    return found
 
 
 def _name_tensors(model: schema.ModelT) -> None:

@@ -8,7 +8,7 @@ import onnx as onnx_package
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from exporters import EXPORTERS, exporter_of, worker
+from exporters import EXPORTERS, exporter_of, tflite_file, worker
 from exporters.compare import compare_file, file_outputs, read_part
 from exporters.contract import sidecar_path
 from keras_pose import runtimes
@@ -99,22 +99,22 @@ def test_equals_keras_over_real_samples(exported, name, source, samples, expecte
         assert np.allclose(found["scores"], expected["pose"]["scores"], atol=tolerance)
 
 
-def test_int8_keeps_soft_argmax_and_lifter_in_float(exported):
-    model = schema.Model.GetRootAs(exported["pose_int8.tflite"].read_bytes())
-    graph = model.Subgraphs(0)
-    types = {}
-    for (operation, _), index in zip(
-        exporter_of(exported["pose_int8.tflite"]).operations(exported["pose_int8.tflite"]),
-        range(graph.OperatorsLength()),
-        strict=True,
-    ):
-        output = graph.Tensors(graph.Operators(index).Outputs(0))
-        types.setdefault(operation, []).append((output.Type(), tuple(output.ShapeAsNumpy())))
+def test_int8_keeps_heatmaps_soft_argmax_lifter_and_thin_residuals_in_float(exported):
+    graph = schema.Model.GetRootAs(exported["pose_int8.tflite"].read_bytes()).Subgraphs(0)
+    found = tflite_file.operations(exported["pose_int8.tflite"])
+    outputs = [graph.Tensors(graph.Operators(i).Outputs(0)).Type() for i in range(graph.OperatorsLength())]
     int8, float32 = schema.TensorType.INT8, schema.TensorType.FLOAT32
+
+    def types(name, wanted=lambda shape: True):
+        return {kind for (op, shape), kind in zip(found, outputs, strict=True) if op == name and wanted(shape)}
+
     heatmaps = (1, 16, 24, JOINTS)
-    assert {kind for kind, shape in types["CONV_2D"] if shape != heatmaps} == {int8}
-    assert {kind for kind, shape in types["CONV_2D"] if shape == heatmaps} == {float32}
-    assert {kind for operation in ("SOFTMAX", "FULLY_CONNECTED") for kind, _ in types[operation]} == {float32}
+    assert types("CONV_2D", lambda shape: shape != heatmaps) == {int8}
+    assert types("CONV_2D", lambda shape: shape == heatmaps) == {float32}
+    assert types("SOFTMAX") == types("FULLY_CONNECTED") == {float32}
+    maps = 4  # dimensions, of the backbone's additions
+    assert types("ADD", lambda shape: len(shape) == maps and 3 < shape[3] <= 16) == {float32}
+    assert types("ADD", lambda shape: len(shape) == maps and shape[3] > 16) == {int8}
 
 
 def test_smaller_forms_are_smaller(exported):
