@@ -16,8 +16,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 from absl import flags
-from ai_edge_quantizer import qtyping, quantizer
-from ai_edge_quantizer.calibrator import CalibrationMode
+from ai_edge_quantizer import qtyping, quantizer, recipe_manager
+from ai_edge_quantizer.calibrator import CalibrationMode, Calibrator
+from ai_edge_quantizer.utils import qsv_utils
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from exporters import flags as shared_flags
@@ -39,8 +40,6 @@ OPERATIONS = {
 # between heatmap cells by beta, and eight bits are too few for both the range and the differences.
 QUANTIZED_LAYERS = "/hrnet(?!.*(final_layer|normalize_image))"
 NO_QUANTIZE = quantizer.AlgorithmName.NO_QUANTIZE
-# Twice as fast as the default, which hands every tensor to Python.
-CALIBRATION_MODE = CalibrationMode.CALIBRATION_PROFILER_BASED
 # Weights in float16, arithmetic in float32. Soft-argmax is left out: 1 / 48 is no float16.
 HALVED_LAYERS = "/(hrnet|encoder)"
 
@@ -93,10 +92,27 @@ def quantize(content: bytes, metadata: dict, calibration: np.ndarray | None = No
             kept = float_additions(content)
             job.update_quantization_recipe(kept, qtyping.TFLOperationName.ADD, algorithm_key=NO_QUANTIZE)
             (name,) = metadata["inputs"]
-            samples = [{name: sample[None]} for sample in calibration]
-            measured = job.calibrate({"serving_default": samples}, num_threads=os.cpu_count(), mode=CALIBRATION_MODE)
+            measured = _measure_ranges(content, job, [{name: sample[None]} for sample in calibration])
         content = bytes(job.quantize(measured, enable_progress_report=False).quantized_model)
     return append_metadata(content, metadata)
+
+
+def _measure_ranges(content: bytes, job: quantizer.Quantizer, samples: list[dict]) -> dict:
+    """The smallest and the largest value of each tensor over the samples, for the recipe of `job`.
+
+    The quantizer's own calibration takes a moving average over the samples, which cuts off the peaks that heatmaps
+    are made of: 2D shifts 2.6 times as much. It also hands each tensor to Python, which takes twice as long.
+    """
+    recipe = recipe_manager.RecipeManager()
+    recipe.load_quantization_recipe(job.get_quantization_recipe())
+    calibrator = Calibrator(
+        content,
+        num_threads=os.cpu_count(),
+        mode=CalibrationMode.CALIBRATION_PROFILER_BASED,
+        qsv_update_func=qsv_utils.min_max_update,
+    )
+    calibrator.calibrate({"serving_default": samples}, recipe)
+    return calibrator.get_model_qsvs()
 
 
 def float_additions(content: bytes) -> str:
