@@ -8,7 +8,7 @@ import numpy as np
 
 from exporters import exporter_of
 from exporters.contract import PARTS
-from exporters.inference_graph import Source, cell_offset
+from exporters.inference_graph import Source, cell_offset, heatmap_peak
 from exporters.samples import Samples
 from exporters.worker import measure
 from keras_pose import runtimes
@@ -80,7 +80,8 @@ def keras_outputs(source: Source, part: str, samples: Samples) -> Outputs:
         encoder = source.model.get_layer("encoder")
         batches = samples.batches("keypoints_2d")
         return {"pose_3d": np.concatenate([np.asarray(encoder(batch, training=False)) for batch in batches])}
-    outputs = _run_pictures(runtimes.from_keras(source.model, *_skeleton_and_size(source)), samples)
+    model = runtimes.from_keras(source.model, *_skeleton_and_size(source), peak=heatmap_peak(source.info))
+    outputs = _run_pictures(model, samples)
     return outputs | {"keypoints_2d": outputs["keypoints_2d"] + cell_offset(source.info)}
 
 

@@ -81,6 +81,11 @@ def cell_offset(info: dict) -> np.ndarray:
     return np.array([cells * HEATMAP_STRIDE / width, cells * HEATMAP_STRIDE / height], np.float32)
 
 
+def heatmap_peak(info: dict) -> float:
+    """The height of the heatmaps' targets, which scores 1; imported weights and older runs do not tell theirs."""
+    return info.get("heatmap_peak", TARGET_PEAK)
+
+
 def build_inference_graph(source: Source, form: Form) -> keras.Model:
     """The model that is exported: inputs and outputs as `exporters.contract` names them.
 
@@ -105,7 +110,7 @@ def build_inference_graph(source: Source, form: Form) -> keras.Model:
     outputs = {
         "heatmaps": heatmaps,
         "keypoints_2d": keypoints_2d,
-        "scores": ops.clip(joint_scores(heatmaps) / TARGET_PEAK, 0.0, 1.0),
+        "scores": ops.clip(joint_scores(heatmaps) / heatmap_peak(source.info), 0.0, 1.0),
     }
     if "pose_3d" in output_shapes:
         outputs["pose_3d"] = trained.get_layer("encoder")(keypoints_2d)

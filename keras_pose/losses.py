@@ -91,15 +91,24 @@ def target_heatmaps(
     return along_y[:, :, None, :] * along_x[:, None, :, :]
 
 
+def target_peak(kernel_size: int | None = 3, sigma: float = 1.0) -> float:
+    """The height of the target at the joint's cell, 1 for HRNet's way; a heatmap as high scores 1."""
+    return 1.0 if kernel_size is None else float(_kernel_sum(kernel_size, sigma) ** -2)
+
+
+def _kernel_sum(kernel_size: int, sigma: float) -> float:
+    radius = kernel_size // 2
+    return sum(np.exp(-(k**2) / (2 * sigma**2)) for k in range(-radius, radius + 1))
+
+
 def _profile(positions, cells: int, kernel_size: int | None, sigma: float):
     """(B, J) positions in cells to (B, cells, J), a Gaussian along one axis."""
     centres = np.arange(cells, dtype="float32")[None, :, None] + 0.5
     if kernel_size is None:
         return ops.exp(-ops.square(centres - positions[:, None, :]) / (2 * sigma**2))
     distance = centres - (ops.floor(positions) + 0.5)[:, None, :]  # whole numbers
-    radius = kernel_size // 2
-    total = sum(np.exp(-(k**2) / (2 * sigma**2)) for k in range(-radius, radius + 1))
-    return ops.where(ops.abs(distance) <= radius, ops.exp(-ops.square(distance) / (2 * sigma**2)) / total, 0.0)
+    gaussian = ops.exp(-ops.square(distance) / (2 * sigma**2)) / _kernel_sum(kernel_size, sigma)
+    return ops.where(ops.abs(distance) <= kernel_size // 2, gaussian, 0.0)
 
 
 # --- pure functions --------------------------------------------------------------------------------------------

@@ -88,7 +88,8 @@ def _open_run(path: Path) -> LoadedModel:
     model, info = load_run(path)
     if info["kind"] == "lifter":
         raise UserError(f"{path} holds a lifter, which sees no pictures; name a run of the phase hrnet or e2e")
-    return from_keras(model, Skeleton.from_dict(info["skeleton"]), tuple(info["input_size"]), path.name)
+    peak = info.get("heatmap_peak", TARGET_PEAK)
+    return from_keras(model, Skeleton.from_dict(info["skeleton"]), tuple(info["input_size"]), path.name, peak=peak)
 
 
 def from_keras(
@@ -97,8 +98,12 @@ def from_keras(
     input_size: tuple[int, int],
     name: str = "model",
     cell_center: float = OWN_CELL_CENTER,
+    peak: float = TARGET_PEAK,
 ) -> LoadedModel:
-    """Wraps a Keras pose or keypoints model (see `keras_pose.models`); traced once, for any number of crops."""
+    """Wraps a Keras pose or keypoints model (see `keras_pose.models`); traced once, for any number of crops.
+
+    `peak` is the height of the heatmaps' targets, which scores 1.
+    """
     import tensorflow as tf
 
     from keras_pose.models.soft_argmax import joint_scores
@@ -107,7 +112,7 @@ def from_keras(
     def infer(images):
         outputs = model(tf.cast(images, tf.float32), training=False)
         kept = {key: outputs[key] for key in ("heatmaps", "keypoints_2d", "pose_3d") if key in outputs}
-        return kept | {"scores": tf.clip_by_value(joint_scores(outputs["heatmaps"]) / TARGET_PEAK, 0.0, 1.0)}
+        return kept | {"scores": tf.clip_by_value(joint_scores(outputs["heatmaps"]) / peak, 0.0, 1.0)}
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
         return {key: value.numpy() for key, value in infer(tf.constant(images)).items() if key != "heatmaps"}

@@ -211,3 +211,11 @@ def test_keras_losses_keep_their_arguments():
 def test_skeleton_without_pairs_has_no_symmetry_term(batch, outputs):
     lonely = Skeleton("column", tuple(f"joint_{j}" for j in range(JOINTS)), tuple(range(-1, JOINTS - 1)))
     assert "bone_symmetry" not in pose_losses(batch, outputs, lonely, LossConfig())
+
+
+@pytest.mark.parametrize("kernel_size, sigma", [(3, 1.0), (5, 2.0), (None, 1.5)])
+def test_target_peak_is_the_targets_height(kernel_size, sigma):
+    height, width = SIZE
+    middle = np.array([[[(width // 2 + 0.5) / width, (height // 2 + 0.5) / height]]], np.float32)
+    heatmap = losses.target_heatmaps(middle, np.ones((1, 1)), SIZE, kernel_size, sigma)
+    assert np.isclose(np.max(heatmap), losses.target_peak(kernel_size, sigma))

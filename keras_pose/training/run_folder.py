@@ -14,6 +14,7 @@ import keras_pose
 from keras_pose.command import write_atomically, write_json
 from keras_pose.data.pipeline import DatasetInfo
 from keras_pose.errors import UserError
+from keras_pose.losses import target_peak
 from keras_pose.training.experiment import Experiment
 
 FORMAT_VERSION = 1
@@ -24,7 +25,7 @@ EVALUATION = "evaluation.json"
 LAST_CHECKPOINT = "checkpoints/last.npz"
 UNITS = {
     "image": "RGB, 0 to 255",
-    "heatmaps": "a quarter of the crop; the target's peak is 0.204 with kernel 3 and sigma 1",
+    "heatmaps": "a quarter of the crop; the target's peak is heatmap_peak",
     "keypoints_2d": "(x, y) in [0, 1] of the crop; the centre of pixel i of n is (i + 0.5) / n",
     "pose_3d": "millimetres relative to the root joint; x right, y down, z away from the camera",
     "reprojected_2d": "as keypoints_2d",
@@ -78,6 +79,7 @@ def model_info(experiment: Experiment, dataset: DatasetInfo, metrics: dict) -> d
         "skeleton": experiment.model.get_skeleton().to_dict(),
         "input_size": list(experiment.model.input_size),
         "units": UNITS,
+        "heatmap_peak": target_peak(experiment.loss.heatmap_kernel_size, experiment.loss.heatmap_sigma),
         "statistics": None if experiment.kind == "keypoints" else dataset.statistics,
         "model": experiment.model.to_dict(),
         "data": {"dataset": dataset.spec, "manifest_hash": dataset.manifest_hash, "train": dataset.count("train")},

@@ -26,6 +26,7 @@ from keras_pose.training.run_folder import write_model
 SIZE = (64, 96)
 CONFIG = PoseModelConfig(variant="w8_tiny", input_size=SIZE, width=64)
 HEATMAP_STD = 0.01  # of each map: beta 100 makes it the softmax's 1, so that joints spread but do not jump
+HEATMAP_PEAK = 0.3  # of targets; neither the paper's nor HRNet's, so that the run's own must be read
 FORMS = {
     "pose.tflite": Form("pose"),
     "pose_float16.tflite": Form("pose", "float16"),
@@ -72,6 +73,7 @@ def write_run(folder: Path, kind: str, dataset: Path) -> Path:
         "kind": kind,
         "skeleton": info.skeleton.to_dict(),
         "input_size": list(SIZE),
+        "heatmap_peak": HEATMAP_PEAK,
         "statistics": None if kind == "keypoints" else info.statistics,
         "model": CONFIG.to_dict(),
         "data": {"dataset": str(dataset)},

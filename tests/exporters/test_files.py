@@ -13,7 +13,7 @@ from exporters.compare import compare_file, file_outputs, read_part
 from exporters.contract import sidecar_path
 from keras_pose import runtimes
 from keras_pose.skeleton import HUMAN36M_17
-from tests.exporters.conftest import FORMS, SIZE
+from tests.exporters.conftest import FORMS, HEATMAP_PEAK, SIZE
 
 JOINTS = HUMAN36M_17.num_joints
 SHAPES = {
@@ -97,6 +97,13 @@ def test_equals_keras_over_real_samples(exported, name, source, samples, expecte
         found = file_outputs(path, source, part, samples)
         tolerance = {"none": 1e-5, "float16": 2e-3}.get(FORMS[name].quantization, 0.1)
         assert np.allclose(found["scores"], expected["pose"]["scores"], atol=tolerance)
+
+
+def test_scores_are_shares_of_the_runs_own_peak(exported, samples):
+    session = runtimes.open_session(exported["keypoints.tflite"])
+    outputs = session.infer({"image": samples.image[:1].astype(np.float32)})
+    expected = np.clip(outputs["heatmaps"].max((1, 2)) / HEATMAP_PEAK, 0, 1)
+    assert np.allclose(outputs["scores"], expected, atol=1e-6) and 0 < expected.max() < 1
 
 
 def test_int8_keeps_heatmaps_soft_argmax_lifter_and_thin_residuals_in_float(exported):
