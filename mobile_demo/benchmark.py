@@ -1,0 +1,196 @@
+"""Measures the demo's page in a browser without a window, on this machine.
+
+    python -m mobile_demo.benchmark --model=pose.tflite --json=benchmark.json
+
+Starts the server, and Chromium with a clip for a camera, once for each number of threads. Needs Chromium and
+`pip install playwright`. Leave the machine alone meanwhile: other work shows in the numbers.
+"""
+
+import contextlib
+import json
+import re
+import statistics
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from keras_pose import command
+from keras_pose.errors import UserError
+from mobile_demo.browser import PHONE, camera, open_browser
+from mobile_demo.clip import write_clip
+from mobile_demo.server import Settings, serve
+
+FLAGS = flags.FLAGS
+WARMUP = 20  # results before the first that counts
+TRACED = 100  # results under Chromium's trace, which finds the longest task; apart, for it costs time itself
+TIMEOUT_MS = 120_000
+CLIP_SIZE, CLIP_FPS, CLIP_FRAMES = (480, 640), 30, 30
+OWN_FILES = re.compile(r"\.(html|js|css|json|webmanifest|svg|png|ico)$|/$")
+UNITS = {
+    "latency_ms_median": "camera frame to drawn skeleton, median (ms)",
+    "latency_ms_p90": "the same, 90th percentile (ms)",
+    "inference_ms_median": "inference alone, median (ms)",
+    "frames_per_second": "skeletons drawn a second",
+    "longest_task_ms": "longest task of the page's main thread in these frames (ms)",
+    "longest_loading_task_ms": "longest task before the first of them; 0: none over 50 (ms)",
+    "memory_start_mb": "memory of the page and its worker at the first frame (MB)",
+    "memory_end_mb": "the same at the last frame (MB)",
+}
+# Chromium tells of tasks over 50 ms only; shorter ones are in its trace.
+WATCH_TASKS = """() => {
+    globalThis.longTasks = [];
+    const note = (list) => globalThis.longTasks.push(...list.getEntries().map((entry) => entry.duration));
+    new PerformanceObserver(note).observe({type: "longtask", buffered: true});
+}"""
+TAKE_TASKS = "() => Math.max(0, ...globalThis.longTasks.splice(0))"
+# Counts results in the page, so that no message to this process stands between them.
+COLLECT = """([count, timeout]) => new Promise((resolve, reject) => {
+    const found = {latency_ms: [], inference_ms: []};
+    const start = performance.now();
+    const late = setTimeout(() => reject(new Error(`${found.latency_ms.length} of ${count} results`)), timeout);
+    globalThis.addEventListener("pose", function listen() {
+        const {latency_ms, inference_ms} = globalThis.poseDemo.latest;
+        found.latency_ms.push(latency_ms);
+        found.inference_ms.push(inference_ms);
+        if (found.latency_ms.length < count) return;
+        globalThis.removeEventListener("pose", listen);
+        clearTimeout(late);
+        resolve({...found, seconds: (performance.now() - start) / 1000});
+    });
+})"""
+
+
+def define_flags(values: flags.FlagValues = FLAGS) -> None:
+    """The command's flags."""
+    flags.DEFINE_string("model", None, "An exported .tflite; by default what the demo serves.", flag_values=values)
+    flags.DEFINE_multi_integer("threads", [1, 2], "Of the inference; repeat for several.", 1, flag_values=values)
+    flags.DEFINE_integer("frames", 1000, "Results that are timed, after the first.", 1, flag_values=values)
+    flags.DEFINE_string("json", None, "Write the numbers to this file.", flag_values=values)
+
+
+def main(arguments: list[str]) -> None:
+    """Runs the command."""
+    rows = {}
+    with tempfile.TemporaryDirectory() as folder:
+        clip = write_clip(Path(folder) / "moving.y4m", moving_pattern(), CLIP_FPS)
+        for threads in FLAGS.threads:
+            rows[threads] = measure(FLAGS.model, clip, threads, FLAGS.frames)
+            print_row(threads, rows[threads])
+    if FLAGS.json:
+        command.write_json(FLAGS.json, {"frames": FLAGS.frames, "threads": rows})
+
+
+def moving_pattern() -> np.ndarray:
+    """(N, H, W, 3) a bright bar that wanders over noise: what the camera sees does not change how long a frame takes."""
+    height, width = CLIP_SIZE
+    frames = np.random.default_rng(0).integers(0, 128, (CLIP_FRAMES, height, width, 1)).repeat(3, -1).astype(np.uint8)
+    for i, frame in enumerate(frames):
+        left = i * width // CLIP_FRAMES
+        frame[:, left : left + 40] = (255, 200, 100)
+    return frames
+
+
+def measure(model: str | None, clip: Path, threads: int, frames: int) -> dict[str, float]:
+    """One visit of the page: the numbers of `UNITS`, and `page_kb` by file.
+
+    Raises UserError where the page does not run.
+    """
+    with serving(model) as url, open_browser(camera(clip)) as browser:
+        page = browser.new_context(**PHONE).new_page()
+        page.add_init_script(f"({WATCH_TASKS})()")
+        sizes = {}
+        page.on("response", lambda response: _weigh(response, sizes))
+        page.goto(f"{url}?threads={threads}&accelerator=wasm", timeout=TIMEOUT_MS)
+        _wait_until_running(page)
+        page.evaluate(COLLECT, [WARMUP, TIMEOUT_MS])
+        loading = page.evaluate(TAKE_TASKS)
+        start = memory_mb(browser, page)
+        found = page.evaluate(COLLECT, [frames, TIMEOUT_MS + 1000 * frames])
+        end = memory_mb(browser, page)
+        stats = page.evaluate("() => globalThis.poseDemo.stats()")
+        longest = max(_longest_traced_ms(browser, page), page.evaluate(TAKE_TASKS))
+    latencies = found["latency_ms"]
+    return {
+        "latency_ms_median": statistics.median(latencies),
+        "latency_ms_p90": float(np.quantile(latencies, 0.9)),
+        "inference_ms_median": statistics.median(found["inference_ms"]),
+        "frames_per_second": frames / found["seconds"],
+        "longest_task_ms": longest,
+        "longest_loading_task_ms": loading,
+        "memory_start_mb": start,
+        "memory_end_mb": end,
+        "threads_used": stats["threads"],
+        "page_kb": sum(sizes.values()) / 1000,
+        "page_files_kb": {name: size / 1000 for name, size in sorted(sizes.items())},
+    }
+
+
+@contextlib.contextmanager
+def serving(model: str | None):
+    """The address of the demo on this machine while it is served."""
+    server = serve(Settings(model=model, port=0, http=True))
+    try:
+        yield server.url
+    finally:
+        server.close()
+
+
+def print_row(threads: int, row: dict) -> None:
+    """One line a number."""
+    print(f"{threads} threads ({row['threads_used']} used)")
+    for name, text in UNITS.items():
+        print(f"  {text:75s} {row[name]:8.1f}")
+    print(f"  {'page without model and runtime (kB)':75s} {row['page_kb']:8.1f}")
+
+
+def memory_mb(browser, page) -> float:
+    """Of the browser's renderers, after the page's garbage is collected; NaN where no Linux counts it."""
+    page.context.new_cdp_session(page).send("HeapProfiler.collectGarbage")
+    session = browser.new_browser_cdp_session()
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    session.detach()
+    files = [Path(f"/proc/{process['id']}/smaps_rollup") for process in processes if process["type"] == "renderer"]
+    if not files or not all(file.is_file() for file in files):
+        return float("nan")
+    return sum(int(re.search(r"^Pss:\s+(\d+)", file.read_text(), re.MULTILINE)[1]) for file in files) / 1024
+
+
+def _wait_until_running(page) -> None:
+    page.wait_for_function(
+        "() => ['running', 'error'].includes(document.documentElement.dataset.state)", timeout=TIMEOUT_MS
+    )
+    state, error = page.evaluate("() => { const d = document.documentElement.dataset; return [d.state, d.error]; }")
+    if state != "running":
+        raise UserError(f"the page does not run: {error}; open it in a browser to see why")
+
+
+def _longest_traced_ms(browser, page) -> float:
+    """Of the thread that draws the page, over a hundred results more."""
+    browser.start_tracing(page=page, categories=["toplevel", "devtools.timeline"])
+    page.evaluate(COLLECT, [TRACED, TIMEOUT_MS])
+    events = json.loads(browser.stop_tracing())["traceEvents"]
+    main = {
+        (event["pid"], event["tid"])
+        for event in events
+        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
+    }
+    return max(
+        event.get("dur", 0) / 1000
+        for event in events
+        if (event["pid"], event["tid"]) in main and event["ph"] == "X" and "Task" in event["name"]
+    )
+
+
+def _weigh(response, sizes: dict[str, int]) -> None:
+    """Adds a file of the page by what it weighs on the way; the model and the runtime are not the page's."""
+    name = response.url.split("?")[0].split("/", 3)[3]
+    if OWN_FILES.search("/" + name) and not name.startswith(("model/", "runtime/")):
+        with contextlib.suppress(Exception):  # a worker's file is gone when its worker is
+            sizes[name] = len(response.body())
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main)

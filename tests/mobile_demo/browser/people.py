@@ -1,0 +1,47 @@
+"""The embedded data's people, and a small int8 model that looks at them until trained weights ship."""
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from exporters import tflite
+from exporters.contract import Form
+from exporters.export import export
+from exporters.inference_graph import load_source
+from exporters.samples import load_samples
+from keras_pose.data.pipeline import open_dataset, read_examples
+from keras_pose.models.pose_model import PoseModelConfig, PoseStatistics, build_pose_model
+from keras_pose.training.run_folder import write_model
+from tests.exporters.conftest import settle
+
+
+def pictures(count: int) -> np.ndarray:
+    """(count, 128, 128, 3) uint8 RGB of the test split: rendered people, each in the middle."""
+    examples = islice(read_examples(open_dataset("embedded"), "test"), count)
+    return np.stack([example.decode_image() for example in examples])
+
+
+def write_int8(folder: Path) -> Path:
+    """Exports the smallest network as the shipped weights are exported; it was not trained, but acts so."""
+    data = open_dataset("embedded")
+    config = PoseModelConfig(variant="w8_tiny", input_size=data.image_size, width=64)
+    model = build_pose_model(config, PoseStatistics.from_dict(data.statistics))
+    info = {
+        "format_version": 1,
+        "kind": "pose",
+        "skeleton": data.skeleton.to_dict(),
+        "input_size": list(data.image_size),
+        "heatmap_peak": 0.02,  # of heatmaps that `settle` made: scores come near 1
+        "statistics": data.statistics,
+        "model": config.to_dict(),
+        "data": {"dataset": "embedded"},
+    }
+    samples = load_samples("embedded", ("test",), 16, info, pictures=True).image
+    settle(model, samples)
+    folder.mkdir(parents=True)
+    write_model(folder, model, info)
+    source, output = load_source(folder), folder / "pose_int8.tflite"
+    convert = lambda graph, metadata: tflite.convert(graph, metadata, samples)  # noqa: E731
+    export(source, Form("pose", "int8"), output, convert, check=None)
+    return output

@@ -1,0 +1,63 @@
+"""What goes wrong on a phone, and what people do to it: each is handled and told."""
+
+import pytest
+
+from mobile_demo.browser import PHONE, camera, open_browser
+from tests.mobile_demo.browser.conftest import a_phone, serving
+from tests.mobile_demo.browser.test_joints import FIXED, cells_off
+
+# A headless page is always visible: the page is told otherwise, as a phone would when its tab goes to the back.
+HIDE = """hidden => {
+    Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+    Object.defineProperty(document, "visibilityState", {value: hidden ? "hidden" : "visible", configurable: true});
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+@pytest.mark.parametrize("allowed, error", [(False, "camera-denied"), (True, "no-camera")])
+def test_without_a_camera(allowed, error, still, oracle_url):
+    options = camera(still, allowed=False) if not allowed else camera(None)
+    with open_browser(options) as browser, a_phone(browser, oracle_url) as phone:
+        phone.open().wait_for("error")
+        assert phone.state() == f"error: {error}"
+        assert "camera" in phone.visible_text().lower()
+
+
+def test_a_corrupt_model(oracle, tmp_path, still_browser):
+    model = tmp_path / "corrupt.tflite"
+    content = bytearray(oracle.read_bytes())
+    content[: len(content) // 2] = bytes(len(content) // 2)
+    model.write_bytes(content)
+    (tmp_path / "corrupt.tflite.json").write_bytes(oracle.with_name(oracle.name + ".json").read_bytes())
+    with serving(model, http=True) as url, a_phone(still_browser, url) as phone:
+        phone.open().wait_for("error")
+        assert phone.state() == "error: model-unreadable"
+        assert "model" in phone.visible_text().lower()
+
+
+def test_hidden_and_shown(phone, layouts):
+    phone.open(FIXED).wait_for("running").results(2)
+    phone.page.evaluate(HIDE, True)
+    phone.page.wait_for_timeout(500)
+    seen = phone.latest()["frame"]
+    phone.page.wait_for_timeout(1000)
+    assert phone.latest()["frame"] == seen  # no work for nobody
+    phone.page.evaluate(HIDE, False)
+    phone.wait_for("running")
+    assert cells_off(phone.results(2)[-1], layouts[0], 256) < 1
+
+
+def test_rotation(phone, layouts):
+    phone.open(FIXED).wait_for("running")
+    width, height = PHONE["viewport"].values()
+    for size in ((height, width), (width, height)):
+        phone.page.set_viewport_size({"width": size[0], "height": size[1]})
+        assert cells_off(phone.results(3)[-1], layouts[0], 256) < 1
+        assert phone.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_keypoints_only(keypoints_only, still_browser, layouts):
+    with serving(keypoints_only, http=True) as url, a_phone(still_browser, url) as phone:
+        result = phone.open(FIXED).wait_for("running").results(2)[-1]
+    assert not result["pose_3d"]
+    assert cells_off(result, layouts[0], 256) < 1
