@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> None:
 
 
 def moving_pattern() -> np.ndarray:
-    """(N, H, W, 3) a bright bar that wanders over noise: what the camera sees does not change how long a frame takes."""
+    """(N, H, W, 3) a bright bar that wanders over noise: what is seen does not change how long a frame takes."""
     height, width = CLIP_SIZE
     frames = np.random.default_rng(0).integers(0, 128, (CLIP_FRAMES, height, width, 1)).repeat(3, -1).astype(np.uint8)
     for i, frame in enumerate(frames):

@@ -1,4 +1,4 @@
-"""Models that know the answer: they read joints off coloured dots, so whatever the page draws can be held against it."""
+"""Models that know the answer: they read joints off coloured dots, so what the page draws can be held against it."""
 
 from pathlib import Path
 

@@ -50,7 +50,8 @@ class Phone:
         return self.page.evaluate(
             f"""([count, timeout]) => new Promise((resolve, reject) => {{
                 const found = [];
-                setTimeout(() => reject(new Error(`${{found.length}} of ${{count}} results in ${{timeout}} ms`)), timeout);
+                const late = () => reject(new Error(`${{found.length}} of ${{count}} results in ${{timeout}} ms`));
+                setTimeout(late, timeout);
                 globalThis.addEventListener("pose", function listen() {{
                     found.push(({PLAIN})(globalThis.poseDemo.latest));
                     if (found.length < count) return;

@@ -5,8 +5,7 @@ import pytest
 
 from keras_pose.skeleton import HUMAN36M_17
 from mobile_demo.browser import camera, open_browser
-from tests.mobile_demo.browser import clips
-from tests.mobile_demo.browser.conftest import BOX_PX, a_phone, serving
+from tests.mobile_demo.browser.conftest import a_phone, serving
 from tests.mobile_demo.browser.oracle import HEXAPOD_6, SIZES, pose_of
 from tests.mobile_demo.browser.phone import points
 
