@@ -41,13 +41,3 @@ def write_dots(path: Path, layouts: np.ndarray, size: tuple[int, int] = SIZE, ho
     """Each layout for `hold` frames."""
     frames = np.stack([draw_dots(places, size) for places in layouts])
     return write_clip(path, np.repeat(frames, hold, axis=0), fps)
-
-
-def show_people(pictures: np.ndarray, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """(N, h, w, 3) square pictures scaled up to the height of the frame, in its middle: (N, H, W, 3)."""
-    height, width = size
-    left = (width - height) // 2
-    frames = np.zeros((len(pictures), height, width, 3), np.uint8)
-    for frame, picture in zip(frames, pictures, strict=True):
-        frame[:, left : left + height] = cv2.resize(picture, (height, height), interpolation=cv2.INTER_CUBIC)
-    return frames

@@ -3,6 +3,7 @@
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from exporters import tflite
@@ -16,10 +17,10 @@ from keras_pose.training.run_folder import write_model
 from tests.exporters.conftest import settle
 
 
-def pictures(count: int) -> np.ndarray:
-    """(count, 128, 128, 3) uint8 RGB of the test split: rendered people, each in the middle."""
+def frames(count: int, size: tuple[int, int]) -> np.ndarray:
+    """(count, *size, 3) uint8 RGB of the test split: rendered people, each in the middle."""
     examples = islice(read_examples(open_dataset("embedded"), "test"), count)
-    return np.stack([example.decode_image() for example in examples])
+    return np.stack([cv2.resize(example.decode_image(), size[::-1]) for example in examples])
 
 
 def write_int8(folder: Path) -> Path:
