@@ -13,9 +13,10 @@ from keras_pose.errors import UserError
 from keras_pose.models.decoders import OWN_CELL_CENTER
 from keras_pose.models.hrnet import HEATMAP_STRIDE
 from keras_pose.models.soft_argmax import joint_scores
-from keras_pose.runtimes import SHIPPED_WEIGHTS, TARGET_PEAK
+from keras_pose.runtimes import TARGET_PEAK
 from keras_pose.skeleton import Skeleton
 from keras_pose.training.run_folder import MODEL, load_model, load_run
+from keras_pose.weights import SHIPPED_WEIGHTS
 
 
 @dataclass(frozen=True)

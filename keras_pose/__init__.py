@@ -1,5 +1,11 @@
 """3D human pose from a single image, with TensorFlow and Keras 3."""
 
+import os
+
+# TensorFlow has oneDNN's convolutions for every processor but takes them by itself only on some; on a Zen 3 one, say,
+# training is three times as fast with them. It reads this when it is first imported.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 __version__ = "0.1.0"
 __all__ = ["PosePredictor", "PoseResult", "PoseTracker"]
 

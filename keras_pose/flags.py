@@ -23,6 +23,7 @@ from keras_pose.training.experiment import (
     PhaseConfig,
     TrainConfig,
 )
+from keras_pose.training.precision import fastest_precision
 from keras_pose.training.schedule import SCHEDULES
 
 DEFAULT_EPOCHS = {"hrnet": 1, "lifter": 50, "e2e": 8}
@@ -63,12 +64,23 @@ def _define_run(values) -> None:
     flags.DEFINE_enum(
         "strategy", "auto", STRATEGIES, "Devices; auto takes every GPU, and TF_CONFIG's workers.", flag_values=values
     )
-    flags.DEFINE_enum("precision", "float32", PRECISIONS, "What the backbone computes in.", flag_values=values)
+    flags.DEFINE_enum(
+        "precision",
+        "float32",
+        ("auto", *PRECISIONS),
+        "What the backbone computes in; auto: mixed_bfloat16 where the machine multiplies it, else float32.",
+        flag_values=values,
+    )
     flags.DEFINE_integer("log_steps", 20, "Steps between two lines of metrics.jsonl.", flag_values=values)
     flags.DEFINE_integer(
         "checkpoint_steps", 0, "Steps between checkpoints within an epoch; 0: after epochs alone.", flag_values=values
     )
-    flags.DEFINE_string("init_from", "", "Start from the weights of this run's folder.", flag_values=values)
+    flags.DEFINE_string(
+        "init_from",
+        "",
+        "Start from the weights of this run's folder, or from shipped ones by name.",
+        flag_values=values,
+    )
     flags.DEFINE_string(
         "pretrained",
         "",
@@ -199,8 +211,9 @@ def _train_config(values) -> TrainConfig:
             PhaseConfig(name, 1)  # raises with the known ones
         own = {key: values[f"{name}_{key}"].value for key in ("epochs", "learning_rate", "flip")}
         phases.append(PhaseConfig(name, **own))
-    names = ("seed", "strategy", "precision", "log_steps", "checkpoint_steps", "init_from", "pretrained")
-    return TrainConfig(tuple(phases), **{name: values[name].value for name in names})
+    names = ("seed", "strategy", "log_steps", "checkpoint_steps", "init_from", "pretrained")
+    precision = fastest_precision() if values.precision == "auto" else values.precision
+    return TrainConfig(tuple(phases), precision=precision, **{name: values[name].value for name in names})
 
 
 def parse_size(flag: str, text: str) -> tuple[int, int]:
@@ -226,6 +239,8 @@ def resolved_flags(experiment: Experiment, values: flags.FlagValues = flags.FLAG
         flag = values[name]
         if name == "input_size":
             lines.append("--input_size={}x{}".format(*experiment.model.input_size))
+        elif name == "precision":
+            lines.append(f"--precision={experiment.train.precision}")
         else:
             lines.append(flag.serialize() or f"--{name}=")
     return "\n".join(lines) + "\n"

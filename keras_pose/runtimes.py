@@ -17,9 +17,8 @@ import numpy as np
 from keras_pose.errors import UserError
 from keras_pose.models.decoders import OWN_CELL_CENTER
 from keras_pose.skeleton import Skeleton
+from keras_pose.weights import SHIPPED_WEIGHTS
 
-# Name of a weight that comes with the package: the folder with its model.keras and model.json.
-SHIPPED_WEIGHTS: dict[str, Path] = {}
 # The paper's target heatmap, a one smoothed by a 3 x 3 Gaussian of sigma 1, has this peak: it scores 1.
 TARGET_PEAK = 1 / (1 + 2 * math.exp(-0.5)) ** 2
 

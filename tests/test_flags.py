@@ -102,3 +102,10 @@ def test_a_value_that_cannot_be_is_told_in_one_line(toy_dataset, argument, messa
 def test_an_unknown_choice_lists_the_known(argument, known):
     with pytest.raises(flags.IllegalFlagValueError, match=known):
         parse(argument)
+
+
+def test_auto_precision_is_resolved_before_it_is_recorded(toy_dataset):
+    values = parse(f"--dataset={toy_dataset}", "--precision=auto")
+    experiment = build_experiment(values)
+    assert experiment.train.precision in ("float32", "mixed_bfloat16")
+    assert f"--precision={experiment.train.precision}\n" in resolved_flags(experiment, values)

@@ -47,6 +47,7 @@ VARIANTS = {
     "w18_small_v2": HRNetVariant(18, (1, 3, 2), units=2, bottlenecks=2),
     # for phones and small machines
     "w16_small": HRNetVariant(16, (1, 2, 1), units=2, stem_channels=32, bottlenecks=2, bottleneck_channels=32),
+    "w16_tiny": HRNetVariant(16, (1, 1, 1), units=1, stem_channels=32, bottlenecks=1, bottleneck_channels=16),
     # for tests
     "w8_tiny": HRNetVariant(8, (1, 1, 1), units=1, stem_channels=16, bottlenecks=1, bottleneck_channels=8),
 }

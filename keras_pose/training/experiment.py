@@ -92,7 +92,7 @@ class TrainConfig:
         phases: one after the other; each goes on with the weights of the one before.
         log_steps: steps between two lines of metrics.jsonl.
         checkpoint_steps: steps between two checkpoints within an epoch; 0 writes them after epochs alone.
-        init_from: a run folder whose weights training starts from; empty starts afresh.
+        init_from: a run folder, or the name of shipped weights, that training starts from; empty starts afresh.
         pretrained: a .keras file of `keras_pose.models.pretrained` whose backbone training starts from, instead.
     """
 

@@ -10,6 +10,7 @@ from keras_pose.skeleton import Skeleton
 from keras_pose.training import run_folder
 from keras_pose.training.experiment import Experiment
 from keras_pose.training.phases import transfer_weights
+from keras_pose.weights import SHIPPED_WEIGHTS
 
 
 def load_initial_weights(experiment: Experiment, model: keras.Model) -> None:
@@ -24,6 +25,7 @@ def load_initial_weights(experiment: Experiment, model: keras.Model) -> None:
         return
     source = Path(train.init_from or train.pretrained)
     if train.init_from:
+        source = SHIPPED_WEIGHTS.get(train.init_from, source)
         loaded, info = _load_run(source)
     else:
         info = _read_conversion(source)

@@ -86,5 +86,5 @@ def test_bad_size(size):
 
 
 def test_unknown_variant():
-    with pytest.raises(UserError, match="w16_small, w18"):
+    with pytest.raises(UserError, match="w16_small, w16_tiny, w18"):
         hrnet.build_hrnet("w99", 3, SIZE)

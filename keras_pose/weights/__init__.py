@@ -1,0 +1,5 @@
+"""The weights that come with the package: each name's folder holds model.keras, model.json and a model card."""
+
+from pathlib import Path
+
+SHIPPED_WEIGHTS = {path.parent.name: path.parent for path in sorted(Path(__file__).parent.glob("*/model.json"))}

@@ -1,0 +1,119 @@
+"""What the server gives: the page, the runtime and the model, each under a fixed address."""
+
+import gzip
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from keras_pose.errors import UserError
+from mobile_demo.models import ModelFile
+from mobile_demo.vendor import MANIFEST, packed_name, read_checksums
+
+PACKAGE = Path(__file__).parent
+WEB, RUNTIME = PACKAGE / "web", PACKAGE / "runtime"
+MODEL_PATH = "/model/pose.tflite"
+METADATA_PATH = MODEL_PATH + ".json"
+ASSETS_PATH, AUTHORITY_PATH = "/assets.json", "/ca.pem"
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".json": "application/json",
+    ".webmanifest": "application/manifest+json",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".ico": "image/x-icon",
+    ".wasm": "application/wasm",
+    ".tflite": "application/octet-stream",
+    ".pem": "application/x-x509-ca-cert",
+    "": "text/plain; charset=utf-8",
+}
+GAIN = 0.9  # files that gzip leaves larger than this share are sent as they are
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One answer: `body`, or `packed` by gzip; at least one of the two is there. `tag` changes with the content."""
+
+    content_type: str
+    tag: str
+    body: bytes | None = None
+    packed: bytes | None = None
+
+    def plain(self) -> bytes:
+        """The content as it is."""
+        return gzip.decompress(self.packed) if self.body is None else self.body
+
+
+def resource(name: str, body: bytes, tag: str | None = None) -> Resource:
+    """The answer for a file of that name; text is packed where that is worthwhile."""
+    kind = TYPES[Path(name).suffix]
+    packed = None
+    if kind.startswith("text/") or "json" in kind or "xml" in kind:
+        shrunk = gzip.compress(body, mtime=0)
+        packed = shrunk if len(shrunk) < GAIN * len(body) else None
+    return Resource(kind, tag or hashlib.sha256(body).hexdigest(), body, packed)
+
+
+class Site:
+    """Every address that is answered, and nothing else: a table made once, in which requests are looked up.
+
+    Raises UserError where the page or the runtime is not there.
+    """
+
+    def __init__(self, model: ModelFile, authority: bytes | None = None, web: Path = WEB, runtime: Path = RUNTIME):
+        """`authority` is the certificate that /ca.pem gives, in PEM."""
+        self._model = model
+        page = read_page(web)
+        vendored = read_runtime(runtime)
+        self._fixed = page | vendored
+        self._assets = {"version": version_of(self._fixed), "files": sorted(page), "runtime": sorted(vendored)}
+        if authority:
+            self._fixed[AUTHORITY_PATH] = resource("ca.pem", authority)
+
+    def find(self, path: str) -> Resource | None:
+        """The answer for a path exactly as it stands in the request; None where there is none."""
+        if path in (MODEL_PATH, METADATA_PATH, ASSETS_PATH):
+            pair = self._model.current()
+            if path == ASSETS_PATH:
+                return resource("assets.json", json.dumps(self._assets | {"model": pair.tag}, indent=2).encode())
+            content = pair.model if path == MODEL_PATH else pair.metadata
+            return Resource(TYPES[Path(path).suffix], pair.tag, content)
+        return self._fixed.get(path)
+
+
+def version_of(resources: dict[str, Resource]) -> str:
+    """One hash over all paths and contents."""
+    lines = [f"{path} {found.tag}\n" for path, found in sorted(resources.items())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def read_page(folder: Path) -> dict[str, Resource]:
+    """The page's files by path, `/` for index.html; files of unknown kinds and hidden ones are left out."""
+    if not (folder / "index.html").is_file():
+        raise UserError(f"{folder} holds no index.html; install the package again")
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        hidden = any(part.startswith(".") for part in name.split("/"))
+        if path.is_file() and not path.is_symlink() and not hidden and path.suffix in TYPES:
+            found["/" + name] = resource(name, path.read_bytes())
+    return found | {"/": found["/index.html"]}
+
+
+def read_runtime(folder: Path) -> dict[str, Resource]:
+    """LiteRT.js by path under `/runtime/`; raises UserError where it was not vendored, or another version was."""
+    checksums = read_checksums()
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        if manifest != checksums:
+            raise ValueError("another version")
+        packed = {name: (folder / packed_name(name)).read_bytes() for name in checksums}
+    except (OSError, ValueError) as error:
+        mend = "run: npm --prefix mobile_demo ci && python -m mobile_demo.vendor (make demo does both)"
+        raise UserError(f"{folder} does not hold the runtime that this version needs; {mend}") from error
+    return {
+        f"/runtime/{name}": Resource(TYPES[Path(name).suffix], checksums[name], packed=content)
+        for name, content in packed.items()
+    }

@@ -1,0 +1,117 @@
+"""Which model is served, and its file as one with its metadata."""
+
+import hashlib
+import io
+import json
+import os
+import threading
+import zipfile
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from keras_pose.errors import UserError
+
+SHIPPED = ("weights", "phone", "pose_int8.tflite")  # in keras_pose
+INSIDE = "keras_pose.json"  # the same metadata in the archive at the end of the file
+EXPORT = "python -m exporters.tflite --model=RUN --output=pose.tflite --quantize=int8"
+
+
+def sidecar(path: Path) -> Path:
+    """Where the metadata of a model lies."""
+    return path.with_name(path.name + ".json")
+
+
+def find_model(named: str | os.PathLike | None, folder: Path = Path(), shipped: Path | None = None) -> tuple[Path, str]:
+    """The file to serve, and in words why that one.
+
+    Args:
+        named: what the user asked for; without it the newest export in `folder` or under its runs/, else `shipped`.
+        folder: where exports are looked for.
+        shipped: the model that comes with keras_pose, by default.
+    Raises UserError where none is found, or the named one cannot be served.
+    """
+    if named is not None:
+        path = Path(named)
+        if path.suffix != ".tflite" or not path.is_file():
+            raise UserError(f"--model={named} is no .tflite file; export one: {EXPORT}")
+        return path, "named by --model"
+    found = [path for path in [*folder.glob("*.tflite"), *folder.glob("runs/**/*.tflite")] if sidecar(path).is_file()]
+    if found:
+        return max(found, key=lambda path: path.stat().st_mtime_ns), "the newest export here"
+    if shipped is None:
+        shipped = Path(str(resources.files("keras_pose").joinpath(*SHIPPED)))
+    if shipped.is_file():
+        return shipped, "the weights that ship"
+    raise UserError(f"no .tflite with its .tflite.json here or under runs/, and no weights ship; export one: {EXPORT}")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A model's file and the metadata that belongs to it; `tag` is a SHA-256 over both."""
+
+    model: bytes
+    metadata: bytes
+    tag: str
+
+
+class ModelFile:
+    """A model that may be exported anew while it is served: `current()` never mixes an old half with a new one.
+
+    Raises UserError where the file or its metadata cannot be read.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        self._stamp = self._stat()
+        self._pair = self._read()
+
+    def current(self) -> Pair:
+        """What lies on the disk, or while that is half written or gone, what lay there before."""
+        with self._lock:
+            try:
+                stamp = self._stat()
+                if stamp != self._stamp:
+                    pair = self._read()
+                    if self._stat() == stamp:  # neither was replaced while both were read
+                        self._stamp, self._pair = stamp, pair
+            except UserError:
+                pass
+            return self._pair
+
+    def _stat(self) -> list[tuple]:
+        try:
+            found = [path.stat() for path in (self.path, sidecar(self.path))]
+        except OSError as error:
+            raise self._unreadable(error) from error
+        return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found]
+
+    def _read(self) -> Pair:
+        try:
+            model, metadata = self.path.read_bytes(), sidecar(self.path).read_bytes()
+        except OSError as error:
+            raise self._unreadable(error) from error
+        if not model:
+            raise UserError(f"{self.path} is empty; export the model again")
+        try:
+            outside = json.loads(metadata)
+        except ValueError as error:
+            raise UserError(f"{sidecar(self.path)} is not JSON; export the model again") from error
+        inside = metadata_inside(model)
+        if inside is not None and inside != outside:
+            raise UserError(f"{sidecar(self.path)} belongs to another model; export {self.path} again")
+        return Pair(model, metadata, hashlib.sha256(model + metadata).hexdigest())
+
+    def _unreadable(self, error: OSError) -> UserError:
+        mend = "a model and its .tflite.json are exported together, keep them so"
+        return UserError(f"cannot read {error.filename or self.path}: {error.strerror}; {mend}")
+
+
+def metadata_inside(model: bytes) -> dict | None:
+    """The metadata that an export carries at its end; None for a file without."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(model)) as archive:
+            return json.loads(archive.read(INSIDE))
+    except (zipfile.BadZipFile, KeyError, ValueError):
+        return None
