@@ -1,5 +1,6 @@
 """Where on the local network this machine is reached."""
 
+import contextlib
 import ipaddress
 import re
 import shutil
@@ -10,11 +11,19 @@ import subprocess
 TOOLS = (["ip", "-4", "addr", "show", "up"], ["ifconfig"])
 # Home and office networks before those that virtual machines and containers make.
 LIKELY = ("192.168.0.0/16", "10.0.0.0/8", "0.0.0.0/0")
+# What a certificate can name: labels of letters, digits and inner hyphens, "xn--" only where a punycode label begins.
+LABEL = r"(?!-)(?!(?!xn)..--)[a-z0-9-]{1,63}(?<!-)"
+HOST = re.compile(rf"{LABEL}(\.{LABEL})*", re.IGNORECASE)
 
 
 def lan_addresses() -> list[str]:
     """This machine's IPv4 addresses but for its loopback's, the likeliest to be a phone's network first."""
     return sort_addresses(addresses_in(_ask_system()) + _addresses_of_name())
+
+
+def names_host(text: str) -> bool:
+    """Whether that is an IPv4 address or a host's name that a certificate can be for."""
+    return HOST.fullmatch(text) is not None
 
 
 def addresses_in(text: str) -> list[str]:
@@ -32,7 +41,8 @@ def sort_addresses(found: list[str]) -> list[str]:
 def _ask_system() -> str:
     for command in TOOLS:
         if shutil.which(command[0]):
-            return subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                return subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout
     return ""
 
 

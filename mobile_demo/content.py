@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from keras_pose.errors import UserError
@@ -41,8 +42,9 @@ class Resource:
     body: bytes | None = None
     packed: bytes | None = None
 
+    @cached_property
     def plain(self) -> bytes:
-        """The content as it is."""
+        """The content as it is; kept, so that many who ask for it share one."""
         return gzip.decompress(self.packed) if self.body is None else self.body
 
 

@@ -36,14 +36,16 @@ def find_model(named: str | os.PathLike | None, folder: Path = Path(), shipped: 
         if path.suffix != ".tflite" or not path.is_file():
             raise UserError(f"--model={named} is no .tflite file; export one: {EXPORT}")
         return path, "named by --model"
-    found = [path for path in [*folder.glob("*.tflite"), *folder.glob("runs/**/*.tflite")] if sidecar(path).is_file()]
+    found = [path for path in [*folder.glob("*.tflite"), *folder.glob("runs/**/*.tflite")] if _takes_pictures(path)]
     if found:
         return max(found, key=lambda path: path.stat().st_mtime_ns), "the newest export here"
     if shipped is None:
         shipped = Path(str(resources.files("keras_pose").joinpath(*SHIPPED)))
     if shipped.is_file():
         return shipped, "the weights that ship"
-    raise UserError(f"no .tflite with its .tflite.json here or under runs/, and no weights ship; export one: {EXPORT}")
+    raise UserError(
+        f"no .tflite of pictures with its .tflite.json here or under runs/, and no weights ship; export one: {EXPORT}"
+    )
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,10 @@ class ModelFile:
             try:
                 stamp = self._stat()
                 if stamp != self._stamp:
+                    self._stamp = stamp  # also of what turns out unsound: it is not read again until it changes
                     pair = self._read()
                     if self._stat() == stamp:  # neither was replaced while both were read
-                        self._stamp, self._pair = stamp, pair
+                        self._pair = pair
             except UserError:
                 pass
             return self._pair
@@ -98,6 +101,8 @@ class ModelFile:
             outside = json.loads(metadata)
         except ValueError as error:
             raise UserError(f"{sidecar(self.path)} is not JSON; export the model again") from error
+        if not describes_pictures(outside):
+            raise UserError(f"{self.path} takes no pictures; serve an export of part pose or keypoints")
         inside = metadata_inside(model)
         if inside is not None and inside != outside:
             raise UserError(f"{sidecar(self.path)} belongs to another model; export {self.path} again")
@@ -106,6 +111,19 @@ class ModelFile:
     def _unreadable(self, error: OSError) -> UserError:
         mend = "a model and its .tflite.json are exported together, keep them so"
         return UserError(f"cannot read {error.filename or self.path}: {error.strerror}; {mend}")
+
+
+def describes_pictures(metadata) -> bool:
+    """Whether that is the metadata of a model that takes pictures; a lifter takes joints."""
+    inputs = metadata.get("inputs") if isinstance(metadata, dict) else None
+    return isinstance(inputs, dict) and "image" in inputs
+
+
+def _takes_pictures(path: Path) -> bool:
+    try:
+        return describes_pictures(json.loads(sidecar(path).read_bytes()))
+    except (OSError, ValueError):
+        return False
 
 
 def metadata_inside(model: bytes) -> dict | None:

@@ -42,6 +42,7 @@ HEADERS = {
 }
 REQUEST_LINE = re.compile(r"([!-~]+) ([!-~]+) HTTP/(\d)\.(\d)")
 HEADER_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+HOST_AND_PORT = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?")
 TAG = re.compile(r'(?:W/)?"([^"]*)"')
 PACKED = "-gzip"  # a packed body is another representation and has a tag of its own
 CHUNK = 1 << 16
@@ -102,6 +103,24 @@ def converse(connection: socket.socket, site: Site, limits: Limits) -> None:
             return _drain(connection)
 
 
+def point_to_https(connection: socket.socket, limits: Limits) -> None:
+    """Tells who speaks plain HTTP to a port of HTTPS, as phones do for an address without https://, where to go."""
+    try:
+        head, _ = read_head(connection, b"", limits)
+        if not head:
+            return
+        request = parse(head)
+        host = request.headers.get("host", "")
+        if not HOST_AND_PORT.fullmatch(host):
+            raise Refusal(HTTPStatus.BAD_REQUEST)
+        location = {"Location": f"https://{host}{request.path}", "Cache-Control": "no-store"}
+        answer = Answer(HTTPStatus.TEMPORARY_REDIRECT, location, b"")
+    except Refusal as refusal:
+        answer = error(refusal.status)
+    send(connection, answer, True, False, limits)
+    _drain(connection)
+
+
 def read_head(connection: socket.socket, rest: bytes, limits: Limits) -> tuple[bytes, bytes]:
     """A request without its last empty line, and what came after; empty where the client has nothing more to ask.
 
@@ -110,7 +129,7 @@ def read_head(connection: socket.socket, rest: bytes, limits: Limits) -> tuple[b
     """
     end = time.monotonic() + limits.timeout_s
     while (stop := rest.find(b"\r\n\r\n")) < 0 and len(rest) <= limits.head_bytes:
-        if b"\r\n" not in rest and len(rest) > limits.line_bytes:
+        if _first_line(rest) > limits.line_bytes:
             break
         connection.settimeout(max(end - time.monotonic(), 0.001))
         received = connection.recv(CHUNK)
@@ -119,8 +138,7 @@ def read_head(connection: socket.socket, rest: bytes, limits: Limits) -> tuple[b
         rest += received
         if time.monotonic() > end:
             raise TimeoutError
-    line = rest.find(b"\r\n")
-    if (line if line >= 0 else len(rest)) > limits.line_bytes:
+    if _first_line(rest) > limits.line_bytes:
         raise Refusal(HTTPStatus.REQUEST_URI_TOO_LONG)
     if stop < 0 or stop > limits.head_bytes:
         raise Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
@@ -203,24 +221,28 @@ def send(connection: socket.socket, answer: Answer, with_body: bool, stays: bool
         headers["Content-Length"] = str(len(answer.body))
     headers["Connection"] = "keep-alive" if stays else "close"
     lines = [f"HTTP/1.1 {answer.status.value} {answer.status.phrase}", *(f"{k}: {v}" for k, v in headers.items())]
-    data = "\r\n".join([*lines, "", ""]).encode("latin-1")
-    if with_body and answer.body:
-        data += answer.body
-    end = time.monotonic() + limits.timeout_s + len(data) / limits.bytes_per_s
-    view = memoryview(data)
-    for start in range(0, len(view), CHUNK):
+    head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+    body = memoryview(answer.body if with_body and answer.body else b"")  # a model is large: never copied whole
+    end = time.monotonic() + limits.timeout_s + (len(head) + len(body)) / limits.bytes_per_s
+    for part in (head + body[:CHUNK], *(body[start : start + CHUNK] for start in range(CHUNK, len(body), CHUNK))):
         left = end - time.monotonic()
         if left <= 0:
             raise TimeoutError
         connection.settimeout(min(left, limits.timeout_s))
-        connection.sendall(view[start : start + CHUNK])
+        connection.sendall(part)
 
 
 def _full(found: Resource, packed: bool, headers: dict[str, str]) -> Answer:
     headers = headers | {"Content-Type": found.content_type}
     if packed:
         return Answer(HTTPStatus.OK, headers | {"Content-Encoding": "gzip"}, found.packed)
-    return Answer(HTTPStatus.OK, headers, found.plain())
+    return Answer(HTTPStatus.OK, headers, found.plain)
+
+
+def _first_line(received: bytes) -> int:
+    """Its length, so far."""
+    end = received.find(b"\r\n")
+    return end if end >= 0 else len(received)
 
 
 def _names(header: str, tag: str) -> bool:

@@ -11,13 +11,16 @@ import socket
 import socketserver
 import ssl
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from keras_pose.errors import UserError
 from mobile_demo import certificates, content
 from mobile_demo.models import ModelFile, find_model
-from mobile_demo.protocol import Limits, converse
+from mobile_demo.protocol import Limits, converse, point_to_https
+
+TLS_HANDSHAKE = b"\x16"  # the first byte of whoever speaks TLS
 
 
 @dataclass(frozen=True)
@@ -123,12 +126,7 @@ class _Listener(socketserver.ThreadingTCPServer):
         """Runs in the connection's own thread: the handshake too, so that a slow one holds up nobody."""
         try:
             with contextlib.suppress(OSError), request:  # a client that leaves, is slow or speaks no TLS
-                request.settimeout(self._settings.limits.timeout_s)
-                if self._tls is None:
-                    self._talk(request)
-                else:
-                    with self._tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False) as secure:
-                        self._talk(secure)
+                self._talk(request)
         finally:
             self._count_out(client_address[0])
 
@@ -137,18 +135,33 @@ class _Listener(socketserver.ThreadingTCPServer):
         with self._lock:
             self._closing = True
             for connection in self._open:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):  # as plain sockets: their threads may be inside TLS just now
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
-    def _talk(self, connection: socket.socket) -> None:
+    def _talk(self, request: socket.socket) -> None:
+        limits = self._settings.limits
+        request.settimeout(limits.timeout_s)
+        with self._listed(request):
+            if self._tls is None:
+                return converse(request, self._site, limits)
+            if request.recv(1, socket.MSG_PEEK) != TLS_HANDSHAKE:
+                return point_to_https(request, limits)
+        with (
+            self._tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False) as secure,
+            self._listed(secure),
+        ):
+            secure.do_handshake()
+            converse(secure, self._site, limits)
+
+    @contextlib.contextmanager
+    def _listed(self, connection: socket.socket) -> Iterator[None]:
+        """Within it `hang_up` reaches the connection; one that comes after that is ended at once."""
         with self._lock:
             if self._closing:
-                return
+                raise ConnectionAbortedError
             self._open.add(connection)
         try:
-            if isinstance(connection, ssl.SSLSocket):
-                connection.do_handshake()
-            converse(connection, self._site, self._settings.limits)
+            yield
         finally:
             with self._lock:
                 self._open.discard(connection)
