@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> None:
         urls = page_urls(FLAGS.http, host, server.port, FLAGS.address)
         for i, url in enumerate(urls):
             print(f"{'' if i else 'open':8s} {url}")
-        print(qr_code(urls[0], sys.stdout.isatty()))
+        print(qr_code(urls[0], sys.stdout.encoding, sys.stdout.isatty()))
         print(how_to_connect(FLAGS.http, host, urls[0], server.port))
         print("Pictures stay on the phone. Ctrl-C ends this.", flush=True)
         while not stop.wait(0.5):  # with a limit, for on Windows no signal ends a wait without
@@ -118,18 +118,23 @@ def how_to_connect(http: bool, host: str, url: str, port: int) -> str:
     return HTTP_WAYS.format(port=port) + ("" if host in (HERE, "localhost") else UNSAFE)
 
 
-def qr_code(url: str, on_terminal: bool) -> str:
-    """The address as a QR code of half blocks, in white on black where there is a terminal."""
+def qr_code(url: str, encoding: str = "utf-8", on_terminal: bool = False) -> str:
+    """The address as a QR code of half blocks, light ones drawn: in white on black where there is a terminal.
+
+    A line that says why there is none where `segno` is missing or the encoding has no blocks.
+    """
     try:
         import segno
     except ImportError:
         return "(for a QR code run: pip install 'keras_pose[demo]')"
     drawn = io.StringIO()
     segno.make(url, error="l", micro=False).terminal(drawn, compact=True, border=2)
-    lines = drawn.getvalue().splitlines()  # light modules are drawn, dark ones left out
-    if on_terminal:
-        lines = [f"{WHITE_ON_BLACK}{line}{PLAIN}" for line in lines]
-    return "\n".join(lines)
+    try:
+        drawn.getvalue().encode(encoding)
+    except UnicodeEncodeError:
+        return f"(no QR code: output in {encoding} has no blocks; set PYTHONIOENCODING=utf-8)"
+    lines = drawn.getvalue().splitlines()
+    return "\n".join(f"{WHITE_ON_BLACK}{line}{PLAIN}" for line in lines) if on_terminal else "\n".join(lines)
 
 
 if __name__ == "__main__":
