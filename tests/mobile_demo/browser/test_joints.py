@@ -14,7 +14,7 @@ FIXED = "crop=whole&smoothing=0&threads=1&accelerator=wasm"
 
 def cells_off(result: dict, places: np.ndarray, input_width: int) -> float:
     """How many heatmap cells the worst joint of a result lies off (J, 2) places in the picture."""
-    cell_px = result["crop"]["size"] / (input_width / 4)
+    cell_px = result["crop"]["width"] / (input_width / 4)
     return np.abs(points(result["keypoints_2d"], 2) - places).max() / cell_px
 
 

@@ -1,0 +1,101 @@
+// The page's side of the worker that runs the model.
+
+import {Trouble} from "../pose/trouble.js";
+
+/** @typedef {import("./inference.js").Answer} Answer */
+/** @typedef {import("./inference.js").ModelSource} ModelSource */
+/** @typedef {import("./inference.js").Trial} Trial */
+/** @typedef {{outputs: import("../pose/decode.js").Outputs, inferenceMs: number}} Result */
+
+const THREADS_TIMEOUT_MS = 20_000; // threads that do not start never say so
+
+export class Engine {
+  /** Pictures that were asked about; the worker answers in their order. */
+  #asked = /** @type {{resolve: (result: Result) => void, reject: (error: Trouble) => void}[]} */ ([]);
+
+  /**
+   * Loads a model into a worker of its own; throws Trouble.
+   * @param {ModelSource} source
+   * @param {{threads: number, accelerator: "auto" | "wasm"}} settings
+   * @param {(text: string, share: number | null) => void} onProgress
+   */
+  static async start(source, settings, onProgress) {
+    try {
+      return await new Engine().#load(source, settings, onProgress);
+    } catch (error) {
+      if (!(error instanceof Trouble) || error.code !== "threads-hang") throw error;
+      const engine = await new Engine().#load(source, {...settings, threads: 1}, onProgress);
+      engine.threadsHang = true;
+      return engine;
+    }
+  }
+
+  constructor() {
+    this.worker = new Worker("/worker.js");
+    this.threadsHang = false;
+    this.threads = 1;
+    this.build = "";
+    this.loadMs = Number.NaN;
+    /** @type {Trial | null} */
+    this.trial = null;
+    /** @type {import("../pose/metadata.js").Model | null} */
+    this.model = null;
+  }
+
+  /**
+   * Joints in a part of a picture, which is given away; throws Trouble.
+   * @param {ImageBitmap} picture
+   * @param {import("../pose/crop.js").Crop} crop
+   * @returns {Promise<Result>}
+   */
+  infer(picture, crop) {
+    return new Promise((resolve, reject) => {
+      this.#asked.push({resolve, reject});
+      this.worker.postMessage({type: "frame", picture, crop}, [picture]);
+    });
+  }
+
+  /** Ends the worker; a result that is awaited never comes. */
+  close() {
+    this.worker.terminate();
+  }
+
+  /**
+   * @param {ModelSource} source
+   * @param {{threads: number, accelerator: "auto" | "wasm"}} settings
+   * @param {(text: string, share: number | null) => void} onProgress
+   * @returns {Promise<Engine>}
+   */
+  #load(source, settings, onProgress) {
+    return new Promise((resolve, reject) => {
+      let watchdog = 0;
+      const fail = (/** @type {Trouble} */ trouble) => {
+        clearTimeout(watchdog);
+        this.close();
+        reject(trouble);
+      };
+      // The load is the first that is asked.
+      this.#asked.push({resolve: () => resolve(this), reject: fail});
+      this.worker.onerror = (event) => this.#asked.shift()?.reject(new Trouble("runtime-failed", event.message ?? ""));
+      this.worker.onmessage = ({data}) => {
+        const answer = /** @type {Answer} */ (data);
+        if (answer.type === "ready") this.worker.postMessage({type: "load", source, ...settings});
+        else if (answer.type === "progress") {
+          clearTimeout(watchdog);
+          if (answer.threads && answer.threads > 1) {
+            watchdog = setTimeout(() => fail(new Trouble("threads-hang")), THREADS_TIMEOUT_MS);
+          }
+          onProgress(answer.text, answer.share);
+        } else if (answer.type === "loaded") {
+          clearTimeout(watchdog);
+          const {model, threads, build, loadMs} = answer;
+          Object.assign(this, {model, threads, build, loadMs});
+          this.#asked.shift();
+          resolve(this);
+        } else if (answer.type === "trial") this.trial = answer.trial;
+        else if (answer.type === "result") this.#asked.shift()?.resolve(answer);
+        else if (answer.type === "trouble") this.#asked.shift()?.reject(new Trouble(answer.code, answer.detail));
+      };
+    });
+  }
+}

@@ -1,0 +1,162 @@
+// The 3D view, which a finger or the arrow keys turn.
+
+import {EYE_MM, extent, orbit, project, turn} from "../pose/projection.js";
+import {sideOf} from "../pose/skeleton.js";
+import {COLORS} from "./figure.js";
+import {fit} from "./overlay.js";
+
+const START = {yaw: 30, pitch: 12};
+const KEY_STEP = 1 / 12; // of the view: 15 degrees
+const CELL_MM = 500;
+const [CELLS, LEAST_RADIUS_MM] = [2, 500];
+const SETTLE = 0.1; // how far the view's size and middle go towards the newest person's, a drawing
+const KEYS = /** @type {Record<string, [number, number]>} */ ({
+  ArrowLeft: [-KEY_STEP, 0],
+  ArrowRight: [KEY_STEP, 0],
+  ArrowUp: [0, -KEY_STEP],
+  ArrowDown: [0, KEY_STEP],
+});
+
+export class View3d {
+  /** @type {{model: import("../pose/metadata.js").Model, pose: ArrayLike<number>, mirrored: boolean} | null} */
+  #shown = null;
+  /** @type {{middle: number[], radius: number, floor: number} | null} */
+  #frame = null;
+  #pending = 0;
+  angles = {...START};
+
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {HTMLElement} handle what a finger and the keys turn it by
+   */
+  constructor(canvas, handle) {
+    this.canvas = canvas;
+    this.handle = handle;
+    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    new ResizeObserver(() => {
+      fit(canvas);
+      this.#draw();
+    }).observe(canvas);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#drawSoon());
+    handle.addEventListener("pointermove", (event) => {
+      if (!event.buttons) return;
+      this.#turn(event.movementX / canvas.clientWidth, event.movementY / canvas.clientHeight);
+    });
+    handle.addEventListener("pointerdown", (event) => handle.setPointerCapture(event.pointerId));
+    handle.addEventListener("dblclick", () => this.#reset());
+    handle.addEventListener("keydown", (event) => {
+      if (event.key === "Home") this.#reset();
+      else if (KEYS[event.key]) this.#turn(...KEYS[event.key]);
+      else return;
+      event.preventDefault();
+    });
+  }
+
+  /**
+   * @param {import("../pose/metadata.js").Model} model
+   * @param {ArrayLike<number>} pose mm: x, y, z of each joint
+   * @param {boolean} mirrored as the picture beside it is
+   */
+  show(model, pose, mirrored) {
+    this.#shown = {model, pose, mirrored};
+    const {middle, radius, floor} = extent(pose);
+    const now = {middle, radius: Math.max(radius, LEAST_RADIUS_MM), floor};
+    const last = this.#frame;
+    const towards = (/** @type {number} */ from, /** @type {number} */ to) => from + SETTLE * (to - from);
+    this.#frame = last
+      ? {
+          middle: now.middle.map((value, k) => towards(last.middle[k], value)),
+          radius: towards(last.radius, now.radius),
+          floor: towards(last.floor, now.floor),
+        }
+      : now;
+    this.#draw();
+  }
+
+  clear() {
+    this.#shown = this.#frame = null;
+    this.#draw();
+  }
+
+  #reset() {
+    this.angles = {...START};
+    this.#drawSoon();
+  }
+
+  /**
+   * @param {number} dx of the view's width
+   * @param {number} dy of its height
+   */
+  #turn(dx, dy) {
+    this.angles = turn(this.angles, this.#shown?.mirrored ? -dx : dx, dy);
+    this.#drawSoon();
+  }
+
+  #drawSoon() {
+    const yaw = Math.round(this.angles.yaw);
+    this.handle.setAttribute("aria-valuenow", String(yaw));
+    this.handle.setAttribute("aria-valuetext", `${yaw} degrees`);
+    this.#pending ||= requestAnimationFrame(() => {
+      this.#pending = 0;
+      this.#draw();
+    });
+  }
+
+  #draw() {
+    const {canvas, context} = this;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    if (!this.#shown || !this.#frame) return;
+    const {model, pose, mirrored} = this.#shown;
+    const {middle, radius, floor} = this.#frame;
+    const scale = Math.min(canvas.width, canvas.height) / (2.3 * radius);
+    context.setTransform(mirrored ? -scale : scale, 0, 0, scale, canvas.width / 2, canvas.height / 2);
+    context.lineCap = "round";
+    const rotation = orbit(this.angles.yaw, this.angles.pitch);
+    const eye = Math.max(EYE_MM, 3 * radius);
+    const see = (/** @type {ArrayLike<number>} */ points) => project(points, rotation, middle, eye);
+    this.#drawFloor(see, middle, floor, scale);
+    const seen = see(pose);
+    const depth = (/** @type {number[]} */ [a, b]) => seen[3 * a + 2] + seen[3 * b + 2];
+    const far = (/** @type {number} */ sum) => Math.max(0, Math.min(1, (sum / radius + 2) / 4));
+    for (const edge of [...model.edges].sort((a, b) => depth(b) - depth(a))) {
+      const [a, b] = edge;
+      const side = sideOf(model.jointNames[b]);
+      for (const rim of [true, false]) {
+        context.strokeStyle = rim ? getComputedStyle(canvas).backgroundColor : COLORS[side];
+        context.lineWidth = ((rim ? 10 : 6) - 2 * far(depth(edge))) * (devicePixelRatio / scale);
+        context.beginPath();
+        context.moveTo(seen[3 * a], seen[3 * a + 1]);
+        context.lineTo(seen[3 * b], seen[3 * b + 1]);
+        context.stroke();
+      }
+    }
+  }
+
+  /**
+   * A grid under the lowest joint.
+   * @param {(points: ArrayLike<number>) => Float64Array} see
+   * @param {number[]} middle
+   * @param {number} floor
+   * @param {number} scale
+   */
+  #drawFloor(see, middle, floor, scale) {
+    const {context, canvas} = this;
+    context.strokeStyle = getComputedStyle(canvas).color;
+    context.lineWidth = devicePixelRatio / scale;
+    context.beginPath();
+    const reach = CELLS * CELL_MM;
+    for (let line = -reach; line <= reach; line += CELL_MM) {
+      for (const ends of [
+        [line, -reach, line, reach],
+        [-reach, line, reach, line],
+      ]) {
+        const [x0, z0, x1, z1] = ends.map((value, i) => value + middle[i % 2 ? 2 : 0]);
+        const seen = see([x0, floor, z0, x1, floor, z1]);
+        context.moveTo(seen[0], seen[1]);
+        context.lineTo(seen[3], seen[4]);
+      }
+    }
+    context.stroke();
+  }
+}

@@ -1,0 +1,117 @@
+// What an exported model tells of itself (exporters/contract.py), inside its file and beside it.
+
+import {Trouble} from "./trouble.js";
+
+const FORMAT_VERSION = 1;
+const INSIDE = "keras_pose.json";
+const IDENTIFIER = "TFL3"; // of a .tflite file, at its bytes 4 to 8
+const END_BYTES = 22; // of an archive's last record, without a comment
+const [END, ENTRY] = [0x06054b50, 0x02014b50];
+const STORED = 0;
+
+/**
+ * @typedef {object} Model
+ * @property {[height: number, width: number]} inputSize
+ * @property {"uint8" | "float32"} dtype of the image; both mean 0 to 255
+ * @property {"nhwc" | "nchw"} layout
+ * @property {string} skeleton its name
+ * @property {string[]} jointNames
+ * @property {import("./skeleton.js").Edge[]} edges
+ * @property {number | null} root
+ * @property {boolean} hasPose whether it gives 3D
+ * @property {string} quantization
+ * @property {Record<string, string>} units by output
+ * @property {string} run what it was trained as
+ */
+
+/**
+ * Checks metadata and takes what the page needs from it.
+ * @param {any} values
+ * @returns {Model}
+ */
+export function readMetadata(values) {
+  try {
+    if (values.format_version !== FORMAT_VERSION) {
+      throw new Trouble("model-unsuitable", `Its format is version ${values.format_version}, not ${FORMAT_VERSION}.`);
+    }
+    if (!values.inputs.image || !values.outputs.keypoints_2d || !values.outputs.scores) {
+      throw new Trouble(
+        "model-unsuitable",
+        "It does not take a picture and give joints: export it as pose or keypoints.",
+      );
+    }
+    /** @type {Model} */
+    const model = {
+      inputSize: values.input_size,
+      dtype: values.inputs.image.dtype,
+      layout: values.layout,
+      skeleton: values.skeleton.name,
+      jointNames: values.joint_names,
+      edges: values.edges,
+      root: values.skeleton.root ?? null,
+      hasPose: "pose_3d" in values.outputs,
+      quantization: values.quantization,
+      units: Object.fromEntries(Object.entries(values.outputs).map(([name, output]) => [name, output.unit])),
+      run: values.source?.run ?? "",
+    };
+    if (!isSound(model)) throw new TypeError("values that do not belong together");
+    return model;
+  } catch (error) {
+    if (error instanceof Trouble) throw error;
+    throw new Trouble(
+      "model-unreadable",
+      `Its metadata is damaged: ${error instanceof Error ? error.message : error}.`,
+    );
+  }
+}
+
+/**
+ * @param {Model} model
+ */
+function isSound({inputSize, dtype, layout, jointNames, edges}) {
+  const joints = jointNames.length;
+  return (
+    inputSize.length === 2 &&
+    inputSize.every((side) => Number.isInteger(side) && side > 0) &&
+    ["uint8", "float32"].includes(dtype) &&
+    ["nhwc", "nchw"].includes(layout) &&
+    joints > 0 &&
+    jointNames.every((name) => typeof name === "string") &&
+    edges.every((edge) => edge.length === 2 && edge.every((j) => Number.isInteger(j) && j >= 0 && j < joints))
+  );
+}
+
+/**
+ * Throws where bytes are no .tflite file at all.
+ * @param {Uint8Array} file
+ */
+export function checkIdentifier(file) {
+  const found = String.fromCharCode(...file.subarray(4, 8));
+  if (found !== IDENTIFIER) throw new Trouble("model-unreadable", "It is not a .tflite file, or it is damaged.");
+}
+
+/**
+ * The metadata in the archive at the end of a file; null where there is none.
+ * @param {Uint8Array} file
+ * @returns {any}
+ */
+export function metadataInside(file) {
+  const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
+  const end = file.length - END_BYTES;
+  if (end < 0 || view.getUint32(end, true) !== END) return null;
+  const directory = end - view.getUint32(end + 12, true);
+  const shift = directory - view.getUint32(end + 16, true); // of an archive that counts from its own start
+  const text = new TextDecoder();
+  for (let at = directory, left = view.getUint16(end + 10, true); left > 0; left--) {
+    if (at < 0 || at + 46 > end || view.getUint32(at, true) !== ENTRY) return null;
+    const [nameLength, extraLength, commentLength] = [28, 30, 32].map((offset) => view.getUint16(at + offset, true));
+    if (text.decode(file.subarray(at + 46, at + 46 + nameLength)) === INSIDE) {
+      if (view.getUint16(at + 10, true) !== STORED) return null;
+      const header = view.getUint32(at + 42, true) + shift;
+      const start = header + 30 + view.getUint16(header + 26, true) + view.getUint16(header + 28, true);
+      return JSON.parse(text.decode(file.subarray(start, start + view.getUint32(at + 24, true))));
+    }
+    at += 46 + nameLength + extraLength + commentLength;
+  }
+  return null;
+}

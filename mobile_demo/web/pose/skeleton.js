@@ -1,0 +1,34 @@
+// What joints are called and how they hang together; all of it from the model's metadata.
+
+/** @typedef {[parent: number, child: number]} Edge */
+/** @typedef {"left" | "right" | "middle"} Side the person's own, not the picture's */
+
+/**
+ * @param {string} jointName
+ * @returns {Side}
+ */
+export function sideOf(jointName) {
+  const [side] = jointName.split("_");
+  return side === "left" || side === "right" ? side : "middle";
+}
+
+/**
+ * `left_knee` as one reads it.
+ * @param {string} jointName
+ */
+export function readable(jointName) {
+  const text = jointName.replaceAll("_", " ");
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/**
+ * Where an angle can be told: joints with one bone towards the root and one away from it.
+ * @param {Edge[]} edges
+ * @returns {{joint: number, ends: [number, number]}[]}
+ */
+export function hinges(edges) {
+  return edges.flatMap(([parent, joint]) => {
+    const children = edges.filter(([from]) => from === joint).map(([, to]) => to);
+    return children.length === 1 ? [{joint, ends: /** @type {[number, number]} */ ([parent, children[0]])}] : [];
+  });
+}

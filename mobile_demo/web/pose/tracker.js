@@ -1,0 +1,79 @@
+// Follows one person from picture to picture: where to look, and steadier joints. See keras_pose.predictor.
+
+import {isLost, nextCrop, wholePicture} from "./crop.js";
+import {toPicture} from "./decode.js";
+import {KEYPOINTS_2D, OneEuroFilter, POSE_3D_MM} from "./smoothing.js";
+
+/** @typedef {import("./crop.js").Crop} Crop */
+/** @typedef {import("./crop.js").Size} Size */
+
+/**
+ * @typedef {object} Pose
+ * @property {Float64Array} keypoints_2d pixels of the picture: x, y of each joint
+ * @property {Float32Array} raw_keypoints_2d in [0, 1] of the crop, as the model gave them
+ * @property {ArrayLike<number> | null} pose_3d mm relative to the root: x, y, z of each joint
+ * @property {Float32Array} scores 0 to 1
+ * @property {Crop} crop what the model saw
+ */
+
+export class Tracker {
+  /**
+   * @param {Size} inputSize of the model
+   * @param {{follow: boolean, smooth: boolean}} settings
+   */
+  constructor(inputSize, {follow, smooth}) {
+    this.inputSize = inputSize;
+    this.follow = follow;
+    this.smooth = smooth;
+    this.keypointsFilter = new OneEuroFilter(KEYPOINTS_2D);
+    this.poseFilter = new OneEuroFilter(POSE_3D_MM);
+    this.reset();
+  }
+
+  /** Forgets the person: the next picture is looked at as a whole. */
+  reset() {
+    /** @type {Crop | null} */
+    this.next = null;
+    this.keypointsFilter.reset();
+    this.poseFilter.reset();
+  }
+
+  /**
+   * Where to look in the next picture.
+   * @param {Size} picture
+   * @returns {Crop}
+   */
+  look(picture) {
+    return this.next ?? wholePicture(picture, this.inputSize);
+  }
+
+  /**
+   * What the model found there.
+   * @param {import("./decode.js").Outputs} outputs
+   * @param {Crop} crop
+   * @param {Size} picture
+   * @param {number} timeS of the picture; must grow
+   * @returns {Pose}
+   */
+  take(outputs, crop, picture, timeS) {
+    const {scores, pose_3d = null} = outputs;
+    const found = toPicture(outputs.keypoints_2d, crop);
+    const pose = {raw_keypoints_2d: outputs.keypoints_2d, scores, crop};
+    if (isLost(scores)) {
+      this.reset();
+      return {...pose, keypoints_2d: found, pose_3d};
+    }
+    if (this.follow) this.next = nextCrop(found, scores, crop, picture, this.inputSize);
+    if (!this.smooth) return {...pose, keypoints_2d: found, pose_3d};
+    const [height] = picture;
+    const steady = this.keypointsFilter.filter(
+      found.map((value) => value / height),
+      timeS,
+    );
+    return {
+      ...pose,
+      keypoints_2d: steady.map((value) => value * height),
+      pose_3d: pose_3d && this.poseFilter.filter(pose_3d, timeS),
+    };
+  }
+}

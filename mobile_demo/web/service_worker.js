@@ -1,0 +1,105 @@
+// Keeps the page for when the server cannot be reached. All files of one version lie in one cache, so that a visit
+// never mixes two; the model is always asked for anew, and what came last is kept.
+//
+// Registered as /service_worker.js?build=threaded, which says which build of the runtime this browser runs.
+
+{
+  /** @type {any} */
+  const worker = self;
+  const PREFIX = "pose-demo-";
+  const MODEL_CACHE = "pose-demo-model";
+  const MODEL = ["/model/pose.tflite", "/model/pose.tflite.json"];
+  const COMPLETE = "/complete"; // is put into a cache last
+  const build = new URL(worker.location.href).searchParams.get("build") ?? "";
+  const runtime = `litert_wasm_${build ? `${build}_` : ""}internal`;
+  const RUNTIME = ["litert.js", "wasm_utils.js", `${runtime}.js`, `${runtime}.wasm`].map((name) => `/runtime/${name}`);
+  const PATIENCE_MS = 3000; // for the server to say which version it has
+
+  worker.addEventListener("install", (/** @type {any} */ event) => {
+    event.waitUntil(
+      Promise.all([update(), ...MODEL.map((path) => fetchModel(path))]).then(([name]) => {
+        if (!name) throw new Error("the server cannot be reached");
+        return worker.skipWaiting();
+      }),
+    );
+  });
+
+  worker.addEventListener("activate", (/** @type {any} */ event) => event.waitUntil(worker.clients.claim()));
+
+  worker.addEventListener("fetch", (/** @type {any} */ event) => {
+    const {request} = event;
+    const {origin, pathname} = new URL(request.url);
+    if (request.method !== "GET" || origin !== worker.location.origin) return;
+    if (request.mode === "navigate" && pathname === "/") event.respondWith(navigate(request));
+    else if (MODEL.includes(pathname)) event.respondWith(fetchModel(pathname, request));
+    else if (!["/assets.json", "/ca.pem"].includes(pathname)) event.respondWith(fromCache(request, pathname));
+  });
+
+  /** @param {Request} request */
+  async function navigate(request) {
+    await update();
+    return fromCache(request, "/");
+  }
+
+  /**
+   * Sees which version the server has, and gets it whole if it is another; the name of the newest cache.
+   * @returns {Promise<string | undefined>}
+   */
+  async function update() {
+    try {
+      const answer = await fetch("/assets.json", {cache: "no-cache", signal: AbortSignal.timeout(PATIENCE_MS)});
+      if (!answer.ok) throw new Error(`${answer.status}`);
+      const {version, files} = await answer.json();
+      const name = PREFIX + version;
+      const cache = await caches.open(name);
+      const wanted = [...files, ...RUNTIME];
+      const missing = (await Promise.all(wanted.map((path) => cache.match(path)))).some((found) => !found);
+      if (missing || !(await cache.match(COMPLETE))) {
+        await cache.addAll(wanted.map((path) => new Request(path, {cache: "no-cache"})));
+        await cache.put(COMPLETE, new Response(String(Date.now())));
+      }
+      for (const other of await versions()) if (other !== name) await caches.delete(other);
+      return name;
+    } catch {
+      return newest();
+    }
+  }
+
+  async function versions() {
+    return (await caches.keys()).filter((name) => name.startsWith(PREFIX) && name !== MODEL_CACHE);
+  }
+
+  /** The cache that is whole, if there is one. */
+  async function newest() {
+    for (const name of await versions()) if (await (await caches.open(name)).match(COMPLETE)) return name;
+  }
+
+  /**
+   * @param {Request} request
+   * @param {string} pathname
+   */
+  async function fromCache(request, pathname) {
+    const name = await newest();
+    const found = name && (await (await caches.open(name)).match(pathname));
+    return found || fetch(request);
+  }
+
+  /**
+   * From the server, else what it gave last.
+   * @param {string} pathname
+   * @param {Request} [request]
+   */
+  async function fetchModel(pathname, request) {
+    const cache = await caches.open(MODEL_CACHE);
+    const kept = await cache.match(pathname);
+    try {
+      const answer = await fetch(request ?? new Request(pathname, {cache: "no-cache"}));
+      const tag = answer.headers.get("ETag");
+      if (answer.ok && tag !== kept?.headers.get("ETag")) await cache.put(pathname, answer.clone());
+      return answer;
+    } catch (error) {
+      if (kept) return kept;
+      throw error;
+    }
+  }
+}
