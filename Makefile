@@ -35,6 +35,7 @@ lint: $(VENV)/.installed-test $(MODULES)
 runtime: $(RUNTIME)
 
 wheel: $(VENV)/bin/python $(RUNTIME)
+	rm -rf build
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 
 $(VENV)/bin/python:
