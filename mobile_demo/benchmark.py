@@ -37,6 +37,8 @@ UNITS = {
     "longest_loading_task_ms": "longest task before the first of them; 0: none over 50 (ms)",
     "memory_start_mb": "memory of the page and its worker at the first frame (MB)",
     "memory_end_mb": "the same at the last frame (MB)",
+    "page_kb": "page without model and runtime, as it is sent (kB)",
+    "page_unpacked_kb": "the same, unpacked (kB)",
 }
 # Chromium tells of tasks over 50 ms only; shorter ones are in its trace.
 WATCH_TASKS = """() => {
@@ -100,8 +102,8 @@ def measure(model: str | None, clip: Path, threads: int, frames: int) -> dict[st
     with serving(model) as url, open_browser(camera(clip)) as browser:
         page = browser.new_context(**PHONE).new_page()
         page.add_init_script(f"({WATCH_TASKS})()")
-        sizes = {}
-        page.on("response", lambda response: _weigh(response, sizes))
+        requests = []
+        page.on("requestfinished", lambda request: requests.append(request))
         page.goto(f"{url}?threads={threads}&accelerator=wasm", timeout=TIMEOUT_MS)
         _wait_until_running(page)
         page.evaluate(COLLECT, [WARMUP, TIMEOUT_MS])
@@ -111,6 +113,7 @@ def measure(model: str | None, clip: Path, threads: int, frames: int) -> dict[st
         end = memory_mb(browser, page)
         stats = page.evaluate("() => globalThis.poseDemo.stats()")
         longest = max(_longest_traced_ms(browser, page), page.evaluate(TAKE_TASKS))
+        packed, unpacked = weigh_page(requests)
     latencies = found["latency_ms"]
     return {
         "latency_ms_median": statistics.median(latencies),
@@ -122,8 +125,9 @@ def measure(model: str | None, clip: Path, threads: int, frames: int) -> dict[st
         "memory_start_mb": start,
         "memory_end_mb": end,
         "threads_used": stats["threads"],
-        "page_kb": sum(sizes.values()) / 1000,
-        "page_files_kb": {name: size / 1000 for name, size in sorted(sizes.items())},
+        "page_kb": sum(packed.values()),
+        "page_unpacked_kb": sum(unpacked.values()),
+        "page_files_kb": packed,
     }
 
 
@@ -142,7 +146,6 @@ def print_row(threads: int, row: dict) -> None:
     print(f"{threads} threads ({row['threads_used']} used)")
     for name, text in UNITS.items():
         print(f"  {text:75s} {row[name]:8.1f}")
-    print(f"  {'page without model and runtime (kB)':75s} {row['page_kb']:8.1f}")
 
 
 def memory_mb(browser, page) -> float:
@@ -155,6 +158,19 @@ def memory_mb(browser, page) -> float:
     if not files or not all(file.is_file() for file in files):
         return float("nan")
     return sum(int(re.search(r"^Pss:\s+(\d+)", file.read_text(), re.MULTILINE)[1]) for file in files) / 1024
+
+
+def weigh_page(requests: list) -> tuple[dict[str, float], dict[str, float]]:
+    """kB by file of the page, as sent (packed by gzip) and unpacked; the model and the runtime are not the page's."""
+    packed, unpacked = {}, {}
+    for request in requests:
+        name = request.url.split("?")[0].split("/", 3)[3]
+        if OWN_FILES.search("/" + name) and not name.startswith(("model/", "runtime/")):
+            with contextlib.suppress(Exception):  # a worker's file is gone when its worker is
+                response = request.response()
+                unpacked[name] = len(response.body()) / 1000
+                packed[name] = int(response.header_value("content-length")) / 1000
+    return packed, unpacked
 
 
 def _wait_until_running(page) -> None:
@@ -181,14 +197,6 @@ def _longest_traced_ms(browser, page) -> float:
         for event in events
         if (event["pid"], event["tid"]) in main and event["ph"] == "X" and "Task" in event["name"]
     )
-
-
-def _weigh(response, sizes: dict[str, int]) -> None:
-    """Adds a file of the page by what it weighs on the way; the model and the runtime are not the page's."""
-    name = response.url.split("?")[0].split("/", 3)[3]
-    if OWN_FILES.search("/" + name) and not name.startswith(("model/", "runtime/")):
-        with contextlib.suppress(Exception):  # a worker's file is gone when its worker is
-            sizes[name] = len(response.body())
 
 
 if __name__ == "__main__":
