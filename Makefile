@@ -23,7 +23,6 @@ demo: $(VENV)/.installed-demo $(RUNTIME)
 	$(BIN)/python -m mobile_demo $(FLAGS)
 
 test: $(VENV)/.installed-test $(RUNTIME) lint
-	$(NPM) test
 	@echo "Running all tests, about 15 minutes on two cores."
 	$(BIN)/python -m pytest
 
