@@ -41,12 +41,13 @@ class Part:
 class DatasetInfo:
     """What `open_dataset` found; `parts` has more than one entry for a mix. All parts share skeleton and size.
 
-    Pictures come `shrink` times smaller than they are stored, see `at_size`.
+    Pictures come `shrink` times smaller than they are stored, see `at_size`, or not at all, see `without_pictures`.
     """
 
     spec: str
     parts: tuple[Part, ...]
     shrink: int = 1
+    has_pictures: bool = True
 
     @property
     def skeleton(self) -> Skeleton:
@@ -55,7 +56,7 @@ class DatasetInfo:
     @property
     def image_size(self) -> tuple[int, int] | None:
         """(height, width) of the pictures; None for poses without pictures."""
-        stored = self.parts[0].manifest.image_size
+        stored = self.parts[0].manifest.image_size if self.has_pictures else None
         return stored and (stored[0] // self.shrink, stored[1] // self.shrink)
 
     def at_size(self, image_size: tuple[int, int]) -> "DatasetInfo":
@@ -72,6 +73,10 @@ class DatasetInfo:
                 "prepare the data at that size or a whole multiple of it, or leave --input_size out"
             )
         return replace(self, shrink=shrink)
+
+    def without_pictures(self) -> "DatasetInfo":
+        """The same examples, their pictures left where they are: for what learns from joints alone."""
+        return replace(self, has_pictures=False)
 
     @cached_property
     def statistics(self) -> dict:

@@ -78,6 +78,7 @@ class PhaseRun:
         self.context, self.config, self.progress = run, config, run.progress
         experiment = self.experiment = run.experiment
         self.phase = phases.Phase(config.name, run.model)
+        self.dataset = run.dataset.without_pictures() if config.name == "lifter" else run.dataset
         self.optimizer = FlatAdam(self.phase.trainable_variables, experiment.optimizer)
         self.loss_scale = LossScale() if experiment.train.precision == "mixed_float16" else None
         if run.resumes:
@@ -95,7 +96,7 @@ class PhaseRun:
             replace(experiment, augment=replace(experiment.augment, flip=config.flip)),
             self.seed,
         )
-        self.validator = Validator(run.strategy, self.phase, experiment, run.dataset)
+        self.validator = Validator(run.strategy, self.phase, experiment, self.dataset)
         self.average_statistics = distribution.averager(run.strategy, run.model.non_trainable_weights)
 
     def _schedule(self) -> Schedule:
@@ -155,7 +156,7 @@ class PhaseRun:
     def _batches(self):
         return distribution.distribute_batches(
             self.context.strategy,
-            self.context.dataset,
+            self.dataset,
             "train",
             self.experiment.data.batch_size,
             training=True,

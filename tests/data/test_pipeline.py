@@ -24,6 +24,15 @@ def test_a_batch_has_the_fields_that_the_architecture_promises(toy_dataset):
     }
 
 
+def test_without_pictures_everything_else_is_the_same(toy_dataset):
+    info = pipeline.open_dataset(str(toy_dataset))
+    whole = next(iter(pipeline.make_batches(info, "train", 4, training=True, seed=1)))
+    rest = next(iter(pipeline.make_batches(info.without_pictures(), "train", 4, training=True, seed=1)))
+    assert set(whole) - set(rest) == {"image"}
+    for name, value in rest.items():
+        np.testing.assert_array_equal(value, whole[name])
+
+
 def test_keypoints_are_normalised_by_width_and_height(toy_dataset):
     info = pipeline.open_dataset(str(toy_dataset))
     example = next(pipeline.read_examples(info, "validation"))
