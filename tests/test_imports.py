@@ -86,3 +86,10 @@ def test_workers_start_without_tensorflow(module):
 @pytest.mark.parametrize("module", KERAS_POSE)
 def test_the_library_knows_neither_exporters_nor_demo(module):
     assert not {i for i in imports_of(KERAS_POSE[module]) if i.split(".")[0] in ("exporters", "mobile_demo")}
+
+
+@pytest.mark.parametrize(("module", "path"), modules("mobile_demo").items())
+def test_the_demo_knows_the_exported_file_alone(module, path):
+    imported = imports_of(path)
+    assert not {i for i in imported if i.split(".")[0] in ("exporters", "tests", "tensorflow", "keras", "jax")}
+    assert not {i for i in imported if i.startswith("keras_pose.") and layer_of(i) != 0}
