@@ -16,7 +16,7 @@ from keras_pose.models.soft_argmax import joint_scores
 from keras_pose.runtimes import TARGET_PEAK
 from keras_pose.skeleton import Skeleton
 from keras_pose.training.run_folder import MODEL, load_model, load_run
-from keras_pose.weights import SHIPPED_WEIGHTS
+from keras_pose.weights import DEFAULT_WEIGHTS, SHIPPED_WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ def find_run(model: str | None, runs: Path = Path("runs")) -> Path:
     if trained:
         print(f"no --model: the newest run, {trained[-1].parent}")
         return trained[-1].parent
-    for name, path in SHIPPED_WEIGHTS.items():
-        print(f"no --model and no run under {runs}/: the weights that ship, {name}")
-        return path
+    if DEFAULT_WEIGHTS in SHIPPED_WEIGHTS:
+        print(f"no --model and no run under {runs}/: the weights that ship, {DEFAULT_WEIGHTS}")
+        return SHIPPED_WEIGHTS[DEFAULT_WEIGHTS]
     raise UserError(f"no --model, no trained run under {runs}/ and no shipped weights; train first, or name a run")
 
 

@@ -13,7 +13,7 @@ LAYERS = [
     (0, "keras_pose.visualize", "keras_pose.smoothing", "keras_pose.figures"),
     (0, "keras_pose.torch_file", "keras_pose.bvh", "keras_pose.weights"),
     (9, "keras_pose.synthetic.__main__", "keras_pose.data.prepare", "keras_pose.data.inspect"),
-    (9, "keras_pose.models.pretrained"),
+    (9, "keras_pose.models.pretrained", "keras_pose.ship"),
     (1, "keras_pose.data", "keras_pose.synthetic", "keras_pose.models"),
     (2, "keras_pose.losses", "keras_pose.metrics"),
     (3, "keras_pose.training"),

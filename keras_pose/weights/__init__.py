@@ -3,3 +3,4 @@
 from pathlib import Path
 
 SHIPPED_WEIGHTS = {path.parent.name: path.parent for path in sorted(Path(__file__).parent.glob("*/model.json"))}
+DEFAULT_WEIGHTS = "phone"  # what is exported and shown where nobody named a model and no run is there

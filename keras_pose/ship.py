@@ -1,0 +1,92 @@
+"""Makes a trained run into weights that ship with the package: small, and used by name.
+
+    python -m keras_pose.ship --model=runs/phone --output=keras_pose/weights/phone
+
+Weights are rounded to 11 significant bits (float16's precision, float32's range) and model.keras is compressed, which
+halves it. --dataset names data that everyone holds: exporters calibrate and check on it; what the run was trained on
+stands in model.json under `trained_on`. The run's resolved.flags goes along as recipe.flags.
+"""
+
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from keras_pose import command
+from keras_pose.data.pipeline import open_dataset
+from keras_pose.errors import UserError
+from keras_pose.training import run_folder
+
+FLAGS = flags.FLAGS
+DROPPED_BITS = 13  # of float32's 24, which leaves float16's 11
+RECIPE = "recipe.flags"
+
+
+def define_flags(values: flags.FlagValues = FLAGS) -> None:
+    """The command's flags."""
+    flags.DEFINE_string("model", None, "The folder of a finished run.", flag_values=values)
+    flags.DEFINE_string("output", None, "The folder to write; its last name is the weights' name.", flag_values=values)
+    flags.DEFINE_string("dataset", "embedded", "Data to calibrate and check exports on.", flag_values=values)
+    flags.DEFINE_bool("overwrite", False, "Replace weights that are there already.", flag_values=values)
+
+
+def main(arguments: list[str]) -> None:
+    """Runs the command."""
+    if arguments:
+        raise UserError(f"unknown argument {arguments[0]!r}; name the run with --model=RUN")
+    if not (FLAGS.model and FLAGS.output):
+        raise UserError("give the run with --model=RUN and the folder to write with --output=FOLDER")
+    output = Path(FLAGS.output)
+    if (output / run_folder.MODEL).exists() and not FLAGS.overwrite:
+        raise UserError(f"{output} holds weights already; choose another --output, or add --overwrite")
+    ship(Path(FLAGS.model), output, FLAGS.dataset)
+    print(f"wrote {output}: {(output / run_folder.MODEL).stat().st_size / 1e6:.1f} MB")
+
+
+def ship(run: Path, output: Path, dataset: str) -> None:
+    """Writes model.keras, model.json and recipe.flags to `output`.
+
+    Raises UserError where the run is missing or damaged, or is of another skeleton than the data.
+    """
+    model, info = run_folder.load_run(run)
+    data = open_dataset(dataset)
+    if data.skeleton.to_dict() != info["skeleton"]:
+        raise UserError(f"{run} has another skeleton than data set {dataset}; choose another --dataset")
+    recipe = run / run_folder.RESOLVED_FLAGS
+    if not recipe.is_file():
+        raise UserError(f"{run} has no {recipe.name}; name the folder that training wrote")
+    model.set_weights([round_weights(weights) for weights in model.get_weights()])
+    named = {"dataset": dataset, "manifest_hash": data.manifest_hash, "train": data.count("train")}
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output) as scratch:
+        run_folder.write_model(scratch, model, {**info, "data": named, "trained_on": info["data"]})
+        compress(Path(scratch) / run_folder.MODEL)
+        for name in (run_folder.MODEL, run_folder.MODEL_INFO):
+            shutil.move(Path(scratch) / name, output / name)
+    command.write_atomically(output / RECIPE, recipe.read_bytes())
+
+
+def round_weights(weights: np.ndarray) -> np.ndarray:
+    """float32 to the nearest number of 11 significant bits; other types, and what is not finite, stay as they are."""
+    if weights.dtype != np.float32:
+        return weights
+    bits = weights.view(np.uint32).astype(np.uint64) + (1 << (DROPPED_BITS - 1))
+    rounded = (bits >> DROPPED_BITS << DROPPED_BITS).astype(np.uint32).view(np.float32)
+    return np.where(np.isfinite(weights) & np.isfinite(rounded), rounded, weights)
+
+
+def compress(path: Path) -> None:
+    """Packs the parts of a .keras file, which Keras stores unpacked; it reads both."""
+    packed = path.with_name(path.name + ".packed")
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:
+        for entry in source.infolist():
+            target.writestr(zipfile.ZipInfo(entry.filename), source.read(entry), zipfile.ZIP_DEFLATED)
+    packed.replace(path)
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main)

@@ -1,0 +1,74 @@
+"""Weights that ship: rounded, packed, and found by name."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_pose import ship
+from keras_pose.errors import UserError
+from keras_pose.models.pose_model import PoseModelConfig, build_keypoint_model
+from keras_pose.skeleton import COCO_17, HUMAN36M_17
+from keras_pose.training import run_folder
+from keras_pose.weights import SHIPPED_WEIGHTS
+
+
+def write_run(folder, skeleton=HUMAN36M_17):
+    """A run of a small backbone that was not trained, and its model."""
+    config = PoseModelConfig(variant="w8_tiny", skeleton=skeleton.to_dict(), input_size=(64, 96), width=16)
+    model = build_keypoint_model(config)
+    folder.mkdir()
+    info = {"format_version": 1, "kind": "keypoints", "skeleton": skeleton.to_dict(), "data": {"dataset": "elsewhere"}}
+    run_folder.write_model(folder, model, info)
+    (folder / run_folder.RESOLVED_FLAGS).write_text("--seed=3\n")
+    return model
+
+
+@settings(deadline=None)
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=False))
+def test_rounding_keeps_eleven_bits(value):
+    weights = np.array([value], np.float32)
+    rounded = ship.round_weights(weights)
+    assert abs(rounded[0] - np.float64(value)) <= abs(np.float64(value)) * 2.0**-11
+    assert abs(value) > 3.4e38 or rounded.view(np.uint32)[0] % (1 << ship.DROPPED_BITS) == 0
+    np.testing.assert_array_equal(ship.round_weights(rounded), rounded)
+
+
+def test_what_ships_is_smaller_and_nearly_the_same(tmp_path):
+    model = write_run(tmp_path / "run")
+    ship.ship(tmp_path / "run", tmp_path / "small", "embedded")
+    loaded, info = run_folder.load_run(tmp_path / "small")
+    image = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3)).astype("float32")
+    expected, found = (np.asarray(m(image)["heatmaps"]) for m in (model, loaded))
+    np.testing.assert_allclose(found, expected, atol=0.01 * np.abs(expected).max())
+    sizes = [(tmp_path / name / run_folder.MODEL).stat().st_size for name in ("run", "small")]
+    assert sizes[1] < 0.75 * sizes[0]
+    assert info["data"]["dataset"] == "embedded" and info["trained_on"] == {"dataset": "elsewhere"}
+    assert (tmp_path / "small" / ship.RECIPE).read_text() == "--seed=3\n"
+    with zipfile.ZipFile(tmp_path / "small" / run_folder.MODEL) as archive:
+        assert archive.testzip() is None
+
+
+def test_data_of_other_joints_is_refused(tmp_path):
+    write_run(tmp_path / "run", COCO_17)
+    with pytest.raises(UserError, match="another skeleton"):
+        ship.ship(tmp_path / "run", tmp_path / "small", "embedded")
+    assert not (tmp_path / "small" / run_folder.MODEL).exists()
+
+
+def test_a_run_without_its_flags_is_refused(tmp_path):
+    write_run(tmp_path / "run")
+    (tmp_path / "run" / run_folder.RESOLVED_FLAGS).unlink()
+    with pytest.raises(UserError, match=r"no resolved\.flags"):
+        ship.ship(tmp_path / "run", tmp_path / "small", "embedded")
+
+
+def test_every_shipped_weight_is_whole():
+    for name, folder in SHIPPED_WEIGHTS.items():
+        info = json.loads((folder / run_folder.MODEL_INFO).read_text())
+        assert info["data"]["dataset"] == "embedded", name
+        assert (folder / "README.md").is_file() and (folder / ship.RECIPE).is_file(), name
+        run_folder.load_run(folder)
