@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_pose import command, geometry, smoothing, visualize
-from keras_pose.predictor import PosePredictor, PoseTracker
+from keras_pose.predictor import UNITS, PosePredictor, PoseTracker
 from keras_pose.runtimes import LoadedModel
 from keras_pose.skeleton import Skeleton
 
@@ -25,7 +25,7 @@ FRAMES = 8
 def make() -> dict:
     """All of it, as values that JSON can hold."""
     rng = np.random.default_rng(0)
-    return {"one_euro": one_euro(rng), "crops": crops(rng), "orbits": orbits(), "track": track(rng)}
+    return {"one_euro": one_euro(rng), "crops": crops(rng), "orbits": orbits(), "track": track(rng), "units": UNITS}
 
 
 def one_euro(rng: np.random.Generator) -> list[dict]:
@@ -96,6 +96,7 @@ def track(rng: np.random.Generator) -> dict:
         "crops": [affine_crop(result.crop_affine) for result in results],
         "keypoints_px": [result.keypoints_px.ravel().tolist() for result in results],
         "pose_3d_mm": [result.pose_3d_mm.ravel().tolist() for result in results],
+        "results": [result.to_dict() for result in results],
     }
 
 

@@ -28,6 +28,8 @@ def assert_close(found, expected, where: str) -> None:
         assert len(found) == len(expected), where
         for i, pair in enumerate(zip(found, expected, strict=True)):
             assert_close(*pair, f"{where}[{i}]")
+    elif isinstance(expected, str):
+        assert found == expected, where
     else:
         mend = "if Python was meant to change, run: python -m tests.mobile_demo.golden"
         assert np.isclose(found, expected, rtol=1e-6, atol=1e-6), f"{where}; {mend}"

@@ -257,7 +257,8 @@ async function startRuntime(wanted, tell) {
   const build = used > 1 ? "threaded" : relaxed ? "" : "compat";
   const script = `litert_wasm_${build ? `${build}_` : ""}internal.js`;
   tell({type: "progress", text: "Loading the runtime", share: null, threads: used});
-  const settings = {locateFile: (/** @type {string} */ name) => RUNTIME + name};
+  // Its log is not an error.
+  const settings = {locateFile: (/** @type {string} */ name) => RUNTIME + name, printErr: console.debug};
   if (used > 1) {
     // The runtime starts as many threads as it is told that there are cores.
     Object.defineProperty(navigator, "hardwareConcurrency", {value: used, configurable: true});
@@ -267,7 +268,7 @@ async function startRuntime(wanted, tell) {
   }
   Object.assign(self, {Module: settings});
   try {
-    await litert.loadLiteRt(RUNTIME + script, {threads: used > 1});
+    await litert.loadLiteRt(RUNTIME, {threads: used > 1});
   } catch (error) {
     const {code, detail} = classify(error, "runtime-failed");
     throw new Trouble(code, detail);

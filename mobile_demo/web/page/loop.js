@@ -2,7 +2,7 @@
 
 import {Tracker} from "../pose/tracker.js";
 
-const PHOTO_PASSES = 3; // the whole photo, then around the joints, then once more around better ones
+const STILL_PASSES = 3; // the whole picture, then around the joints, then once more around better ones
 
 /** @typedef {import("./engine.js").Engine} Engine */
 /** @typedef {import("../pose/tracker.js").Pose} Pose */
@@ -48,17 +48,19 @@ export class Loop {
     this.#busy = false;
   }
 
-  /** Looks at the source from now on, knowing nobody. */
-  start() {
+  /**
+   * Looks at the source from now on, knowing nobody.
+   * @param {boolean} still whether its picture stays as it is
+   */
+  start(still) {
     this.stop();
     const model = this.#engine?.model;
     if (!model || this.source.kind === "none") return;
-    const photo = this.source.kind === "photo";
     this.#tracker = new Tracker(model.inputSize, {
       follow: this.settings.follow,
-      smooth: this.settings.smooth && !photo,
+      smooth: this.settings.smooth && !still,
     });
-    if (photo) this.#lookAtPhoto(this.#going);
+    if (still) this.#lookAtStill(this.#going);
     else this.#await(this.#going);
   }
 
@@ -80,9 +82,9 @@ export class Loop {
   }
 
   /** @param {number} going */
-  async #lookAtPhoto(going) {
+  async #lookAtStill(going) {
     try {
-      for (let pass = 0; pass < PHOTO_PASSES && going === this.#going; pass++)
+      for (let pass = 0; pass < STILL_PASSES && going === this.#going; pass++)
         await this.#look(going, performance.now());
     } catch (error) {
       this.#fail(going, error);

@@ -8,18 +8,15 @@ import {wordsFor} from "./words.js";
 /** @typedef {"model" | "source"} Part of the page, which each can be in trouble */
 
 const page = document.documentElement;
-/** @type {Map<Part, {trouble: Trouble, again: () => unknown}>} */
+/** @type {Map<Part, {trouble: Trouble, again: () => unknown, label: string}>} */
 const troubles = new Map();
-
-/** @returns {State} */
-export const state = () => /** @type {State} */ (page.dataset.state ?? "loading");
 
 /**
  * Shows a state; while a part is in trouble, that.
  * @param {State} wanted
  */
 export function setState(wanted) {
-  const [first] = troubles.values();
+  const first = troubles.get("model") ?? troubles.get("source");
   page.dataset.state = first ? "error" : wanted;
   element("trouble").hidden = !first;
   if (first) {
@@ -29,7 +26,11 @@ export function setState(wanted) {
     write("trouble-title", title);
     write("trouble-mend", mend);
     write("trouble-detail", detail);
+    const model = troubles.has("model");
     button("retry").onclick = first.again;
+    button("retry").textContent = first.label;
+    button("trouble-file").hidden = model;
+    button("trouble-model").hidden = !model;
     showMessage("");
   } else delete page.dataset.error;
   button("pause").setAttribute("aria-pressed", String(wanted === "paused"));
@@ -40,10 +41,11 @@ export function setState(wanted) {
  * @param {Part} part
  * @param {unknown} error
  * @param {() => unknown} again what may mend it
+ * @param {string} [label] of that
  */
-export function fail(part, error, again) {
+export function fail(part, error, again, label = "Try again") {
   if (!(error instanceof Trouble)) console.error(error);
-  troubles.set(part, {trouble: error instanceof Trouble ? error : new Trouble("unknown", String(error)), again});
+  troubles.set(part, {trouble: error instanceof Trouble ? error : new Trouble("unknown", String(error)), again, label});
   setState("error");
 }
 

@@ -47,7 +47,6 @@ export const NOTICES = {
   oneThread: "This browser gives the page one thread only, so the model runs slower.",
   threadsHang: "The browser's threads did not start; the model runs on one, slower.",
   modelKept: "The model before it goes on.",
-  offline: "This page now works without the server too.",
   recordingLong: "The recording was ended: it had become as long as the page can keep.",
   noRecorder: "This browser cannot record video; only the joints are saved.",
 };

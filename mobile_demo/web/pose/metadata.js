@@ -14,13 +14,11 @@ const STORED = 0;
  * @property {[height: number, width: number]} inputSize
  * @property {"uint8" | "float32"} dtype of the image; both mean 0 to 255
  * @property {"nhwc" | "nchw"} layout
- * @property {string} skeleton its name
+ * @property {{name: string, joint_names: string[], parents: number[], root: number | null}} skeleton as it was given
  * @property {string[]} jointNames
  * @property {import("./skeleton.js").Edge[]} edges
- * @property {number | null} root
  * @property {boolean} hasPose whether it gives 3D
  * @property {string} quantization
- * @property {Record<string, string>} units by output
  * @property {string} run what it was trained as
  */
 
@@ -45,13 +43,11 @@ export function readMetadata(values) {
       inputSize: values.input_size,
       dtype: values.inputs.image.dtype,
       layout: values.layout,
-      skeleton: values.skeleton.name,
+      skeleton: values.skeleton,
       jointNames: values.joint_names,
       edges: values.edges,
-      root: values.skeleton.root ?? null,
       hasPose: "pose_3d" in values.outputs,
       quantization: values.quantization,
-      units: Object.fromEntries(Object.entries(values.outputs).map(([name, output]) => [name, output.unit])),
       run: values.source?.run ?? "",
     };
     if (!isSound(model)) throw new TypeError("values that do not belong together");
@@ -68,13 +64,14 @@ export function readMetadata(values) {
 /**
  * @param {Model} model
  */
-function isSound({inputSize, dtype, layout, jointNames, edges}) {
+function isSound({inputSize, dtype, layout, skeleton, jointNames, edges}) {
   const joints = jointNames.length;
   return (
     inputSize.length === 2 &&
     inputSize.every((side) => Number.isInteger(side) && side > 0) &&
     ["uint8", "float32"].includes(dtype) &&
     ["nhwc", "nchw"].includes(layout) &&
+    typeof skeleton.name === "string" &&
     joints > 0 &&
     jointNames.every((name) => typeof name === "string") &&
     edges.every((edge) => edge.length === 2 && edge.every((j) => Number.isInteger(j) && j >= 0 && j < joints))

@@ -21,7 +21,7 @@ const VALUES = {
 test("what the page needs of the metadata", () => {
   const model = readMetadata(VALUES);
   assert.deepEqual(model.inputSize, [256, 192]);
-  assert.deepEqual(model.units, {keypoints_2d: "u", scores: "v", pose_3d: "w"});
+  assert.equal(model.skeleton.root, 0);
   assert.ok(model.hasPose);
   const {pose_3d, ...outputs} = VALUES.outputs;
   assert.equal(readMetadata({...VALUES, outputs}).hasPose, false);
@@ -51,6 +51,7 @@ test("metadata that will not do is refused with a code that the page has words f
     {layout: "nhcw"},
     {inputs: {image: {dtype: "int8"}}},
     {inputs: undefined},
+    {skeleton: {}},
   ];
   for (const changes of damaged) assert.equal(code(changes), "model-unreadable", JSON.stringify(changes));
   assert.throws(() => readMetadata(null), {code: "model-unreadable"});

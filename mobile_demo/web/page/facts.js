@@ -1,0 +1,51 @@
+// What the page tells of itself: model, speed, what the browser allows.
+
+import {element} from "./dom.js";
+
+const KEPT = {
+  kept: "yes",
+  untrusted: "no: its certificate is not installed on this phone",
+  no: "no: this browser or address does not allow it",
+};
+
+/** @param {import("./demo.js").Demo} demo */
+export function tellFacts(demo) {
+  const {engine, source} = demo;
+  const {frames_per_second, latency_ms, inference_ms} = demo.rates.get();
+  const milliseconds = (/** @type {number} */ value) => (Number.isNaN(value) ? "–" : `${value.toFixed(0)} ms`);
+  /** @type {[string, string][]} */
+  const facts = [
+    [
+      "Picture",
+      source.kind === "none" ? "none" : `${source.name || source.kind}, ${[...source.size].reverse().join(" × ")}`,
+    ],
+  ];
+  if (engine?.model) {
+    const {model, threads, trial} = engine;
+    const [height, width] = model.inputSize;
+    facts.unshift([
+      "Model",
+      `${model.run || "unnamed"}, ${model.skeleton.name}, ${width} × ${height}, ${weights(model.quantization)}`,
+    ]);
+    facts.push([
+      "Runs on",
+      trial?.kept ? "the GPU" : `the processor, ${threads} ${threads === 1 ? "thread" : "threads"}`,
+    ]);
+    if (trial && !trial.kept) facts.push(["GPU", `not used: ${trial.reason}`]);
+    facts.push(["Speed", `${Number.isNaN(frames_per_second) ? "–" : frames_per_second.toFixed(1)} results a second`]);
+    facts.push(["Camera to skeleton", `${milliseconds(latency_ms)}, of it the model ${milliseconds(inference_ms)}`]);
+  }
+  facts.push(["Works offline", KEPT[demo.offline]]);
+  element("facts").replaceChildren(
+    ...facts.flatMap(([name, value]) => {
+      const [term, description] = [document.createElement("dt"), document.createElement("dd")];
+      [term.textContent, description.textContent] = [name, value];
+      return [term, description];
+    }),
+  );
+}
+
+/** @param {string} quantization */
+function weights(quantization) {
+  return quantization === "none" ? "float32" : quantization;
+}

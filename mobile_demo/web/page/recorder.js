@@ -1,0 +1,125 @@
+// Records what is seen with the skeleton on it, and the joints. The picture is as the camera gave it, not mirrored,
+// so that the joints' pixels are those of the video.
+
+import {Recording} from "../pose/record.js";
+import {drawFigure} from "./figure.js";
+
+/** @typedef {import("../pose/metadata.js").Model} Model */
+/** @typedef {import("./loop.js").Latest} Latest */
+/** @typedef {import("./source.js").Source} Source */
+
+export const LONGEST_S = 300;
+const BITS_PER_SECOND = 4_000_000;
+const PART_MS = 1000; // the browser hands out what it has encoded so often
+const UNIT_PX = 1 / 400; // of a line's width, of the picture's shorter side
+// The first that the browser can write; MP4 plays everywhere.
+const TYPES = [
+  "video/mp4;codecs=avc1.42E01F",
+  "video/mp4",
+  "video/webm;codecs=vp9",
+  "video/webm;codecs=vp8",
+  "video/webm",
+];
+
+/** What was recorded; `video` is null where the browser cannot record one. @typedef {{video: Blob | null, joints: Blob, lengthS: number, count: number}} Recorded */
+
+export class Recorder {
+  /** @type {Latest | null} */
+  #latest = null;
+  /** @type {Blob[]} */
+  #parts = [];
+  /** @type {MediaRecorder | null} */
+  #media = null;
+
+  /**
+   * Starts at once.
+   * @param {Source} source
+   * @param {Model} model
+   */
+  constructor(source, model) {
+    this.source = source;
+    this.model = model;
+    this.joints = new Recording(source.name, model);
+    this.canvas = document.createElement("canvas");
+    [this.canvas.height, this.canvas.width] = source.size.map((side) => side - (side % 2)); // as encoders want it
+    const type = globalThis.MediaRecorder && TYPES.find((name) => MediaRecorder.isTypeSupported(name));
+    if (!type || !this.canvas.captureStream) return;
+    drawPicture(this.canvas, source, model, null);
+    const media = new MediaRecorder(this.canvas.captureStream(), {mimeType: type, videoBitsPerSecond: BITS_PER_SECOND});
+    media.ondataavailable = ({data}) => data.size && this.#parts.push(data);
+    media.start(PART_MS);
+    this.#media = media;
+  }
+
+  get hasVideo() {
+    return this.#media !== null;
+  }
+
+  /** Draws the picture that is seen now with the newest skeleton. */
+  picture() {
+    if (this.#media) drawPicture(this.canvas, this.source, this.model, this.#latest);
+  }
+
+  /**
+   * @param {Latest} latest
+   */
+  result(latest) {
+    this.#latest = latest;
+    this.joints.add(latest);
+  }
+
+  /** @param {boolean} paused */
+  pause(paused) {
+    if (paused) this.#media?.pause();
+    else this.#media?.resume();
+  }
+
+  /**
+   * Ends it.
+   * @returns {Promise<Recorded>}
+   */
+  async stop() {
+    const media = this.#media;
+    if (media && media.state !== "inactive") {
+      const stopped = new Promise((resolve) => {
+        media.onstop = resolve;
+      });
+      media.stop();
+      await stopped;
+      for (const track of media.stream.getTracks()) track.stop();
+    }
+    return {
+      video: media && this.#parts.length ? new Blob(this.#parts, {type: media.mimeType.split(";")[0]}) : null,
+      joints: new Blob(this.joints.write(), {type: "application/json"}),
+      lengthS: this.joints.lengthS,
+      count: this.joints.count,
+    };
+  }
+}
+
+/**
+ * The picture and the skeleton on it, as a PNG.
+ * @param {Source} source
+ * @param {Model} model
+ * @param {Latest} latest
+ * @returns {Promise<Blob | null>}
+ */
+export function takePicture(source, model, latest) {
+  const canvas = document.createElement("canvas");
+  [canvas.height, canvas.width] = source.size;
+  drawPicture(canvas, source, model, latest);
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+}
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {Source} source
+ * @param {Model} model
+ * @param {Latest | null} latest
+ */
+function drawPicture(canvas, source, model, latest) {
+  const context = canvas.getContext("2d");
+  if (!context) return;
+  context.drawImage(source.element, 0, 0);
+  if (latest) drawFigure(context, model, latest, Math.max(0.5, Math.min(canvas.width, canvas.height) * UNIT_PX));
+}
