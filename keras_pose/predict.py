@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from absl import flags
 
-from keras_pose import command
+from keras_pose import command, images
 from keras_pose.errors import UserError
 from keras_pose.predictor import PosePredictor, PoseResult, PoseTracker
 from keras_pose.visualize import draw_result, save_png
@@ -127,38 +127,32 @@ def refuse_existing(jobs: Sequence[Job]) -> None:
 # --- pictures --------------------------------------------------------------------------------------------------
 
 
-def read_picture(path: str) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, turned as its EXIF says; raises UserError that names the file."""
-    try:
-        content = np.frombuffer(Path(path).read_bytes(), np.uint8)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
-    if image is None:
-        raise UserError(f"{path} does not decode as a picture; it is damaged or of another format")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
 def predict_pictures(predictor: PosePredictor, jobs: Sequence[Job], height: int) -> list[str]:
     """Writes a PNG and a JSON for each picture; the messages of those in folders that could not be read."""
-    unread = []
+    unread: list[str] = []
+    batch: list[tuple[Job, np.ndarray]] = []
     with command.progress(None, len(jobs), "picture") as bar:
-        for start in range(0, len(jobs), BATCH):
-            batch, images = [], []
-            for job in jobs[start : start + BATCH]:
-                try:
-                    images.append(read_picture(job.source))
-                    batch.append(job)
-                except UserError as error:
-                    if job.listed:
-                        raise
-                    unread.append(str(error))
-            for job, image, result in zip(batch, images, predictor.predict(images), strict=True):
-                save_png(f"{job.output}.png", draw(image, result, height))
-                size = {"file": job.source, "image_size": list(image.shape[:2])}
-                command.write_json(f"{job.output}.json", size | result.to_dict())
-            bar.update(len(jobs[start : start + BATCH]))
+        for number, job in enumerate(jobs, 1):
+            try:
+                batch.append((job, images.read(job.source, turn=True)))
+            except UserError as error:
+                if job.listed:
+                    raise
+                unread.append(str(error))
+            pixels = sum(picture.shape[0] * picture.shape[1] for _, picture in batch)
+            if number == len(jobs) or len(batch) == BATCH or pixels > images.LARGEST_PIXELS:
+                _predict_batch(predictor, batch, height)
+                batch = []
+            bar.update(1)
     return unread
+
+
+def _predict_batch(predictor: PosePredictor, batch: Sequence[tuple[Job, np.ndarray]], height: int) -> None:
+    results = predictor.predict([picture for _, picture in batch])
+    for (job, picture), result in zip(batch, results, strict=True):
+        save_png(f"{job.output}.png", draw(picture, result, height))
+        size = {"file": job.source, "image_size": list(picture.shape[:2])}
+        command.write_json(f"{job.output}.json", size | result.to_dict())
 
 
 def draw(image: np.ndarray, result: PoseResult, height: int) -> np.ndarray:
@@ -175,6 +169,7 @@ def predict_video(predictor: PosePredictor, job: Job, height: int, max_frames: i
     capture = cv2.VideoCapture(int(job.source[len(CAMERA) :]) if is_camera else job.source)
     if not capture.isOpened():
         raise UserError(f"{job.source} cannot be opened; check that it is there and is not in use or damaged")
+    images.check_video(capture, job.source)
     fps = capture.get(cv2.CAP_PROP_FPS)
     fps = fps if np.isfinite(fps) and fps > 0 else FALLBACK_FPS
     total = None if is_camera else int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) or None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_pose import geometry, smoothing
+from keras_pose import geometry, images, smoothing
 from keras_pose.errors import UserError
 from keras_pose.runtimes import LoadedModel, open_model
 from keras_pose.skeleton import Skeleton
@@ -136,6 +136,7 @@ def _check_picture(image: np.ndarray, box: Sequence[float] | None) -> None:
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise UserError(f"a picture is (height, width, 3) uint8 RGB, got {image.dtype} {image.shape}")
+    images.check_size(image.shape[:2], "a picture")
     if box is not None and not (len(box) == 4 and np.isfinite(box).all() and box[0] < box[2] and box[1] < box[3]):
         raise UserError(f"a box is (x0, y0, x1, y1) in pixels with x0 < x1 and y0 < y1, got {tuple(box)}")
 

@@ -12,10 +12,16 @@ from typing import Any
 import cv2
 import numpy as np
 
+from keras_pose import images
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.errors import UserError
 from keras_pose.example import LARGEST_RADIUS_MM, SMALLEST_RADIUS_MM, PoseExample
 from keras_pose.skeleton import Skeleton, get_skeleton
+
+NO_PICTURE = (
+    f"the picture is missing or damaged, under {images.SMALLEST_SIDE} pixels a side or over "
+    f"{images.LARGEST_PIXELS / 1e6:.0f} megapixels; get it again"
+)
 
 
 @dataclass(frozen=True)
@@ -167,13 +173,11 @@ def check_picture_size(picture: np.ndarray, size: tuple[int, int], file: str | P
 
 
 def read_picture(path: str | Path) -> np.ndarray | None:
-    """A picture file as (H, W, 3) uint8 RGB; None where it is missing or does not decode."""
+    """A picture file as (H, W, 3) uint8 RGB; None where there is `NO_PICTURE`."""
     try:
-        encoded = np.fromfile(path, np.uint8)
-    except (OSError, ValueError):  # a name with a zero byte, say
+        return images.read(path, turn=False)
+    except UserError:
         return None
-    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if len(encoded) else None
-    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def read_video(path: str | Path, frames: list[int]) -> Iterator[tuple[int, np.ndarray | None]]:
@@ -184,6 +188,7 @@ def read_video(path: str | Path, frames: list[int]) -> Iterator[tuple[int, np.nd
     video = cv2.VideoCapture(str(path))
     position = 0
     try:
+        images.check_video(video, path)
         for frame in frames:
             while position < frame and video.grab():
                 position += 1

@@ -55,7 +55,7 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
         path = csv.parent.parent / "IMG" / f"{csv.stem}.jpg"
         picture = base.read_picture(path)
         if picture is None:
-            yield BadFrame(str(path), "the picture is missing or damaged")
+            yield BadFrame(str(path), base.NO_PICTURE)
         elif not np.isfinite(pose).all():
             yield BadFrame(str(csv), "a label is NaN or inf; mend the label or leave the frame out")
         else:

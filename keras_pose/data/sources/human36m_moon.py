@@ -85,7 +85,7 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
         path = Path(data["images"]) / name
         picture = base.read_picture(path)
         if picture is None:
-            yield BadFrame(str(path), "the picture is missing or damaged")
+            yield BadFrame(str(path), base.NO_PICTURE)
             continue
         base.check_picture_size(picture, size, path)
         camera_mm = camera.to_camera(world[frame])

@@ -70,7 +70,7 @@ def read_item(
         path = Path(data["images"]) / name
         picture = base.read_picture(path)
         if picture is None:
-            yield BadFrame(str(path), "the picture is missing or damaged")
+            yield BadFrame(str(path), base.NO_PICTURE)
             continue
         base.check_picture_size(picture, data["size"], path)
         if not mostly_in_picture(pixels, picture):

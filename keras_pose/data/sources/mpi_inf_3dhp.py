@@ -119,7 +119,7 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
     target = SOURCE.target_skeleton(options)
     for frame, where, picture, size, person in _test_people(item) if item.split == "test" else _people(item, options):
         if picture is None:
-            yield BadFrame(where, "the picture is missing or damaged; get it again")
+            yield BadFrame(where, base.NO_PICTURE)
             continue
         base.check_picture_size(picture, size or picture.shape[:2], where)
         if mostly_in_picture(person.keypoints_px, picture):

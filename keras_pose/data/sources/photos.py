@@ -51,7 +51,7 @@ def read_photo(
     picture = base.read_picture(item.file)
     for label in item.data:
         if picture is None:
-            yield BadFrame(f"{label.frame}", "the picture is missing or damaged; get it again")
+            yield BadFrame(f"{label.frame}", base.NO_PICTURE)
             continue
         person = Person(
             keypoints_px=np.asarray(label.keypoints_px, np.float64),

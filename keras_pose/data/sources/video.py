@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from keras_pose import images
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.shards import SPLITS
 from keras_pose.data.sources import base
@@ -52,6 +53,7 @@ def _count_frames(path: Path) -> int:
     video = cv2.VideoCapture(str(path))
     try:
         count = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
+        images.check_video(video, path)
     finally:
         video.release()
     if not 0 < count < 1 << 31:
