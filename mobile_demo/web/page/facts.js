@@ -3,7 +3,7 @@
 import {element} from "./dom.js";
 
 const KEPT = {
-  kept: "yes",
+  kept: "works without the server too",
   untrusted: "no: its certificate is not installed on this phone",
   no: "no: this browser or address does not allow it",
 };
@@ -33,9 +33,9 @@ export function tellFacts(demo) {
     ]);
     if (trial && !trial.kept) facts.push(["GPU", `not used: ${trial.reason}`]);
     facts.push(["Speed", `${Number.isNaN(frames_per_second) ? "–" : frames_per_second.toFixed(1)} results a second`]);
-    facts.push(["Camera to skeleton", `${milliseconds(latency_ms)}, of it the model ${milliseconds(inference_ms)}`]);
+    facts.push(["Delay", `${milliseconds(latency_ms)}, of it the model ${milliseconds(inference_ms)}`]);
   }
-  facts.push(["Works offline", KEPT[demo.offline]]);
+  facts.push(["Offline", KEPT[demo.offline]]);
   element("facts").replaceChildren(
     ...facts.flatMap(([name, value]) => {
       const [term, description] = [document.createElement("dt"), document.createElement("dd")];

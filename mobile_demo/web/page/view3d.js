@@ -117,18 +117,27 @@ export class View3d {
     const see = (/** @type {ArrayLike<number>} */ points) => project(points, rotation, middle, eye);
     this.#drawFloor(see, middle, floor, scale);
     const seen = see(pose);
-    const depth = (/** @type {number[]} */ [a, b]) => seen[3 * a + 2] + seen[3 * b + 2];
-    const far = (/** @type {number} */ sum) => Math.max(0, Math.min(1, (sum / radius + 2) / 4));
-    for (const edge of [...model.edges].sort((a, b) => depth(b) - depth(a))) {
-      const [a, b] = edge;
-      const side = sideOf(model.jointNames[b]);
-      for (const rim of [true, false]) {
-        context.strokeStyle = rim ? getComputedStyle(canvas).backgroundColor : COLORS[side];
-        context.lineWidth = ((rim ? 10 : 6) - 2 * far(depth(edge))) * (devicePixelRatio / scale);
+    const paper = getComputedStyle(canvas).backgroundColor;
+    const unit = devicePixelRatio / scale;
+    const depth = (/** @type {number[]} */ [a, b]) => (seen[3 * a + 2] + seen[3 * b + 2]) / 2;
+    // From the farthest to the nearest, and thinner where far.
+    for (const [a, b] of [...model.edges].sort((a, b) => depth(b) - depth(a))) {
+      const near = 1 - Math.max(0, Math.min(1, (depth([a, b]) / radius + 1) / 2));
+      const width = (4 + 3 * near) * unit;
+      context.beginPath();
+      context.moveTo(seen[3 * a], seen[3 * a + 1]);
+      context.lineTo(seen[3 * b], seen[3 * b + 1]);
+      context.strokeStyle = paper; // a rim, so that one sees which of two bones is in front
+      context.lineWidth = width + 4 * unit;
+      context.stroke();
+      context.strokeStyle = COLORS[sideOf(model.jointNames[b])];
+      context.lineWidth = width;
+      context.stroke();
+      for (const j of [a, b]) {
         context.beginPath();
-        context.moveTo(seen[3 * a], seen[3 * a + 1]);
-        context.lineTo(seen[3 * b], seen[3 * b + 1]);
-        context.stroke();
+        context.arc(seen[3 * j], seen[3 * j + 1], 0.85 * width, 0, 2 * Math.PI);
+        context.fillStyle = COLORS[sideOf(model.jointNames[j])];
+        context.fill();
       }
     }
   }
