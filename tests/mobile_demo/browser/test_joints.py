@@ -5,6 +5,7 @@ import pytest
 
 from keras_pose.skeleton import HUMAN36M_17
 from mobile_demo.browser import camera, open_browser
+from tests.mobile_demo.browser.clips import dot_layouts, write_dots
 from tests.mobile_demo.browser.conftest import a_phone, serving
 from tests.mobile_demo.browser.oracle import HEXAPOD_6, SIZES, pose_of
 from tests.mobile_demo.browser.phone import points
@@ -32,3 +33,15 @@ def test_joints_lie_within_a_heatmap_cell(skeleton, model, request, layouts, dot
         assert min(result["scores"]) > 0.8
         expected = pose_of(points(result["raw_keypoints_2d"], 2), skeleton)
         np.testing.assert_allclose(points(result["pose_3d"], 3), expected, atol=0.1)
+
+
+def test_the_crop_follows_the_joints_until_they_are_gone(oracle_url, tmp_path):
+    places = dot_layouts(HUMAN36M_17.num_joints, (180, 120, 460, 400), count=1)
+    clip = write_dots(tmp_path / "gone.y4m", np.concatenate([places] * 3 + [places + 5000] * 2), hold=10, fps=10)
+    with open_browser(camera(clip)) as browser, a_phone(browser, oracle_url) as phone:
+        results = phone.open("smoothing=0&threads=1&accelerator=wasm").wait_for("running").results(60)
+    widths = np.array([result["crop"]["width"] for result in results])
+    assert widths.max() == 640 and (widths == 640).sum() > 5  # while nobody was there
+    followed = [result for result in results if result["crop"]["width"] < 450]
+    assert len(followed) > 20
+    assert np.mean([cells_off(result, places[0], 256) < 1 for result in followed]) > 0.9
