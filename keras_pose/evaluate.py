@@ -6,6 +6,9 @@ Prints every metric, per joint and per action. --output=DIR adds evaluation.json
 of the best, median and worst samples. --decoder reads the joints of heatmaps as published code does, with --flip_test
 from the mean of both views' heatmaps (docs/pretrained.md). A model is mapped to the data set's skeleton by
 joint name, so one of 17 joints can be scored on 14; without 3D labels the 3D metrics are empty (null in JSON).
+
+--peer=FILE, which may be given more than once, scores other models on the same examples, in one table: exported files,
+runs, and MoveNet as TensorFlow.js has it (docs/training.md tells how to get it).
 """
 
 from pathlib import Path
@@ -18,8 +21,10 @@ from keras_pose.errors import UserError
 from keras_pose.evaluation import (
     batch_predictor,
     evaluate_model,
+    format_comparison,
     format_tables,
     heatmap_predictor,
+    open_peer,
     write_evaluation,
 )
 from keras_pose.models.decoders import DECODERS, HeatmapDecoder
@@ -35,7 +40,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_string(
         "model",
         None,
-        "A run folder, a .keras file, an exported .tflite or .onnx file, or the name of a shipped weight.",
+        "A run folder, a .keras file, an exported .tflite or .onnx file, MoveNet's .json, or a shipped weight's name.",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -49,6 +54,9 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_bool("flip_test", False, "Average with the prediction for the mirrored picture.", flag_values=values)
     flags.DEFINE_enum(
         "decoder", None, sorted(DECODERS), "What reads joints from heatmaps; by default the model.", flag_values=values
+    )
+    flags.DEFINE_multi_string(
+        "peer", [], "Another model to score on the same pictures; may be given more than once.", flag_values=values
     )
     flags.DEFINE_string("json", None, "Write the numbers to this file.", flag_values=values)
     flags.DEFINE_string("output", None, "Write evaluation.json and the figures into this folder.", flag_values=values)
@@ -72,12 +80,21 @@ def main(arguments: list[str]) -> None:
         decoder = HeatmapDecoder(FLAGS.decoder, model.cell_center)
     else:
         predict, skeleton = open_predictor(FLAGS.model)
+    peers = [(Path(name).name, open_peer(name)) for name in FLAGS.peer]  # a wrong one is told before the work begins
     result = evaluate_model(
         predict, skeleton, dataset, FLAGS.split, FLAGS.batch_size, FLAGS.flip_test, decoder, name=FLAGS.model
     )
+    others = [
+        evaluate_model(
+            batch_predictor(peer), peer.skeleton, dataset, FLAGS.split, FLAGS.batch_size, FLAGS.flip_test, name=name
+        )
+        for name, peer in peers
+    ]
     print(format_tables(result))
+    if others:
+        print("\n" + format_comparison([result, *others]))
     if FLAGS.json:
-        command.write_json(FLAGS.json, result.to_dict())
+        command.write_json(FLAGS.json, result.to_dict() | {"peers": [other.to_dict() for other in others]})
     if FLAGS.output:
         write_evaluation(FLAGS.output, result)
         print(f"\nfigures and evaluation.json are in {FLAGS.output}/")
@@ -89,7 +106,7 @@ def open_predictor(source: str):
         model, info = load_run(source)
         if info["kind"] == "lifter":
             return batch_predictor(model), Skeleton.from_dict(info["skeleton"])
-    loaded = open_model(source)
+    loaded = open_peer(source)
     return batch_predictor(loaded), loaded.skeleton
 
 

@@ -117,10 +117,10 @@ def pckh(target_px, predicted_px, valid, skeleton: Skeleton, fraction: float = 0
     Raises:
         UserError: the skeleton lacks such joints.
     """
-    neck = next((name for name in NECK_JOINTS if name in skeleton.joint_names), None)
+    neck = _neck(skeleton)
     if neck is None or "head_top" not in skeleton.joint_names:
         raise UserError(f"skeleton {skeleton.name} has no head top and neck, so no PCKh; use PCK by the torso")
-    head_px = _distance_px(target_px, valid, skeleton.index("head_top"), skeleton.index(neck))
+    head_px = _distance_px(target_px, valid, skeleton.index("head_top"), neck)
     return _within(target_px, predicted_px, valid, *head_px, fraction)
 
 
@@ -143,6 +143,30 @@ def left_right_collapse(target_px, predicted_px, valid, skeleton: Skeleton, smal
     apart = ops.cast(joint_errors(*labels) > smallest_gap * torso_px[:, None], "float32")
     weights = apart * torso_valid[:, None] * ops.take(valid, left, axis=1) * ops.take(valid, right, axis=1)
     return ops.cast(ops.equal(*nearer_left), "float32"), weights
+
+
+def upright(target_px, valid, skeleton: Skeleton, largest_deg: float = 45.0):
+    """Whether a person is upright: the neck, from the middle of the hips, within `largest_deg` of straight up.
+
+    Returns:
+        (B,) 1 where upright, and (B,) weights: people whose hips and neck are labelled.
+
+    Raises:
+        UserError: the skeleton lacks such joints.
+    """
+    neck, hips = _neck(skeleton), [skeleton.index("left_hip"), skeleton.index("right_hip")]
+    if neck is None:
+        raise UserError(f"skeleton {skeleton.name} has no neck, so upright people cannot be told")
+    spine = target_px[:, neck] - (target_px[:, hips[0]] + target_px[:, hips[1]]) / 2  # (B, 2), y down
+    valid = ops.cast(valid, "float32")
+    angle = ops.arctan2(ops.abs(spine[:, 0]), -spine[:, 1])
+    return ops.cast(angle <= np.deg2rad(largest_deg), "float32"), valid[:, neck] * valid[:, hips[0]] * valid[:, hips[1]]
+
+
+def _neck(skeleton: Skeleton) -> int | None:
+    """The joint at the base of the neck."""
+    name = next((name for name in NECK_JOINTS if name in skeleton.joint_names), None)
+    return None if name is None else skeleton.index(name)
 
 
 def _within(target_px, predicted_px, valid, size_px, size_valid, fraction: float):

@@ -1,6 +1,7 @@
 """An evaluation as text, as JSON and as pictures."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ COLUMNS = {
     "pckh_0_5": ("PCKh@0.5", "{:.3f}"),
     "mean_pose_mpjpe_mm": ("mean pose mm", "{:.1f}"),
     "pck_0_2": ("PCK@0.2", "{:.3f}"),
+    "pck_0_2_limbs": ("PCK limbs", "{:.3f}"),
+    "pckh_0_5_limbs": ("PCKh limbs", "{:.3f}"),
     "left_right_collapse": ("L/R collapse", "{:.3f}"),
 }
 
@@ -70,20 +73,32 @@ def _draw_sample(sample: Sample, result: EvaluationResult, height: int) -> np.nd
 
 
 def format_tables(result: EvaluationResult) -> str:
-    """The tables for the terminal: all metrics, then those of each joint and of each action."""
+    """The tables for the terminal: all metrics, then those of each joint, posture and action."""
     title = f"{result.model['name']} on {result.dataset['spec']}, split {result.split}, {result.count} examples"
     summary = [[COLUMNS[name][0], _cell(name, value)] for name, value in result.summary().items()]
-    parts = [title, _align(summary), _table("joint", result.per_joint())]
-    actions = result.per_action()
-    return "\n\n".join(parts + ([_table("action", actions)] if len(actions) > 1 else []))
+    parts = [title, _align(summary), _table("joint", result.per_joint().items())]
+    postures, actions = result.per_posture(), result.per_action()
+    if all(row["count"] for row in postures.values()):
+        parts.append(_table("posture", postures.items()))
+    return "\n\n".join(parts + ([_table("action", actions.items())] if len(actions) > 1 else []))
 
 
-def _table(kind: str, rows: dict[str, dict]) -> str:
+def format_comparison(results: list[EvaluationResult]) -> str:
+    """One table of models on the same examples: a row each for all of them and for upright people."""
+    rows = []
+    for result in results:
+        groups = {"all": {"count": result.count} | result.summary()} | result.per_posture()
+        model = Path(result.model["name"]).name
+        rows += [(f"{model}, {name}", values) for name, values in groups.items() if values["count"]]
+    return _table("model, people", rows)
+
+
+def _table(kind: str, rows: Iterable[tuple[str, dict]]) -> str:
     """One line a row; columns that hold nothing are left out."""
-    names = list(next(iter(rows.values())))
-    names = [name for name in names if any(row[name] is not None for row in rows.values())]
+    rows = list(rows)
+    names = [name for name in rows[0][1] if any(row[name] is not None for _, row in rows)]
     head = [kind] + [COLUMNS[name][0] for name in names]
-    return _align([head] + [[key or "-"] + [_cell(name, row[name]) for name in names] for key, row in rows.items()])
+    return _align([head] + [[key or "-"] + [_cell(name, row[name]) for name in names] for key, row in rows])
 
 
 def _cell(name: str, value: float | None) -> str:

@@ -74,10 +74,16 @@ class EvaluationResult:
         rows = {str(action): self.actions == action for action in sorted(set(self.actions))}
         return {action: {"count": int(these.sum())} | self.summary(these) for action, these in rows.items()}
 
+    def per_posture(self) -> dict[str, dict]:
+        """The metrics of upright people and of the others, each with its `count`; those the labels tell of."""
+        rows = {"upright": self.scores["upright"] == 1, "not upright": self.scores["upright"] == 0}
+        return {name: {"count": int(these.sum())} | self.summary(these) for name, these in rows.items()}
+
     def to_dict(self) -> dict:
         """What evaluation.json holds."""
         about = {"split": self.split, "count": self.count, "dataset": self.dataset, "model": self.model}
-        return about | self.summary() | {"per_joint": self.per_joint(), "per_action": self.per_action()}
+        parts = {"joint": self.per_joint(), "action": self.per_action(), "posture": self.per_posture()}
+        return about | self.summary() | {f"per_{name}": part for name, part in parts.items()}
 
 
 def evaluate_model(

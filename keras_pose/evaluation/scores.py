@@ -17,8 +17,12 @@ SUMMARY = {
     "pckh_0_5": "pckh",
     "mean_pose_mpjpe_mm": "mean_pose_error_mm",
     "pck_0_2": "pck",
+    "pck_0_2_limbs": "limb_pck",
+    "pckh_0_5_limbs": "limb_pckh",
     "left_right_collapse": "collapse",
 }
+# The joints that every skeleton of whole bodies marks alike: what different models can be compared by.
+LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 PER_JOINT = {"mpjpe_mm": "error_mm", "pck3d_150mm": "pck3d", "pck_0_2": "pck", "pckh_0_5": "pckh"}
 
 
@@ -44,10 +48,15 @@ def score_batch(
         mean_pose_mm: (J, 3), what the mean-pose error always predicts.
 
     Returns:
-        `error_px`, `pck`, `pckh`, `error_mm`, `mean_pose_error_mm`, `pck3d`, `auc`: (B, J); `collapse`: (B, pairs);
-        `aligned_error_mm`, `scaled_error_mm`: (B,).
+        `error_px`, `pck`, `pckh`, `error_mm`, `mean_pose_error_mm`, `pck3d`, `auc`: (B, J); `limb_pck`, `limb_pckh`:
+        (B, L), of the joints of `LIMBS`; `collapse`: (B, pairs); `upright`, `aligned_error_mm`, `scaled_error_mm`:
+        (B,).
     """
-    return _scores_2d(batch, predicted, skeleton, image_size) | _scores_3d(batch, predicted, mean_pose_mm)
+    scores = _scores_2d(batch, predicted, skeleton, image_size)
+    limbs = [j for j, name in enumerate(skeleton.joint_names) if name.partition("_")[2] in LIMBS]
+    scores |= {f"limb_{name}": scores[name][:, limbs] for name in ("pck", "pckh")}
+    scores["upright"] = _upright(batch, skeleton, image_size)
+    return scores | _scores_3d(batch, predicted, mean_pose_mm)
 
 
 def _scores_2d(batch: dict, predicted: dict, skeleton: Skeleton, image_size: tuple[int, int] | None) -> dict:
@@ -72,6 +81,17 @@ def _scores_2d(batch: dict, predicted: dict, skeleton: Skeleton, image_size: tup
             continue  # the skeleton has no torso or no head to measure by
         scores[name] = np.where(counts & (_numpy(weights) > 0), _numpy(values), np.nan)
     return scores
+
+
+def _upright(batch: dict, skeleton: Skeleton, image_size: tuple[int, int] | None) -> np.ndarray:
+    """(B,) 1 for upright people, 0 for others, NaN where the labels do not tell."""
+    size = image_size or (1, 1)  # crops of poses without pictures are square
+    target_px = geometry.denormalize_keypoints(batch["keypoints_2d"], size)
+    try:
+        values, weights = metrics.upright(target_px, batch["keypoint_valid"], skeleton)
+    except UserError:
+        return np.full(len(target_px), np.nan, np.float32)  # the skeleton has no neck or no hips
+    return np.where(_numpy(weights) > 0, _numpy(values), np.nan)
 
 
 def _scores_3d(batch: dict, predicted: dict, mean_pose_mm: np.ndarray | None) -> dict:

@@ -130,6 +130,18 @@ def test_a_decoder_needs_a_known_name_and_heatmaps(run, runs):
         heatmap_predictor(exported)
 
 
+def test_peers_are_scored_on_the_same_examples(run, runs, tmp_path, capsys):
+    run(f"--model={runs / 'lifter'}", f"--peer={runs / 'keypoints'}", f"--json={tmp_path / 'numbers.json'}")
+    values = json.loads((tmp_path / "numbers.json").read_text())
+    (other,) = values.pop("peers")
+    assert other["model"]["name"] == "keypoints" and other["dataset"] == values["dataset"]
+    assert other["pck_0_2"] is not None and other["mpjpe_mm"] is None and values["mpjpe_mm"] is not None
+    table = capsys.readouterr().out.split("\n\n")[-1].splitlines()
+    assert {line.split(",")[0] for line in table[1:]} == {"lifter", "keypoints"}
+    with pytest.raises(UserError, match="no model 'none_such'"):
+        run(f"--model={runs / 'lifter'}", "--peer=none_such")
+
+
 def test_output_is_not_overwritten_silently(run, runs, tmp_path):
     arguments = (f"--model={runs / 'lifter'}", f"--output={tmp_path / 'out'}", "--split=train")
     run(*arguments)

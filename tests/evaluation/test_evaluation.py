@@ -11,15 +11,22 @@ from keras_pose import geometry
 from keras_pose.data import shards
 from keras_pose.data.pipeline import make_batches, open_dataset
 from keras_pose.errors import UserError
-from keras_pose.evaluation import batch_predictor, evaluate_model, format_tables, with_flip_test, write_evaluation
+from keras_pose.evaluation import (
+    batch_predictor,
+    evaluate_model,
+    format_comparison,
+    format_tables,
+    with_flip_test,
+    write_evaluation,
+)
 from keras_pose.runtimes import LoadedModel
 from keras_pose.skeleton import COCO_17, HUMAN36M_17, LSP_14, map_joints
 from tests.conftest import make_example, write_dataset
 
 KEYS = {
-    *("split", "count", "dataset", "model", "per_joint", "per_action"),
+    *("split", "count", "dataset", "model", "per_joint", "per_action", "per_posture"),
     *("mpjpe_mm", "pa_mpjpe_mm", "n_mpjpe_mm", "pck3d_150mm", "auc", "mean_pose_mpjpe_mm"),
-    *("pckh_0_5", "pck_0_2", "left_right_collapse"),
+    *("pckh_0_5", "pck_0_2", "pckh_0_5_limbs", "pck_0_2_limbs", "left_right_collapse"),
 }
 
 
@@ -61,7 +68,7 @@ def test_numbers_do_not_depend_on_the_batch(dataset, batch_size):
     found = evaluate(predict, dataset, batch_size=batch_size).to_dict()
     assert found["count"] == 6
     assert found["mpjpe_mm"] == pytest.approx(np.linalg.norm(noise - noise[0], axis=-1).mean(), rel=1e-4)
-    for key in KEYS - {"per_joint", "per_action", "split", "dataset", "model"}:
+    for key in KEYS - {"per_joint", "per_action", "per_posture", "split", "dataset", "model"}:
         assert found[key] == pytest.approx(expected[key], rel=1e-4)
 
 
@@ -104,6 +111,43 @@ def test_actions_split_the_examples(dataset):
     assert result.per_joint()["left_wrist"]["mpjpe_mm"] == pytest.approx(
         340 * actions["walk"]["count"] / result.count, rel=1e-4
     )
+
+
+def test_limbs_are_scored_apart_from_trunk_and_head(dataset):
+    """The twelve limb joints are right, the other five far off."""
+    limbs = [n.endswith(("shoulder", "elbow", "wrist", "hip", "knee", "ankle")) for n in HUMAN36M_17.joint_names]
+
+    def predict(batch):
+        return {"keypoints_2d": batch["keypoints_2d"] + np.where(limbs, 0, 3)[:, None].astype(np.float32)}
+
+    summary = evaluate(predict, dataset).summary()
+    assert sum(limbs) == 12 and summary["pck_0_2_limbs"] == summary["pckh_0_5_limbs"] == 1
+    assert summary["pck_0_2"] == pytest.approx(12 / 17)
+
+
+def test_upright_people_are_scored_apart(tmp_path):
+    """The spine turns by 0 to 315 degrees: up to 45 either way is upright. Only those who are get right predictions."""
+    rng, examples = np.random.default_rng(7), []
+    for i, angle in enumerate(np.deg2rad([0, 44, 46, 90, 180, 270, 314, 316])):
+        body = make_example(rng, i)
+        points = body.keypoints_2d_px
+        hips = [HUMAN36M_17.index("left_hip"), HUMAN36M_17.index("right_hip")]
+        points[HUMAN36M_17.index("thorax")] = points[hips].mean(0) + 20 * np.array([np.sin(angle), -np.cos(angle)])
+        examples.append(body)
+    examples[4].keypoint_valid[HUMAN36M_17.index("left_hip")] = False  # nobody can tell
+    entry = shards.write_shard(tmp_path / shards.shard_name("test", 0, 1), examples)
+    shards.write_manifest(tmp_path, shards.Manifest("turned", HUMAN36M_17, (64, 96), {"test": (entry,)}, {}))
+
+    def predict(batch):
+        upright = np.isin(batch["frame"], (0, 1, 7))
+        return {"keypoints_2d": np.where(upright[:, None, None], batch["keypoints_2d"], 9).astype(np.float32)}
+
+    result = evaluate(predict, open_dataset(str(tmp_path)))
+    upright, others = result.per_posture().values()
+    assert (upright["count"], others["count"]) == (3, 4)
+    assert upright["pck_0_2"] == 1 and others["pck_0_2"] == 0
+    rows = format_comparison([result, result]).splitlines()[1:]
+    assert [row.split()[-6] for row in rows] == ["8", "3", "4"] * 2
 
 
 def test_both_of_a_pair_on_one_limb_is_a_collapse(dataset):
@@ -255,7 +299,7 @@ def test_report_files(dataset, tmp_path):
 def test_tables_are_aligned_and_leave_out_empty_columns(dataset, lsp_dataset):
     text = format_tables(evaluate(oracle, dataset))
     blocks = [block.splitlines() for block in text.split("\n\n")]
-    assert len(blocks) == 4 and len(blocks[2]) == 18 and len(blocks[3]) == 3
+    assert len(blocks) == 5 and [len(block) for block in blocks[2:]] == [18, 3, 3]
     for block in blocks[1:]:
         assert len({len(line) for line in block}) == 1
 
