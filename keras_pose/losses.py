@@ -158,26 +158,44 @@ def pose_loss_terms(batch: dict, outputs: dict, skeleton: Skeleton, config: Loss
     Args:
         batch, outputs: as in docs/architecture.md.
     """
-    valid = ops.cast(batch["keypoint_valid"], "float32")  # (B, J)
-    terms = {}
+    weights, terms = _term_weights(batch, skeleton, config), {}
     if "heatmaps" in outputs:
         heatmaps = outputs["heatmaps"]
         target = target_heatmaps(
-            batch["keypoints_2d"], valid, heatmaps.shape[1:3], config.heatmap_kernel_size, config.heatmap_sigma
+            batch["keypoints_2d"],
+            batch["keypoint_valid"],
+            heatmaps.shape[1:3],
+            config.heatmap_kernel_size,
+            config.heatmap_sigma,
         )
-        terms["joint2d"] = weighted_term(joint2d_loss(target, heatmaps), valid)
+        terms["joint2d"] = weighted_term(joint2d_loss(target, heatmaps), weights["joint2d"])
     if "pose_3d" in outputs:
-        has_pose_3d = ops.cast(batch["has_pose_3d"], "float32")[:, None] * ops.ones_like(valid)
-        terms["encoder"] = weighted_term(encoder_loss(batch["pose_3d"], outputs["pose_3d"]), has_pose_3d)
+        terms["encoder"] = weighted_term(encoder_loss(batch["pose_3d"], outputs["pose_3d"]), weights["encoder"])
         if skeleton.symmetric_bones:
             symmetry = bone_symmetry_loss(outputs["pose_3d"], skeleton)
-            terms["bone_symmetry"] = weighted_term(symmetry, ops.ones_like(symmetry))
+            terms["bone_symmetry"] = weighted_term(symmetry, weights["bone_symmetry"])
     if "reprojected_2d" in outputs:
         labels = batch["keypoints_2d"]
-        predicted = config.decoder_target == "predicted"
-        target, weight = (outputs.get("keypoints_2d", labels), ops.ones_like(valid)) if predicted else (labels, valid)
-        terms["decoder"] = weighted_term(decoder_loss(target, outputs["reprojected_2d"]), weight)
+        target = outputs.get("keypoints_2d", labels) if config.decoder_target == "predicted" else labels
+        terms["decoder"] = weighted_term(decoder_loss(target, outputs["reprojected_2d"]), weights["decoder"])
     return terms
+
+
+def pose_loss_weights(batch: dict, skeleton: Skeleton, config: LossConfig) -> dict:
+    """The weight of every term of `pose_loss_terms`, a scalar each; labels alone decide it."""
+    return {name: ops.sum(weights) for name, weights in _term_weights(batch, skeleton, config).items()}
+
+
+def _term_weights(batch: dict, skeleton: Skeleton, config: LossConfig) -> dict:
+    """What each element of a term's loss weighs: (B, J), or (B, pairs) for `bone_symmetry`."""
+    valid = ops.cast(batch["keypoint_valid"], "float32")  # (B, J)
+    has_pose_3d = ops.cast(batch["has_pose_3d"], "float32")[:, None]  # (B, 1)
+    return {
+        "joint2d": valid,
+        "encoder": has_pose_3d * ops.ones_like(valid),
+        "bone_symmetry": ops.ones_like(has_pose_3d) * np.ones(len(skeleton.symmetric_bones), "float32"),
+        "decoder": ops.ones_like(valid) if config.decoder_target == "predicted" else valid,
+    }
 
 
 def weighted_term(losses, weights):

@@ -14,6 +14,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
     The running variance is the unbiased one, n / (n - 1) times the batch's, as in PyTorch and in the fused kernel
     (Keras 3's layer keeps the biased one). Statistics are computed in float32 whatever the precision.
+
+    With `synchronized` (as in Keras, TensorFlow alone) the statistics of training are of all replicas' images.
     """
 
     def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
@@ -28,9 +30,11 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs, training=None):
         inputs = ops.cast(inputs, self.compute_dtype)
         training = bool(training) and self.trainable
-        if keras.backend.backend() == "tensorflow":
-            return self._fused_kernel(inputs, training)
-        return self._composed(inputs, training)
+        if keras.backend.backend() != "tensorflow":
+            return self._composed(inputs, training)
+        if training and self.synchronized and _replicas() > 1:
+            return self._over_replicas(inputs)
+        return self._fused_kernel(inputs, training)
 
     def _fused_kernel(self, inputs, training):
         import tensorflow as tf
@@ -50,6 +54,27 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             self.moving_variance.assign(variance)
         return outputs
 
+    def _over_replicas(self, inputs):
+        """Training by the statistics of all replicas, each of which holds as many images.
+
+        Moments are taken about the running mean, so that the square of a large mean does not swallow the variance.
+        """
+        import tensorflow as tf
+
+        context, replicas = tf.distribute.get_replica_context(), _replicas()
+        x = tf.cast(inputs, tf.float32)
+        shift = tf.convert_to_tensor(self.moving_mean)
+        shifted = x - shift
+        moments = tf.stack([tf.reduce_mean(shifted, (0, 1, 2)), tf.reduce_mean(tf.square(shifted), (0, 1, 2))])
+        first, second = tf.unstack(context.all_reduce(tf.distribute.ReduceOp.SUM, moments) / replicas)
+        mean, variance = shift + first, tf.maximum(second - tf.square(first), 0.0)
+        count = tf.cast(replicas * tf.reduce_prod(tf.shape(x)[:3]), tf.float32)
+        unbiased = variance * count / tf.maximum(count - 1.0, 1.0)
+        self.moving_mean.assign(shift * self.momentum + mean * (1.0 - self.momentum))
+        self.moving_variance.assign(self.moving_variance * self.momentum + unbiased * (1.0 - self.momentum))
+        outputs = tf.nn.batch_normalization(x, mean, variance, self.beta, self.gamma, self.epsilon)
+        return tf.cast(outputs, self.compute_dtype)
+
     def _composed(self, inputs, training):
         x = ops.cast(inputs, "float32")
         mean, variance = ops.convert_to_tensor(self.moving_mean), ops.convert_to_tensor(self.moving_variance)
@@ -64,3 +89,11 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             x, mean, variance, axis=-1, offset=self.beta, scale=self.gamma, epsilon=self.epsilon
         )
         return ops.cast(outputs, self.compute_dtype)
+
+
+def _replicas() -> int:
+    """How many replicas compute the same step as this one; 1 outside of a strategy."""
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return context.num_replicas_in_sync if context else 1

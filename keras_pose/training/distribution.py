@@ -1,14 +1,13 @@
 """One path for one device, many devices and many machines, through `tf.distribute`."""
 
-import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_pose.data.pipeline import DatasetInfo, make_batches
-from keras_pose.errors import UserError
+from keras_pose.training.cluster import naming_lost_workers, read_cluster
 
 
 def make_strategy(name: str) -> tf.distribute.Strategy:
@@ -18,47 +17,56 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     `mirrored` takes all GPUs, or without any all (logical) CPU devices.
     """
     gpus = tf.config.list_physical_devices("GPU")  # logical ones would start TensorFlow, too early for workers
-    workers = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
-    if name == "auto":
-        name = "multi_worker" if workers else "mirrored" if len(gpus) > 1 else "one_device"
-    if name == "multi_worker":
-        if not workers:
-            raise UserError("strategy multi_worker needs TF_CONFIG to name the workers; set it, or choose another")
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    if name == "mirrored":
+    cluster = read_cluster(name)
+    if cluster:
+        print(f"waiting for {cluster.others}", flush=True)
+        with naming_lost_workers(cluster):
+            return tf.distribute.MultiWorkerMirroredStrategy()
+    if name == "mirrored" or (name != "one_device" and len(gpus) > 1):
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus else "/cpu:0")
 
 
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes the run's files."""
-    resolver = strategy.cluster_resolver
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or not resolver.task_type:
-        return True
-    return resolver.task_type == "chief" or (resolver.task_id == 0 and "chief" not in resolver.cluster_spec().as_dict())
+def writes_files(name: str) -> bool:
+    """Whether this process writes the run's files under the strategy of that name: of many workers one does."""
+    cluster = read_cluster(name)
+    return cluster is None or cluster.is_chief
 
 
 def distribute_batches(
-    strategy: tf.distribute.Strategy, info: DatasetInfo, split: str, batch_size: int, skip_batches: int = 0, **options
+    strategy: tf.distribute.Strategy,
+    info: DatasetInfo,
+    split: str,
+    batch_size: int,
+    *,
+    training: bool,
+    skip_batches: int = 0,
+    **options,
 ):
-    """`make_batches` over the replicas: `batch_size` and `skip_batches` count global batches.
+    """`make_batches` over the replicas: `batch_size`, a multiple of them, and `skip_batches` count global batches.
 
     The replicas' batches of one step together hold the examples of the one batch that a single device would see.
     """
     replicas = strategy.num_replicas_in_sync
-    if batch_size % replicas:
-        raise UserError(f"batch size {batch_size} does not divide among {replicas} devices; choose a multiple")
 
     def local_batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
         workers = context.num_input_pipelines
-        return make_batches(
+        batches = make_batches(
             info,
             split,
             batch_size // replicas,
+            training=training,
             shard=(context.input_pipeline_id, workers),
             skip_batches=skip_batches * (replicas // workers),
             **options,
+        )
+        # Workers would ask each other before every batch whether all have one. In training they do: nobody asks for
+        # more steps than there are, so the data set may call itself endless.
+        return (
+            batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+            if training
+            else batches
         )
 
     return strategy.distribute_datasets_from_function(local_batches)
@@ -88,15 +96,47 @@ def local_values(strategy: tf.distribute.Strategy, value) -> list:
 
 def sum_over_workers(strategy: tf.distribute.Strategy, value: np.ndarray) -> np.ndarray:
     """The sum of every process's `value`."""
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return value
-    local_replicas = strategy.num_replicas_in_sync // _num_workers(strategy)
-    shares = strategy.experimental_distribute_values_from_function(lambda _: tf.constant(value / local_replicas))
+    return _sum_over_workers(strategy, value) if has_workers(strategy) else value
+
+
+def has_workers(strategy: tf.distribute.Strategy) -> bool:
+    """Whether other processes train along."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def _sum_over_workers(strategy, value: np.ndarray) -> np.ndarray:
+    local_replicas = len(strategy.extended.worker_devices)
+
+    def share(context):  # of several replicas in a process one speaks
+        speaks = context.replica_id_in_sync_group % local_replicas == 0
+        return tf.constant(value if speaks else np.zeros_like(value))
+
+    shares = strategy.experimental_distribute_values_from_function(share)
     return strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None).numpy()
 
 
-def _num_workers(strategy: tf.distribute.Strategy) -> int:
-    return sum(len(tasks) for tasks in strategy.cluster_resolver.cluster_spec().as_dict().values())
+def chiefs_bytes(strategy: tf.distribute.Strategy, content: bytes, is_chief: bool) -> bytes:
+    """What the chief gave, on every worker."""
+    if not has_workers(strategy):
+        return content
+    size = int(_sum_over_workers(strategy, np.array(len(content) if is_chief else 0, np.int32)))
+    numbers = np.frombuffer(content, np.uint8).astype(np.int32) if is_chief else np.zeros(size, np.int32)
+    return _sum_over_workers(strategy, numbers).astype(np.uint8).tobytes()
+
+
+def take_chiefs_values(strategy: tf.distribute.Strategy, variables: Iterable[keras.Variable], is_chief: bool) -> None:
+    """Sets the variables of every worker to the chief's values, to the bit."""
+    if not has_workers(strategy):
+        return
+    by_dtype: dict[str, list[keras.Variable]] = {}
+    for variable in variables:
+        by_dtype.setdefault(variable.dtype, []).append(variable)
+    for group in by_dtype.values():  # one exchange each
+        flat = np.concatenate([keras.ops.convert_to_numpy(variable).ravel() for variable in group])
+        flat = _sum_over_workers(strategy, flat if is_chief else np.zeros_like(flat))
+        ends = np.cumsum([int(np.prod(variable.shape)) for variable in group])
+        for variable, values in zip(group, np.split(flat, ends[:-1]), strict=True):
+            variable.assign(values.reshape(variable.shape))
 
 
 def averager(strategy: tf.distribute.Strategy, variables: list) -> Callable[[], None]:

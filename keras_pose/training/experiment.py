@@ -94,6 +94,9 @@ class TrainConfig:
         checkpoint_steps: steps between two checkpoints within an epoch; 0 writes them after epochs alone.
         init_from: a run folder, or the name of shipped weights, that training starts from; empty starts afresh.
         pretrained: a .keras file of `keras_pose.models.pretrained` whose backbone training starts from, instead.
+        accumulate_steps: parts that a device computes its share of a batch in, one after the other; the update is one.
+        sync_batch_norm: whether batch norm sees the global batch, not each device its share.
+        jit_compile: whether XLA compiles the network's forward and backward pass.
     """
 
     phases: tuple[PhaseConfig, ...]
@@ -104,6 +107,9 @@ class TrainConfig:
     checkpoint_steps: int = 0
     init_from: str = ""
     pretrained: str = ""
+    accumulate_steps: int = 1
+    sync_batch_norm: bool = False
+    jit_compile: bool = False
 
     def __post_init__(self):
         names = [phase.name for phase in self.phases]
@@ -120,6 +126,9 @@ class TrainConfig:
         _check(0 <= self.seed < 2**31, f"seed is {self.seed}; give a whole number from 0 to 2147483647")
         _check(self.log_steps >= 1, f"log interval is {self.log_steps} steps; give at least 1")
         _check(self.checkpoint_steps >= 0, f"checkpoint interval is {self.checkpoint_steps} steps; give 0 or more")
+        _check(
+            self.accumulate_steps >= 1, f"a batch has {self.accumulate_steps} parts; give --accumulate_steps=1 or more"
+        )
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,10 @@ class Run:
 
     Attributes:
         resumes: whether the next phase takes up the last checkpoint.
+        is_chief: whether this process reads and writes the run's folder; of many workers one does.
         recorder: None in workers that write no files.
-        stop_signal: the signal that asked the run to stop, 0 where none did.
+        stop_signal: the signal that asked this process to stop, 0 where none did.
+        last_votes: how many replicas wanted to stop before the last step; None before the first.
     """
 
     experiment: Experiment
@@ -49,8 +51,10 @@ class Run:
     model: keras.Model
     progress: Progress
     resumes: bool = False
+    is_chief: bool = True
     recorder: Recorder | None = None
     stop_signal: int = 0
+    last_votes: tf.Tensor | None = None
 
     @property
     def directory(self) -> Path:
@@ -81,10 +85,11 @@ class PhaseRun:
         self.dataset = run.dataset.without_pictures() if config.name == "lifter" else run.dataset
         self.optimizer = FlatAdam(self.phase.trainable_variables, experiment.optimizer)
         self.loss_scale = LossScale() if experiment.train.precision == "mixed_float16" else None
-        if run.resumes:
+        if run.resumes and run.is_chief:
             checkpoint.restore(run.checkpoint_path, self.variables)
-            self.optimizer.take_up()
-            run.resumes = False
+        run.resumes = False
+        distribution.take_chiefs_values(run.strategy, self.variables.values(), run.is_chief)
+        self.optimizer.take_up()
         # Every phase draws its own numbers; 24 bits leave room for one seed more a layer of dropout.
         self.seed = int(np.random.SeedSequence((experiment.train.seed, run.progress.phase)).generate_state(1)[0] >> 8)
         self.train_step = steps.make_train_step(
@@ -137,10 +142,12 @@ class PhaseRun:
         with self._progress_bar() as bar:
             while progress.step < steps_per_epoch:
                 step = tf.constant(progress.epoch * steps_per_epoch + progress.step, tf.int32)
-                pending.append(self.train_step(next(batches), step, alpha))
+                wants_stop = tf.constant(float(self.context.stop_signal > 0))
+                results = self.train_step(next(batches), step, alpha, wants_stop)
+                stops = self._stops(results.pop("stop_votes"))
+                pending.append(results)
                 progress.step += 1
                 bar.update(batch_size)
-                stops = bool(self.context.stop_signal)
                 saves = stops or self._is_every(experiment.train.checkpoint_steps)
                 if saves or self._is_every(experiment.train.log_steps) or progress.step == steps_per_epoch:
                     values = self._record(pending)
@@ -148,10 +155,20 @@ class PhaseRun:
                 if saves:
                     self._save_checkpoint()
                 if stops:
-                    raise Stopped(self.context.stop_signal, self.context.step)
+                    raise Stopped(self.context.stop_signal or signal.SIGTERM, self.context.step)
         seconds = time.perf_counter() - started
         images = (progress.step - first) * batch_size
         return {"images_per_second": round(images / seconds, 2), "seconds": round(seconds, 2)}
+
+    def _stops(self, votes: tf.Tensor) -> bool:
+        """Whether the run stops after this step. Workers agree on it by the votes of the step before, which are there
+        already: nobody waits for the step that is being computed.
+        """
+        run = self.context
+        if not distribution.has_workers(run.strategy):
+            return bool(run.stop_signal)
+        votes_before, run.last_votes = run.last_votes, votes
+        return votes_before is not None and float(votes_before) > 0
 
     def _batches(self):
         return distribution.distribute_batches(
@@ -231,13 +248,13 @@ class PhaseRun:
 
     def _write_model(self, validation: dict[str, float]) -> None:
         """Writes the model, computing in float32 whatever the precision of training."""
-        run = self.context
+        run, train = self.context, self.experiment.train
+        model = run.model
+        if train.precision != "float32" or train.sync_batch_norm:  # neither is of use to who loads it
+            model = self._float32_model  # built by all workers: they create variables together
+            model.set_weights(run.model.get_weights())
         if not run.recorder:
             return
-        model = run.model
-        if self.experiment.train.precision != "float32":
-            model = self._float32_model
-            model.set_weights(run.model.get_weights())
         metrics = {"split": "validation", "phase": self.config.name, "epoch": self.progress.epoch, **validation}
         run_folder.write_model(run.directory, model, run_folder.model_info(self.experiment, run.dataset, metrics))
 

@@ -79,6 +79,15 @@ def dropout_layers(model: keras.Model) -> Iterator[keras.layers.Dropout]:
             yield layer
 
 
+def synchronize_batch_norm(model: keras.Model) -> None:
+    """Lets every batch norm, also of nested models, train by the statistics of all replicas."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            synchronize_batch_norm(layer)
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True
+
+
 def transfer_weights(source: keras.Model, target: keras.Model, name: str, same_joints: bool) -> list[str]:
     """Copies the weights of the parts that both models have; returns the names of what stays as it is.
 

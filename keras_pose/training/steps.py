@@ -1,6 +1,7 @@
 """The compiled steps of training and validation, the same on one device and on many."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -8,13 +9,14 @@ import tensorflow as tf
 from keras_pose import metrics
 from keras_pose.data.augment import build_augmentation
 from keras_pose.errors import UserError
-from keras_pose.losses import LossConfig, combine_terms, pose_loss_terms
+from keras_pose.losses import LossConfig, combine_terms, pose_loss_terms, pose_loss_weights
 from keras_pose.skeleton import Skeleton
 from keras_pose.training import distribution
 from keras_pose.training.experiment import Experiment
 from keras_pose.training.optimizer import FlatAdam, LossScale
 from keras_pose.training.phases import Phase, dropout_layers
 from keras_pose.training.schedule import Schedule
+from keras_pose.training.xla import compile_forward
 
 PCK_FRACTION = 0.2
 
@@ -28,57 +30,102 @@ def make_train_step(
     experiment: Experiment,
     seed: int,
 ) -> Callable[..., dict]:
-    """A function `train_step(batch, step, alpha)` that does one step on a distributed batch.
+    """A function `train_step(batch, step, alpha, wants_stop=0.0)` that does one step on a distributed batch.
 
     `step` counts from 0 within the phase; augmentation and dropout are functions of it, of `seed` and of the replica,
     so nothing of them needs to be kept. It returns scalars of the whole global batch: `loss`, a term each,
-    `gradient_norm`, `learning_rate` and, under float16, `loss_scale`.
+    `gradient_norm`, `learning_rate`, `stop_votes` (the replicas' sum of `wants_stop`) and, under float16,
+    `loss_scale`.
+
+    Raises:
+        UserError: a combination of settings that does not work on several devices.
     """
-    skeleton, loss = experiment.model.get_skeleton(), experiment.loss
+    check_settings(strategy, experiment)
+    skeleton, loss, parts = experiment.model.get_skeleton(), experiment.loss, experiment.train.accumulate_steps
     augmentation = build_augmentation(experiment.augment, skeleton)
     dropouts = list(dropout_layers(phase.model))
+    forward = functools.partial(phase.forward, training=True)
+    if experiment.train.jit_compile:
+        forward = compile_forward(forward)
 
-    def replica_step(batch, step, alpha):
-        draw = step * strategy.num_replicas_in_sync + distribution.replica_number()
+    def compute_gradient(batch, draw, alpha, weights):
+        """The flat gradient of a part of the replica's batch, and its share of the losses."""
         for i, layer in enumerate(dropouts):
             layer.seed_generator.state.assign(tf.stack([seed + 1 + i, draw]))
-        if phase.name == "lifter":  # it sees no pictures, but augmentation asks for some; the graph drops them
-            batch = {**batch, "image": tf.zeros((tf.shape(batch["pose_3d"])[0], *experiment.model.input_size, 3))}
-        batch = augmentation(batch, tf.stack([seed, draw]))
         with tf.GradientTape() as tape:
-            terms = pose_loss_terms(batch, phase.forward(batch, training=True), skeleton, loss)
-            with tape.stop_recording():
-                weights = _sum_weights(terms)
-            losses = combine_terms(terms, loss, alpha, weights)
+            losses = combine_terms(pose_loss_terms(batch, forward(batch), skeleton, loss), loss, alpha, weights)
             objective = losses["loss"] if loss_scale is None else losses["loss"] * loss_scale.scale.value
         gradients = tape.gradient(
             objective,
             [variable.value for variable in optimizer.variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        gradient = distribution.sum_over_replicas(optimizer.flatten(gradients))
+        return optimizer.flatten(gradients), {name: tf.cast(value, tf.float32) for name, value in losses.items()}
+
+    def replica_step(batch, step, alpha, wants_stop):
+        draw = step * strategy.num_replicas_in_sync + distribution.replica_number()
+        if phase.name == "lifter":  # it sees no pictures, but augmentation asks for some; the graph drops them
+            batch = {**batch, "image": tf.zeros((tf.shape(batch["pose_3d"])[0], *experiment.model.input_size, 3))}
+        batch = augmentation(batch, tf.stack([seed, draw]))
+        if phase.name == "lifter":
+            batch.pop("image")
+        weights = _summed(pose_loss_weights(batch, skeleton, loss))
+        gradient, losses = _in_parts(
+            lambda i, part: compute_gradient(part, draw * parts + i, alpha, weights),
+            batch,
+            parts,
+            optimizer.parameters.shape[0],
+            (*weights, "loss"),
+        )
+        gradient = distribution.sum_over_replicas(gradient)
         finite = None
         if loss_scale is not None:
             gradient, finite = loss_scale.unscale(gradient)
         learning_rate = schedule(step)
         norm = optimizer.apply(gradient, learning_rate, keep=finite)
-        shares = {name: tf.cast(value, tf.float32) for name, value in losses.items()}
         same = {"gradient_norm": norm, "learning_rate": learning_rate}
         if loss_scale is not None:
             same["loss_scale"] = tf.identity(loss_scale.scale.value)
-        return _summed(shares) | same
+        return _summed(losses | {"stop_votes": wants_stop}) | same
 
     @tf.function(autograph=False)  # there is no control flow on tensors, and conversion takes seconds
-    def train_step(batch, step, alpha):
-        results = strategy.run(replica_step, (batch, step, alpha))
+    def train_step(batch, step, alpha, wants_stop=0.0):
+        results = strategy.run(replica_step, (batch, step, alpha, tf.cast(wants_stop, tf.float32)))
         return {name: distribution.local_values(strategy, value)[0] for name, value in results.items()}
 
     return train_step
 
 
-def _sum_weights(terms: dict) -> dict:
-    """The weight of each term over the whole global batch."""
-    return _summed({name: weight for name, (_, weight) in terms.items()})
+def check_settings(strategy: tf.distribute.Strategy, experiment: Experiment) -> None:
+    """Raises UserError where the batch does not divide, or settings do not go together on several devices."""
+    train, batch_size, replicas = experiment.train, experiment.data.batch_size, strategy.num_replicas_in_sync
+    if batch_size % (replicas * train.accumulate_steps):
+        parts = f" in {train.accumulate_steps} parts each" if train.accumulate_steps > 1 else ""
+        raise UserError(f"batch size {batch_size} does not divide among {replicas} devices{parts}; choose a multiple")
+    if train.sync_batch_norm and replicas > 1:
+        for name in ("jit_compile", "accumulate_steps"):
+            if getattr(train, name) not in (False, 1):
+                raise UserError(f"--sync_batch_norm with --{name} works on one device alone; leave one of them out")
+
+
+def _in_parts(compute: Callable, batch: dict, parts: int, size: int, names: Iterable[str]) -> tuple:
+    """`compute(i, part)` over equal parts of a batch, one after the other in memory: the sums of what it gives.
+
+    It gives a vector of `size` and a dict of scalars, some of `names`.
+    """
+    if parts == 1:
+        return compute(0, batch)
+    split = {name: tf.reshape(value, (parts, -1, *value.shape[1:])) for name, value in batch.items()}
+    given = set()
+
+    def add_part(i, vector, scalars):
+        more, values = compute(i, {name: value[i] for name, value in split.items()})
+        given.update(values)
+        return i + 1, vector + more, {name: scalar + values.get(name, 0.0) for name, scalar in scalars.items()}
+
+    start = (0, tf.zeros(size), {name: tf.zeros(()) for name in names})
+    _, vector, scalars = tf.while_loop(lambda i, *_: i < parts, add_part, start, parallel_iterations=1)
+    return vector, {name: scalar for name, scalar in scalars.items() if name in given}
 
 
 def _summed(scalars: dict) -> dict:

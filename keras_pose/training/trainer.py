@@ -1,7 +1,9 @@
 """Training a whole run: its phases one after the other, from the start or from its last checkpoint."""
 
+import json
 import signal
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import keras
@@ -11,6 +13,7 @@ from keras_pose.data.pipeline import DatasetInfo, naming_broken_shards, open_dat
 from keras_pose.errors import UserError
 from keras_pose.training import checkpoint, distribution, phases, run_folder
 from keras_pose.training.checkpoint import Progress
+from keras_pose.training.cluster import naming_lost_workers, read_cluster
 from keras_pose.training.experiment import Experiment
 from keras_pose.training.initial_weights import load_initial_weights
 from keras_pose.training.phase_run import PhaseRun, Run
@@ -27,25 +30,27 @@ def train(experiment: Experiment) -> bool:
         Stopped: on SIGTERM or SIGINT, after a checkpoint.
         UserError: data that does not fit, a checkpoint of another architecture, a loss that is NaN.
     """
-    strategy = distribution.make_strategy(experiment.train.strategy)  # workers must meet before TensorFlow is used
-    dataset = open_dataset(experiment.data.dataset)
-    check_data(experiment, dataset)
-    if experiment.kind != "lifter":
-        dataset = dataset.at_size(experiment.model.input_size)
-    keras.utils.set_random_seed(experiment.train.seed)
-    with phases.precision(experiment.train.precision), strategy.scope():
-        run = _open_run(experiment, dataset, strategy)
-        handlers = _catch_signals(run)
-        try:
-            with naming_broken_shards(dataset):
-                while run.progress.phase < len(experiment.train.phases):
-                    PhaseRun(run, experiment.train.phases[run.progress.phase]).run()
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-            if run.recorder:
-                run.recorder.close()
-    return run.recorder is not None
+    cluster = read_cluster(experiment.train.strategy)
+    with naming_lost_workers(cluster):
+        strategy = distribution.make_strategy(experiment.train.strategy)  # workers must meet before TensorFlow is used
+        dataset = open_dataset(experiment.data.dataset)
+        check_data(experiment, dataset)
+        if experiment.kind != "lifter":
+            dataset = dataset.at_size(experiment.model.input_size)
+        keras.utils.set_random_seed(experiment.train.seed)
+        with phases.precision(experiment.train.precision), strategy.scope():
+            run = _open_run(experiment, dataset, strategy, cluster is None or cluster.is_chief)
+            handlers = _catch_signals(run)
+            try:
+                with naming_broken_shards(dataset):
+                    while run.progress.phase < len(experiment.train.phases):
+                        PhaseRun(run, experiment.train.phases[run.progress.phase]).run()
+            finally:
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
+                if run.recorder:
+                    run.recorder.close()
+    return run.is_chief
 
 
 def check_data(experiment: Experiment, dataset: DatasetInfo) -> None:
@@ -66,25 +71,58 @@ def check_data(experiment: Experiment, dataset: DatasetInfo) -> None:
             )
 
 
-def _open_run(experiment: Experiment, dataset: DatasetInfo, strategy: tf.distribute.Strategy) -> Run:
-    """The run at its start, or where its last checkpoint left it."""
+def _open_run(experiment: Experiment, dataset: DatasetInfo, strategy: tf.distribute.Strategy, is_chief: bool) -> Run:
+    """The run at its start, or where its last checkpoint left it; the chief's folder decides for all workers."""
     directory = Path(experiment.output)
     model = phases.build_model(experiment, dataset.statistics)
+    if experiment.train.sync_batch_norm:
+        phases.synchronize_batch_norm(model)
     progress = Progress(data=dataset.manifest_hash)
     last = directory / run_folder.LAST_CHECKPOINT
-    resumes = last.is_file()
+    resumes = is_chief and last.is_file()
     if resumes:
         progress = checkpoint.load_progress(last)
         if progress.data != dataset.manifest_hash:
             raise UserError(f"data set {dataset.spec} has changed since {directory} began; choose another --output")
-    else:
-        load_initial_weights(experiment, model)
-    run = Run(experiment, dataset, strategy, model, progress, resumes)
-    if distribution.is_chief(strategy):
+    if distribution.has_workers(strategy):
+        resumes, progress = _join(experiment, dataset, strategy, resumes, progress, is_chief)
+    if not resumes:
+        load_initial_weights(experiment, model)  # on all workers: they create variables together
+    run = Run(experiment, dataset, strategy, model, progress, resumes, is_chief)
+    if is_chief:
         run.recorder = Recorder(directory, run.step)
     if resumes:
         print(f"going on with {directory} at step {run.step}")
     return run
+
+
+def _join(
+    experiment: Experiment,
+    dataset: DatasetInfo,
+    strategy: tf.distribute.Strategy,
+    resumes: bool,
+    progress: Progress,
+    is_chief: bool,
+) -> tuple[bool, Progress]:
+    """Whether and where the chief goes on; raises UserError on a worker that does not train the same as the chief."""
+    own = {"resumes": resumes, "progress": asdict(progress), "experiment": experiment.to_dict()}
+    chiefs = json.loads(distribution.chiefs_bytes(strategy, json.dumps(own).encode(), is_chief))
+    check_same(chiefs["experiment"], experiment.to_dict())
+    if chiefs["progress"]["data"] != dataset.manifest_hash:
+        raise UserError(f"data set {dataset.spec} is not the chief's; give every worker the same data")
+    return chiefs["resumes"], Progress(**chiefs["progress"])
+
+
+def check_same(chiefs: dict, own: dict) -> None:
+    """Raises UserError unless two experiments (`Experiment.to_dict`) are one, but for where it reads and writes."""
+    own = json.loads(json.dumps(own))
+    for section, theirs in chiefs.items():
+        values = own[section] if isinstance(theirs, dict) else {section: own[section]}
+        for name, value in (theirs if isinstance(theirs, dict) else {section: theirs}).items():
+            if values[name] != value and name not in ("output", "dataset"):
+                raise UserError(
+                    f"this worker has {name} {values[name]}, the chief {value}; start all workers by the same command"
+                )
 
 
 def _catch_signals(run: Run) -> dict[int, Callable]:
