@@ -83,9 +83,8 @@ class Augmentation(keras.layers.Layer):
         self.skeleton = Skeleton.from_dict(skeleton) if isinstance(skeleton, dict) else skeleton
 
     def call(self, batch, seed):
-        batch = {**batch, "image": ops.cast(batch["image"], "float32")}
         if self.config.is_off:
-            return batch
+            return {**batch, "image": ops.cast(batch["image"], "float32")}
         shape = (ops.shape(batch["image"])[0], 14)
         draws = ops.unstack(keras.random.uniform(shape, seed=_GivenSeed(seed)), 14, axis=1)  # 14 of (B,) in [0, 1)
         batch = self._move(batch, draws[:5])
@@ -97,6 +96,7 @@ class Augmentation(keras.layers.Layer):
         config = self.config
         if config.flip:
             batch = augment_ops.mirror(batch, draws[0] < config.flip, self.skeleton)
+        batch = {**batch, "image": ops.cast(batch["image"], "float32")}  # late, for bytes are mirrored faster
         if config.resamples:
             rotation_deg = _between(draws[1], config.rotation_deg)
             scale = 1.0 + _between(draws[2], config.scale)
@@ -106,13 +106,14 @@ class Augmentation(keras.layers.Layer):
 
     def _colour(self, image, draws):
         config = self.config
-        if config.brightness:
-            image = augment_ops.adjust_brightness(image, _between(draws[0], config.brightness))
-        if config.contrast:
-            image = augment_ops.adjust_contrast(image, 1.0 + _between(draws[1], config.contrast))
-        if config.saturation:
-            image = augment_ops.adjust_saturation(image, 1.0 + _between(draws[2], config.saturation))
-        return image
+        if not (config.brightness or config.contrast or config.saturation):
+            return image
+        return augment_ops.adjust_colour(
+            image,
+            _between(draws[0], config.brightness),
+            1.0 + _between(draws[1], config.contrast),
+            1.0 + _between(draws[2], config.saturation),
+        )
 
     def _degrade(self, image, draws, seed):
         config = self.config

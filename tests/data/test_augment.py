@@ -118,19 +118,38 @@ def test_resampling_by_nothing_is_identity(floating):
 # --- colour and pixels -----------------------------------------------------------------------------------------
 
 
+def adjust_colour(image, brightness=0.0, contrast=1.0, saturation=1.0):
+    """Of all examples alike."""
+    each = [np.full(len(image), value, np.float32) for value in (brightness, contrast, saturation)]
+    return np.asarray(augment_ops.adjust_colour(image, *each))
+
+
 def test_colour_changes_by_hand():
     image = np.array([[[[100, 50, 200]], [[20, 60, 0]]]], np.float32)  # (1, 2, 1, 3)
-    one = np.array([1], np.float32)
-    np.testing.assert_allclose(augment_ops.adjust_brightness(image, 0.1 * one), image + 25.5)
+    np.testing.assert_allclose(adjust_colour(image, brightness=0.1), image + 25.5, rtol=1e-5)
     grey = image @ np.float32([0.299, 0.587, 0.114])
-    np.testing.assert_allclose(augment_ops.adjust_contrast(image, 0 * one), np.full_like(image, grey.mean()), rtol=1e-5)
-    desaturated = augment_ops.adjust_saturation(image, 0 * one)
+    np.testing.assert_allclose(adjust_colour(image, contrast=0), np.full_like(image, grey.mean()), rtol=1e-5)
+    desaturated = adjust_colour(image, saturation=0)
     np.testing.assert_allclose(desaturated, np.repeat(grey[..., None], 3, -1), rtol=1e-5)
-    for change in (augment_ops.adjust_contrast, augment_ops.adjust_saturation):
-        np.testing.assert_allclose(change(image, one), image, rtol=1e-5)
-        np.testing.assert_allclose(
-            np.asarray(change(image, 2 * one)) - image, image - change(image, 0 * one), rtol=1e-4
-        )
+    np.testing.assert_allclose(adjust_colour(image), image, rtol=1e-5)
+    for change in ("contrast", "saturation"):
+        more, none = adjust_colour(image, **{change: 2}), adjust_colour(image, **{change: 0})
+        np.testing.assert_allclose(more - image, image - none, rtol=1e-4, atol=1e-3)
+
+
+def test_colour_changes_follow_one_another(floating):
+    """Brightness, then contrast, then saturation."""
+    image = floating["image"]
+    steps = adjust_colour(adjust_colour(adjust_colour(image, brightness=0.2), contrast=0.7), saturation=1.4)
+    np.testing.assert_allclose(adjust_colour(image, 0.2, 0.7, 1.4), steps, atol=1e-3)
+
+
+def test_each_example_changes_colour_by_its_own_numbers(floating):
+    numbers = np.linspace(0.5, 1.5, COUNT, dtype=np.float32)
+    changed = augment_ops.adjust_colour(floating["image"], numbers, numbers, numbers)
+    for i, number in enumerate(numbers):
+        alone = adjust_colour(floating["image"][i : i + 1], number, number, number)
+        np.testing.assert_allclose(changed[i], alone[0], atol=1e-3)
 
 
 def test_blur_keeps_brightness_and_lessens_contrast(floating):
