@@ -1,5 +1,6 @@
 """What every command shares: one-line errors, JSON results, progress with rate and time left."""
 
+import contextlib
 import json
 import os
 import sys
@@ -58,7 +59,7 @@ def write_json(path: str | os.PathLike, values) -> None:
 
 
 def write_atomically(path: str | os.PathLike, content: bytes) -> None:
-    """Writes `content` under a temporary name beside `path`, then renames it.
+    """Writes `content` under a temporary name beside `path` and onto the disk, then renames it.
 
     Raises UserError where the disk is full or the folder cannot be written.
     """
@@ -66,8 +67,23 @@ def write_atomically(path: str | os.PathLike, content: bytes) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the new name with nothing in it
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
+        discard(partial)
+        raise cannot_write(path, error) from error
+
+
+def discard(path: Path) -> None:
+    """Removes what was half written, where that can be done."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def cannot_write(path: str | os.PathLike, error: Exception) -> UserError:
+    """The error for a file that could not be written: a full disk, a read-only folder, a file in the folder's place."""
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160]
+    return UserError(f"cannot write {path}: {reason}; free space or choose another folder")

@@ -1,9 +1,9 @@
 """Figures for reports, as PNG: training curves, error histograms, sample sheets. Matplotlib without a window."""
 
+import io
 import os
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import matplotlib
 
@@ -12,6 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first)
 import numpy as np  # noqa: E402
 
+from keras_pose.command import write_atomically  # noqa: E402
 from keras_pose.errors import UserError  # noqa: E402
 
 # What a curve's panel is about, the most telling first; other numbers of a record follow in their own order.
@@ -114,11 +115,9 @@ def plot_error_histograms(
 
 
 def _save(figure, path: str | os.PathLike) -> None:
-    path = Path(path)
+    content = io.BytesIO()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=110, format="png")
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; free space or choose another folder") from error
+        figure.savefig(content, dpi=110, format="png")
     finally:
         plt.close(figure)
+    write_atomically(path, content.getvalue())

@@ -7,6 +7,7 @@ test split is scored into evaluation.json. Stopped (Ctrl-C, SIGTERM, power), the
 What to know first: --phases says what is trained, --dataset on what, --variant how large the network is.
 """
 
+import contextlib
 import sys
 
 from absl import flags
@@ -17,7 +18,8 @@ from keras_pose.errors import UserError
 from keras_pose.evaluate import open_predictor
 from keras_pose.evaluation import evaluate_model, format_tables, write_evaluation
 from keras_pose.flags import build_experiment, define_flags, resolved_flags
-from keras_pose.training import run_folder, trainer
+from keras_pose.folder_lock import locked
+from keras_pose.training import distribution, run_folder, trainer
 from keras_pose.training.experiment import Experiment
 from keras_pose.training.phase_run import Stopped
 
@@ -28,14 +30,17 @@ def main(arguments: list[str]) -> int:
         raise UserError(f"unknown argument {arguments[0]!r}; flags are written --name=value")
     experiment = build_experiment(flags.FLAGS)
     trainer.check_data(experiment, open_dataset(experiment.data.dataset))
-    run_folder.claim(experiment.output, resolved_flags(experiment, flags.FLAGS))
-    try:
-        is_chief = trainer.train(experiment)
-    except Stopped as stopped:
-        print(stopped, file=sys.stderr)
-        return 128 + stopped.signal
-    if is_chief:
-        _evaluate(experiment)
+    with contextlib.ExitStack() as stack:
+        if distribution.writes_files(experiment.train.strategy):
+            stack.enter_context(locked(experiment.output))
+            run_folder.claim(experiment.output, resolved_flags(experiment, flags.FLAGS))
+        try:
+            is_chief = trainer.train(experiment)
+        except Stopped as stopped:
+            print(stopped, file=sys.stderr)
+            return 128 + stopped.signal
+        if is_chief:
+            _evaluate(experiment)
     return 0
 
 

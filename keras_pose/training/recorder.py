@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_pose import figures, geometry, visualize
-from keras_pose.command import write_atomically
+from keras_pose.command import cannot_write, write_atomically
 from keras_pose.skeleton import Skeleton
 
 NUM_SAMPLES = 6
@@ -27,8 +27,7 @@ class Recorder:
     def __init__(self, directory: str | os.PathLike, last_step: int = 0):
         self.directory = Path(directory)
         self._metrics = self.directory / "metrics.jsonl"
-        lines = self._metrics.read_text().splitlines(keepends=True) if self._metrics.is_file() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= last_step]
+        kept = [line for line in _whole_lines(self._metrics) if json.loads(line)["step"] <= last_step]
         write_atomically(self._metrics, "".join(kept).encode())
         self._board = tf.summary.create_file_writer(str(self.directory / "tensorboard"))
 
@@ -66,14 +65,23 @@ class Recorder:
         self._board.close()
 
     def _append(self, record: dict) -> None:
-        with open(self._metrics, "a") as file:
-            file.write(json.dumps(record) + "\n")
+        try:
+            with open(self._metrics, "a") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise cannot_write(self._metrics, error) from error
 
     def _scalars(self, prefix: str, values: dict, step: int) -> None:
         with self._board.as_default():
             for name, value in values.items():
                 tf.summary.scalar(prefix + name, value, step=step)
         self._board.flush()
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """The lines of a file that may not be there; a full disk or a kill may have cut the last one."""
+    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+    return lines[:-1] if lines and not lines[-1].endswith("\n") else lines
 
 
 def _draw(example: dict, predicted: dict, skeleton: Skeleton) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 import json
 import os
-import shutil
-import tempfile
 from difflib import ndiff
 from pathlib import Path
 
@@ -11,7 +9,8 @@ import keras
 import tensorflow as tf
 
 import keras_pose
-from keras_pose.command import write_atomically, write_json
+from keras_pose import folder_lock
+from keras_pose.command import cannot_write, discard, write_atomically, write_json
 from keras_pose.data.pipeline import DatasetInfo
 from keras_pose.errors import UserError
 from keras_pose.losses import target_peak
@@ -23,6 +22,7 @@ MODEL = "model.keras"
 MODEL_INFO = "model.json"
 EVALUATION = "evaluation.json"
 LAST_CHECKPOINT = "checkpoints/last.npz"
+_LEFT_BY_A_START = {folder_lock.LOCK, RESOLVED_FLAGS + ".partial"}  # of a run that was killed before it began
 UNITS = {
     "image": "RGB, 0 to 255",
     "heatmaps": "a quarter of the crop; the target's peak is heatmap_peak",
@@ -42,7 +42,9 @@ def claim(directory: str | os.PathLike, resolved_flags: str) -> None:
     """
     directory = Path(directory)
     flags_file = directory / RESOLVED_FLAGS
-    if not directory.exists() or not any(directory.iterdir()):
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"{directory} is a file; choose another --output")
+    if not directory.is_dir() or {path.name for path in directory.iterdir()} <= _LEFT_BY_A_START:
         write_atomically(flags_file, resolved_flags.encode())
         return
     if not flags_file.is_file():
@@ -63,12 +65,15 @@ def claim(directory: str | os.PathLike, resolved_flags: str) -> None:
 
 def write_model(directory: str | os.PathLike, model: keras.Model, info: dict) -> None:
     """Writes model.keras and model.json, each whole or not at all."""
-    directory = Path(directory)
-    with tempfile.TemporaryDirectory(dir=directory) as scratch:
-        path = Path(scratch) / MODEL
-        model.save(path)
-        shutil.move(path, directory / MODEL)
-    write_json(directory / MODEL_INFO, info)
+    path = Path(directory) / MODEL
+    partial = path.with_name("partial_" + MODEL)  # Keras wants the suffix
+    try:
+        model.save(partial)
+        os.replace(partial, path)
+    except OSError as error:
+        discard(partial)
+        raise cannot_write(path, error) from error
+    write_json(path.with_name(MODEL_INFO), info)
 
 
 def model_info(experiment: Experiment, dataset: DatasetInfo, metrics: dict) -> dict:

@@ -10,6 +10,7 @@ from keras_pose.models.pose_model import PoseModelConfig
 from keras_pose.skeleton import HUMAN36M_17
 from keras_pose.training import run_folder, trainer
 from keras_pose.training.experiment import DataConfig, Experiment, PhaseConfig, TrainConfig
+from keras_pose.training.recorder import Recorder
 from tests.conftest import make_example
 
 TIMINGS = ("time", "seconds", "images_per_second")
@@ -51,7 +52,31 @@ def run(experiment: Experiment) -> None:
     trainer.train(experiment)
 
 
+def interrupt_at(monkeypatch, step: int, interrupt) -> None:
+    """Calls `interrupt` when the run has recorded that step."""
+    record = Recorder.step
+
+    def record_and_interrupt(recorder, phase, epoch, run_step, figures):
+        record(recorder, phase, epoch, run_step, figures)
+        if run_step == step:
+            interrupt()
+
+    monkeypatch.setattr(Recorder, "step", record_and_interrupt)
+
+
 def read_metrics(directory) -> list[dict]:
     """metrics.jsonl without what differs from run to run."""
     lines = (Path(directory) / "metrics.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if k not in TIMINGS} for line in lines]
+
+
+def weights_of(experiment: Experiment) -> list[np.ndarray]:
+    """The weights of the model that a run has saved."""
+    return run_folder.load_run(experiment.output)[0].get_weights()
+
+
+def assert_same_run(ours: Experiment, theirs: Experiment) -> None:
+    """The same figures all the way, and the same weights to the bit."""
+    assert read_metrics(ours.output) == read_metrics(theirs.output)
+    for a, b in zip(weights_of(ours), weights_of(theirs), strict=True):
+        np.testing.assert_array_equal(a, b)

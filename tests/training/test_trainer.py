@@ -14,18 +14,10 @@ from keras_pose.training import checkpoint, phase_run, run_folder, trainer
 from keras_pose.training.experiment import OptimizerConfig, PhaseConfig
 from keras_pose.training.optimizer import FlatAdam
 from keras_pose.training.phase_run import Stopped
-from keras_pose.training.recorder import Recorder
 from tests.conftest import write_dataset
-from tests.training.runs import read_metrics, run, tiny_experiment, write_poses
+from tests.training.runs import assert_same_run, interrupt_at, read_metrics, run, tiny_experiment, write_poses
 
-LIFTER = (PhaseConfig("lifter", 2, flip=0.5),)
 BOTH = (PhaseConfig("hrnet", 1, flip=0.5), PhaseConfig("e2e", 1))
-
-
-@pytest.fixture(scope="module")
-def poses(tmp_path_factory):
-    """Poses without pictures: four steps of eight an epoch."""
-    return write_poses(tmp_path_factory.mktemp("poses"), {"train": 32, "validation": 10})
 
 
 @pytest.fixture(scope="module")
@@ -35,35 +27,6 @@ def finished(tmp_path_factory, toy_dataset):
     experiment = tiny_experiment(output, toy_dataset, BOTH, optimizer=OptimizerConfig(ema=0.5))
     run(experiment)
     return experiment
-
-
-@pytest.fixture(scope="module")
-def finished_lifter(tmp_path_factory, poses):
-    experiment = tiny_experiment(tmp_path_factory.mktemp("lifter"), poses, LIFTER)
-    run(experiment)
-    return experiment
-
-
-def interrupt_at(monkeypatch, step: int, interrupt) -> None:
-    """Calls `interrupt` when the run has recorded that step."""
-    record = Recorder.step
-
-    def record_and_interrupt(recorder, phase, epoch, run_step, figures):
-        record(recorder, phase, epoch, run_step, figures)
-        if run_step == step:
-            interrupt()
-
-    monkeypatch.setattr(Recorder, "step", record_and_interrupt)
-
-
-def weights_of(experiment) -> list[np.ndarray]:
-    return run_folder.load_run(experiment.output)[0].get_weights()
-
-
-def assert_same_run(ours, theirs) -> None:
-    assert read_metrics(ours.output) == read_metrics(theirs.output)
-    for a, b in zip(weights_of(ours), weights_of(theirs), strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
 # --- stopping and going on -------------------------------------------------------------------------------------

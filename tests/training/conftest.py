@@ -1,0 +1,20 @@
+"""A run that several modules compare theirs with."""
+
+import pytest
+
+from keras_pose.training.experiment import PhaseConfig
+from tests.training.runs import run, tiny_experiment, write_poses
+
+
+@pytest.fixture(scope="session")
+def poses(tmp_path_factory):
+    """Poses without pictures: four steps of eight an epoch."""
+    return write_poses(tmp_path_factory.mktemp("poses"), {"train": 32, "validation": 10})
+
+
+@pytest.fixture(scope="session")
+def finished_lifter(tmp_path_factory, poses):
+    """A run of two epochs of the lifter that nothing broke."""
+    experiment = tiny_experiment(tmp_path_factory.mktemp("lifter"), poses, (PhaseConfig("lifter", 2, flip=0.5),))
+    run(experiment)
+    return experiment
