@@ -1,29 +1,26 @@
-"""From shards to batches: tf.data pipelines whose order is a function of (seed, epoch) alone.
+"""From shards to batches: tf.data pipelines whose order (see `order`) is a function of (seed, epoch) alone.
 
 Records are shuffled and skipped before any picture is decoded, so resuming in the middle of an epoch is cheap.
 The batch's fields are told in docs/architecture.md.
 """
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
-from keras_pose.data import shards
+from keras_pose.data import decode_service, files, order, shards
+from keras_pose.data.locate import locate
 from keras_pose.errors import UserError
 from keras_pose.example import PoseExample
 from keras_pose.skeleton import Skeleton
 
-# Names that stand for a folder of the package.
-NAMED_DATASETS = {"embedded": Path(__file__).parent / "embedded"}
 # Below this a data set's checksums are verified whenever it is opened (about a second's work).
 ALWAYS_VERIFIED_BYTES = 1 << 30
-SHUFFLE_BUFFER = 16384
-PARALLEL_SHARDS = 4
+SHARD_BY = ("examples", "files")
 
 METADATA = ("keypoint_hidden", "root_position_mm", "intrinsics", "difficulty", "subject", "action", "source", "frame")
 
@@ -32,7 +29,7 @@ METADATA = ("keypoint_hidden", "root_position_mm", "intrinsics", "difficulty", "
 class Part:
     """One data set of a mix, with its weight."""
 
-    directory: Path
+    directory: str
     manifest: shards.Manifest
     weight: float
 
@@ -101,9 +98,9 @@ class DatasetInfo:
 
 
 def open_dataset(spec: str, verify: bool = False) -> DatasetInfo:
-    """Opens what `spec` names: `embedded`, a folder, or a mix of weighted ones like `a:0.7,b:0.3`.
+    """Opens what `spec` names: what `locate` takes (a folder, a pattern), or a weighted mix like `a:0.7,b:0.3`.
 
-    Checks that every shard is there and whole (`verify`: by checksum, also for data sets over a gigabyte).
+    Checks that every shard is there and whole (`verify`: by checksum, also what is remote or over a gigabyte).
     Raises UserError for a missing folder, a broken shard, and parts of different skeletons or sizes.
     """
     parts = tuple(_open_part(word, verify) for word in spec.split(",") if word)
@@ -121,12 +118,9 @@ def open_dataset(spec: str, verify: bool = False) -> DatasetInfo:
 
 def _open_part(word: str, verify: bool) -> Part:
     name, _, weight_text = word.rpartition(":") if _is_weight(word.rpartition(":")[2]) else (word, "", "1")
-    directory = Path(NAMED_DATASETS.get(name, name))
-    if not directory.is_dir():
-        raise UserError(f"data set {name!r} is neither a folder nor one of: {', '.join(sorted(NAMED_DATASETS))}")
-    manifest = shards.read_manifest(directory)
+    directory, manifest = locate(name)
     small = sum(entry.bytes for entries in manifest.splits.values() for entry in entries) < ALWAYS_VERIFIED_BYTES
-    shards.check_shards(directory, manifest, checksums=verify or small)
+    shards.check_shards(directory, manifest, checksums=verify or (small and not files.is_remote(directory)))
     return Part(directory, manifest, float(weight_text))
 
 
@@ -187,44 +181,7 @@ def _shrink(image: tf.Tensor, factor: int) -> tf.Tensor:
     return tf.cast(tf.round(means), tf.uint8)
 
 
-# --- order -----------------------------------------------------------------------------------------------------
-
-
-def _derived_seed(*parts: int) -> int:
-    """A 31-bit seed that differs for every tuple."""
-    return int(np.random.SeedSequence(parts).generate_state(1)[0] >> 1)
-
-
-def _records(part: Part, split: str, shuffle_seed: int | None) -> tf.data.Dataset:
-    files = [str(part.directory / entry.file) for entry in part.manifest.splits.get(split, ())]
-    count = part.manifest.count(split)
-    if shuffle_seed is None:
-        return tf.data.TFRecordDataset(files)
-    files = list(np.random.default_rng(shuffle_seed).permutation(files))
-    records = tf.data.Dataset.from_tensor_slices(files).interleave(
-        tf.data.TFRecordDataset, cycle_length=PARALLEL_SHARDS, num_parallel_calls=PARALLEL_SHARDS, deterministic=True
-    )
-    return records.shuffle(min(count, SHUFFLE_BUFFER), seed=shuffle_seed, reshuffle_each_iteration=False)
-
-
-def _training_records(info: DatasetInfo, split: str, seed: int, epoch: int, passes: int) -> tf.data.Dataset:
-    """One epoch's records: `passes` passes one after the other, each shuffled anew."""
-    records = _shuffled_pass(info, split, seed, epoch * passes)
-    for i in range(1, passes):
-        records = records.concatenate(_shuffled_pass(info, split, seed, epoch * passes + i))
-    return records
-
-
-def _shuffled_pass(info: DatasetInfo, split: str, seed: int, epoch: int) -> tf.data.Dataset:
-    """Every record once, or for a mix as many draws by weight as there are examples."""
-    parts = info.parts_with(split)
-    if len(parts) == 1:
-        return _records(parts[0], split, _derived_seed(seed, epoch))
-    passes = [_records(part, split, _derived_seed(seed, epoch, i)).repeat() for i, part in enumerate(parts)]
-    mixed = tf.data.Dataset.sample_from_datasets(
-        passes, [part.weight for part in parts], seed=_derived_seed(seed, epoch, len(passes))
-    )
-    return mixed.take(info.count(split))
+# --- batches ---------------------------------------------------------------------------------------------------
 
 
 def make_batches(
@@ -238,7 +195,9 @@ def make_batches(
     passes: int = 1,
     skip_batches: int = 0,
     with_metadata: bool = False,
-    shard: tuple[int, int] = (0, 1),
+    shard: tuple[int, int] = order.WHOLE,
+    shard_by: str = "examples",
+    data_service: str = "",
 ) -> tf.data.Dataset:
     """Batches of one epoch.
 
@@ -246,33 +205,50 @@ def make_batches(
     data. Others come in the order of the shards, the last one may be smaller. `skip_batches` leaves out what a
     resumed run has seen. `shard` (i, n) gives worker i of n its share of every global batch, whose size is then
     n * `batch_size`.
+
+    Args:
+        shard_by: `examples`: every worker reads all files and keeps its share of each batch, so that n workers' batches
+            are those of one process. `files`: it reads a share of the files alone, and batches are of other examples.
+        data_service: `grpc://HOST:PORT` of a tf.data service that reads and decodes the training examples, shared by
+            files; the order is then not determined, and what a resumed epoch has seen is not known: it gets as many
+            batches as it lacks.
     """
-    if training:
-        records = _training_records(info, split, seed, epoch, passes)
-        if info.count(split) < batch_size * shard[1]:
-            raise UserError(
-                f"split {split} of {info.spec} has {info.count(split)} examples, fewer than one batch of "
-                f"{batch_size * shard[1]}; choose a smaller batch"
-            )
-    else:
-        records = _in_order(info, split)
-    records = records.skip(skip_batches * batch_size * shard[1])
-    if shard[1] > 1:
-        records = records.shard(shard[1], shard[0])
-    examples = records.map(
-        lambda record: _batch_record(record, info, with_metadata),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-    return examples.batch(batch_size, drop_remainder=training).prefetch(2)
+    share = shard if shard_by == "files" or data_service else order.WHOLE
+    decode = functools.partial(_batch_record, info=info, with_metadata=with_metadata)
+    count, global_batch = info.count(split), batch_size * shard[1]
+    seen = skip_batches * (batch_size if share == shard else global_batch)
+    if not training:
+        records = _share_of(order.records_in_order(info, split, share).skip(seen), shard, share)
+        return records.map(decode, tf.data.AUTOTUNE).batch(batch_size).prefetch(2)
+    if count < global_batch:
+        raise UserError(
+            f"split {split} of {info.spec} has {count} examples, fewer than one batch of {global_batch}; "
+            "choose a smaller batch"
+        )
+    passes_over_data = [*range(epoch * passes, (epoch + 1) * passes)]
+    if share != order.WHOLE or data_service:
+        # One to spare: a share may be an example short of its steps, and examples go with a decoder that dies.
+        passes_over_data.append(passes_over_data[-1] + 1)
+    steps = count * passes // global_batch - skip_batches
+
+    def read(part: Part, part_seed: int) -> tf.data.Dataset:
+        records = order.shuffled_records(part, split, part_seed, share)
+        if not data_service:
+            return records
+        return decode_service.distribute(records.map(decode, tf.data.AUTOTUNE, deterministic=False), data_service)
+
+    if data_service:
+        chunks = order.training_stream(info, split, seed, passes_over_data, read, decode_service.CHUNK)
+        return chunks.rebatch(batch_size, drop_remainder=True).take(steps).prefetch(2)
+    records = order.training_stream(info, split, seed, passes_over_data, read).skip(seen)
+    examples = _share_of(records, shard, share).map(decode, tf.data.AUTOTUNE)
+    return examples.batch(batch_size, drop_remainder=True).take(steps).prefetch(2)
 
 
-def _in_order(info: DatasetInfo, split: str) -> tf.data.Dataset:
-    records = [_records(part, split, None) for part in info.parts_with(split)]
-    result = records[0]
-    for more in records[1:]:
-        result = result.concatenate(more)
-    return result
+def _share_of(records: tf.data.Dataset, shard: tuple[int, int], share: tuple[int, int]) -> tf.data.Dataset:
+    """A worker's records, where the files that it reads are not its share already."""
+    index, workers = shard
+    return records.shard(workers, index) if workers > 1 and share == order.WHOLE else records
 
 
 # --- errors and examples ---------------------------------------------------------------------------------------
@@ -293,7 +269,9 @@ def read_examples(info: DatasetInfo, split: str) -> Iterator[PoseExample]:
     """The examples of a split as PoseExamples, in the order of the shards; pictures stay JPEG."""
     with naming_broken_shards(info):
         joints = info.skeleton.num_joints
-        for fields in _in_order(info, split).map(lambda record: parse_example(record, joints)).as_numpy_iterator():
+        for fields in (
+            order.records_in_order(info, split).map(lambda record: parse_example(record, joints)).as_numpy_iterator()
+        ):
             fields |= {name: fields[name].decode() for name in ("skeleton", "subject", "action", "source")}
             yield PoseExample(
                 image_jpeg=fields.pop("image"),

@@ -6,6 +6,7 @@ A shard appears under its name only when it is whole; beside it stands `<shard>.
 manifest takes all entries, so an interrupted job knows what it has.
 """
 
+import concurrent.futures
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ import numpy as np
 
 from keras_pose import geometry
 from keras_pose.command import write_atomically, write_json
-from keras_pose.data import records
+from keras_pose.data import files, records
 from keras_pose.errors import UserError
 from keras_pose.example import PoseExample
 from keras_pose.skeleton import Skeleton, register_skeleton
@@ -25,6 +26,7 @@ from keras_pose.skeleton import Skeleton, register_skeleton
 FORMAT_VERSION = 1
 SPLITS = ("train", "validation", "test")
 MANIFEST = "manifest.json"
+PARALLEL_CHECKS = 16
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def finished_shard(path: str | os.PathLike) -> ShardEntry | None:
     path = Path(path)
     try:
         entry = ShardEntry(**json.loads(_entry_path(path).read_text()))
-        return entry if path.stat().st_size == entry.bytes and _sha256(path) == entry.sha256 else None
+        return entry if path.stat().st_size == entry.bytes and files.sha256(path) == entry.sha256 else None
     except (OSError, ValueError, TypeError):
         return None
 
@@ -129,21 +131,16 @@ def _entry_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 # --- reading and checking --------------------------------------------------------------------------------------
 
 
 def read_manifest(directory: str | os.PathLike) -> Manifest:
     """Reads `manifest.json`; raises UserError where it is missing, broken or of another format version."""
-    path = Path(directory) / MANIFEST
-    if not path.is_file():
+    path = files.join(directory, MANIFEST)
+    if files.size(path) is None:
         raise UserError(f"{directory} holds no {MANIFEST}; name a folder that prepare or synthetic has finished")
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(files.read(path).decode())
         if values["format_version"] != FORMAT_VERSION:
             raise UserError(f"{path} has format {values['format_version']}, this is {FORMAT_VERSION}; prepare it again")
         return Manifest(
@@ -160,16 +157,23 @@ def read_manifest(directory: str | os.PathLike) -> Manifest:
 
 def check_shards(directory: str | os.PathLike, manifest: Manifest, checksums: bool) -> None:
     """Raises UserError that names the first shard that is missing, truncated or (with `checksums`) altered."""
-    for entries in manifest.splits.values():
-        for entry in entries:
-            path = Path(directory) / entry.file
-            if not path.is_file():
-                raise UserError(f"shard {path} is missing; prepare the data set again into a new folder")
-            size = path.stat().st_size
-            if size != entry.bytes:
-                raise UserError(f"shard {path} has {size} bytes, not {entry.bytes}; copy or prepare it again")
-            if checksums and _sha256(path) != entry.sha256:
-                raise UserError(f"shard {path} was altered (its SHA-256 differs); copy or prepare it again")
+    entries = [entry for entries in manifest.splits.values() for entry in entries]
+    with concurrent.futures.ThreadPoolExecutor(PARALLEL_CHECKS) as pool:  # a remote file's answer takes its time
+        for problem in pool.map(lambda entry: _problem(files.join(directory, entry.file), entry, checksums), entries):
+            if problem:
+                pool.shutdown(cancel_futures=True)
+                raise UserError(f"shard {problem}")
+
+
+def _problem(path: str, entry: ShardEntry, checksum: bool) -> str:
+    size = files.size(path)
+    if size is None:
+        return f"{path} is missing; prepare the data set again into a new folder"
+    if size != entry.bytes:
+        return f"{path} has {size} bytes, not {entry.bytes}; copy or prepare it again"
+    if checksum and files.sha256(path) != entry.sha256:
+        return f"{path} was altered (its SHA-256 differs); copy or prepare it again"
+    return ""
 
 
 # --- statistics ------------------------------------------------------------------------------------------------

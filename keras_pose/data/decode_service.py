@@ -1,0 +1,40 @@
+"""Decoding on other machines: the trainer's side of a tf.data service (`keras_pose.data.service` is the other)."""
+
+import re
+import socket
+
+import tensorflow as tf
+
+from keras_pose.errors import UserError
+
+CHUNK = 16  # examples that travel together
+CONNECT_SECONDS = 10.0
+
+
+def check_service(address: str) -> None:
+    """Raises UserError for an address that is none, or where nothing answers."""
+    found = re.fullmatch(r"grpc://(.+):(\d+)", address)
+    if not found:
+        raise UserError(f"data service {address!r} is no address; give grpc://HOST:PORT")
+    try:
+        socket.create_connection((found[1].strip("[]"), int(found[2])), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"no data service answers at {address} ({error}); start one by python -m keras_pose.data.service, "
+            "or leave --data_service out"
+        ) from error
+
+
+def distribute(examples: tf.data.Dataset, address: str) -> tf.data.Dataset:
+    """The examples in chunks of up to `CHUNK`, each once, in the order in which the service's workers have them ready.
+
+    The source of `examples` is what the workers share out among them: files, for instance.
+    """
+    check_service(address)
+    return examples.batch(CHUNK).apply(
+        tf.data.experimental.service.distribute(
+            processing_mode=tf.data.experimental.service.ShardingPolicy.DYNAMIC,
+            service=address,
+            compression=None,  # decoded pictures hardly shrink, and cores are what lacks
+        )
+    )

@@ -1,0 +1,106 @@
+"""In which order records are read: a function of (seed, epoch), and of the worker where each reads files of its own."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+from keras_pose.data import files
+
+if TYPE_CHECKING:
+    from keras_pose.data.pipeline import DatasetInfo, Part
+
+SHUFFLE_BUFFER = 16384
+PARALLEL_SHARDS = 4
+WHOLE = (0, 1)
+
+
+def records_in_order(info: "DatasetInfo", split: str, share: tuple[int, int] = WHOLE) -> tf.data.Dataset:
+    """The records of a split in the order of the shards; of `share` (i, n) the i-th of n equal stretches."""
+    result = None
+    for part in info.parts_with(split):
+        records = _pieces(part, _entries(part, split), share).flat_map(_read_piece)
+        result = records if result is None else result.concatenate(records)
+    return result
+
+
+def shuffled_records(part: "Part", split: str, seed: int, share: tuple[int, int] = WHOLE) -> tf.data.Dataset:
+    """The records of a part once, shuffled.
+
+    The order of the shards is shuffled; `share` (i, n) is the i-th of n stretches of equally many records in it, so
+    that n workers read every record once among them, each its own files, however uneven these are.
+    """
+    entries = _entries(part, split)
+    by_file = {entry.file: entry for entry in entries}
+    shuffled = np.random.default_rng(seed).permutation([entry.file for entry in entries])
+    records = _pieces(part, [by_file[file] for file in shuffled], share).interleave(
+        _read_piece, cycle_length=PARALLEL_SHARDS, num_parallel_calls=PARALLEL_SHARDS, deterministic=True
+    )
+    count = min(part.manifest.count(split), SHUFFLE_BUFFER)
+    return records.shuffle(count, seed=seed, reshuffle_each_iteration=False)
+
+
+def _entries(part: "Part", split: str) -> Sequence:
+    part.manifest.count(split)  # raises where there is none
+    return part.manifest.splits[split]
+
+
+def _pieces(part: "Part", entries: Sequence, share: tuple[int, int]) -> tf.data.Dataset:
+    """(file, records to skip, records to read) of a share of shards in the given order."""
+    total, (index, workers) = sum(entry.count for entry in entries), share
+    start, end = index * total // workers, (index + 1) * total // workers
+    found, first = [], 0
+    for entry in entries:
+        low, high = max(first, start), min(first + entry.count, end)
+        if low < high:
+            found.append((files.join(part.directory, entry.file), low - first, high - low))
+        first += entry.count
+    names, skips, takes = zip(*found, strict=True) if found else ((), (), ())
+    return tf.data.Dataset.from_tensor_slices(
+        (tf.constant(names, tf.string), tf.constant(skips, tf.int64), tf.constant(takes, tf.int64))
+    )
+
+
+def _read_piece(file: tf.Tensor, skip: tf.Tensor, take: tf.Tensor) -> tf.data.Dataset:
+    return tf.data.TFRecordDataset(file).skip(skip).take(take)
+
+
+# --- an epoch --------------------------------------------------------------------------------------------------
+
+
+def training_stream(
+    info: "DatasetInfo",
+    split: str,
+    seed: int,
+    passes: Sequence[int],
+    read: Callable[["Part", int], tf.data.Dataset],
+    examples_an_element: int = 1,
+) -> tf.data.Dataset:
+    """Passes over a split one after the other, each shuffled by its number.
+
+    Args:
+        passes: their numbers, counted since training began.
+        read: one part, shuffled by a seed; its elements hold `examples_an_element`.
+    """
+    result = None
+    for number in passes:
+        one = _one_pass(info, split, seed, number, read, examples_an_element)
+        result = one if result is None else result.concatenate(one)
+    return result
+
+
+def _one_pass(info, split, seed, number, read, examples_an_element) -> tf.data.Dataset:
+    """Everything once, or for a mix as many draws by weight as there are examples."""
+    parts = info.parts_with(split)
+    if len(parts) == 1:
+        return read(parts[0], _derived_seed(seed, number))
+    streams = [read(part, _derived_seed(seed, number, i)).repeat() for i, part in enumerate(parts)]
+    weights = [part.weight for part in parts]
+    mixed = tf.data.Dataset.sample_from_datasets(streams, weights, seed=_derived_seed(seed, number, len(parts)))
+    return mixed.take(-(-info.count(split) // examples_an_element))
+
+
+def _derived_seed(*parts: int) -> int:
+    """A 31-bit seed that differs for every tuple."""
+    return int(np.random.SeedSequence(parts).generate_state(1)[0] >> 1)
