@@ -16,7 +16,7 @@ import {fail, mend, setState, showMessage, showNotice} from "./status.js";
 import {View3d} from "./view3d.js";
 import {NOTICES, wordsFor} from "./words.js";
 
-/** @typedef {import("./inference.js").ModelSource} ModelSource */
+/** @typedef {import("./model_file.js").ModelSource} ModelSource */
 /** @typedef {import("./loop.js").Latest} Latest */
 
 export const SERVED = {url: "/model/pose.tflite"};

@@ -3,7 +3,7 @@
 import {Trouble} from "../pose/trouble.js";
 
 /** @typedef {import("./inference.js").Answer} Answer */
-/** @typedef {import("./inference.js").ModelSource} ModelSource */
+/** @typedef {import("./model_file.js").ModelSource} ModelSource */
 /** @typedef {import("./inference.js").Trial} Trial */
 /** @typedef {{outputs: import("../pose/decode.js").Outputs, inferenceMs: number}} Result */
 
@@ -16,7 +16,7 @@ export class Engine {
   /**
    * Loads a model into a worker of its own; throws Trouble.
    * @param {ModelSource} source
-   * @param {{threads: number, accelerator: "auto" | "wasm"}} settings
+   * @param {{threads: number, accelerator: import("./settings.js").Accelerator}} settings
    * @param {(text: string, share: number | null) => void} onProgress
    */
   static async start(source, settings, onProgress) {
@@ -62,7 +62,7 @@ export class Engine {
 
   /**
    * @param {ModelSource} source
-   * @param {{threads: number, accelerator: "auto" | "wasm"}} settings
+   * @param {{threads: number, accelerator: import("./settings.js").Accelerator}} settings
    * @param {(text: string, share: number | null) => void} onProgress
    * @returns {Promise<Engine>}
    */
@@ -82,7 +82,7 @@ export class Engine {
         if (answer.type === "ready") this.worker.postMessage({type: "load", source, ...settings});
         else if (answer.type === "progress") {
           clearTimeout(watchdog);
-          if (answer.threads && answer.threads > 1) {
+          if (answer.threads > 1) {
             watchdog = setTimeout(() => fail(new Trouble("threads-hang")), THREADS_TIMEOUT_MS);
           }
           onProgress(answer.text, answer.share);

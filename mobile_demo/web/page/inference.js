@@ -3,22 +3,18 @@
 
 import {LOW_SCORE} from "../pose/crop.js";
 import {compare, fillInput} from "../pose/decode.js";
-import {checkIdentifier, metadataInside, readMetadata} from "../pose/metadata.js";
-import {Trouble} from "../pose/trouble.js";
+import {checkIdentifier, readMetadata} from "../pose/metadata.js";
+import {Trouble, troubleFrom} from "../pose/trouble.js";
+import {getModel} from "./model_file.js";
+import {hasGpu, Runner, startRuntime} from "./runtime.js";
 
 /** @typedef {import("../pose/metadata.js").Model} Model */
 /** @typedef {import("../pose/decode.js").Outputs} Outputs */
-/** @typedef {import("@litertjs/core").CompiledModel} CompiledModel */
-/** @typedef {Uint8Array<ArrayBuffer> | Float32Array<ArrayBuffer>} Pixels */
+/** @typedef {import("./runtime.js").Pixels} Pixels */
 
 /**
- * A model: served by the demo, or files of the phone.
- * @typedef {{url: string} | {file: File, sidecar: File | null}} ModelSource
- */
-
-/**
- * What to load and how; `accelerator` "auto" tries WebGPU too.
- * @typedef {{type: "load", source: ModelSource, threads: number, accelerator: "auto" | "wasm"}} Load
+ * What to load and how; `accelerator` "wasm" does not try WebGPU.
+ * @typedef {{type: "load", source: import("./model_file.js").ModelSource, threads: number, accelerator: import("./settings.js").Accelerator}} Load
  */
 
 /** @typedef {{type: "frame", picture: ImageBitmap, crop: import("../pose/crop.js").Crop}} Frame */
@@ -30,29 +26,23 @@ import {Trouble} from "../pose/trouble.js";
 
 /**
  * @typedef {{type: "ready"}
- *   | {type: "progress", text: string, share: number | null, threads?: number}
+ *   | {type: "progress", text: string, share: number | null, threads: number}
  *   | {type: "loaded", model: Model, threads: number, build: string, loadMs: number}
  *   | {type: "result", outputs: Outputs, inferenceMs: number}
  *   | {type: "trial", trial: Trial}
  *   | {type: "trouble", code: string, detail: string}} Answer
  */
 
-const RUNTIME = "/runtime/";
-const TIMED_RUNS = 3;
 // So far the GPU's joints may lie from the CPU's: it computes int8 models in floating point.
 const [SAME_KEYPOINTS, SAME_POSE_MM] = [0.01, 20];
 const ENOUGH_JOINTS = 0.5; // of a check frame must be sure
-
-/** @type {typeof import("@litertjs/core")} */
-let litert;
 
 /**
  * Answers messages, one after the other.
  * @param {Window & typeof globalThis} scope the worker's
  */
 export function serve(scope) {
-  const tell = (/** @type {Answer} */ answer, /** @type {Transferable[]} */ transfer = []) =>
-    scope.postMessage(answer, {transfer});
+  const tell = (/** @type {Answer} */ answer) => scope.postMessage(answer);
   /** @type {Session | null} */
   let session = null;
   let queue = Promise.resolve();
@@ -62,7 +52,7 @@ export function serve(scope) {
         if (data.type === "load") session = await Session.load(data, tell);
         else if (session) await session.answer(data, tell);
       } catch (error) {
-        const {code, detail} = classify(error, data.type === "load" ? "model-unreadable" : "inference-failed");
+        const {code, detail} = troubleFrom(error, data.type === "load" ? "model-unreadable" : "inference-failed");
         tell({type: "trouble", code, detail});
       }
     });
@@ -71,15 +61,22 @@ export function serve(scope) {
 }
 
 class Session {
+  /** Bytes for another attempt: WebGPU until that was tried, and the processor while WebGPU runs. */
+  #file = /** @type {Uint8Array<ArrayBuffer> | null} */ (null);
+  /** @type {Trial | null} */
+  #trial = null;
+
   /**
    * @param {Model} model
    * @param {Runner} runner
-   * @param {Uint8Array | null} file kept for WebGPU until that was tried
+   * @param {number} threads
+   * @param {boolean} evenIfSlower whether WebGPU is kept although it takes longer
    */
-  constructor(model, runner, file) {
+  constructor(model, runner, threads, evenIfSlower) {
     this.model = model;
     this.runner = runner;
-    this.file = file;
+    this.threads = threads;
+    this.evenIfSlower = evenIfSlower;
     const [height, width] = model.inputSize;
     /** @type {Pixels} */
     this.input = new (model.dtype === "uint8" ? Uint8Array : Float32Array)(3 * height * width);
@@ -95,24 +92,43 @@ class Session {
    */
   static async load({source, threads, accelerator}, tell) {
     const start = performance.now();
-    const {file, metadata} = "url" in source ? await download(source.url, tell) : await readFiles(source);
+    const progress = (/** @type {string} */ text, share = /** @type {number | null} */ (null), threads = 1) =>
+      tell({type: "progress", text, share, threads});
+    const {file, metadata} = await getModel(source, (share) => progress("Loading the model", share));
     const model = readMetadata(metadata);
     checkIdentifier(file);
-    const {used, build} = await startRuntime(threads, tell);
-    tell({type: "progress", text: "Preparing the model", share: null});
+    const {used, build} = await startRuntime(threads, (count) => progress("Loading the runtime", null, count));
+    progress("Preparing the model");
     const runner = await Runner.compile(file, model, "wasm", used);
-    const tryGpu = accelerator === "auto" && Boolean(litert.getWebGpuDevice());
-    const session = new Session(model, runner, tryGpu ? file : null);
-    await runner.run(session.input); // the first run is slow, and tells whether the model works at all
+    const session = new Session(model, runner, used, accelerator === "webgpu");
+    if (accelerator !== "wasm" && hasGpu()) session.#file = file;
+    await session.runner.run(session.input); // the first run is slow, and tells whether the model works at all
     tell({type: "loaded", model, threads: used, build, loadMs: performance.now() - start});
     return session;
   }
 
   /**
    * @param {Frame} frame
-   * @param {(answer: Answer, transfer?: Transferable[]) => void} tell
+   * @param {(answer: Answer) => void} tell
    */
   async answer({picture, crop}, tell) {
+    this.#cut(picture, crop);
+    const start = performance.now();
+    const outputs = await this.runner.run(this.input).catch((error) => this.#leaveGpu(error, tell));
+    const inferenceMs = performance.now() - start;
+    const sure = outputs.scores.filter((score) => score >= LOW_SCORE).length;
+    if (this.#file && !this.#trial && sure >= ENOUGH_JOINTS * outputs.scores.length) {
+      tell({type: "trial", trial: await this.#tryGpu(this.#file, outputs)});
+    }
+    tell({type: "result", outputs, inferenceMs});
+  }
+
+  /**
+   * Makes the model's input of a part of a picture; black where that is outside.
+   * @param {ImageBitmap} picture
+   * @param {import("../pose/crop.js").Crop} crop
+   */
+  #cut(picture, crop) {
     const {width, height} = this.context.canvas;
     const [scaleX, scaleY] = [width / crop.width, height / crop.height];
     this.context.setTransform(1, 0, 0, 1, 0, 0);
@@ -122,242 +138,53 @@ class Session {
     this.context.drawImage(picture, 0, 0);
     picture.close();
     fillInput(this.context.getImageData(0, 0, width, height).data, this.model.layout, this.input);
-    const start = performance.now();
-    const outputs = await this.runner.run(this.input);
-    const inferenceMs = performance.now() - start;
-    const sure = outputs.scores.filter((score) => score >= LOW_SCORE).length;
-    if (this.file && sure >= ENOUGH_JOINTS * outputs.scores.length) {
-      tell({type: "trial", trial: await this.#tryGpu(this.file, outputs)});
-    }
-    tell({type: "result", outputs, inferenceMs});
   }
 
   /**
    * Goes over to WebGPU if that gives the same joints of the present input, and sooner.
-   * @param {Uint8Array} file
+   * @param {Uint8Array<ArrayBuffer>} file
    * @param {Outputs} expected
    * @returns {Promise<Trial>}
    */
   async #tryGpu(file, expected) {
-    this.file = null;
-    const trial = {
-      kept: false,
-      reason: "",
-      cpuMs: Number.NaN,
-      gpuMs: Number.NaN,
-      keypoints: Number.NaN,
-      poseMm: Number.NaN,
-    };
+    const unknown = Number.NaN;
+    const trial = {kept: false, reason: "", cpuMs: unknown, gpuMs: unknown, keypoints: unknown, poseMm: unknown};
     /** @type {Runner | null} */
-    let gpu = null;
+    let unused = null;
     try {
-      gpu = await Runner.compile(file, this.model, "webgpu", 1);
-      const found = await gpu.run(this.input);
-      const {keypoints, poseMm} = compare(expected, found, LOW_SCORE);
-      Object.assign(trial, {keypoints, poseMm});
-      trial.cpuMs = await this.runner.time(this.input);
-      trial.gpuMs = await gpu.time(this.input);
+      const gpu = await Runner.compile(file, this.model, "webgpu", 1);
+      unused = gpu;
+      const {keypoints, poseMm} = compare(expected, await gpu.run(this.input), LOW_SCORE);
+      const [cpuMs, gpuMs] = [await this.runner.time(this.input), await gpu.time(this.input)];
+      Object.assign(trial, {keypoints, poseMm, cpuMs, gpuMs});
       const same = keypoints < SAME_KEYPOINTS && poseMm < SAME_POSE_MM;
-      trial.reason = !same ? "it gives other joints" : trial.gpuMs < trial.cpuMs ? "" : "it is slower";
-      trial.kept = trial.reason === "";
+      if (!same) trial.reason = "it gives other joints";
+      else if (gpuMs >= cpuMs && !this.evenIfSlower) trial.reason = "it is slower";
+      else {
+        trial.kept = true;
+        [this.runner, unused] = [gpu, this.runner];
+      }
     } catch (error) {
       trial.reason = error instanceof Error ? error.message : String(error);
     }
-    if (trial.kept && gpu) [this.runner, gpu] = [gpu, this.runner];
-    gpu?.delete();
+    unused?.delete();
+    this.#file = trial.kept ? file : null;
+    this.#trial = trial;
     return trial;
   }
-}
-
-/** A compiled model with its names. */
-class Runner {
-  /**
-   * @param {CompiledModel} compiled
-   * @param {Model} model
-   */
-  constructor(compiled, model) {
-    this.compiled = compiled;
-    const [height, width] = model.inputSize;
-    this.shape = model.layout === "nhwc" ? [1, height, width, 3] : [1, 3, height, width];
-    this.names = compiled.getOutputDetails().map(({name}) => name);
-    const inputs = compiled.getInputDetails();
-    const fits = inputs.length === 1 && inputs[0].dtype === model.dtype && `${inputs[0].shape}` === `${this.shape}`;
-    const joints = model.jointNames.length;
-    const sizes = Object.fromEntries(
-      compiled.getOutputDetails().map(({name, shape}) => [name, shape.reduce((product, side) => product * side, 1)]),
-    );
-    const gives = sizes.keypoints_2d === 2 * joints && sizes.scores === joints;
-    if (!fits || !gives || (model.hasPose && sizes.pose_3d !== 3 * joints)) {
-      throw new Trouble("model-unreadable", "Its metadata belongs to another model.");
-    }
-  }
 
   /**
-   * @param {Uint8Array} file
-   * @param {Model} model
-   * @param {"wasm" | "webgpu"} accelerator
-   * @param {number} threads
-   */
-  static async compile(file, model, accelerator, threads) {
-    const compiled = await litert.loadAndCompile(file, {accelerator, cpuOptions: {numThreads: threads}});
-    if (accelerator === "webgpu" && !compiled.isFullyAccelerated) {
-      compiled.delete();
-      throw new Error("it cannot run the whole model");
-    }
-    return new Runner(compiled, model);
-  }
-
-  /**
-   * @param {Pixels} pixels
+   * Back to the processor when the GPU fails, as it does when the system takes it away.
+   * @param {unknown} error
+   * @param {(answer: Answer) => void} tell
    * @returns {Promise<Outputs>}
    */
-  async run(pixels) {
-    const input = litert.Tensor.fromTypedArray(pixels, this.shape);
-    const tensors = await this.compiled.run([input]);
-    input.delete();
-    /** @type {Record<string, Float32Array>} */
-    const outputs = {};
-    for (const [i, tensor] of tensors.entries()) {
-      outputs[this.names[i]] = /** @type {Float32Array} */ (await tensor.data());
-      tensor.delete();
-    }
-    const {keypoints_2d, scores, pose_3d} = outputs;
-    return {keypoints_2d, scores, ...(pose_3d && {pose_3d})};
+  async #leaveGpu(error, tell) {
+    if (!this.#file || !this.#trial?.kept) throw error;
+    this.runner = await Runner.compile(this.#file, this.model, "wasm", this.threads);
+    this.#trial = {...this.#trial, kept: false, reason: "it stopped"};
+    this.#file = null;
+    tell({type: "trial", trial: this.#trial});
+    return this.runner.run(this.input);
   }
-
-  /**
-   * Milliseconds of the middle one of some runs.
-   * @param {Pixels} pixels
-   */
-  async time(pixels) {
-    const times = [];
-    for (let i = 0; i < TIMED_RUNS; i++) {
-      const start = performance.now();
-      await this.run(pixels);
-      times.push(performance.now() - start);
-    }
-    return times.sort((a, b) => a - b)[TIMED_RUNS >> 1];
-  }
-
-  delete() {
-    this.compiled.delete();
-  }
-}
-
-/**
- * Loads the fastest build of the runtime that this browser can run.
- * @param {number} wanted threads
- * @param {(answer: Answer) => void} tell
- */
-async function startRuntime(wanted, tell) {
-  litert = await import(/* a path, since import maps reach no workers */ `${RUNTIME}litert.js`);
-  const relaxed = await litert.supportsFeature("relaxedSimd");
-  const parallel = self.crossOriginIsolated && relaxed && (await litert.supportsFeature("threads"));
-  const used = parallel ? wanted : 1;
-  const build = used > 1 ? "threaded" : relaxed ? "" : "compat";
-  const script = `litert_wasm_${build ? `${build}_` : ""}internal.js`;
-  tell({type: "progress", text: "Loading the runtime", share: null, threads: used});
-  // Its log is not an error.
-  const settings = {locateFile: (/** @type {string} */ name) => RUNTIME + name, printErr: console.debug};
-  if (used > 1) {
-    // The runtime starts as many threads as it is told that there are cores.
-    Object.defineProperty(navigator, "hardwareConcurrency", {value: used, configurable: true});
-    // As a Blob: after a click through a certificate's warning the threads' own fetches are now and then aborted.
-    const mainScriptUrlOrBlob = await (await checked(fetch(RUNTIME + script))).blob();
-    Object.assign(settings, {mainScriptUrlOrBlob});
-  }
-  Object.assign(self, {Module: settings});
-  try {
-    await litert.loadLiteRt(RUNTIME, {threads: used > 1});
-  } catch (error) {
-    const {code, detail} = classify(error, "runtime-failed");
-    throw new Trouble(code, detail);
-  }
-  return {used, build};
-}
-
-/**
- * A served model and its metadata, which belong together: asked for anew if they were replaced meanwhile.
- * @param {string} url
- * @param {(answer: Answer) => void} tell
- */
-async function download(url, tell) {
-  for (let attempt = 0; ; attempt++) {
-    const metadata = await checked(fetch(`${url}.json`));
-    const tag = metadata.headers.get("ETag");
-    const response = await fetch(url, {headers: tag ? {"If-Match": tag} : {}}).catch(unreachable);
-    if (response.status === 412 && attempt < 3) continue;
-    const file = await readWithProgress(await checked(Promise.resolve(response)), (share) =>
-      tell({type: "progress", text: "Loading the model", share}),
-    );
-    return {file, metadata: await metadata.json()};
-  }
-}
-
-/**
- * @param {Response} response
- * @param {(share: number) => void} onProgress
- */
-async function readWithProgress(response, onProgress) {
-  const length = Number(response.headers.get("Content-Length"));
-  if (!response.body || !(length > 0)) return new Uint8Array(await response.arrayBuffer());
-  const file = new Uint8Array(length);
-  let at = 0;
-  const reader = response.body.getReader();
-  for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    if (at + part.value.length > length) throw new Trouble("model-unreadable", "It is longer than announced.");
-    file.set(part.value, at);
-    at += part.value.length;
-    onProgress(at / length);
-  }
-  return file.subarray(0, at);
-}
-
-/**
- * @param {{file: File, sidecar: File | null}} source
- */
-async function readFiles({file: chosen, sidecar}) {
-  const file = new Uint8Array(await chosen.arrayBuffer());
-  const inside = metadataInside(file);
-  if (!inside && !sidecar) {
-    throw new Trouble(
-      "model-unreadable",
-      "It has no metadata inside: choose the .tflite and its .tflite.json together.",
-    );
-  }
-  return {file, metadata: inside ?? parse(await /** @type {File} */ (sidecar).text())};
-}
-
-/** @param {string} text */
-function parse(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new Trouble("model-unreadable", "Its metadata is not JSON.");
-  }
-}
-
-/**
- * @param {Promise<Response>} request
- */
-async function checked(request) {
-  const response = await request.catch(unreachable);
-  if (!response.ok) throw new Trouble("server-unreachable", `The server said ${response.status}.`);
-  return response;
-}
-
-/** @returns {never} */
-function unreachable() {
-  throw new Trouble("server-unreachable");
-}
-
-/**
- * @param {unknown} error
- * @param {string} otherwise
- */
-function classify(error, otherwise) {
-  if (error instanceof Trouble) return error;
-  const detail = error instanceof Error ? error.message : String(error);
-  const short = error instanceof RangeError || /memory|allocation|OOM/i.test(detail);
-  return new Trouble(short && !/out of bounds/i.test(detail) ? "memory-short" : otherwise, detail);
 }

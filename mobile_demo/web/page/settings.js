@@ -2,9 +2,12 @@
 
 const MOST_THREADS = 4; // more are slower on phones, whose other cores are small ones
 
+/** @typedef {"auto" | "wasm" | "webgpu"} Accelerator */
+const ACCELERATORS = /** @type {Accelerator[]} */ (["auto", "wasm", "webgpu"]);
+
 /**
  * Of the address: `?crop=whole` always looks at the whole picture, `smoothing=0` shows joints as found, `threads=N`,
- * `accelerator=wasm` leaves WebGPU alone.
+ * `accelerator=wasm` leaves WebGPU alone, `accelerator=webgpu` takes it although it is slower.
  */
 export function readSettings(search = location.search) {
   const query = new URLSearchParams(search);
@@ -13,8 +16,7 @@ export function readSettings(search = location.search) {
     follow: query.get("crop") !== "whole",
     smooth: query.get("smoothing") !== "0",
     threads: wanted > 0 ? wanted : Math.min(MOST_THREADS, navigator.hardwareConcurrency || 1),
-    threadsAsked: wanted > 0,
-    accelerator: /** @type {"auto" | "wasm"} */ (query.get("accelerator") === "wasm" ? "wasm" : "auto"),
+    accelerator: ACCELERATORS.find((name) => name === query.get("accelerator")) ?? "auto",
   };
 }
 

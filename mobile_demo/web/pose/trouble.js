@@ -10,3 +10,15 @@ export class Trouble extends Error {
     this.detail = detail;
   }
 }
+
+/**
+ * An error as a Trouble; one of memory as such, any other by the code that is given.
+ * @param {unknown} error
+ * @param {string} otherwise
+ */
+export function troubleFrom(error, otherwise) {
+  if (error instanceof Trouble) return error;
+  const detail = error instanceof Error ? error.message : String(error);
+  const short = error instanceof RangeError || /out of memory|memory alloc|allocat|enlarge memory|OOM/i.test(detail);
+  return new Trouble(short ? "memory-short" : otherwise, detail);
+}

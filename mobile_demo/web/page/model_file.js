@@ -1,0 +1,93 @@
+// Gets a model's file and its metadata, from the demo's server or from the phone.
+
+import {metadataInside} from "../pose/metadata.js";
+import {Trouble} from "../pose/trouble.js";
+
+/**
+ * A model: served by the demo, or files of the phone.
+ * @typedef {{url: string} | {file: File, sidecar: File | null}} ModelSource
+ */
+
+/** @typedef {{file: Uint8Array<ArrayBuffer>, metadata: any}} ModelFile */
+
+/**
+ * @param {ModelSource} source
+ * @param {(share: number) => void} onProgress
+ * @returns {Promise<ModelFile>}
+ */
+export function getModel(source, onProgress) {
+  return "url" in source ? download(source.url, onProgress) : readFiles(source);
+}
+
+/**
+ * A served model and its metadata, which belong together: asked for anew if they were replaced meanwhile.
+ * @param {string} url
+ * @param {(share: number) => void} onProgress
+ */
+async function download(url, onProgress) {
+  for (let attempt = 0; ; attempt++) {
+    const metadata = await checked(fetch(`${url}.json`));
+    const tag = metadata.headers.get("ETag");
+    const response = await fetch(url, {headers: tag ? {"If-Match": tag} : {}}).catch(unreachable);
+    if (response.status === 412 && attempt < 3) continue;
+    const file = await readWithProgress(await checked(Promise.resolve(response)), onProgress);
+    return {file, metadata: await metadata.json()};
+  }
+}
+
+/**
+ * @param {Response} response
+ * @param {(share: number) => void} onProgress
+ */
+async function readWithProgress(response, onProgress) {
+  const length = Number(response.headers.get("Content-Length"));
+  if (!response.body || !(length > 0)) return new Uint8Array(await response.arrayBuffer());
+  const file = new Uint8Array(length);
+  let at = 0;
+  const reader = response.body.getReader();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    if (at + part.value.length > length) throw new Trouble("model-unreadable", "It is longer than announced.");
+    file.set(part.value, at);
+    at += part.value.length;
+    onProgress(at / length);
+  }
+  return file.subarray(0, at);
+}
+
+/**
+ * @param {{file: File, sidecar: File | null}} source
+ */
+async function readFiles({file: chosen, sidecar}) {
+  const file = new Uint8Array(await chosen.arrayBuffer());
+  const inside = metadataInside(file);
+  if (!inside && !sidecar) {
+    throw new Trouble(
+      "model-unreadable",
+      "It has no metadata inside: choose the .tflite and its .tflite.json together.",
+    );
+  }
+  return {file, metadata: inside ?? parse(await /** @type {File} */ (sidecar).text())};
+}
+
+/** @param {string} text */
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Trouble("model-unreadable", "Its metadata is not JSON.");
+  }
+}
+
+/**
+ * @param {Promise<Response>} request
+ */
+async function checked(request) {
+  const response = await request.catch(unreachable);
+  if (!response.ok) throw new Trouble("server-unreachable", `The server said ${response.status}.`);
+  return response;
+}
+
+/** @returns {never} */
+function unreachable() {
+  throw new Trouble("server-unreachable");
+}

@@ -1,0 +1,134 @@
+// The runtime, LiteRT.js, and a model that it compiled. Runs in a classic worker alone.
+
+import {Trouble, troubleFrom} from "../pose/trouble.js";
+
+/** @typedef {import("../pose/metadata.js").Model} Model */
+/** @typedef {import("../pose/decode.js").Outputs} Outputs */
+/** @typedef {Uint8Array<ArrayBuffer> | Float32Array<ArrayBuffer>} Pixels */
+
+const RUNTIME = "/runtime/";
+const TIMED_RUNS = 3;
+
+/** @type {typeof import("@litertjs/core")} */
+let litert;
+
+/**
+ * Loads the fastest build of the runtime that this browser can run; throws Trouble.
+ * @param {number} wanted threads
+ * @param {(threads: number) => void} onStart
+ */
+export async function startRuntime(wanted, onStart) {
+  try {
+    return await start(wanted, onStart);
+  } catch (error) {
+    throw troubleFrom(error, "runtime-failed");
+  }
+}
+
+/**
+ * @param {number} wanted
+ * @param {(threads: number) => void} onStart
+ */
+async function start(wanted, onStart) {
+  litert = await import(/* a path, since import maps reach no workers */ `${RUNTIME}litert.js`);
+  const relaxed = await litert.supportsFeature("relaxedSimd");
+  const parallel = self.crossOriginIsolated && relaxed && (await litert.supportsFeature("threads"));
+  const used = parallel ? wanted : 1;
+  const build = used > 1 ? "threaded" : relaxed ? "" : "compat";
+  const script = `litert_wasm_${build ? `${build}_` : ""}internal.js`;
+  onStart(used);
+  // Its log is not an error.
+  const settings = {locateFile: (/** @type {string} */ name) => RUNTIME + name, printErr: console.debug};
+  if (used > 1) {
+    // The runtime starts as many threads as it is told that there are cores.
+    Object.defineProperty(navigator, "hardwareConcurrency", {value: used, configurable: true});
+    // As a Blob: after a click through a certificate's warning the threads' own fetches are now and then aborted.
+    const answer = await fetch(RUNTIME + script);
+    if (!answer.ok) throw new Trouble("server-unreachable", `The server said ${answer.status}.`);
+    const mainScriptUrlOrBlob = await answer.blob();
+    Object.assign(settings, {mainScriptUrlOrBlob});
+  }
+  Object.assign(self, {Module: settings});
+  await litert.loadLiteRt(RUNTIME, {threads: used > 1});
+  return {used, build};
+}
+
+/** Whether there is a GPU to try. */
+export function hasGpu() {
+  return Boolean(litert.getWebGpuDevice());
+}
+
+/** A compiled model with its names. */
+export class Runner {
+  /**
+   * @param {import("@litertjs/core").CompiledModel} compiled
+   * @param {Model} model
+   */
+  constructor(compiled, model) {
+    this.compiled = compiled;
+    const [height, width] = model.inputSize;
+    this.shape = model.layout === "nhwc" ? [1, height, width, 3] : [1, 3, height, width];
+    this.names = compiled.getOutputDetails().map(({name}) => name);
+    const inputs = compiled.getInputDetails();
+    const fits = inputs.length === 1 && inputs[0].dtype === model.dtype && `${inputs[0].shape}` === `${this.shape}`;
+    const joints = model.jointNames.length;
+    const sizes = Object.fromEntries(
+      compiled.getOutputDetails().map(({name, shape}) => [name, shape.reduce((product, side) => product * side, 1)]),
+    );
+    const gives = sizes.keypoints_2d === 2 * joints && sizes.scores === joints;
+    if (!fits || !gives || (model.hasPose && sizes.pose_3d !== 3 * joints)) {
+      throw new Trouble("model-unreadable", "Its metadata belongs to another model.");
+    }
+  }
+
+  /**
+   * @param {Uint8Array} file
+   * @param {Model} model
+   * @param {"wasm" | "webgpu"} accelerator
+   * @param {number} threads
+   */
+  static async compile(file, model, accelerator, threads) {
+    const compiled = await litert.loadAndCompile(file, {accelerator, cpuOptions: {numThreads: threads}});
+    if (accelerator === "webgpu" && !compiled.isFullyAccelerated) {
+      compiled.delete();
+      throw new Error("it cannot run the whole model");
+    }
+    return new Runner(compiled, model);
+  }
+
+  /**
+   * @param {Pixels} pixels
+   * @returns {Promise<Outputs>}
+   */
+  async run(pixels) {
+    const input = litert.Tensor.fromTypedArray(pixels, this.shape);
+    const tensors = await this.compiled.run([input]);
+    input.delete();
+    /** @type {Record<string, Float32Array>} */
+    const outputs = {};
+    for (const [i, tensor] of tensors.entries()) {
+      outputs[this.names[i]] = /** @type {Float32Array} */ (await tensor.data());
+      tensor.delete();
+    }
+    const {keypoints_2d, scores, pose_3d} = outputs;
+    return {keypoints_2d, scores, ...(pose_3d && {pose_3d})};
+  }
+
+  /**
+   * Milliseconds of the middle one of some runs.
+   * @param {Pixels} pixels
+   */
+  async time(pixels) {
+    const times = [];
+    for (let i = 0; i < TIMED_RUNS; i++) {
+      const start = performance.now();
+      await this.run(pixels);
+      times.push(performance.now() - start);
+    }
+    return times.sort((a, b) => a - b)[TIMED_RUNS >> 1];
+  }
+
+  delete() {
+    this.compiled.delete();
+  }
+}
