@@ -62,11 +62,24 @@ def ship(run: Path, output: Path, dataset: str) -> None:
     named = {"dataset": dataset, "manifest_hash": data.manifest_hash, "train": data.count("train")}
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output) as scratch:
-        run_folder.write_model(scratch, model, {**info, "data": named, "trained_on": info["data"]})
+        trained_on = {**info["data"], "dataset": without_folders(info["data"]["dataset"])}
+        run_folder.write_model(scratch, model, {**info, "data": named, "trained_on": trained_on})
         compress(Path(scratch) / run_folder.MODEL)
         for name in (run_folder.MODEL, run_folder.MODEL_INFO):
             shutil.move(Path(scratch) / name, output / name)
-    command.write_atomically(output / RECIPE, recipe.read_bytes())
+    lines = [name_data(line) for line in recipe.read_text().splitlines()]
+    command.write_atomically(output / RECIPE, ("\n".join(lines) + "\n").encode())
+
+
+def name_data(line: str) -> str:
+    """A line of a flag file; --dataset loses the folders of this machine."""
+    flag, equals, value = line.partition("=")
+    return f"{flag}={without_folders(value)}" if flag == "--dataset" else line
+
+
+def without_folders(spec: str) -> str:
+    """A data set's name, or a mix of weighted ones, each path by its last name alone."""
+    return ",".join(Path(word).name for word in spec.split(","))
 
 
 def round_weights(weights: np.ndarray) -> np.ndarray:

@@ -5,6 +5,8 @@ from absl import flags
 
 from keras_pose.errors import UserError
 from keras_pose.flags import build_experiment, define_flags, resolved_flags
+from keras_pose.training.run_folder import read_model_info
+from keras_pose.weights import SHIPPED_WEIGHTS
 from tests.conftest import ROOT
 from tests.training.runs import write_poses
 
@@ -54,10 +56,16 @@ def test_flag_files_hold_known_flags_each_with_a_comment(name, toy_dataset, monk
     experiment = build_experiment(parse(f"--flagfile={name}", f"--dataset={toy_dataset}", "--input_size=64x96"))
     flips = {phase.name: phase.flip for phase in experiment.train.phases}
     published = {"hrnet": 0.5, "e2e": 0.0}
-    assert flips == (published if name == "paper.flags" else published | {"lifter": 0.0})
+    assert flips == (published if name == "paper.flags" else published | {"lifter": 0.5})
     assert experiment.data.batch_size == 32 and experiment.loss.decoder_target == "ground_truth"
     assert experiment.model.variant == ("w32" if name == "paper.flags" else "w16_small")
     assert experiment.output == f"runs/{Path(name).stem}"
+    start = experiment.train.init_from
+    assert start == ("" if name == "paper.flags" else "backbone")
+    if start:  # the weights that ship are of this very network
+        info = read_model_info(SHIPPED_WEIGHTS[start])
+        assert info["model"]["variant"] == experiment.model.variant
+        assert info["skeleton"] == experiment.model.get_skeleton().to_dict()
 
 
 def test_poses_without_pictures_need_no_size(tmp_path):

@@ -21,9 +21,14 @@ def write_run(folder, skeleton=HUMAN36M_17):
     config = PoseModelConfig(variant="w8_tiny", skeleton=skeleton.to_dict(), input_size=(64, 96), width=16)
     model = build_keypoint_model(config)
     folder.mkdir()
-    info = {"format_version": 1, "kind": "keypoints", "skeleton": skeleton.to_dict(), "data": {"dataset": "elsewhere"}}
+    info = {
+        "format_version": 1,
+        "kind": "keypoints",
+        "skeleton": skeleton.to_dict(),
+        "data": {"dataset": "some/where:0.7,embedded:0.3"},
+    }
     run_folder.write_model(folder, model, info)
-    (folder / run_folder.RESOLVED_FLAGS).write_text("--seed=3\n")
+    (folder / run_folder.RESOLVED_FLAGS).write_text("--dataset=some/where\n--seed=3\n")
     return model
 
 
@@ -46,8 +51,8 @@ def test_what_ships_is_smaller_and_nearly_the_same(tmp_path):
     np.testing.assert_allclose(found, expected, atol=0.01 * np.abs(expected).max())
     sizes = [(tmp_path / name / run_folder.MODEL).stat().st_size for name in ("run", "small")]
     assert sizes[1] < 0.75 * sizes[0]
-    assert info["data"]["dataset"] == "embedded" and info["trained_on"] == {"dataset": "elsewhere"}
-    assert (tmp_path / "small" / ship.RECIPE).read_text() == "--seed=3\n"
+    assert info["data"]["dataset"] == "embedded" and info["trained_on"] == {"dataset": "where:0.7,embedded:0.3"}
+    assert (tmp_path / "small" / ship.RECIPE).read_text() == "--dataset=where\n--seed=3\n"
     with zipfile.ZipFile(tmp_path / "small" / run_folder.MODEL) as archive:
         assert archive.testzip() is None
 

@@ -21,7 +21,7 @@ def command(*arguments: str) -> list[str]:
 def trained(tmp_path_factory, toy_dataset):
     """The recipe of e2e.flags, on toy data at toy size: its arguments, folder and output."""
     output = tmp_path_factory.mktemp("train") / "run"
-    sizes = ("--variant=w8_tiny", "--width=16", "--batch_size=8", "--input_size=64x96", "--passes=1")
+    sizes = ("--variant=w8_tiny", "--width=16", "--batch_size=8", "--input_size=64x96", "--init_from=")
     sizes += tuple(f"--{phase}_epochs=1" for phase in ("hrnet", "lifter", "e2e"))
     arguments = ("--flagfile=e2e.flags", f"--dataset={toy_dataset}", *sizes, f"--output={output}")
     done = subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True)
