@@ -22,12 +22,15 @@ class Recorder:
     Args:
         directory: the run folder.
         last_step: the run's step that the resumed checkpoint is of; later lines are dropped.
+        within_epoch: whether the checkpoint's epoch is not finished: a line on the whole of it is dropped, too.
     """
 
-    def __init__(self, directory: str | os.PathLike, last_step: int = 0):
+    def __init__(self, directory: str | os.PathLike, last_step: int = 0, within_epoch: bool = False):
         self.directory = Path(directory)
         self._metrics = self.directory / "metrics.jsonl"
-        kept = [line for line in _whole_lines(self._metrics) if json.loads(line)["step"] <= last_step]
+        last = {"step": last_step, "epoch": last_step - within_epoch}
+        lines = [(line, json.loads(line)) for line in _whole_lines(self._metrics)]
+        kept = [line for line, record in lines if record["step"] <= last[record["kind"]]]
         write_atomically(self._metrics, "".join(kept).encode())
         self._board = tf.summary.create_file_writer(str(self.directory / "tensorboard"))
 

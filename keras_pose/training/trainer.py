@@ -90,7 +90,7 @@ def _open_run(experiment: Experiment, dataset: DatasetInfo, strategy: tf.distrib
         load_initial_weights(experiment, model)  # on all workers: they create variables together
     run = Run(experiment, dataset, strategy, model, progress, resumes, is_chief)
     if is_chief:
-        run.recorder = Recorder(directory, run.step)
+        run.recorder = Recorder(directory, run.step, within_epoch=progress.step > 0)
     if resumes:
         print(f"going on with {directory} at step {run.step}")
     return run
@@ -119,7 +119,7 @@ def check_same(chiefs: dict, own: dict) -> None:
     for section, theirs in chiefs.items():
         values = own[section] if isinstance(theirs, dict) else {section: own[section]}
         for name, value in (theirs if isinstance(theirs, dict) else {section: theirs}).items():
-            if values[name] != value and name not in ("output", "dataset"):
+            if values[name] != value and name not in ("output", "dataset", "data_service"):
                 raise UserError(
                     f"this worker has {name} {values[name]}, the chief {value}; start all workers by the same command"
                 )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_pose.data import shards
+from keras_pose.folder_lock import locked
 from keras_pose.models.pose_model import PoseModelConfig
 from keras_pose.skeleton import HUMAN36M_17
 from keras_pose.training import run_folder, trainer
@@ -48,8 +49,9 @@ def write_poses(directory: Path, counts: dict[str, int]) -> Path:
 
 def run(experiment: Experiment) -> None:
     """Trains as the command does."""
-    run_folder.claim(experiment.output, f"# {experiment}\n")
-    trainer.train(experiment)
+    with locked(experiment.output):
+        run_folder.claim(experiment.output, f"# {experiment}\n")
+        trainer.train(experiment)
 
 
 def interrupt_at(monkeypatch, step: int, interrupt) -> None:

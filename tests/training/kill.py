@@ -1,0 +1,180 @@
+"""Kills training with SIGKILL again and again; the run that goes on each time must end as one that nothing broke.
+
+    python -m tests.training.kill --times=20
+
+One process imports TensorFlow and forks the trainings: each starts in the time that its own model takes. Most are
+killed some random time after their first checkpoint, so within steps, checkpoints, validation, curves and the writing
+of the model; a fifth at a random moment of their start. A run that ends before its kill is compared, and the next one
+begins. `--json` writes the figures.
+"""
+
+import argparse
+import ctypes
+import io
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import h5py
+import numpy as np
+
+from keras_pose.training import run_folder
+from keras_pose.training.checkpoint import Progress
+from keras_pose.training.experiment import Experiment, PhaseConfig
+from tests.training.runs import read_metrics, run, tiny_experiment, write_poses
+
+EPOCHS = 6
+IN_START = 0.2  # share of the kills that come before the first checkpoint of their process
+POLL = 0.004  # seconds
+DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+
+class Training:
+    """A forked process that trains."""
+
+    def __init__(self, experiment: Experiment):
+        self.folder = Path(experiment.output)
+        self.checkpoint = self.folder / run_folder.LAST_CHECKPOINT
+        self._before, self.started = self._stamp(), time.monotonic()
+        self._log = self.folder.with_suffix(".log")
+        self.pid = os.fork()
+        if not self.pid:
+            _train(experiment, self._log)
+
+    def wait(self, seconds: float = np.inf, until_checkpoint: bool = False) -> bool:
+        """Waits for the end, or so long, or for the first checkpoint; returns whether the training ended well."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not (until_checkpoint and self._stamp() != self._before):
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                if status:
+                    raise RuntimeError(f"training ended with status {status}:\n{self._log.read_text()[-4000:]}")
+                return True
+            time.sleep(POLL)
+        return False
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+    def _stamp(self) -> int:
+        return self.checkpoint.stat().st_mtime_ns if self.checkpoint.exists() else 0
+
+
+def _train(experiment: Experiment, log: Path) -> None:
+    """What the forked process does; it never returns."""
+    status = 1
+    ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+    try:
+        with open(log, "w") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        run(experiment)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def kill_and_resume(folder: Path, times: int, seed: int) -> dict:
+    """Kills `times` trainings; raises AssertionError where a run ends otherwise than the unbroken one."""
+    rng = random.Random(seed)
+    poses = write_poses(folder / "poses", {"train": 32, "validation": 10})
+    phases = (PhaseConfig("lifter", EPOCHS, flip=0.5),)
+    unbroken = tiny_experiment(folder / "unbroken", poses, phases, train={"checkpoint_steps": 1})
+    first = Training(unbroken)
+    assert not first.wait(until_checkpoint=True)
+    start = time.monotonic() - first.started
+    first.wait()
+    rest = time.monotonic() - first.started - start
+    kills, runs = [], 0
+    while len(kills) < times:
+        runs += 1
+        experiment = replace(unbroken, output=str(folder / f"run_{runs}"))
+        finished = False
+        while not finished:
+            training = Training(experiment)
+            if len(kills) == times:
+                finished = training.wait()
+                break
+            if rng.random() < IN_START:
+                finished = training.wait(rng.uniform(0, start))
+            else:
+                finished = training.wait(until_checkpoint=True) or training.wait(rng.uniform(0, rest / 2))
+            if not finished:
+                training.kill()
+                kills.append(_place(training.checkpoint))
+                print(f"kill {len(kills)}, run {runs}: {kills[-1]}", flush=True)
+        assert_equal(experiment, unbroken)
+    steps = {kill for kill in kills if kill != "before the first checkpoint"}
+    return {"kills": len(kills), "runs": runs, "places": len(steps), "unbroken_seconds": round(start + rest, 1)}
+
+
+def _place(checkpoint: Path) -> str:
+    """The last checkpoint that a killed training has left; every one must be whole."""
+    if not checkpoint.exists():
+        return "before the first checkpoint"
+    with np.load(checkpoint) as arrays:
+        progress = Progress(**json.loads(str(arrays["meta"]))["progress"])
+        assert all(np.isfinite(arrays[name]).all() for name in set(arrays.files) - {"meta"})
+    return f"after step {progress.step} of epoch {progress.epoch + 1}"
+
+
+def assert_equal(ours: Experiment, theirs: Experiment) -> None:
+    """The same last checkpoint, saved model and figures, to the bit; TensorFlow is not needed."""
+    folders = [Path(experiment.output) for experiment in (ours, theirs)]
+    with np.load(folders[0] / run_folder.LAST_CHECKPOINT) as a, np.load(folders[1] / run_folder.LAST_CHECKPOINT) as b:
+        assert a.files == b.files
+        for name in a.files:
+            np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    assert _model_weights(folders[0]) == _model_weights(folders[1])
+    assert read_metrics(folders[0]) == read_metrics(folders[1])
+    left = {path.name for path in folders[0].rglob("*") if "partial" in path.name}
+    assert not left, f"{left} were left behind"
+
+
+def _model_weights(folder: Path) -> dict[str, bytes]:
+    """The weights in model.keras, by name."""
+    values: dict[str, bytes] = {}
+
+    def take(name: str, item) -> None:
+        if isinstance(item, h5py.Dataset):
+            values[name] = item[()].tobytes()
+
+    with zipfile.ZipFile(folder / run_folder.MODEL) as archive:
+        with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+            file.visititems(take)
+    assert values
+    return values
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--times", type=int, default=20, help="How often to kill.")
+    parser.add_argument("--seed", type=int, default=0, help="Of the moments.")
+    parser.add_argument("--json", type=Path, help="Write the figures here.")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        figures = kill_and_resume(Path(folder), arguments.times, arguments.seed)
+    figures["seconds"] = round(time.monotonic() - began, 1)
+    print(json.dumps(figures))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
