@@ -6,7 +6,7 @@ from pathlib import Path
 from absl import flags
 
 from keras_pose.data.augment import AugmentConfig
-from keras_pose.data.pipeline import DatasetInfo, open_dataset
+from keras_pose.data.pipeline import SHARD_BY, DatasetInfo, open_dataset
 from keras_pose.errors import UserError
 from keras_pose.losses import DECODER_TARGETS, LossConfig
 from keras_pose.models.hrnet import VARIANTS
@@ -44,6 +44,7 @@ AUGMENTATIONS = {
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """All flags of training."""
     _define_run(values)
+    _define_scale(values)
     _define_phases(values)
     _define_model(values)
     _define_optimizer(values)
@@ -56,7 +57,10 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 def _define_run(values) -> None:
     flags.DEFINE_string("output", "runs/train", "Folder of the run: model, curves, checkpoints.", flag_values=values)
     flags.DEFINE_string(
-        "dataset", "embedded", "embedded, the folder of a data set, or a weighted mix a:0.7,b:0.3.", flag_values=values
+        "dataset",
+        "embedded",
+        "embedded, a folder (also gs://...), a pattern of folders or of shards, or a weighted mix a:0.7,b:0.3.",
+        flag_values=values,
     )
     flags.DEFINE_integer("batch_size", 32, "Examples a step, over all devices together.", flag_values=values)
     flags.DEFINE_integer("passes", 1, "How often an epoch goes over the training data.", flag_values=values)
@@ -87,6 +91,30 @@ def _define_run(values) -> None:
         "Start the backbone from this .keras file, written by keras_pose.models.pretrained.",
         flag_values=values,
     )
+
+
+def _define_scale(values) -> None:
+    """What makes large runs fit and fast; docs/scale.md tells when to use which."""
+    flags.DEFINE_enum(
+        "shard_by",
+        "examples",
+        SHARD_BY,
+        "What workers share out: examples, of files that all read, as one process would; or files, each its own.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "data_service", "", "grpc://HOST:PORT of keras_pose.data.service, which decodes elsewhere.", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "accumulate_steps",
+        1,
+        "Parts that each device computes its share of a batch in, to save memory.",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "sync_batch_norm", False, "Batch norm by the global batch, not by each device's share.", flag_values=values
+    )
+    flags.DEFINE_bool("jit_compile", False, "Compile the network's two passes by XLA.", flag_values=values)
 
 
 def _define_phases(values) -> None:
@@ -177,7 +205,7 @@ def build_experiment(values: flags.FlagValues = flags.FLAGS) -> Experiment:
         output=str(Path(values.output)),
         model=_model_config(values, dataset),
         train=_train_config(values),
-        data=DataConfig(values.dataset, values.batch_size, values.passes),
+        data=DataConfig(values.dataset, values.batch_size, values.passes, values.shard_by, values.data_service),
         loss=LossConfig(**loss | {"heatmap_kernel_size": values.heatmap_kernel_size or None}),
         augment=AugmentConfig(flip=0.0, **augment),
         optimizer=OptimizerConfig(
@@ -212,6 +240,7 @@ def _train_config(values) -> TrainConfig:
         own = {key: values[f"{name}_{key}"].value for key in ("epochs", "learning_rate", "flip")}
         phases.append(PhaseConfig(name, **own))
     names = ("seed", "strategy", "log_steps", "checkpoint_steps", "init_from", "pretrained")
+    names += ("accumulate_steps", "sync_batch_norm", "jit_compile")
     precision = fastest_precision() if values.precision == "auto" else values.precision
     return TrainConfig(tuple(phases), precision=precision, **{name: values[name].value for name in names})
 
@@ -231,11 +260,11 @@ def _whole_number(flag: str, text: str) -> int:
 
 
 def resolved_flags(experiment: Experiment, values: flags.FlagValues = flags.FLAGS) -> str:
-    """A flag file that replays the run: every flag of training, whether given or not, but --output."""
+    """A flag file that replays the run: every flag of training, given or not, but those that tell a place."""
     own = flags.FlagValues()
     define_flags(own)
     lines = ["# Replays this run: python -m keras_pose.train --flagfile=resolved.flags --output=FOLDER"]
-    for name in sorted(set(own) - {"output"}):
+    for name in sorted(set(own) - {"output", "data_service"}):
         flag = values[name]
         if name == "input_size":
             lines.append("--input_size={}x{}".format(*experiment.model.input_size))

@@ -14,6 +14,7 @@ LAYERS = [
     (0, "keras_pose.torch_file", "keras_pose.bvh", "keras_pose.weights", "keras_pose.images"),
     (0, "keras_pose.folder_lock"),
     (9, "keras_pose.synthetic.__main__", "keras_pose.data.prepare", "keras_pose.data.inspect"),
+    (9, "keras_pose.data.service", "keras_pose.scale"),
     (9, "keras_pose.models.pretrained", "keras_pose.ship"),
     (1, "keras_pose.data", "keras_pose.synthetic", "keras_pose.models"),
     (2, "keras_pose.losses", "keras_pose.metrics"),

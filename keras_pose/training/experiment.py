@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field
 
 from keras_pose.data.augment import AugmentConfig
+from keras_pose.data.pipeline import SHARD_BY
 from keras_pose.errors import UserError, unknown_name
 from keras_pose.losses import LossConfig
 from keras_pose.models.pose_model import PoseModelConfig
@@ -21,13 +22,18 @@ class DataConfig:
         dataset: what `keras_pose.data.pipeline.open_dataset` takes.
         batch_size: of the whole, global batch.
         passes: how often an epoch goes over the training split.
+        shard_by, data_service: see `keras_pose.data.pipeline.make_batches`; validation is decoded by the trainers.
     """
 
     dataset: str = "embedded"
     batch_size: int = 32
     passes: int = 1
+    shard_by: str = "examples"
+    data_service: str = ""
 
     def __post_init__(self):
+        if self.shard_by not in SHARD_BY:
+            raise unknown_name("way to share data out", self.shard_by, SHARD_BY)
         _check(self.batch_size >= 1, f"batch size is {self.batch_size}; give at least 1")
         _check(self.passes >= 1, f"an epoch has {self.passes} passes over the data; give at least 1")
 

@@ -171,16 +171,19 @@ class PhaseRun:
         return votes_before is not None and float(votes_before) > 0
 
     def _batches(self):
+        data = self.experiment.data
         return distribution.distribute_batches(
             self.context.strategy,
             self.dataset,
             "train",
-            self.experiment.data.batch_size,
+            data.batch_size,
             training=True,
             seed=self.seed,
             epoch=self.progress.epoch,
-            passes=self.experiment.data.passes,
+            passes=data.passes,
             skip_batches=self.progress.step,
+            shard_by=data.shard_by,
+            data_service=data.data_service if self.dataset.has_pictures else "",
         )
 
     def _progress_bar(self):

@@ -26,7 +26,12 @@ class Validator:
         """
         experiment = self.experiment
         batches = distribution.distribute_batches(
-            self.strategy, self.dataset, "validation", experiment.data.batch_size, training=False
+            self.strategy,
+            self.dataset,
+            "validation",
+            experiment.data.batch_size,
+            training=False,
+            shard_by=experiment.data.shard_by,
         )
         if self._step is None:
             self._step = steps.make_eval_step(
