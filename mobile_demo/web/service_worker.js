@@ -31,7 +31,7 @@
     const {origin, pathname} = new URL(request.url);
     if (request.method !== "GET" || origin !== worker.location.origin) return;
     if (request.mode === "navigate" && pathname === "/") event.respondWith(navigate(request));
-    else if (MODEL.includes(pathname)) event.respondWith(fetchModel(pathname, request));
+    else if (MODEL.includes(pathname)) event.respondWith(fetchModel(pathname, event));
     else if (!["/assets.json", "/ca.pem"].includes(pathname)) event.respondWith(fromCache(request, pathname));
   });
 
@@ -87,15 +87,19 @@
   /**
    * From the server, else what it gave last.
    * @param {string} pathname
-   * @param {Request} [request]
+   * @param {any} [event] of the page that asks, which need not wait until the answer is kept
    */
-  async function fetchModel(pathname, request) {
+  async function fetchModel(pathname, event) {
     const cache = await caches.open(MODEL_CACHE);
     const kept = await cache.match(pathname);
     try {
-      const answer = await fetch(request ?? new Request(pathname, {cache: "no-cache"}));
+      const answer = await fetch(event?.request ?? new Request(pathname, {cache: "no-cache"}));
       const tag = answer.headers.get("ETag");
-      if (answer.ok && tag !== kept?.headers.get("ETag")) await cache.put(pathname, answer.clone());
+      if (answer.ok && tag !== kept?.headers.get("ETag")) {
+        const put = cache.put(pathname, answer.clone());
+        if (event) event.waitUntil(put.catch(() => cache.delete(pathname)));
+        else await put;
+      }
       return answer;
     } catch (error) {
       if (kept) return kept;

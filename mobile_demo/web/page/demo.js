@@ -8,8 +8,8 @@ import {Loop} from "./loop.js";
 import {Numbers} from "./numbers.js";
 import {keepOffline} from "./offline.js";
 import {Overlay} from "./overlay.js";
-import {LONGEST_S, Recorder, takePicture} from "./recorder.js";
-import {offer} from "./saving.js";
+import {LONGEST_S, Recorder} from "./recorder.js";
+import {savePhoto, saveRecording} from "./saving.js";
 import {readSettings, rememberedFacing, rememberFacing} from "./settings.js";
 import {countCameras, Source} from "./source.js";
 import {fail, mend, setState, showMessage, showNotice} from "./status.js";
@@ -146,17 +146,7 @@ export class Demo {
     if (this.recorder) return this.#endRecording();
     const {engine, source, latest} = this;
     if (!engine?.model || !latest) return;
-    if (source.kind === "photo") {
-      const {describePicture} = await import("../pose/record.js");
-      const joints = new Blob([JSON.stringify(describePicture(source.name, latest, engine.model), null, 2)], {
-        type: "application/json",
-      });
-      offer("The picture with the skeleton on it, and the joints.", {
-        picture: await takePicture(source, engine.model, latest),
-        joints,
-      });
-      return;
-    }
+    if (source.kind === "photo") return savePhoto(source, engine.model, latest);
     this.recorder = new Recorder(source, engine.model);
     if (!this.recorder.hasVideo) showNotice(NOTICES.noRecorder);
     this.onChange();
@@ -244,8 +234,7 @@ export class Demo {
     this.recorder = null;
     this.#showRates(performance.now());
     this.onChange();
-    const {video, joints, lengthS, count} = await recorder.stop();
-    if (count) offer(`${lengthS.toFixed(1)} seconds, ${count} results.`, {video, joints});
+    await saveRecording(recorder);
   }
 
   #forget() {

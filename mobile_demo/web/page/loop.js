@@ -2,6 +2,7 @@
 
 import {Tracker} from "../pose/tracker.js";
 
+const HAVE_PICTURE = 2; // of a video's states
 const STILL_PASSES = 3; // the whole picture, then around the joints, then once more around better ones
 
 /** @typedef {import("./engine.js").Engine} Engine */
@@ -75,7 +76,8 @@ export class Loop {
       if (going !== this.#going) return;
       this.#await(going);
       this.handlers.picture();
-      if (!this.#busy) this.#look(going, now).catch((error) => this.#fail(going, error));
+      if (!this.#busy && video.readyState >= HAVE_PICTURE)
+        this.#look(going, now).catch((error) => this.#fail(going, error));
     };
     if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(next);
     else requestAnimationFrame(next);

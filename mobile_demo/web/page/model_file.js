@@ -8,6 +8,8 @@ import {Trouble} from "../pose/trouble.js";
  * @typedef {{url: string} | {file: File, sidecar: File | null}} ModelSource
  */
 
+const ATTEMPTS = 3;
+
 /** @typedef {{file: Uint8Array<ArrayBuffer>, metadata: any}} ModelFile */
 
 /**
@@ -29,7 +31,9 @@ async function download(url, onProgress) {
     const metadata = await checked(fetch(`${url}.json`));
     const tag = metadata.headers.get("ETag");
     const response = await fetch(url, {headers: tag ? {"If-Match": tag} : {}}).catch(unreachable);
-    if (response.status === 412 && attempt < 3) continue;
+    const replaced = response.status === 412 || (response.ok && response.headers.get("ETag") !== tag);
+    if (replaced && attempt < ATTEMPTS) continue;
+    if (replaced) throw new Trouble("model-unreadable", "It and its metadata are not of one export.");
     const file = await readWithProgress(await checked(Promise.resolve(response)), onProgress);
     return {file, metadata: await metadata.json()};
   }

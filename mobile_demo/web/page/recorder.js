@@ -120,6 +120,11 @@ export function takePicture(source, model, latest) {
 function drawPicture(canvas, source, model, latest) {
   const context = canvas.getContext("2d");
   if (!context) return;
+  const [height, width] = source.size;
+  const scale = Math.min(canvas.width / width, canvas.height / height); // not 1 when the phone was turned meanwhile
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  if (scale !== 1) context.clearRect(0, 0, canvas.width, canvas.height);
+  context.setTransform(scale, 0, 0, scale, (canvas.width - scale * width) / 2, (canvas.height - scale * height) / 2);
   context.drawImage(source.element, 0, 0);
-  if (latest) drawFigure(context, model, latest, Math.max(0.5, Math.min(canvas.width, canvas.height) * UNIT_PX));
+  if (latest) drawFigure(context, model, latest, Math.max(0.5, Math.min(width, height) * UNIT_PX));
 }

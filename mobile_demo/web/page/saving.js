@@ -1,6 +1,8 @@
 // The dialog that saves what was recorded to the phone's own files.
 
+import {describePicture} from "../pose/record.js";
 import {button, dialog, write} from "./dom.js";
+import {takePicture} from "./recorder.js";
 
 const ENDINGS = /** @type {Record<string, string>} */ ({
   "video/mp4": "mp4",
@@ -10,10 +12,33 @@ const ENDINGS = /** @type {Record<string, string>} */ ({
 });
 
 /**
+ * Offers a photo with the skeleton on it, and its joints.
+ * @param {import("./source.js").Source} source
+ * @param {import("../pose/metadata.js").Model} model
+ * @param {import("./loop.js").Latest} latest
+ */
+export async function savePhoto(source, model, latest) {
+  const joints = JSON.stringify(describePicture(source.name, latest, model), null, 2);
+  offer("The picture with the skeleton on it, and the joints.", {
+    picture: await takePicture(source, model, latest),
+    joints: new Blob([joints], {type: "application/json"}),
+  });
+}
+
+/**
+ * Ends a recording and offers what came of it.
+ * @param {import("./recorder.js").Recorder} recorder
+ */
+export async function saveRecording(recorder) {
+  const {video, joints, lengthS, count} = await recorder.stop();
+  if (count) offer(`${lengthS.toFixed(1)} seconds, ${count} results.`, {video, joints});
+}
+
+/**
  * @param {string} text what there is to save
  * @param {{picture?: Blob | null, video?: Blob | null, joints: Blob}} blobs
  */
-export function offer(text, blobs) {
+function offer(text, blobs) {
   const stamp = new Date().toISOString().slice(0, 19).replaceAll(":", "-");
   write("saving-text", text);
   for (const what of /** @type {const} */ (["picture", "video", "joints"])) {

@@ -104,6 +104,7 @@ export class Source {
   /** Lets go of the camera or file. */
   close() {
     this.#turn += 1;
+    this.video.onerror = null;
     for (const track of this.#stream?.getTracks() ?? []) {
       track.onended = null;
       track.stop();
@@ -119,13 +120,15 @@ export class Source {
   /** @param {string} code of the trouble where it does not play */
   async #play(code) {
     const turn = this.#turn;
+    let playing = false;
     const failed = new Promise((_, reject) => {
-      this.video.onerror = () => reject(new Trouble(code));
+      this.video.onerror = () => (playing ? this.onLost(new Trouble(code)) : reject(new Trouble(code)));
     });
     const started = this.video.play().catch((error) => {
       if (turn === this.#turn) throw new Trouble(code, error.message);
     });
     await Promise.race([started, failed]);
+    playing = true;
   }
 }
 

@@ -1,6 +1,7 @@
 // What the page is doing, told to people, to screen readers and to tests.
 
 import {Trouble} from "../pose/trouble.js";
+import {keepAwake} from "./awake.js";
 import {button, element, write} from "./dom.js";
 import {wordsFor} from "./words.js";
 
@@ -18,6 +19,7 @@ const troubles = new Map();
 export function setState(wanted) {
   const first = troubles.get("model") ?? troubles.get("source");
   page.dataset.state = first ? "error" : wanted;
+  keepAwake(page.dataset.state === "running");
   element("trouble").hidden = !first;
   if (first) {
     const {code, detail} = first.trouble;
@@ -60,7 +62,7 @@ export function mend(part) {
  */
 export function showMessage(text, share = null) {
   write("message-text", text);
-  element("message").hidden = text === "";
+  element("message").hidden = text === "" || troubles.size > 0;
   const bar = /** @type {HTMLProgressElement} */ (element("message-share"));
   bar.hidden = share === null;
   bar.value = share ?? 0;

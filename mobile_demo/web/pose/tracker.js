@@ -25,6 +25,7 @@ export class Tracker {
     this.inputSize = inputSize;
     this.follow = follow;
     this.smooth = smooth;
+    this.picture = "";
     this.keypointsFilter = new OneEuroFilter(KEYPOINTS_2D);
     this.poseFilter = new OneEuroFilter(POSE_3D_MM);
     this.reset();
@@ -39,11 +40,13 @@ export class Tracker {
   }
 
   /**
-   * Where to look in the next picture.
+   * Where to look in the next picture; one of another size, as from a phone that was turned, is looked at as a whole.
    * @param {Size} picture
    * @returns {Crop}
    */
   look(picture) {
+    if (`${picture}` !== this.picture) this.reset();
+    this.picture = `${picture}`;
     return this.next ?? wholePicture(picture, this.inputSize);
   }
 

@@ -26,6 +26,7 @@ test("the whole picture lies in its crop, which has the input's shape", () => {
 test("a person is followed and steadied as keras_pose does it, until lost", () => {
   const {input, picture, box, times, outputs, crops, keypoints_px, pose_3d_mm} = golden.track;
   const tracker = new Tracker(input, {follow: true, smooth: true});
+  tracker.look(picture);
   tracker.next = cropAround(box, input);
   for (const [i, output] of outputs.entries()) {
     const crop = tracker.look(picture);
@@ -36,6 +37,18 @@ test("a person is followed and steadied as keras_pose does it, until lost", () =
   }
   assert.ok(isLost(outputs.at(-1).scores));
   assert.deepEqual(tracker.look(picture), wholePicture(picture, input));
+});
+
+test("a phone that is turned: the picture is looked at as a whole again", () => {
+  const {input, picture, outputs, times} = golden.track;
+  const tracker = new Tracker(input, {follow: true, smooth: true});
+  const crop = tracker.look(picture);
+  tracker.take(outputs[0], crop, picture, times[0]);
+  assert.notDeepEqual(tracker.look(picture), crop);
+  const turned = [...picture].reverse();
+  assert.deepEqual(tracker.look(turned), wholePicture(turned, input));
+  const pose = tracker.take(outputs[1], tracker.look(turned), turned, times[1]);
+  assertClose(pose.pose_3d, outputs[1].pose_3d); // nothing of the past is in it
 });
 
 test("few sure joints: all count", () => {

@@ -10,6 +10,7 @@ const model = {inputSize: input, skeleton: results[0].skeleton};
 
 function followed() {
   const tracker = new Tracker(input, {follow: true, smooth: true});
+  tracker.look(picture);
   tracker.next = cropAround(box, input);
   return times.map((time_s, i) => ({
     ...tracker.take(outputs[i], tracker.look(picture), picture, time_s),
