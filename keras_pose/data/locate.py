@@ -23,10 +23,10 @@ def locate(name: str) -> tuple[str, Manifest]:
         UserError: nothing there, a broken manifest, or folders of different skeletons or sizes.
     """
     directory = str(NAMED_DATASETS.get(name, name)).rstrip("/")
-    exists = files.is_remote(directory) or Path(directory).is_dir()
-    if not exists and files.is_pattern(directory):
+    is_folder = Path(directory).is_dir()
+    if files.is_pattern(directory) and not is_folder:
         return _by_pattern(directory)
-    if not exists:
+    if not is_folder and not files.is_remote(directory):
         known = ", ".join(sorted(NAMED_DATASETS))
         raise UserError(f"data set {name!r} is neither a folder nor one of: {known}")
     return directory, shards.read_manifest(directory)

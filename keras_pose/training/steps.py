@@ -102,10 +102,10 @@ def check_settings(strategy: tf.distribute.Strategy, experiment: Experiment) -> 
     if batch_size % (replicas * train.accumulate_steps):
         parts = f" in {train.accumulate_steps} parts each" if train.accumulate_steps > 1 else ""
         raise UserError(f"batch size {batch_size} does not divide among {replicas} devices{parts}; choose a multiple")
-    if train.sync_batch_norm and replicas > 1:
-        for name in ("jit_compile", "accumulate_steps"):
-            if getattr(train, name) not in (False, 1):
-                raise UserError(f"--sync_batch_norm with --{name} works on one device alone; leave one of them out")
+    others = {"jit_compile": train.jit_compile, "accumulate_steps": train.accumulate_steps > 1}
+    for name in (name for name, is_set in others.items() if is_set):
+        if train.sync_batch_norm and replicas > 1:
+            raise UserError(f"--sync_batch_norm with --{name} works on one device alone; leave one of them out")
 
 
 def _in_parts(compute: Callable, batch: dict, parts: int, size: int, names: Iterable[str]) -> tuple:

@@ -1,4 +1,4 @@
-"""Two replicas do what one device does. BatchNorm keeps each replica's own statistics, so the two cases part there."""
+"""Two replicas, the parts of a batch, XLA and synchronised batch norm give what one device gives in one go."""
 
 import json
 import subprocess
@@ -30,14 +30,33 @@ def uneven_dataset(tmp_path_factory):
     return directory
 
 
-@pytest.mark.parametrize("batch_norm", ["frozen", "live"])
-def test_two_replicas_equal_one_device(uneven_dataset, batch_norm):
-    command = [sys.executable, "-m", "tests.training.replicas", str(uneven_dataset), batch_norm]
+def replicas(dataset, what: str) -> dict:
+    command = [sys.executable, "-m", "tests.training.replicas", str(dataset), what]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = json.loads(output.splitlines()[-1])
-    assert found["replicas"] == 2
-    one, two = found["one_device"], found["mirrored"]
-    assert len(one["losses"]) == 3
-    for ours, theirs in zip(two["losses"], one["losses"], strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-4)
-    np.testing.assert_allclose(two["weights"], one["weights"], atol=1e-5)
+    return json.loads(output.splitlines()[-1])
+
+
+def assert_same(ours: dict, theirs: dict) -> None:
+    assert len(theirs["losses"]) == 3
+    for a, b in zip(ours["losses"], theirs["losses"], strict=True):
+        assert a == pytest.approx(b, rel=1e-4)
+    np.testing.assert_allclose(ours["weights"], theirs["weights"], atol=1e-5)
+    np.testing.assert_allclose(ours["statistics"], theirs["statistics"], rtol=1e-3)
+
+
+def test_replicas_and_parts_of_a_batch_equal_one_device_and_the_whole(uneven_dataset):
+    found = replicas(uneven_dataset, "backbone")
+    assert found["mirrored"]["replicas"] == 2
+    assert_same(found["mirrored"], found["one_device"])
+    assert_same(found["accumulated"], found["one_device"])
+    # Each replica has one vote, of 0.5 here.
+    assert found["mirrored"]["votes"] == [1.0] * 3 and found["one_device"]["votes"] == [0.5] * 3
+
+
+def test_settings_of_the_step_change_no_figure(uneven_dataset):
+    found = replicas(uneven_dataset, "lifter")
+    assert_same(found["mirrored, halves"], found["one_device, halves"])
+    assert_same(found["synchronized"], found["one_device"])
+    assert_same(found["accumulated and compiled"], found["one_device, frozen"])
+    ours, theirs = found["batch norm, synchronized"]["values"], found["batch norm"]["values"]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)

@@ -1,12 +1,23 @@
-"""Two processes train as one: the path that several machines take."""
+"""Two processes train as one: the path that several machines take, with what goes wrong there."""
 
 import json
 import os
 import socket
 import subprocess
 import sys
+import time
 
-from tests.training.runs import read_metrics, write_poses
+import numpy as np
+import pytest
+
+from keras_pose.flags import AUGMENTATIONS, build_experiment
+from keras_pose.training import checkpoint, run_folder
+from tests.test_flags import parse
+from tests.training.runs import read_metrics, run, write_poses
+
+STEPS_PER_EPOCH = 4
+# Nothing that each worker draws for itself, and batch norm of the whole batch: then two workers do what one does.
+SAME_ON_MANY = ("--dropout=0", "--sync_batch_norm", *(f"--augment_{name}=0" for name in AUGMENTATIONS))
 
 
 def free_ports(count: int) -> list[int]:
@@ -17,26 +28,74 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def test_two_workers_stay_equal_and_one_writes(tmp_path):
-    poses = write_poses(tmp_path / "poses", {"train": 35, "validation": 11})
+def train_on_two(flags: list[str], interrupt: str = "") -> list[tuple[int, str, str]]:
+    """(exit status, stdout, stderr) of both workers; `interrupt` is the second one's."""
     cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
     workers = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.training.worker", str(poses), str(tmp_path / "run")],
-            env=os.environ | {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})},
+            [sys.executable, "-m", "tests.training.worker", *flags],
+            env=os.environ
+            | {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})}
+            | ({"INTERRUPT": interrupt} if i == 1 else {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         for i in range(2)
     ]
-    outputs = [worker.communicate(timeout=240) for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], outputs
-    first, second = (json.loads(text.splitlines()[-1]) for text, _ in outputs)
-    assert (first["writes"], second["writes"]) == (True, False)
-    assert first["weights"] == second["weights"] and any(first["weights"])
-    epochs = [record for record in read_metrics(tmp_path / "run") if record["kind"] == "epoch"]
-    assert len(epochs) == 2 and epochs[-1]["step"] == 8
-    # Every example is validated once, whichever worker sees it.
-    validations = [[line for line in text.splitlines() if "epoch 2/2" in line] for text, _ in outputs]
-    assert validations[0] == validations[1] and f"mpjpe_mm {epochs[-1]['val_mpjpe_mm']:.4g}" in validations[0][0]
+    try:
+        outputs = [worker.communicate(timeout=240) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    return [(worker.returncode, *output) for worker, output in zip(workers, outputs, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory):
+    """Flags of a run but its --output, and the folder of that run made by one process."""
+    poses = write_poses(tmp_path_factory.mktemp("poses"), {"train": 35, "validation": 9})
+    flags = [f"--dataset={poses}", "--phases=lifter", "--lifter_epochs=3", "--batch_size=8", "--width=16"]
+    flags += ["--variant=w8_tiny", "--input_size=64x96", "--log_steps=1", "--checkpoint_steps=2", *SAME_ON_MANY]
+    alone = tmp_path_factory.mktemp("alone") / "run"
+    run(build_experiment(parse(*flags, f"--output={alone}", "--strategy=one_device")))
+    return flags, alone
+
+
+def test_two_workers_stopped_and_killed_and_started_again_do_what_one_process_does(tmp_path, training):
+    flags, alone = training
+    flags = [*flags, f"--output={tmp_path / 'run'}"]
+
+    # A signal to one stops both after the same step, with a checkpoint.
+    stopped = train_on_two(flags, "SIGTERM@3")
+    for status, _, errors in stopped:
+        assert status == 143 and "stopped by SIGTERM at step 5; run the same command to go on" in errors, stopped
+    progress = checkpoint.load_progress(tmp_path / "run" / run_folder.LAST_CHECKPOINT)
+    assert (progress.epoch, progress.step) == divmod(5, STEPS_PER_EPOCH)
+
+    # When one is killed the other ends, and says why.
+    started = time.monotonic()
+    (chief, output, errors), (killed, _, _) = train_on_two(flags, "SIGKILL@7")
+    assert "at step 5" in output and time.monotonic() - started < 240
+    assert killed == -9 and chief == 2, errors
+    last_line = errors.strip().splitlines()[-1]
+    assert last_line.startswith("error: worker localhost:") and "no longer answers" in last_line
+    assert "start all workers again by the same command" in last_line
+
+    # Started again they finish; the chief alone writes.
+    finished = train_on_two(flags)
+    assert [status for status, _, _ in finished] == [0, 0], finished
+    assert "evaluation.json are in" in finished[0][1] and "evaluation.json" not in finished[1][1]
+    told = [json.loads([line for line in text.splitlines() if line.startswith("{")][-1]) for _, text, _ in finished]
+    assert told[0] == told[1] and any(told[0]["weights"])
+
+    # The curve, validation by both workers included, and the weights are those of one process.
+    ours, theirs = read_metrics(tmp_path / "run"), read_metrics(alone)
+    assert [record["step"] for record in ours] == [record["step"] for record in theirs]
+    for a, b in zip(ours, theirs, strict=True):
+        assert a == pytest.approx(b, rel=2e-3), (a, b)
+    model, info = run_folder.load_run(tmp_path / "run")
+    reference, _ = run_folder.load_run(alone)
+    for a, b in zip(model.weights, reference.weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-3, err_msg=a.path)
+    assert info["metrics"]["mpjpe_mm"] == told[0]["best"]
