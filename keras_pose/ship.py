@@ -23,6 +23,7 @@ from keras_pose.training import run_folder
 FLAGS = flags.FLAGS
 DROPPED_BITS = 13  # of float32's 24, which leaves float16's 11
 RECIPE = "recipe.flags"
+NAMING = ("--dataset", "--init_from", "--pretrained")
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
@@ -72,9 +73,9 @@ def ship(run: Path, output: Path, dataset: str) -> None:
 
 
 def name_data(line: str) -> str:
-    """A line of a flag file; --dataset loses the folders of this machine."""
-    flag, equals, value = line.partition("=")
-    return f"{flag}={without_folders(value)}" if flag == "--dataset" else line
+    """A line of a flag file; what names files loses the folders of this machine."""
+    flag, _, value = line.partition("=")
+    return f"{flag}={without_folders(value)}" if flag in NAMING else line
 
 
 def without_folders(spec: str) -> str:
