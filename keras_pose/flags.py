@@ -115,6 +115,12 @@ def _define_scale(values) -> None:
         "sync_batch_norm", False, "Batch norm by the global batch, not by each device's share.", flag_values=values
     )
     flags.DEFINE_bool("jit_compile", False, "Compile the network's two passes by XLA.", flag_values=values)
+    flags.DEFINE_integer(
+        "threads_per_operation",
+        0,
+        "Processors that share one operation; 1 is faster for small networks (docs/performance.md), 0 takes all.",
+        flag_values=values,
+    )
 
 
 def _define_phases(values) -> None:
@@ -240,7 +246,7 @@ def _train_config(values) -> TrainConfig:
         own = {key: values[f"{name}_{key}"].value for key in ("epochs", "learning_rate", "flip")}
         phases.append(PhaseConfig(name, **own))
     names = ("seed", "strategy", "log_steps", "checkpoint_steps", "init_from", "pretrained")
-    names += ("accumulate_steps", "sync_batch_norm", "jit_compile")
+    names += ("accumulate_steps", "sync_batch_norm", "jit_compile", "threads_per_operation")
     precision = fastest_precision() if values.precision == "auto" else values.precision
     return TrainConfig(tuple(phases), precision=precision, **{name: values[name].value for name in names})
 

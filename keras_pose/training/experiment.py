@@ -103,6 +103,8 @@ class TrainConfig:
         accumulate_steps: parts that a device computes its share of a batch in, one after the other; the update is one.
         sync_batch_norm: whether batch norm sees the global batch, not each device its share.
         jit_compile: whether XLA compiles the network's forward and backward pass.
+        threads_per_operation: threads that share one operation on a CPU; 0 takes all processors. Few leave room for
+            HRNet's branches to run beside each other.
     """
 
     phases: tuple[PhaseConfig, ...]
@@ -116,6 +118,7 @@ class TrainConfig:
     accumulate_steps: int = 1
     sync_batch_norm: bool = False
     jit_compile: bool = False
+    threads_per_operation: int = 0
 
     def __post_init__(self):
         names = [phase.name for phase in self.phases]
@@ -134,6 +137,10 @@ class TrainConfig:
         _check(self.checkpoint_steps >= 0, f"checkpoint interval is {self.checkpoint_steps} steps; give 0 or more")
         _check(
             self.accumulate_steps >= 1, f"a batch has {self.accumulate_steps} parts; give --accumulate_steps=1 or more"
+        )
+        _check(
+            self.threads_per_operation >= 0,
+            f"an operation has {self.threads_per_operation} threads; give --threads_per_operation=1 or more, 0 for all",
         )
 
 

@@ -30,6 +30,8 @@ def train(experiment: Experiment) -> bool:
         Stopped: on SIGTERM or SIGINT, after a checkpoint.
         UserError: data that does not fit, a checkpoint of another architecture, a loss that is NaN.
     """
+    if experiment.train.threads_per_operation:
+        tf.config.threading.set_intra_op_parallelism_threads(experiment.train.threads_per_operation)
     cluster = read_cluster(experiment.train.strategy)
     with naming_lost_workers(cluster):
         strategy = distribution.make_strategy(experiment.train.strategy)  # workers must meet before TensorFlow is used

@@ -248,3 +248,19 @@ def test_data_that_fill_no_batch_are_refused(tmp_path):
     unvalidated = write_dataset(tmp_path / "unvalidated", {"train": 9})
     with pytest.raises(UserError, match="has no split 'validation'"):
         trainer.train(tiny_experiment(tmp_path / "run", unvalidated))
+
+
+def test_an_operation_has_the_threads_that_the_run_asks_for(tmp_path, poses, monkeypatch):
+    """TensorFlow is told before anything starts it, which it would refuse afterwards."""
+    told = []
+
+    def stop(count):
+        told.append(count)
+        raise InterruptedError
+
+    monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", stop)
+    with pytest.raises(InterruptedError):
+        run(tiny_experiment(tmp_path, poses, (PhaseConfig("lifter", 1),), train={"threads_per_operation": 1}))
+    assert told == [1]
+    with pytest.raises(UserError, match="threads_per_operation=1"):
+        tiny_experiment(tmp_path, poses, train={"threads_per_operation": -1})
