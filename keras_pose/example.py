@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from keras_pose import geometry
+from keras_pose import geometry, images
 from keras_pose.errors import UserError
 from keras_pose.skeleton import get_skeleton
 
 # No joint of a human is farther from the pelvis; larger numbers mean a wrong unit.
 LARGEST_RADIUS_MM = 2500.0
 SMALLEST_RADIUS_MM = 100.0
+# No pixel of a crop, nor of what lies around it, is farther off.
+LARGEST_PIXEL = 1e6
 
 
 @dataclass
@@ -64,7 +66,9 @@ class PoseExample:
 
     def decode_image(self) -> np.ndarray:
         """The crop as (H, W, 3) uint8 RGB; raises UserError where it does not decode."""
-        image = cv2.imdecode(np.frombuffer(self.image_jpeg, np.uint8), cv2.IMREAD_COLOR) if self.image_jpeg else None
+        told = images.jpeg_size(self.image_jpeg)  # before a large one takes memory
+        content = np.frombuffer(self.image_jpeg, np.uint8)
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if told == self.image_size else None
         if image is None or image.shape[:2] != self.image_size:
             raise UserError(f"{self.where()}: the image does not decode to {self.image_size}; prepare the data again")
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -91,6 +95,12 @@ class PoseExample:
                 raise UserError(f"{self.where()}: {name} is {value.shape}, {self.skeleton} needs {shape}")
             if not np.isfinite(value).all():
                 raise UserError(f"{self.where()}: {name} holds NaN or inf; mark such joints invalid and set them to 0")
+        if not np.isfinite(self.difficulty):
+            raise UserError(f"{self.where()}: difficulty is {self.difficulty}; give 0 to 1")
+        if np.abs(self.keypoints_2d_px).max(initial=0) > LARGEST_PIXEL:
+            raise UserError(f"{self.where()}: keypoints_2d_px are over {LARGEST_PIXEL:g}; mark such joints invalid")
+        if self.image_jpeg and images.jpeg_size(self.image_jpeg) != self.image_size:
+            raise UserError(f"{self.where()}: the image is no JPEG of {self.image_size}; encode it by encode_jpeg")
         if not 0 <= self.frame < 2**63:
             raise UserError(f"{self.where()}: the frame number is negative or huge; count frames from 0")
         if self.has_pose_3d:
@@ -111,7 +121,9 @@ class PoseExample:
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
-    """(H, W, 3) uint8 RGB to JPEG bytes."""
+    """(H, W, 3) uint8 RGB to JPEG bytes; raises UserError for any other, such as floats, which may be NaN."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+        raise UserError(f"a picture is (height, width, 3) uint8 RGB, got {image.dtype} {image.shape}")
     ok, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise UserError(f"an image of shape {image.shape} cannot be written as JPEG")

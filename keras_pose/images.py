@@ -89,7 +89,7 @@ def header_size(content: bytes) -> tuple[int, int] | None:
 
 def jpeg_size(content: bytes) -> tuple[int, int] | None:
     """(height, width) by the frame header; None where there is none."""
-    place = 2
+    place = 2 if content.startswith(b"\xff\xd8") else len(content)
     while True:
         place = content.find(b"\xff", place)  # decoders skip what stands between segments, too
         while place >= 0 and content[place : place + 1] == b"\xff":

@@ -6,13 +6,14 @@ The batch's fields are told in docs/architecture.md.
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import tensorflow as tf
 
-from keras_pose.data import decode_service, files, order, shards
+from keras_pose.data import audit, decode_service, files, order, shards
+from keras_pose.data.examples import parse_example, to_example
 from keras_pose.data.locate import locate
 from keras_pose.errors import UserError
 from keras_pose.example import PoseExample
@@ -21,6 +22,13 @@ from keras_pose.skeleton import Skeleton
 # Below this a data set's checksums are verified whenever it is opened (about a second's work).
 ALWAYS_VERIFIED_BYTES = 1 << 30
 SHARD_BY = ("examples", "files")
+READ_ERRORS = (
+    tf.errors.DataLossError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.FailedPreconditionError,  # fewer records than the manifest says
+    UnicodeDecodeError,  # TensorFlow quotes the bytes of a broken record
+)
 
 METADATA = ("keypoint_hidden", "root_position_mm", "intrinsics", "difficulty", "subject", "action", "source", "frame")
 
@@ -84,6 +92,11 @@ class DatasetInfo:
         return shards.statistics(entries)
 
     @property
+    def folders(self) -> list[tuple[str, shards.Manifest]]:
+        """Folder and manifest of each part."""
+        return [(part.directory, part.manifest) for part in self.parts]
+
+    @property
     def manifest_hash(self) -> str:
         """Names the exact bytes of the data."""
         return "+".join(part.manifest.digest()[:16] for part in self.parts)
@@ -133,28 +146,10 @@ def _is_weight(text: str) -> bool:
 # --- records ---------------------------------------------------------------------------------------------------
 
 
-def parse_example(record: tf.Tensor, num_joints: int) -> dict[str, tf.Tensor]:
-    """One serialised record to tensors; pictures stay JPEG. Keys are PoseExample's, and `image`."""
-    numbers = {
-        "image_size": ([2], tf.int64),
-        "keypoints_2d_px": ([num_joints, 2], tf.float32),
-        "keypoint_valid": ([num_joints], tf.int64),
-        "keypoint_hidden": ([num_joints], tf.int64),
-        "pose_3d_mm": ([num_joints, 3], tf.float32),
-        "has_pose_3d": ([], tf.int64),
-        "root_position_mm": ([3], tf.float32),
-        "intrinsics": ([3, 3], tf.float32),
-        "frame": ([], tf.int64),
-        "difficulty": ([], tf.float32),
-    }
-    features = {name: tf.io.FixedLenFeature(shape, dtype) for name, (shape, dtype) in numbers.items()}
-    for name in ("image", "skeleton", "subject", "action", "source"):
-        features[name] = tf.io.FixedLenFeature([], tf.string)
-    return tf.io.parse_single_example(record, features)
-
-
 def _batch_record(record: tf.Tensor, info: DatasetInfo, with_metadata: bool) -> dict[str, tf.Tensor]:
     fields = parse_example(record, info.skeleton.num_joints)
+    for name in ("keypoints_2d_px", "pose_3d_mm"):
+        fields[name] = tf.debugging.assert_all_finite(fields[name], f"{name} holds NaN or inf")
     size = tf.cast(fields["image_size"], tf.float32)
     result = {
         "keypoints_2d": fields["keypoints_2d_px"] / size[::-1],
@@ -163,13 +158,19 @@ def _batch_record(record: tf.Tensor, info: DatasetInfo, with_metadata: bool) -> 
         "has_pose_3d": tf.cast(fields["has_pose_3d"], tf.float32),
     }
     if info.image_size:
-        image = tf.io.decode_jpeg(fields["image"], channels=3, dct_method="INTEGER_ACCURATE")
-        image = tf.ensure_shape(image, (*info.parts[0].manifest.image_size, 3))
-        result["image"] = _shrink(image, info.shrink)
+        result["image"] = _shrink(_decode(fields["image"], info.parts[0].manifest.image_size), info.shrink)
     if with_metadata:
         result |= {name: fields[name] for name in METADATA}
         result["keypoint_hidden"] = tf.cast(result["keypoint_hidden"], tf.float32)
     return result
+
+
+def _decode(jpeg: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
+    """(H, W, 3) uint8; a picture whose header tells another size fails before it takes memory."""
+    told = tf.io.extract_jpeg_shape(jpeg)[:2]
+    with tf.control_dependencies([tf.debugging.assert_equal(told, image_size, "a picture of another size")]):
+        image = tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE")
+    return tf.ensure_shape(image, (*image_size, 3))
 
 
 def _shrink(image: tf.Tensor, factor: int) -> tf.Tensor:
@@ -238,7 +239,7 @@ def make_batches(
         return decode_service.distribute(records.map(decode, tf.data.AUTOTUNE, deterministic=False), data_service)
 
     if data_service:
-        chunks = order.training_stream(info, split, seed, passes_over_data, read, decode_service.CHUNK)
+        chunks = order.training_stream(info, split, seed, passes_over_data, read, endless=True)
         return chunks.rebatch(batch_size, drop_remainder=True).take(steps).prefetch(2)
     records = order.training_stream(info, split, seed, passes_over_data, read).skip(seen)
     examples = _share_of(records, shard, share).map(decode, tf.data.AUTOTUNE)
@@ -255,13 +256,18 @@ def _share_of(records: tf.data.Dataset, shard: tuple[int, int], share: tuple[int
 
 
 @contextlib.contextmanager
-def naming_broken_shards(info: DatasetInfo) -> Iterator[None]:
-    """Turns a read error of TensorFlow's inside the block into a UserError that names the broken shard."""
+def naming_broken_shards(info: DatasetInfo, when: Callable[[], str] = str) -> Iterator[None]:
+    """Turns a read error of TensorFlow's inside the block into a UserError that names the broken shard and record.
+
+    Its message begins with what `when` says then.
+    """
     try:
         yield
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
-        for part in info.parts:
-            shards.check_shards(part.directory, part.manifest, checksums=True)
+    except READ_ERRORS as error:
+        try:
+            audit.name_fault(info.folders)
+        except UserError as fault:
+            raise UserError(f"{when()}{fault}") from error
         raise error
 
 
@@ -269,15 +275,6 @@ def read_examples(info: DatasetInfo, split: str) -> Iterator[PoseExample]:
     """The examples of a split as PoseExamples, in the order of the shards; pictures stay JPEG."""
     with naming_broken_shards(info):
         joints = info.skeleton.num_joints
-        for fields in (
-            order.records_in_order(info, split).map(lambda record: parse_example(record, joints)).as_numpy_iterator()
-        ):
-            fields |= {name: fields[name].decode() for name in ("skeleton", "subject", "action", "source")}
-            yield PoseExample(
-                image_jpeg=fields.pop("image"),
-                image_size=tuple(fields.pop("image_size")),
-                has_pose_3d=bool(fields.pop("has_pose_3d")),
-                frame=int(fields.pop("frame")),
-                difficulty=float(fields.pop("difficulty")),
-                **fields,
-            )
+        records = order.records_in_order(info, split).map(lambda record: parse_example(record, joints))
+        for fields in records.as_numpy_iterator():
+            yield to_example(fields)

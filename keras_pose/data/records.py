@@ -1,6 +1,6 @@
 """TFRecord framing and tf.train.Example by their wire formats, so that writers need no TensorFlow.
 
-`pipeline.parse_example` reads what `serialize` writes; a test holds both against TensorFlow's own.
+`examples.parse_example` reads what `serialize` writes; a test holds both against TensorFlow's own.
 """
 
 import struct
@@ -12,7 +12,7 @@ from keras_pose.example import PoseExample
 
 
 def serialize(example: PoseExample) -> bytes:
-    """The bytes of a tf.train.Example; the names are what `pipeline.parse_example` reads."""
+    """The bytes of a tf.train.Example; the names are what `examples.parse_example` reads."""
     features = {
         "image": _bytes(example.image_jpeg),
         "image_size": _ints(example.image_size),

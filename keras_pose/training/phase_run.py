@@ -11,6 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_pose import command
+from keras_pose.data import audit
+from keras_pose.data.audit import ShardWatch
 from keras_pose.data.pipeline import DatasetInfo
 from keras_pose.errors import UserError
 from keras_pose.training import checkpoint, distribution, phases, run_folder, steps
@@ -41,6 +43,7 @@ class Run:
         resumes: whether the next phase takes up the last checkpoint.
         is_chief: whether this process reads and writes the run's folder; of many workers one does.
         recorder: None in workers that write no files.
+        watch: notices shards that change while the run reads them.
         stop_signal: the signal that asked this process to stop, 0 where none did.
         last_votes: how many replicas wanted to stop before the last step; None before the first.
     """
@@ -53,6 +56,7 @@ class Run:
     resumes: bool = False
     is_chief: bool = True
     recorder: Recorder | None = None
+    watch: ShardWatch | None = None
     stop_signal: int = 0
     last_votes: tf.Tensor | None = None
 
@@ -135,6 +139,7 @@ class PhaseRun:
         """Does the steps of an epoch that are left; returns how fast they were."""
         experiment, progress = self.experiment, self.progress
         batch_size, steps_per_epoch = experiment.data.batch_size, self.context.steps_per_epoch
+        self.context.watch.check()
         batches = iter(self._batches())
         alpha = tf.constant(experiment.loss.alpha_at(progress.epoch), tf.float32)
         pending: list[dict] = []
@@ -214,23 +219,31 @@ class PhaseRun:
             self.context.recorder.step(self.config.name, progress.epoch + 1, self.context.step, values)
         return values
 
-    def _failure(self, step: int) -> UserError:
+    def _failure(self, step: int, what: str = "the loss or its gradient") -> UserError:
+        """The error for a number that is none; it names the example that is to blame, where one is."""
         path = self.context.checkpoint_path
         good = f"{path} holds the last good weights" if path.is_file() else "no checkpoint was written yet"
-        return UserError(
-            f"the loss or its gradient is NaN or infinite at step {step} ({self.config.name}, epoch "
-            f"{self.progress.epoch + 1}); {good}; choose a lower learning rate or --clip_norm, and another --output"
+        found = (
+            f"{what} is NaN or infinite at step {step} ({self.config.name}, epoch {self.progress.epoch + 1}); {good}"
         )
+        try:
+            audit.name_fault(self.context.dataset.folders)
+        except UserError as fault:
+            return UserError(f"{found}; {fault}")
+        return UserError(f"{found}; choose a lower learning rate or --clip_norm, and another --output")
 
     # --- after an epoch ----------------------------------------------------------------------------------------
 
     def _finish_epoch(self, timings: dict[str, float]) -> None:
         """Validates, records, and writes the model where it is the best one, and the checkpoint."""
         progress, run = self.progress, self.context
+        run.watch.check()  # what an epoch learned from other data is not kept
         means = {name: total / run.steps_per_epoch for name, total in progress.sums.items()}
         self.average_statistics()
         with self.optimizer.averaged():
             validation = self.validator.run(self._draw_samples)
+            if not np.isfinite(validation[JUDGED_BY[self.config.name]]):
+                raise self._failure(run.step, "the validation's error")
             progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
             named = {f"val_{name}": value for name, value in validation.items()}
             if run.recorder:

@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from keras_pose.data.audit import ShardWatch
 from keras_pose.data.pipeline import DatasetInfo, naming_broken_shards, open_dataset
 from keras_pose.errors import UserError
 from keras_pose.training import checkpoint, distribution, phases, run_folder
@@ -36,15 +37,17 @@ def train(experiment: Experiment) -> bool:
     with naming_lost_workers(cluster):
         strategy = distribution.make_strategy(experiment.train.strategy)  # workers must meet before TensorFlow is used
         dataset = open_dataset(experiment.data.dataset)
+        watch = ShardWatch(dataset.folders)
         check_data(experiment, dataset)
         if experiment.kind != "lifter":
             dataset = dataset.at_size(experiment.model.input_size)
         keras.utils.set_random_seed(experiment.train.seed)
         with phases.precision(experiment.train.precision), strategy.scope():
             run = _open_run(experiment, dataset, strategy, cluster is None or cluster.is_chief)
+            run.watch = watch
             handlers = _catch_signals(run)
             try:
-                with naming_broken_shards(dataset):
+                with naming_broken_shards(dataset, lambda: f"at step {run.step}: "):
                     while run.progress.phase < len(experiment.train.phases):
                         PhaseRun(run, experiment.train.phases[run.progress.phase]).run()
             finally:
