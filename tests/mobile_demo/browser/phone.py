@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = 60_000
 # JSON of a result: typed arrays become lists.
 PLAIN = "(value) => JSON.parse(JSON.stringify(value, (_, v) => ArrayBuffer.isView(v) ? Array.from(v) : v))"
 

@@ -33,9 +33,9 @@ def test_offline_after_a_first_visit(oracle, still, layouts, tmp_path):
     install_authority(server.url, home)
     with open_browser(camera(still), home=home) as context:
         phone = Phone(context.new_page(), server.url).open(FIXED).wait_for("running")
-        phone.page.wait_for_function("() => navigator.serviceWorker.controller", timeout=20_000)
+        phone.page.wait_for_function("() => navigator.serviceWorker.controller", timeout=60_000)
         server.close()
-        phone.page.reload(timeout=20_000)
+        phone.page.reload(timeout=60_000)
         result = phone.wait_for("running").results(3)[-1]
     assert cells_off(result, layouts[0], 256) < 1
 
