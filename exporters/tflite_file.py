@@ -15,6 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
 from exporters.contract import METADATA_KEY
+from keras_pose.archives import check_archive
 from keras_pose.errors import UserError
 
 ASSOCIATED_FILE = f"{METADATA_KEY}.json"
@@ -51,7 +52,10 @@ def read_metadata(path: Path) -> dict:
     """The metadata inside a file; raises UserError where there is none."""
     try:
         with zipfile.ZipFile(path) as archive:
+            check_archive(archive, path)
             return json.loads(archive.read(ASSOCIATED_FILE))
+    except UserError:
+        raise
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
         raise UserError(f"{path} holds no {ASSOCIATED_FILE}; export the model again") from error
 

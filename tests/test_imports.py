@@ -12,7 +12,8 @@ LAYERS = [
     (0, "keras_pose.errors", "keras_pose.command", "keras_pose.skeleton", "keras_pose.geometry", "keras_pose.example"),
     (0, "keras_pose.visualize", "keras_pose.smoothing", "keras_pose.figures"),
     (0, "keras_pose.torch_file", "keras_pose.bvh", "keras_pose.weights", "keras_pose.images"),
-    (0, "keras_pose.folder_lock"),
+    (0, "keras_pose.study"),
+    (0, "keras_pose.folder_lock", "keras_pose.archives"),
     (9, "keras_pose.synthetic.__main__", "keras_pose.data.prepare", "keras_pose.data.inspect"),
     (9, "keras_pose.data.service", "keras_pose.scale"),
     (9, "keras_pose.models.pretrained", "keras_pose.ship"),
@@ -22,6 +23,7 @@ LAYERS = [
     (4, "keras_pose.runtimes"),
     (5, "keras_pose.evaluation", "keras_pose.predictor"),
     (9, "keras_pose.flags", "keras_pose.train", "keras_pose.evaluate", "keras_pose.predict", "keras_pose.benchmark"),
+    (9, "keras_pose.ablation"),
 ]
 COMMANDS = {m for row in LAYERS if row[0] == 9 for m in row[1:]} | {"keras_pose.command", "keras_pose"}
 WITHOUT_TENSORFLOW = ["keras_pose.synthetic", "keras_pose.data.shards", "keras_pose.data.records"]

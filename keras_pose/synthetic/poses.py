@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_pose.archives import check_archive
 from keras_pose.bvh import parse_bvh
 from keras_pose.errors import UserError, unknown_name
 from keras_pose.synthetic import rotation
@@ -232,6 +233,7 @@ def _folder_files(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def _zip_files(path: Path) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(path) as archive:
+        check_archive(archive, path)
         for name in sorted(archive.namelist()):
             if name.endswith(".bvh"):
                 yield name, archive.read(name)

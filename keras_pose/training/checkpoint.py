@@ -1,9 +1,10 @@
 """One file with everything that a run needs to go on as if it had never stopped."""
 
+import contextlib
 import io
 import json
 import os
-import zipfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_pose.archives import check_archive
 from keras_pose.command import write_atomically
 from keras_pose.errors import UserError
 
@@ -49,33 +51,41 @@ def save(path: str | os.PathLike, progress: Progress, variables: dict[str, keras
 
 def load_progress(path: str | os.PathLike) -> Progress:
     """The progress that a checkpoint holds; raises UserError for a file that is none."""
-    with _open(path) as arrays:
-        return Progress(**json.loads(str(arrays["meta"]))["progress"])
+    with _opened(path) as (progress, _):
+        return progress
 
 
 def restore(path: str | os.PathLike, variables: dict[str, keras.Variable]) -> None:
-    """Sets the variables; raises UserError unless the checkpoint has exactly these, of these shapes."""
-    with _open(path) as arrays:
+    """Sets the variables; raises UserError unless the checkpoint has exactly these, of these shapes, and whole."""
+    with _opened(path) as (_, arrays):
         names = set(arrays.files) - {"meta"}
+        values = {name: arrays[name] for name in names & set(variables)}
         wrong = sorted(names ^ set(variables))
-        wrong += sorted(n for n in names & set(variables) if arrays[n].shape != tuple(variables[n].shape))
+        wrong += sorted(name for name, value in values.items() if value.shape != tuple(variables[name].shape))
         if wrong:
             raise UserError(
                 f"{path} is of another architecture: {len(wrong)} weights differ, such as {wrong[0]}; "
                 "train with its own settings, or choose another --output"
             )
-        for name, variable in variables.items():
-            variable.assign(arrays[name])
+    for name, variable in variables.items():
+        variable.assign(values[name])
 
 
-def _open(path: str | os.PathLike):
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[tuple[Progress, np.lib.npyio.NpzFile]]:
+    """Progress and arrays; what is wrong with them inside the block, too, becomes a UserError that names the file."""
     try:
-        arrays = np.load(Path(path), allow_pickle=False)
-        if json.loads(str(arrays["meta"]))["format_version"] == FORMAT_VERSION:
-            return arrays
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is no checkpoint ({error}); delete its run folder and train again") from error
-    raise UserError(f"{path} is a checkpoint of another version; train again into another --output")
+        with np.load(Path(path), allow_pickle=False) as arrays:
+            check_archive(arrays.zip, path)
+            meta = json.loads(str(arrays["meta"]))
+            if meta["format_version"] != FORMAT_VERSION:
+                raise UserError(f"{path} is a checkpoint of another version; train again into another --output")
+            yield Progress(**meta["progress"]), arrays
+    except UserError:
+        raise
+    except Exception as error:  # a broken archive may raise almost anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise UserError(f"{path} is no checkpoint ({reason}); delete its run folder and train again") from error
 
 
 def model_variables(model: keras.Model) -> dict[str, keras.Variable]:

@@ -14,6 +14,7 @@ from keras_pose.command import cannot_write, discard, write_atomically, write_js
 from keras_pose.data.pipeline import DatasetInfo
 from keras_pose.errors import UserError
 from keras_pose.losses import target_peak
+from keras_pose.models.keras_file import check_keras_file
 from keras_pose.training.experiment import Experiment
 
 FORMAT_VERSION = 1
@@ -127,7 +128,9 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     """A model of this package from a .keras file; raises UserError for one that does not load."""
     if not Path(path).is_file():
         raise UserError(f"{path} is missing; name a run that has finished an epoch, or copy its whole folder")
+    check_keras_file(path)
     try:
         return keras.models.load_model(path, compile=False)
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise UserError(f"{path} does not load ({str(error).splitlines()[0]}); train or convert it again") from error
+    except Exception as error:  # a broken file may raise almost anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise UserError(f"{path} does not load ({reason}); train or convert it again") from error

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from keras_pose import images
+from keras_pose.archives import check_archive
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.errors import UserError
 from keras_pose.example import LARGEST_RADIUS_MM, SMALLEST_RADIUS_MM, PoseExample
@@ -138,6 +139,7 @@ def load_npz(path: Path, arrays: dict[str, tuple[int | None, ...]], allow_pickle
     Raises UserError for a broken file, a missing array, another shape, and pickled arrays without `allow_pickle`.
     """
     with reading(path), np.load(path, allow_pickle=allow_pickle) as archive:
+        check_archive(archive.zip, path)
         missing = [name for name in arrays if name not in archive.files]
         if missing:
             raise UserError(f"{path} holds no array {missing[0]!r}; it is another file than this source reads")
