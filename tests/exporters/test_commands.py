@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from absl import flags
 from exporters import benchmark, export, inference_graph, onnx, parity, tflite
 from exporters import flags as shared_flags
 from exporters.compare import TOLERANCES
+from keras_pose import command
 from keras_pose.errors import UserError
 from tests.conftest import write_dataset
 from tests.exporters.conftest import write_run
@@ -141,10 +141,10 @@ def test_a_full_disk_leaves_nothing(lifter, tmp_path, monkeypatch):
         run(onnx, lifter, f"--output={tmp_path / 'lifter.onnx'}")
     monkeypatch.undo()
 
-    def no_space(path, content):
+    def no_space(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", no_space)
+    monkeypatch.setattr(command.os, "fsync", no_space)
     with pytest.raises(UserError, match="No space left on device; free space"):
         run(onnx, lifter, f"--output={tmp_path / 'lifter.onnx'}", "--noparity")
     assert not list(tmp_path.iterdir())
