@@ -38,6 +38,7 @@ AUGMENTATIONS = {
     "cut_out": "Largest side of a grey rectangle, in shares of the picture.",
     "blur_px": "Sigma of the strongest blur, in pixels.",
     "noise": "Largest deviation of noise, in shares of full white.",
+    "keypoint_noise": "Deviation of the 2D joints that phase lifter sees from their labels, in shares of the crop.",
 }
 
 

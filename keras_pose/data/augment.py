@@ -26,6 +26,8 @@ class AugmentConfig:
         cut_out: largest side of a grey rectangle, in shares of the image.
         blur_px: sigma of a Gaussian blur; each image gets a share of it from none to all.
         noise: largest standard deviation of per-pixel noise, in shares of 255.
+        keypoint_noise: standard deviation of a detector's error, in shares of the crop (see `augment_ops.disturb`):
+            what a lifter sees in place of the labels.
     """
 
     brightness: float = 0.2
@@ -38,6 +40,7 @@ class AugmentConfig:
     cut_out: float = 0.0
     blur_px: float = 0.0
     noise: float = 0.0
+    keypoint_noise: float = 0.0
 
     def __post_init__(self):
         for field in fields(self):
@@ -73,7 +76,8 @@ class Augmentation(keras.layers.Layer):
     """`augment(batch, seed)`: a batch (docs/architecture.md) in, the augmented batch out, its image float32 0..255.
 
     The same seed, an int32 pair, gives the same batch, eagerly, in a graph and in tf.data. Each example draws its own
-    numbers, and the same ones whichever of the augmentations are on. Keys that it does not know pass through.
+    numbers, and the same ones whichever of the augmentations are on. Keys that it does not know pass through. With
+    `keypoint_noise` the batch gets `seen_keypoints_2d` besides: the labels stay as they are.
     """
 
     def __init__(self, config: AugmentConfig | dict, skeleton: Skeleton | dict, **kwargs):
@@ -90,6 +94,11 @@ class Augmentation(keras.layers.Layer):
         batch = self._move(batch, draws[:5])
         image = self._colour(batch["image"], draws[5:8])
         image = self._degrade(image, draws[8:], seed)
+        if self.config.keypoint_noise:
+            own_seed = _GivenSeed(seed + np.array([2_000_003, 0], "int32"))
+            errors = keras.random.normal((*ops.shape(batch["keypoints_2d"])[:2], 3), seed=own_seed)
+            seen = augment_ops.disturb(batch["keypoints_2d"], self.config.keypoint_noise, errors)
+            batch = {**batch, "seen_keypoints_2d": seen}
         return {**batch, "image": ops.clip(image, 0.0, 255.0)}
 
     def _move(self, batch, draws):
@@ -129,8 +138,10 @@ class Augmentation(keras.layers.Layer):
         return image
 
     def compute_output_spec(self, batch, seed):
-        image = batch["image"]
-        return {**batch, "image": keras.KerasTensor(image.shape, "float32")}
+        result = {**batch, "image": keras.KerasTensor(batch["image"].shape, "float32")}
+        if self.config.keypoint_noise:
+            result["seen_keypoints_2d"] = keras.KerasTensor(batch["keypoints_2d"].shape, "float32")
+        return result
 
     def get_config(self):
         return {**super().get_config(), "config": asdict(self.config), "skeleton": self.skeleton.to_dict()}

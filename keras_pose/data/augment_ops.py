@@ -8,6 +8,8 @@ from keras import ops
 
 from keras_pose.skeleton import Skeleton
 
+FAR_FACTOR = 6.0
+FAR_LIMIT = 1.959964  # one draw in twenty of the standard normal distribution is farther from 0
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 
 # --- colour ----------------------------------------------------------------------------------------------------
@@ -125,6 +127,17 @@ def transform(batch: dict, rotation_deg, scale, shift) -> dict:
     if "intrinsics" in batch:
         changed["intrinsics"] = ops.einsum("bij,bjk,blk->bil", pixels, batch["intrinsics"], camera)
     return {**batch, **changed}
+
+
+def disturb(keypoints_2d, deviation: float, errors):
+    """Moves (B, J, 2) points as a detector's errors would: most a little, one in twenty far.
+
+    Args:
+        deviation: of x and of y, in the points' unit; `FAR_FACTOR` times as much for the far ones.
+        errors: (B, J, 3) draws of the standard normal distribution.
+    """
+    is_far = ops.abs(errors[..., 2:]) > FAR_LIMIT
+    return keypoints_2d + errors[..., :2] * deviation * ops.where(is_far, FAR_FACTOR, 1.0)
 
 
 def _turn(rotation_deg):

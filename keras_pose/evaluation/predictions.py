@@ -1,14 +1,19 @@
 """What evaluation asks of a model: predictions for a batch, whatever the model is kept in and whatever its skeleton."""
 
+import zlib
 from collections.abc import Callable
 
 import numpy as np
 
 from keras_pose import geometry
+from keras_pose.data import augment_ops
 from keras_pose.errors import UserError
 from keras_pose.models.decoders import OWN_CELL_CENTER, HeatmapDecoder, flip_average
 from keras_pose.runtimes import LoadedModel
 from keras_pose.skeleton import Skeleton, map_joints
+
+# What a lifter is tested with besides exact joints: 1 % of the crop, about 6 pixels of a person 400 pixels tall.
+DETECTOR_DEVIATION = 0.01
 
 # Takes a batch of docs/architecture.md as NumPy arrays, gives `keypoints_2d` (B, J, 2) and/or `pose_3d` (B, J, 3) mm,
 # and where a decoder reads them `heatmaps` (B, H, W, J).
@@ -18,17 +23,28 @@ BatchPredictor = Callable[[dict], dict]
 def batch_predictor(model) -> BatchPredictor:
     """A `BatchPredictor` of a `LoadedModel` that sees pictures, or of a Keras lifter.
 
-    A lifter is given the labelled keypoints, those without a label at the middle of the crop.
+    A lifter is given the labelled keypoints, those without a label at the middle of the crop; and once more with a
+    detector's errors, for `pose_3d_noisy`.
     """
     if isinstance(model, LoadedModel):
         return lambda batch: model.run(_images_of_size(batch, model.input_size))
 
     def lift(batch: dict) -> dict:
         labelled = batch["keypoint_valid"][..., None] > 0
-        keypoints_2d = np.where(labelled, batch["keypoints_2d"], np.float32(0.5))
-        return {"pose_3d": np.asarray(model(keypoints_2d, training=False)["pose_3d"])}
+        seen = {"pose_3d": batch["keypoints_2d"], "pose_3d_noisy": with_detector_errors(batch["keypoints_2d"])}
+        return {
+            name: np.asarray(model(np.where(labelled, points, np.float32(0.5)), training=False)["pose_3d"])
+            for name, points in seen.items()
+        }
 
     return lift
+
+
+def with_detector_errors(keypoints_2d: np.ndarray) -> np.ndarray:
+    """(B, J, 2) as a detector might see them (`augment_ops.disturb`): the same errors whenever the same example."""
+    seeds = [zlib.crc32(np.ascontiguousarray(points).tobytes()) for points in keypoints_2d]
+    errors = [np.random.default_rng(seed).standard_normal((keypoints_2d.shape[1], 3), np.float32) for seed in seeds]
+    return np.asarray(augment_ops.disturb(keypoints_2d, DETECTOR_DEVIATION, np.stack(errors)))
 
 
 def heatmap_predictor(model: LoadedModel) -> BatchPredictor:
@@ -96,14 +112,15 @@ def with_flip_test(predict: BatchPredictor, skeleton: Skeleton, cell_center: flo
 
 
 def to_skeleton(outputs: dict, source: Skeleton, target: Skeleton) -> dict:
-    """`keypoints_2d` and `pose_3d` in another skeleton, NaN where the source lacks a joint.
+    """`keypoints_2d` and poses in another skeleton, NaN where the source lacks a joint.
 
     Poses become relative to the target's root; there is none for a skeleton without root. Raises UserError where
     the model predicts NaN.
     """
     mapped = {}
-    for name in ("keypoints_2d", "pose_3d"):
-        if name not in outputs or (name == "pose_3d" and target.root is None):
+    for name in ("keypoints_2d", "pose_3d", "pose_3d_noisy"):
+        is_pose = name != "keypoints_2d"
+        if name not in outputs or (is_pose and target.root is None):
             continue
         values = np.asarray(outputs[name], np.float32)
         if not np.isfinite(values).all():
@@ -111,5 +128,5 @@ def to_skeleton(outputs: dict, source: Skeleton, target: Skeleton) -> dict:
         if source != target:
             values, known = map_joints(values, np.ones(values.shape[:-1], bool), source, target)
             values = np.where(known[..., None], values, np.nan)
-        mapped[name] = geometry.root_relative(values, target.root) if name == "pose_3d" else values
+        mapped[name] = geometry.root_relative(values, target.root) if is_pose else values
     return mapped

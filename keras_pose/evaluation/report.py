@@ -14,6 +14,7 @@ from keras_pose.visualize import contact_sheet, draw_result, save_png
 COLUMNS = {
     "count": ("count", "{:d}"),
     "mpjpe_mm": ("MPJPE mm", "{:.1f}"),
+    "mpjpe_noisy_mm": ("noisy MPJPE mm", "{:.1f}"),
     "pa_mpjpe_mm": ("PA-MPJPE mm", "{:.1f}"),
     "n_mpjpe_mm": ("N-MPJPE mm", "{:.1f}"),
     "pck3d_150mm": ("3D PCK@150mm", "{:.3f}"),

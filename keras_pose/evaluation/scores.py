@@ -10,6 +10,7 @@ from keras_pose.skeleton import Skeleton
 # Metric of the report: the scores that it is the mean of.
 SUMMARY = {
     "mpjpe_mm": "error_mm",
+    "mpjpe_noisy_mm": "noisy_error_mm",
     "pa_mpjpe_mm": "aligned_error_mm",
     "n_mpjpe_mm": "scaled_error_mm",
     "pck3d_150mm": "pck3d",
@@ -48,9 +49,9 @@ def score_batch(
         mean_pose_mm: (J, 3), what the mean-pose error always predicts.
 
     Returns:
-        `error_px`, `pck`, `pckh`, `error_mm`, `mean_pose_error_mm`, `pck3d`, `auc`: (B, J); `limb_pck`, `limb_pckh`:
-        (B, L), of the joints of `LIMBS`; `collapse`: (B, pairs); `upright`, `aligned_error_mm`, `scaled_error_mm`:
-        (B,).
+        (B, J): `error_px`, `pck`, `pckh`, `error_mm`, `noisy_error_mm`, `mean_pose_error_mm`, `pck3d`, `auc`;
+        (B, L), of the joints of `LIMBS`: `limb_pck`, `limb_pckh`; (B, pairs): `collapse`;
+        (B,): `upright`, `aligned_error_mm`, `scaled_error_mm`.
     """
     scores = _scores_2d(batch, predicted, skeleton, image_size)
     limbs = [j for j, name in enumerate(skeleton.joint_names) if name.partition("_")[2] in LIMBS]
@@ -98,12 +99,14 @@ def _scores_3d(batch: dict, predicted: dict, mean_pose_mm: np.ndarray | None) ->
     rows = batch["has_pose_3d"] > 0
     target = batch["pose_3d"][rows]  # (R, J, 3), R rows have a 3D label
     pose = predicted["pose_3d"][rows] if "pose_3d" in predicted else np.full_like(target, np.nan)
+    noisy = predicted["pose_3d_noisy"][rows] if "pose_3d_noisy" in predicted else np.full_like(target, np.nan)
     known = np.isfinite(pose).all(-1)  # (R, J)
     shared = np.where(known[..., None], pose, 0)
     none = np.full(target.shape[:2], np.nan, np.float32)
     has_output = known.any(-1)
     found = {
         "error_mm": np.where(known, _numpy(metrics.joint_errors(target, shared)), np.nan),
+        "noisy_error_mm": _numpy(metrics.joint_errors(target, noisy)),
         "pck3d": np.where(known, _numpy(metrics.pck3d(target, shared)), np.nan),
         "auc": np.where(known, _numpy(metrics.auc(target, shared)), np.nan),
         "mean_pose_error_mm": none if mean_pose_mm is None else _numpy(metrics.joint_errors(target, mean_pose_mm)),

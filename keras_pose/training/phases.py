@@ -55,7 +55,8 @@ class Phase:
     def forward(self, batch: dict, training: bool) -> dict:
         """The outputs (docs/architecture.md) of the trained parts for a batch.
 
-        The lifter sees labelled keypoints, those without a label at the middle of the crop.
+        The lifter sees labelled keypoints, or `seen_keypoints_2d` where augmentation disturbed them; those without a
+        label at the middle of the crop.
         """
         if self.name == "e2e":
             return self.model(ops.cast(batch["image"], "float32"), training=training)
@@ -63,7 +64,8 @@ class Phase:
         if self.name == "hrnet":
             heatmaps = parts["hrnet"](ops.cast(batch["image"], "float32"), training=training)
             return {"heatmaps": heatmaps, "keypoints_2d": self.model.get_layer("soft_argmax")(heatmaps)}
-        keypoints_2d = ops.where(batch["keypoint_valid"][..., None] > 0, batch["keypoints_2d"], 0.5)
+        seen = batch.get("seen_keypoints_2d", batch["keypoints_2d"])
+        keypoints_2d = ops.where(batch["keypoint_valid"][..., None] > 0, seen, 0.5)
         pose_3d = parts["encoder"](keypoints_2d, training=training)
         decoder = parts["decoder"]
         inputs = [pose_3d, keypoints_2d] if len(decoder.inputs) == 2 else pose_3d

@@ -232,6 +232,26 @@ def test_flip_share_and_limits():
     assert 0.26 < np.mean(flips["keypoints_2d"][:, 0, 0] == 1) < 0.34
 
 
+def test_a_detectors_errors_are_mostly_small_and_leave_the_labels(batch):
+    """Each joint apart; one in twenty errs six times as far."""
+    count, deviation = 3000, 0.01
+    batch = {name: np.repeat(value, count // COUNT, axis=0) for name, value in batch.items() if name != "intrinsics"}
+    batch["image"] = batch["image"][:, :2, :2]
+    augment = build_augmentation(AugmentConfig(**OFF | {"keypoint_noise": deviation}), HUMAN36M_17)
+    changed = augment(batch, SEED)
+    errors = np.asarray(changed.pop("seen_keypoints_2d")) - batch["keypoints_2d"]  # (3000, 17, 2)
+    assert_same(changed, batch, atol=0)
+    assert np.abs(errors.mean((0, 1))).max() < 0.002 and abs(np.corrcoef(errors[:, 0, 0], errors[:, 1, 0])[0, 1]) < 0.1
+    near = np.quantile(np.abs(errors), 0.6827 * 0.95)  # a little less than one deviation, were none far
+    assert 0.9 * deviation < near < 1.05 * deviation
+    far = np.linalg.norm(errors, axis=-1) > 4 * deviation  # 5 % of 80 % of those at six times the deviation
+    assert 0.035 < far.mean() < 0.045
+    again = build_augmentation(AugmentConfig(**OFF | {"keypoint_noise": deviation, "flip": 1.0}), HUMAN36M_17)
+    mirrored = again(batch, SEED)
+    errors_then = np.asarray(mirrored["seen_keypoints_2d"]) - mirrored["keypoints_2d"]
+    np.testing.assert_allclose(errors_then, errors, atol=1e-6)  # of what is seen, so after the mirror
+
+
 def test_mixed_precision_leaves_labels_exact(batch):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -250,6 +270,6 @@ def test_layer_through_its_configuration(batch):
 
 
 def test_bad_configuration():
-    for values in ({"flip": 1.5}, {"noise": -0.1}, {"rotation_deg": 200}, {"scale": 1.0}):
+    for values in ({"flip": 1.5}, {"keypoint_noise": 1.5}, {"noise": -0.1}, {"rotation_deg": 200}, {"scale": 1.0}):
         with pytest.raises(UserError, match=f"augmentation {next(iter(values))}"):
             AugmentConfig(**values)

@@ -25,7 +25,7 @@ from tests.conftest import make_example, write_dataset
 
 KEYS = {
     *("split", "count", "dataset", "model", "per_joint", "per_action", "per_posture"),
-    *("mpjpe_mm", "pa_mpjpe_mm", "n_mpjpe_mm", "pck3d_150mm", "auc", "mean_pose_mpjpe_mm"),
+    *("mpjpe_mm", "mpjpe_noisy_mm", "pa_mpjpe_mm", "n_mpjpe_mm", "pck3d_150mm", "auc", "mean_pose_mpjpe_mm"),
     *("pckh_0_5", "pck_0_2", "pckh_0_5_limbs", "pck_0_2_limbs", "left_right_collapse"),
 }
 
@@ -68,7 +68,8 @@ def test_numbers_do_not_depend_on_the_batch(dataset, batch_size):
     found = evaluate(predict, dataset, batch_size=batch_size).to_dict()
     assert found["count"] == 6
     assert found["mpjpe_mm"] == pytest.approx(np.linalg.norm(noise - noise[0], axis=-1).mean(), rel=1e-4)
-    for key in KEYS - {"per_joint", "per_action", "per_posture", "split", "dataset", "model"}:
+    assert found["mpjpe_noisy_mm"] is None
+    for key in KEYS - {"mpjpe_noisy_mm", "per_joint", "per_action", "per_posture", "split", "dataset", "model"}:
         assert found[key] == pytest.approx(expected[key], rel=1e-4)
 
 
@@ -261,6 +262,24 @@ def test_pictures_are_resized_but_not_stretched(dataset):
     assert set(seen) == {(4, 32, 48, 3), (2, 32, 48, 3)}
     with pytest.raises(UserError, match="64 x 64.*64 x 96"):
         evaluate(batch_predictor(LoadedModel("square", HUMAN36M_17, (64, 64), run)), dataset)
+
+
+def test_a_lifter_is_tried_with_a_detectors_errors_too(dataset):
+    """One that copies what it sees: its poses differ by those errors, in any batch by the same."""
+
+    def lifter(keypoints_2d, training):
+        return {"pose_3d": np.pad(keypoints_2d * 1000, [(0, 0), (0, 0), (0, 1)])}
+
+    predict = batch_predictor(lifter)
+    outputs = predict(all_examples(dataset))
+    errors = (outputs["pose_3d_noisy"] - outputs["pose_3d"])[..., :2] / 1000
+    assert 0.009 < np.median(np.abs(errors)) / 0.6745 < 0.012 and np.abs(errors).max() > 0.03
+    summary = evaluate(predict, dataset).summary()
+    assert summary["mpjpe_noisy_mm"] == pytest.approx(
+        evaluate(predict, dataset, batch_size=5).summary()["mpjpe_noisy_mm"]
+    )
+    assert summary["mpjpe_noisy_mm"] != summary["mpjpe_mm"]
+    assert evaluate(oracle, dataset).summary()["mpjpe_noisy_mm"] is None
 
 
 def test_poses_without_pictures_go_to_a_lifter(tmp_path):
