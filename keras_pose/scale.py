@@ -8,6 +8,7 @@ size is exact. What a GPU does in a second is an assumption (--gpu_images_per_se
 """
 
 import itertools
+import math
 import time
 from dataclasses import dataclass
 
@@ -110,7 +111,7 @@ def measure(dataset: DatasetInfo, variant: str) -> Measured:
         count += batch_size
     rate = count / (time.process_time() - start)
     model = build_hrnet(variant, dataset.skeleton.num_joints, dataset.image_size)
-    parameters = sum(weight.size for weight in model.trainable_weights)
+    parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     return Measured(
         example_bytes=sum(entry.bytes for entry in entries) / sum(entry.count for entry in entries),
         picture_bytes=height * width * 3,

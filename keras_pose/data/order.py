@@ -75,22 +75,25 @@ def training_stream(
     seed: int,
     passes: Sequence[int],
     read: Callable[["Part", int], tf.data.Dataset],
-    examples_an_element: int = 1,
+    endless: bool = False,
 ) -> tf.data.Dataset:
     """Passes over a split one after the other, each shuffled by its number.
 
     Args:
         passes: their numbers, counted since training began.
-        read: one part, shuffled by a seed; its elements hold `examples_an_element`.
+        read: one part, shuffled by a seed.
+        endless: the last pass comes over and over, and a mix never ends: for elements that are no single examples.
     """
     result = None
     for number in passes:
-        one = _one_pass(info, split, seed, number, read, examples_an_element)
+        one = _one_pass(info, split, seed, number, read, endless)
+        if endless and number == passes[-1]:
+            one = one.repeat()
         result = one if result is None else result.concatenate(one)
     return result
 
 
-def _one_pass(info, split, seed, number, read, examples_an_element) -> tf.data.Dataset:
+def _one_pass(info, split, seed, number, read, endless) -> tf.data.Dataset:
     """Everything once, or for a mix as many draws by weight as there are examples."""
     parts = info.parts_with(split)
     if len(parts) == 1:
@@ -98,7 +101,7 @@ def _one_pass(info, split, seed, number, read, examples_an_element) -> tf.data.D
     streams = [read(part, _derived_seed(seed, number, i)).repeat() for i, part in enumerate(parts)]
     weights = [part.weight for part in parts]
     mixed = tf.data.Dataset.sample_from_datasets(streams, weights, seed=_derived_seed(seed, number, len(parts)))
-    return mixed.take(-(-info.count(split) // examples_an_element))
+    return mixed if endless else mixed.take(info.count(split))
 
 
 def _derived_seed(*parts: int) -> int:

@@ -6,6 +6,7 @@ Logical devices must be made before TensorFlow starts, so this is a process of i
 batch norm frozen: untrained and live it makes rounding visible (so does another order of a batch).
 """
 
+import functools
 import json
 import sys
 from dataclasses import replace
@@ -25,6 +26,7 @@ from tests.training.runs import tiny_experiment
 
 BATCH = 8
 STEPS = 3
+strategy_of = functools.cache(distribution.make_strategy)  # two of a kind in one process mix up their exchanges
 
 
 def train(name: str, dataset: DatasetInfo, experiment: Experiment, frozen=False, halves=False, **settings) -> dict:
@@ -35,7 +37,7 @@ def train(name: str, dataset: DatasetInfo, experiment: Experiment, frozen=False,
         halves: both replicas see the same examples, one device sees them twice.
     """
     experiment = replace(experiment, train=replace(experiment.train, **settings))
-    strategy = distribution.make_strategy(name)
+    strategy = strategy_of(name)
     keras.utils.set_random_seed(0)
     with strategy.scope():
         model = phases.build_model(experiment, dataset.statistics)
@@ -76,7 +78,7 @@ def batches(strategy, dataset, halves: bool):
 
 def normalize(name: str, images: np.ndarray) -> dict:
     """Synchronised batch norm in training: outputs, gradients and moved statistics over all of `images`."""
-    strategy = distribution.make_strategy(name)
+    strategy = strategy_of(name)
     shares = np.split(images, strategy.num_replicas_in_sync)
     with strategy.scope():
         layer = FusedBatchNormalization(synchronized=True, momentum=0.8)
