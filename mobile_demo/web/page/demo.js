@@ -21,6 +21,7 @@ import {NOTICES, wordsFor} from "./words.js";
 
 export const SERVED = {url: "/model/pose.tflite"};
 const RATES_EVERY_MS = 500;
+const GONE = 3; // results without a person until that is said; a photo has as many
 
 export class Demo {
   settings = readSettings();
@@ -48,13 +49,16 @@ export class Demo {
   #loads = 0;
   #opens = 0;
   #ratesShown = 0;
+  #lost = 0; // results in a row without a person
   #cameraReleased = false;
 
   constructor() {
     this.loop = new Loop(this.source, this.settings, {
       draw: (latest, model) => {
         this.overlay.draw(model, latest, latest.picture, this.source.mirrored);
-        if (latest.pose_3d) this.view.show(model, latest.pose_3d, this.source.mirrored);
+        this.#lost = latest.lost ? this.#lost + 1 : 0;
+        if (this.#lost >= GONE) this.view.clear();
+        else if (latest.pose_3d && !latest.lost) this.view.show(model, latest.pose_3d, this.source.mirrored);
         this.numbers.show(latest, this.still);
       },
       result: (latest) => this.#take(latest),
@@ -209,6 +213,7 @@ export class Demo {
     const now = performance.now();
     this.rates.add(now, latest.latency_ms, latest.inference_ms);
     if (now - this.#ratesShown > RATES_EVERY_MS || this.still) this.#showRates(now);
+    write("search", this.#lost >= GONE ? "Looking for a person, best seen from head to foot" : "");
     this.recorder?.result(latest);
     if (this.recorder && this.recorder.joints.lengthS > LONGEST_S) {
       showNotice(NOTICES.recordingLong);
@@ -241,6 +246,8 @@ export class Demo {
     this.latest = null;
     this.rates.reset();
     this.#showRates(performance.now());
+    this.#lost = 0;
+    write("search", "");
     this.overlay.clear();
     this.view.clear();
   }

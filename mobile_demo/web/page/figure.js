@@ -9,17 +9,19 @@ const RIM = "rgb(0 0 0 / 75%)"; // so that lines show on a bright picture as wel
 const LIGHT = "white";
 
 /**
+ * Joints that are not sure are thin and hollow; of a person who is lost they are left out.
  * @param {CanvasRenderingContext2D} context whose units are the picture's pixels
  * @param {import("../pose/metadata.js").Model} model
  * @param {import("../pose/tracker.js").Pose} pose
  * @param {number} unit of the line width, in the picture's pixels
  */
-export function drawFigure(context, {jointNames, edges}, {keypoints_2d: points, scores}, unit) {
+export function drawFigure(context, {jointNames, edges}, {keypoints_2d: points, scores, lost}, unit) {
   context.lineCap = "round";
   const sure = (/** @type {number} */ j) => scores[j] >= LOW_SCORE;
   const width = (/** @type {number[]} */ edge) => (edge.every(sure) ? 5 : 2) * unit;
   for (const rim of [true, false]) {
     for (const [a, b] of edges) {
+      if (lost && !(sure(a) && sure(b))) continue;
       context.strokeStyle = rim ? RIM : COLORS[sideOf(jointNames[b])];
       context.lineWidth = width([a, b]) + (rim ? 3 * unit : 0);
       context.beginPath();
@@ -29,6 +31,7 @@ export function drawFigure(context, {jointNames, edges}, {keypoints_2d: points, 
     }
   }
   for (const [j, name] of jointNames.entries()) {
+    if (lost && !sure(j)) continue;
     context.beginPath();
     context.arc(points[2 * j], points[2 * j + 1], (sure(j) ? 5.5 : 4) * unit, 0, 2 * Math.PI);
     context.fillStyle = COLORS[sideOf(name)];

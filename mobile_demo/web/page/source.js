@@ -59,7 +59,8 @@ export class Source {
     const stream = await navigator.mediaDevices
       .getUserMedia({audio: false, video: {...WANTED, facingMode: facing}})
       .catch((error) => {
-        throw new Trouble(CAMERA_TROUBLE[error.name] ?? "camera-busy", error.message);
+        const code = CAMERA_TROUBLE[error.name] ?? "camera-busy";
+        throw new Trouble(code, code === "camera-busy" ? error.message : "");
       });
     if (turn !== this.#turn) {
       for (const track of stream.getTracks()) track.stop();

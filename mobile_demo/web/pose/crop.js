@@ -69,7 +69,7 @@ export function isLost(scores) {
 }
 
 /**
- * The crop for the next picture: around the joints that were found, or the whole picture when the person is lost.
+ * The crop for the next picture: around the joints that were found, or the whole picture where they are nowhere in it.
  * @param {ArrayLike<number>} keypointsPx
  * @param {ArrayLike<number>} scores
  * @param {Crop} crop
@@ -81,6 +81,6 @@ export function nextCrop(keypointsPx, scores, crop, picture, inputSize) {
   const next = cropAround(boxOf(keypointsPx, scores, crop), inputSize);
   const [height, width] = picture;
   const outside = next.x > width || next.y > height || next.x + next.width < 0 || next.y + next.height < 0;
-  if (isLost(scores) || outside || !Object.values(next).every(Number.isFinite)) return wholePicture(picture, inputSize);
+  if (outside || !Object.values(next).every(Number.isFinite)) return wholePicture(picture, inputSize);
   return next;
 }

@@ -14,6 +14,7 @@ import {KEYPOINTS_2D, OneEuroFilter, POSE_3D_MM} from "./smoothing.js";
  * @property {ArrayLike<number> | null} pose_3d mm relative to the root: x, y, z of each joint
  * @property {Float32Array} scores 0 to 1
  * @property {Crop} crop what the model saw
+ * @property {boolean} lost whether nobody was found there
  */
 
 export class Tracker {
@@ -61,20 +62,26 @@ export class Tracker {
   take(outputs, crop, picture, timeS) {
     const {scores, pose_3d = null} = outputs;
     const found = toPicture(outputs.keypoints_2d, crop);
-    const pose = {raw_keypoints_2d: outputs.keypoints_2d, scores, crop};
-    if (isLost(scores)) {
-      this.reset();
-      return {...pose, keypoints_2d: found, pose_3d};
-    }
-    if (this.follow) this.next = nextCrop(found, scores, crop, picture, this.inputSize);
-    if (!this.smooth) return {...pose, keypoints_2d: found, pose_3d};
+    const raw = {
+      keypoints_2d: found,
+      raw_keypoints_2d: outputs.keypoints_2d,
+      pose_3d,
+      scores,
+      crop,
+      lost: isLost(scores),
+    };
+    const search = this.follow && !this.next;
+    if (raw.lost) this.reset();
+    // A person who is small in the whole picture is hardly seen there: the first look around the joints decides.
+    if (this.follow && (search || !raw.lost)) this.next = nextCrop(found, scores, crop, picture, this.inputSize);
+    if (raw.lost || search || !this.smooth) return raw;
     const [height] = picture;
     const steady = this.keypointsFilter.filter(
       found.map((value) => value / height),
       timeS,
     );
     return {
-      ...pose,
+      ...raw,
       keypoints_2d: steady.map((value) => value * height),
       pose_3d: pose_3d && this.poseFilter.filter(pose_3d, timeS),
     };
