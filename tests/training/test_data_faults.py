@@ -51,6 +51,7 @@ def with_bad_label(folder, split: str, value: float):
     write_poses(folder, {"train": 32, "validation": 10})
     path = folder / shards.shard_name(split, 0, 1)
     examples = list(pipeline.read_examples(pipeline.open_dataset(str(folder)), split))
+    examples[3].pose_3d_mm = examples[3].pose_3d_mm.copy()
     examples[3].pose_3d_mm[5, 1] = value
     rewrite(path, b"".join(records.frame(records.serialize(example)) for example in examples))
     return folder
