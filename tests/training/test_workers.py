@@ -107,7 +107,7 @@ def test_two_workers_stopped_and_killed_and_started_again_do_what_one_process_do
     for a, b in zip(ours, theirs, strict=True):
         assert a.keys() == b.keys()
         for name, value in b.items():
-            same = a[name] == value if isinstance(value, str) else a[name] == pytest.approx(value, rel=2e-2, abs=1e-6)
+            same = a[name] == value if isinstance(value, str) else a[name] == pytest.approx(value, rel=2e-3)
             assert same, (name, a[name], value, b["step"])
     model, info = run_folder.load_run(tmp_path / "run")
     reference, _ = run_folder.load_run(alone)
