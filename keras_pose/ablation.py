@@ -13,7 +13,6 @@ import shlex
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from absl import flags
@@ -49,7 +48,7 @@ def main(arguments: list[str]) -> int:
     if arguments:
         raise UserError(f"unknown argument {arguments[0]!r}; flags are written --name=value")
     rows = find_rows(FLAGS.rows)
-    seeds = [_seed(text) for text in FLAGS.seeds]
+    seeds = parse_seeds(FLAGS.seeds)
     output, changes = Path(FLAGS.output), shlex.split(FLAGS["with"].value)
     runs = [(row, seed, output / row.name / f"seed{seed}") for seed in seeds for row in rows]
     open_runs = [run for run in runs if not is_finished(*run, changes)]
@@ -76,10 +75,12 @@ def find_rows(patterns: list[str]) -> list[Row]:
     return rows
 
 
-def _seed(text: str) -> int:
-    if not text.isdigit():
-        raise UserError(f"--seeds lists {text!r}, which is no whole number; give 0,1,2, say")
-    return int(text)
+def parse_seeds(texts: list[str]) -> list[int]:
+    """The numbers of --seeds; raises UserError for what is none."""
+    for text in texts:
+        if not text.isdigit():
+            raise UserError(f"--seeds lists {text!r}, which is no whole number; give 0,1,2, say")
+    return [int(text) for text in texts]
 
 
 def arguments_of(row: Row, seed: int, changes: list[str]) -> list[str]:
@@ -150,12 +151,7 @@ def report(rows: list[Row], figures: dict[str, dict[str, study.Spread | None]]) 
     if FLAGS.doc:
         study.put_between_marks(Path(FLAGS.doc), "table", text)
     if FLAGS.json:
-        values = [
-            {"row": row.name, "title": row.title, "paper_mpjpe_mm": row.paper_mm}
-            | {name: value and asdict(value) for name, value in figures[row.name].items()}
-            for row in rows
-        ]
-        command.write_json(FLAGS.json, {"rows": values})
+        command.write_json(FLAGS.json, {"rows": study.to_dicts(rows, figures)})
 
 
 if __name__ == "__main__":

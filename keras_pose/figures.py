@@ -17,7 +17,7 @@ from keras_pose.errors import UserError  # noqa: E402
 
 # What a curve's panel is about, the most telling first; other numbers of a record follow in their own order.
 FIRST_PANELS = ("loss", "mpjpe_mm", "pa_mpjpe_mm", "pck_0_2", "keypoint_error_px", "learning_rate")
-NOT_CURVES = ("epoch", "step", "phase", "time", "seconds", "images_per_second")
+NOT_CURVES = ("epoch", "step", "phase", "time", "seconds", "processor_seconds", "images_per_second")
 _COLORS = {"training": "#1f77b4", "validation": "#d95f02"}
 
 

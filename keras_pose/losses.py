@@ -151,7 +151,8 @@ def _bone_lengths_m(pose_mm, bones: np.ndarray):
 def pose_loss_terms(batch: dict, outputs: dict, skeleton: Skeleton, config: LossConfig) -> dict:
     """The terms of Eq. 9 that `outputs` allow, each a (sum, weight) pair of scalars.
 
-    `joint2d` needs the output `heatmaps`, `encoder` and `bone_symmetry` need `pose_3d`, `decoder` `reprojected_2d`.
+    `joint2d` needs the output `heatmaps`, `encoder` and `bone_symmetry` need `pose_3d`, `decoder` `reprojected_2d` and
+    a gamma that is not 0: otherwise nobody computes the decoder.
     The two regularisers need no label and count every example, a decoder trained on ground truth valid joints only.
     Gradients of Eq. 7 reach both sides, as printed. A lifter has no predicted keypoints: its input is the target.
 
@@ -174,7 +175,7 @@ def pose_loss_terms(batch: dict, outputs: dict, skeleton: Skeleton, config: Loss
         if skeleton.symmetric_bones:
             symmetry = bone_symmetry_loss(outputs["pose_3d"], skeleton)
             terms["bone_symmetry"] = weighted_term(symmetry, weights["bone_symmetry"])
-    if "reprojected_2d" in outputs:
+    if "reprojected_2d" in outputs and config.gamma:
         labels = batch["keypoints_2d"]
         target = outputs.get("keypoints_2d", labels) if config.decoder_target == "predicted" else labels
         terms["decoder"] = weighted_term(decoder_loss(target, outputs["reprojected_2d"]), weights["decoder"])

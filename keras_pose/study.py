@@ -8,7 +8,7 @@ import json
 import math
 import re
 import statistics
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from keras_pose.command import write_atomically
@@ -35,6 +35,8 @@ COLUMNS = {
     "left_right_collapse": Column("L/R collapse", "evaluation.json", ("left_right_collapse",), "{:.3f}"),
     "bone_symmetry_mm": Column("bones' asymmetry mm", "model.json", ("metrics", "bone_symmetry"), "{:.1f}", 1000.0),
     "decoder_percent": Column("decoder's error % of the crop", "model.json", ("metrics", "decoder"), "{:.3f}", 100.0),
+    "processor_seconds": Column("processor s", "cost.json", ("processor_seconds",), "{:.0f}"),
+    "parameters": Column("parameters", "cost.json", ("parameters",), "{:,.0f}"),
 }
 
 
@@ -84,7 +86,18 @@ def read_figures(folders: list[Path]) -> dict[str, Spread | None]:
     }
 
 
+def to_dicts(rows: list[Row], figures: dict[str, dict[str, Spread | None]]) -> list[dict]:
+    """The figures as JSON has them."""
+    return [
+        {"row": row.name, "title": row.title, "paper_mpjpe_mm": row.paper_mm}
+        | {name: value and asdict(value) for name, value in figures[row.name].items()}
+        for row in rows
+    ]
+
+
 def _read(folder: Path, column: Column) -> float | None:
+    if not (folder / column.file).is_file():
+        return None
     value = json.loads((folder / column.file).read_text())
     for key in column.keys:
         value = value.get(key)

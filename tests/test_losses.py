@@ -152,6 +152,11 @@ def test_lifter_is_compared_with_its_input(batch, outputs):
 # --- Eq. 9 -----------------------------------------------------------------------------------------------------
 
 
+def test_a_decoder_that_weighs_nothing_is_not_looked_at(batch, outputs):
+    terms = losses.pose_loss_terms(batch, outputs, HUMAN36M_17, LossConfig(gamma=0.0))
+    assert set(losses.pose_loss_terms(batch, outputs, HUMAN36M_17, LossConfig())) - set(terms) == {"decoder"}
+
+
 def test_total_is_the_weighted_sum(batch, outputs):
     config = LossConfig(alpha=2, beta=3, gamma=5, delta=7)
     found = pose_losses(batch, outputs, HUMAN36M_17, config, alpha=tf.constant(11.0))

@@ -30,7 +30,8 @@ READ_ERRORS = (
     UnicodeDecodeError,  # TensorFlow quotes the bytes of a broken record
 )
 
-METADATA = ("keypoint_hidden", "root_position_mm", "intrinsics", "difficulty", "subject", "action", "source", "frame")
+METADATA = ("keypoint_hidden", "root_position_mm", "intrinsics", "image_size", "difficulty")
+METADATA += ("subject", "action", "source", "frame")
 
 
 @dataclass(frozen=True)

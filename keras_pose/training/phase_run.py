@@ -143,7 +143,7 @@ class PhaseRun:
         batches = iter(self._batches())
         alpha = tf.constant(experiment.loss.alpha_at(progress.epoch), tf.float32)
         pending: list[dict] = []
-        first, started = progress.step, time.perf_counter()
+        first, started, processor = progress.step, time.perf_counter(), time.process_time()
         with self._progress_bar() as bar:
             while progress.step < steps_per_epoch:
                 step = tf.constant(progress.epoch * steps_per_epoch + progress.step, tf.int32)
@@ -163,7 +163,8 @@ class PhaseRun:
                     raise Stopped(self.context.stop_signal or signal.SIGTERM, self.context.step)
         seconds = time.perf_counter() - started
         images = (progress.step - first) * batch_size
-        return {"images_per_second": round(images / seconds, 2), "seconds": round(seconds, 2)}
+        timings = {"seconds": seconds, "processor_seconds": time.process_time() - processor}
+        return {"images_per_second": round(images / seconds, 2)} | {name: round(t, 2) for name, t in timings.items()}
 
     def _stops(self, votes: tf.Tensor) -> bool:
         """Whether the run stops after this step. Workers agree on it by the votes of the step before, which are there

@@ -14,7 +14,7 @@ from keras_pose.training.experiment import DataConfig, Experiment, PhaseConfig, 
 from keras_pose.training.recorder import Recorder
 from tests.conftest import make_example
 
-TIMINGS = ("time", "seconds", "images_per_second")
+TIMINGS = ("time", "seconds", "processor_seconds", "images_per_second")
 E2E = (PhaseConfig("e2e", 1),)
 
 

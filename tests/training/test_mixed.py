@@ -1,0 +1,58 @@
+"""3D data mixed with photos that have 2D labels alone: what the photos teach, and what they leave alone."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_pose.data.pipeline import make_batches, open_dataset
+from keras_pose.losses import LossConfig, pose_losses
+from keras_pose.models.pose_model import PoseModelConfig, PoseStatistics, build_pose_model
+from keras_pose.skeleton import HUMAN36M_17
+from keras_pose.training.phases import Phase, parts_of
+from tests.conftest import write_dataset
+from tests.training.runs import read_metrics, run, tiny_experiment
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """16 pictures with joints in 2D, a fifth of them not labelled, and no validation split."""
+    unlabelled = {"has_pose_3d": False, "pose_3d_mm": np.zeros((17, 3)), "keypoint_valid": np.arange(17) % 5 > 0}
+    return write_dataset(tmp_path_factory.mktemp("photos"), {"train": 16}, seed=1, **unlabelled)
+
+
+@pytest.fixture(scope="module")
+def gradients(photos, toy_dataset):
+    """A function from a loss' configuration to the size of each part's gradient on a batch of photos."""
+    statistics = PoseStatistics.from_dict(open_dataset(str(toy_dataset)).statistics)
+    model = build_pose_model(PoseModelConfig(variant="w8_tiny", input_size=(64, 96), width=8, dropout=0.0), statistics)
+    batch = next(iter(make_batches(open_dataset(str(photos)), "train", 4, training=False)))
+
+    def of(config: LossConfig) -> dict[str, float]:
+        with tf.GradientTape(persistent=True) as tape:
+            loss = pose_losses(batch, Phase("e2e", model).forward(batch, training=False), HUMAN36M_17, config)["loss"]
+        sizes = {}
+        for name, part in parts_of(model).items():
+            variables = [variable.value for variable in part.trainable_variables]
+            found = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            sizes[name] = max(float(tf.reduce_max(tf.abs(gradient))) for gradient in found)
+        return sizes
+
+    return of
+
+
+def test_photos_teach_heatmaps_and_regularisers(gradients):
+    heatmaps = gradients(LossConfig(gamma=0.0, delta=0.0))
+    assert heatmaps["hrnet"] > 0 and heatmaps["encoder"] == heatmaps["decoder"] == 0
+    symmetry = gradients(LossConfig(alpha=0.0, gamma=0.0, delta=1.0))
+    assert symmetry["encoder"] > 0 and symmetry["decoder"] == 0
+    assert all(size > 0 for size in gradients(LossConfig(alpha=0.0, gamma=1.0, delta=0.0)).values())
+
+
+def test_a_mix_trains_and_is_validated_on_what_has_3d(photos, toy_dataset, tmp_path):
+    run(tiny_experiment(tmp_path / "run", f"{toy_dataset}:0.5,{photos}:0.5"))
+    (epoch,) = [line for line in read_metrics(tmp_path / "run") if line["kind"] == "epoch"]
+    assert all(np.isfinite(value) for value in epoch.values() if isinstance(value, float))
+    assert 50 < epoch["val_mpjpe_mm"] < 1000
+    mixed, alone = open_dataset(f"{toy_dataset}:0.5,{photos}:0.5"), open_dataset(str(toy_dataset))
+    np.testing.assert_allclose(mixed.statistics["pose_3d_mean"], alone.statistics["pose_3d_mean"])
+    assert mixed.count("validation") == alone.count("validation")
