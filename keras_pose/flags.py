@@ -178,6 +178,12 @@ def _define_losses(values) -> None:
     weights |= {"gamma": "re-projected 2D (L_decoder)", "delta": "left/right bone lengths (L_boneSym3D)"}
     for name, what in weights.items():
         flags.DEFINE_float(name, getattr(loss, name), f"Weight of the loss of {what}.", flag_values=values)
+    flags.DEFINE_float(
+        "left_right_weight",
+        loss.left_right_weight,
+        "What is added to the loss of heatmaps for taking left for right, in shares of it; 0 as in the paper.",
+        flag_values=values,
+    )
     flags.DEFINE_float("alpha_decay", 1.0, "alpha is multiplied by this after every epoch.", flag_values=values)
     flags.DEFINE_enum(
         "decoder_target",

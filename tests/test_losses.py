@@ -165,8 +165,40 @@ def test_total_is_the_weighted_sum(batch, outputs):
     assert LossConfig(alpha=2, alpha_decay=0.5).alpha_at(3) == 0.25
 
 
+def test_left_right_loss_sees_the_difference_alone(batch, outputs):
+    target = losses.target_heatmaps(batch["keypoints_2d"], np.ones((6, JOINTS)), SIZE).numpy()
+    left, right = np.array(HUMAN36M_17.left_right_pairs).T
+    both, taken = target.copy(), target.copy()
+    both[..., left] = both[..., right] = (target[..., left] + target[..., right]) / 2
+    taken[..., left], taken[..., right] = target[..., right], target[..., left]
+    in_doubt, swapped, sum_off = (
+        losses.left_right_loss(target, predicted, HUMAN36M_17).numpy() for predicted in (both, taken, target + 0.1)
+    )
+    gap = np.square(target[..., left] - target[..., right]).sum((1, 2))
+    np.testing.assert_allclose(in_doubt, gap, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(swapped, 4 * gap, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(sum_off, 0, atol=1e-6)
+
+
+def test_left_right_term_counts_pairs_with_both_labels_and_goes_with_alpha(batch, outputs):
+    config = LossConfig(left_right_weight=3.0)
+    terms = losses.pose_loss_terms(batch, outputs, HUMAN36M_17, config)
+    left, right = np.array(HUMAN36M_17.left_right_pairs).T
+    valid = batch["keypoint_valid"][:, left] * batch["keypoint_valid"][:, right]
+    assert float(terms["left_right"][1]) == valid.sum() > 0
+    hidden = {**outputs, "heatmaps": outputs["heatmaps"].copy()}
+    example, pair = np.argwhere(valid == 0)[0]
+    hidden["heatmaps"][example, ..., left[pair]] += 5.0
+    again = losses.pose_loss_terms(batch, hidden, HUMAN36M_17, config)
+    assert float(again["left_right"][0]) == float(terms["left_right"][0])
+    plain = pose_losses(batch, outputs, HUMAN36M_17, LossConfig(), alpha=0.5)
+    found = pose_losses(batch, outputs, HUMAN36M_17, config, alpha=0.5)
+    assert found["loss"] == pytest.approx(plain["loss"] + 0.5 * 3.0 * found["left_right"], rel=1e-6)
+    assert "left_right" not in plain and found["left_right"] > 0
+
+
 def test_replicas_add_up_to_one_device(batch, outputs):
-    config = LossConfig(alpha=2, beta=3, gamma=5, delta=7)
+    config = LossConfig(alpha=2, beta=3, gamma=5, delta=7, left_right_weight=11)
     whole = pose_losses(batch, outputs, HUMAN36M_17, config)
     parts = [  # of 4 and 2 examples, with other masks
         losses.pose_loss_terms(*({k: v[part] for k, v in d.items()} for d in (batch, outputs)), HUMAN36M_17, config)
@@ -185,6 +217,8 @@ def test_bad_configurations():
         LossConfig(heatmap_kernel_size=4)
     with pytest.raises(UserError, match="sigma"):
         LossConfig(heatmap_sigma=0)
+    with pytest.raises(UserError, match="left_right_weight"):
+        LossConfig(left_right_weight=-1)
 
 
 # --- Keras losses ----------------------------------------------------------------------------------------------
@@ -215,7 +249,8 @@ def test_keras_losses_keep_their_arguments():
 
 def test_skeleton_without_pairs_has_no_symmetry_term(batch, outputs):
     lonely = Skeleton("column", tuple(f"joint_{j}" for j in range(JOINTS)), tuple(range(-1, JOINTS - 1)))
-    assert "bone_symmetry" not in pose_losses(batch, outputs, lonely, LossConfig())
+    terms = pose_losses(batch, outputs, lonely, LossConfig(left_right_weight=1.0))
+    assert not {"bone_symmetry", "left_right"} & set(terms)
 
 
 @pytest.mark.parametrize("kernel_size, sigma", [(3, 1.0), (5, 2.0), (None, 1.5)])

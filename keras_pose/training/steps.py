@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_pose import metrics
 from keras_pose.data.augment import build_augmentation
 from keras_pose.errors import UserError
-from keras_pose.losses import LossConfig, combine_terms, pose_loss_terms, pose_loss_weights
+from keras_pose.losses import TERMS, LossConfig, combine_terms, pose_loss_terms, pose_loss_weights
 from keras_pose.skeleton import Skeleton
 from keras_pose.training import distribution
 from keras_pose.training.experiment import Experiment
@@ -191,7 +191,7 @@ def _term(values, weights):
 def eval_means(totals: dict, loss: LossConfig) -> dict[str, float]:
     """(sum, weight) pairs over a split to means, with `loss` by Eq. 9 without alpha's decay."""
     scalars = {name: (np.float32(total), np.float32(weight)) for name, (total, weight) in totals.items()}
-    names = [name for name in ("joint2d", "encoder", "decoder", "bone_symmetry") if name in scalars]
+    names = [name for name in TERMS if name in scalars]
     losses = combine_terms({name: scalars[name] for name in names}, loss)
     others = {name: total / max(weight, 1.0) for name, (total, weight) in scalars.items() if name not in names}
     return {name: float(value) for name, value in (losses | others).items()}
