@@ -1,0 +1,78 @@
+"""The losses as Keras losses, for `compile`."""
+
+import keras
+from keras import ops
+
+from keras_pose.losses.targets import check_kernel, target_heatmaps
+from keras_pose.losses.terms import bone_symmetry_loss, decoder_loss, encoder_loss, joint2d_loss
+from keras_pose.skeleton import Skeleton
+
+
+class _PoseLoss(keras.losses.Loss):
+    """A mean over what weighs something: sample weights are masks, as in the pure functions."""
+
+    def __init__(self, name: str, reduction="mean_with_sample_weight", dtype=None):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "dtype": self.dtype}
+
+
+@keras.saving.register_keras_serializable(package="keras_pose")
+class Joint2DLoss(_PoseLoss):
+    """Eq. 1: `y_true` (B, J, 2) keypoints in [0, 1], `y_pred` (B, H, W, J) heatmaps, weights (B, J) validity."""
+
+    def __init__(self, kernel_size: int | None = 3, sigma: float = 1.0, name="joint2d", **kwargs):
+        super().__init__(name, **kwargs)
+        check_kernel(kernel_size, sigma)
+        self.kernel_size = kernel_size
+        self.sigma = sigma
+
+    def call(self, y_true, y_pred):
+        valid = ops.ones_like(y_true[..., 0])
+        target = target_heatmaps(y_true, valid, y_pred.shape[1:3], self.kernel_size, self.sigma)
+        return joint2d_loss(target, y_pred)
+
+    def get_config(self):
+        return {**super().get_config(), "kernel_size": self.kernel_size, "sigma": self.sigma}
+
+
+@keras.saving.register_keras_serializable(package="keras_pose")
+class EncoderLoss(_PoseLoss):
+    """Eq. 6: (B, J, 3) mm against (B, J, 3) mm, in square metres; weights (B,) `has_pose_3d`."""
+
+    def __init__(self, name="encoder", **kwargs):
+        super().__init__(name, **kwargs)
+
+    def call(self, y_true, y_pred):
+        return ops.mean(encoder_loss(y_true, y_pred), axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="keras_pose")
+class DecoderLoss(_PoseLoss):
+    """Eq. 7: (B, J, 2) keypoints, predicted or labelled, against the re-projected ones; weights (B, J) validity."""
+
+    def __init__(self, name="decoder", **kwargs):
+        super().__init__(name, **kwargs)
+
+    def call(self, y_true, y_pred):
+        return decoder_loss(y_true, y_pred)
+
+
+@keras.saving.register_keras_serializable(package="keras_pose")
+class BoneSymmetryLoss(_PoseLoss):
+    """Eq. 8 on `y_pred` (B, J, 3) mm, in square metres; `y_true` is not looked at; weights (B,).
+
+    Args:
+        skeleton: a `Skeleton`, or its `to_dict()`.
+    """
+
+    def __init__(self, skeleton: Skeleton | dict, name="bone_symmetry", **kwargs):
+        super().__init__(name, **kwargs)
+        self.skeleton = Skeleton.from_dict(skeleton) if isinstance(skeleton, dict) else skeleton
+
+    def call(self, y_true, y_pred):
+        return ops.mean(bone_symmetry_loss(y_pred, self.skeleton), axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "skeleton": self.skeleton.to_dict()}
