@@ -47,6 +47,7 @@ def define_flags() -> None:
     flags.DEFINE_string("teacher", None, "For --source=video: the pose model that labels, a .tflite file of yours.")
     flags.DEFINE_integer("workers", os.cpu_count() or 1, "Processes that work in parallel.", lower_bound=1)
     flags.DEFINE_integer("shard_size", 1000, "Examples in a shard, about.", lower_bound=1)
+    flags.DEFINE_string("items", None, "START:STOP takes these of the source's photos or recordings, in its own order.")
     flags.DEFINE_integer("limit", None, "At most so many frames of each split, spread over it; for a trial.", 1)
 
 
@@ -63,7 +64,10 @@ def main(argv: list[str]) -> int:
     option_names = {f.name for f in dataclasses.fields(Options)} - {"image_size"}
     options = Options(parse_image_size(FLAGS.image_size), **{name: FLAGS[name].value for name in option_names})
     source = get_source(FLAGS.source)
-    prepare(source, Path(FLAGS.input), Path(FLAGS.output), options, FLAGS.workers, FLAGS.shard_size, FLAGS.limit)
+    chosen = parse_range(FLAGS.items) if FLAGS.items else None
+    prepare(
+        source, Path(FLAGS.input), Path(FLAGS.output), options, FLAGS.workers, FLAGS.shard_size, FLAGS.limit, chosen
+    )
     return 0
 
 
@@ -75,6 +79,14 @@ def parse_image_size(text: str) -> tuple[int, int]:
     return int(words[0]), int(words[-1])
 
 
+def parse_range(text: str) -> tuple[int, int]:
+    """`0:700` to (0, 700)."""
+    words = text.split(":")
+    if len(words) != 2 or not all(word.isdecimal() for word in words) or int(words[0]) >= int(words[1]):
+        raise UserError(f"--items={text} is not START:STOP, two growing numbers; the first 700 are 0:700")
+    return int(words[0]), int(words[1])
+
+
 def prepare(
     source: Source,
     input_dir: Path,
@@ -83,15 +95,21 @@ def prepare(
     workers: int = 1,
     shard_size: int = 1000,
     limit: int | None = None,
+    chosen: tuple[int, int] | None = None,
 ) -> shards.Manifest:
     """Converts a folder of a source's format into a data set folder, or finishes that, and prints what it holds.
 
+    `chosen` are the first of the source's items to take and the first not to. Of those, `limit` frames a split.
     Raises UserError for missing or broken input, an output folder of other settings, and over 1 % bad frames.
     """
     if not (input_dir.is_dir() or source.takes_file and input_dir.is_file()):
         raise UserError(f"--input={input_dir} is not a folder; {source.name} needs: {source.summary}")
     target = source.target_skeleton(options)
     items = source.list_items(input_dir, options)
+    if chosen:
+        if chosen[1] > len(items):
+            raise UserError(f"--items={chosen[0]}:{chosen[1]}, but {input_dir} has {len(items)}; lower the last number")
+        items = items[slice(*chosen)]
     if options.split:
         items = [dataclasses.replace(item, split=options.split) for item in items]
     items = limit_items(items, limit)
@@ -99,6 +117,7 @@ def prepare(
         raise UserError(f"{input_dir} holds nothing for {source.name}, which needs: {source.summary}")
     print_splits(items)
     settings = {"command": "keras_pose.data.prepare", "source": source.name, "shard_size": shard_size, "limit": limit}
+    settings |= {"items": list(chosen)} if chosen else {}
     settings |= dataclasses.asdict(options) | {"input_listing": describe_items(items, input_dir)}
     if shard_jobs.start_or_resume(output_dir, settings):
         print(f"{output_dir} is complete already")

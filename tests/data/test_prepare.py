@@ -85,6 +85,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(download, tmp_path):
         (["--source=human36m", "--input=nowhere", "--output=x"], "--input=nowhere is not a folder; human36m needs"),
         (["--source=human36m", "--input=.", "--output=x", "--image_size=256x"], "--image_size=256x is neither"),
         (["--source=human36m", "--input=.", "--output=x", "--skeleton=cat"], "unknown skeleton 'cat'"),
+        (["--source=human36m", "--input=.", "--output=x", "--items=7:7"], "--items=7:7 is not START:STOP"),
         (["--source=human36m", "data"], "unexpected argument 'data'"),
     ],
 )

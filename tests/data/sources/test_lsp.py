@@ -55,6 +55,17 @@ def test_everything_can_go_into_one_split(downloads, tmp_path):
     assert {split: len(part) for split, part in examples.items()} == {"train": 2}
 
 
+def test_parts_of_the_photos_share_nothing(downloads, tmp_path):
+    frames = []
+    for i in range(2):
+        part = toy.convert("lsp_extended", downloads / "lsp_extended", tmp_path / f"{i}", chosen=(i, i + 1))
+        frames += [example.frame for example in part["test"]]
+    assert frames == [1, 2]
+    with pytest.raises(UserError, match="--items=1:3, but .* has 2; lower the last number"):
+        toy.convert("lsp_extended", downloads / "lsp_extended", tmp_path / "over", chosen=(1, 3))
+    assert not (tmp_path / "over").exists()
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
