@@ -44,7 +44,7 @@ export class Engine {
 
   /**
    * Joints in a part of a picture, which is given away; throws Trouble.
-   * @param {ImageBitmap} picture
+   * @param {ImageBitmap | VideoFrame} picture
    * @param {import("../pose/crop.js").Crop} crop
    * @returns {Promise<Result>}
    */

@@ -2,22 +2,22 @@
 // life; another model gets another worker, so that all memory is given back and a crash takes nothing with it.
 
 import {LOW_SCORE} from "../pose/crop.js";
-import {compare, fillInput} from "../pose/decode.js";
+import {compare} from "../pose/decode.js";
 import {checkIdentifier, readMetadata} from "../pose/metadata.js";
-import {Trouble, troubleFrom} from "../pose/trouble.js";
+import {troubleFrom} from "../pose/trouble.js";
+import {Cutter} from "./cutter.js";
 import {getModel} from "./model_file.js";
 import {hasGpu, Runner, startRuntime} from "./runtime.js";
 
 /** @typedef {import("../pose/metadata.js").Model} Model */
 /** @typedef {import("../pose/decode.js").Outputs} Outputs */
-/** @typedef {import("./runtime.js").Pixels} Pixels */
 
 /**
  * What to load and how; `accelerator` "wasm" does not try WebGPU.
  * @typedef {{type: "load", source: import("./model_file.js").ModelSource, threads: number, accelerator: import("./settings.js").Accelerator}} Load
  */
 
-/** @typedef {{type: "frame", picture: ImageBitmap, crop: import("../pose/crop.js").Crop}} Frame */
+/** @typedef {{type: "frame", picture: ImageBitmap | VideoFrame, crop: import("../pose/crop.js").Crop}} Frame */
 
 /**
  * How WebGPU did on a check frame.
@@ -77,13 +77,7 @@ class Session {
     this.runner = runner;
     this.threads = threads;
     this.evenIfSlower = evenIfSlower;
-    const [height, width] = model.inputSize;
-    /** @type {Pixels} */
-    this.input = new (model.dtype === "uint8" ? Uint8Array : Float32Array)(3 * height * width);
-    const context = new OffscreenCanvas(width, height).getContext("2d", {willReadFrequently: true});
-    if (!context) throw new Trouble("memory-short");
-    this.context = context;
-    this.context.imageSmoothingQuality = "medium";
+    this.cutter = new Cutter(model);
   }
 
   /**
@@ -102,7 +96,7 @@ class Session {
     const runner = await Runner.compile(file, model, "wasm", used);
     const session = new Session(model, runner, used, accelerator === "webgpu");
     if (accelerator !== "wasm" && hasGpu()) session.#file = file;
-    await session.runner.run(session.input); // the first run is slow, and tells whether the model works at all
+    await session.runner.run(session.cutter.input); // the first run is slow, and tells whether the model works at all
     tell({type: "loaded", model, threads: used, build, loadMs: performance.now() - start});
     return session;
   }
@@ -112,32 +106,15 @@ class Session {
    * @param {(answer: Answer) => void} tell
    */
   async answer({picture, crop}, tell) {
-    this.#cut(picture, crop);
+    await this.cutter.cut(picture, crop);
     const start = performance.now();
-    const outputs = await this.runner.run(this.input).catch((error) => this.#leaveGpu(error, tell));
+    const outputs = await this.runner.run(this.cutter.input).catch((error) => this.#leaveGpu(error, tell));
     const inferenceMs = performance.now() - start;
     const sure = outputs.scores.filter((score) => score >= LOW_SCORE).length;
     if (this.#file && !this.#trial && sure >= ENOUGH_JOINTS * outputs.scores.length) {
       tell({type: "trial", trial: await this.#tryGpu(this.#file, outputs)});
     }
     tell({type: "result", outputs, inferenceMs});
-  }
-
-  /**
-   * Makes the model's input of a part of a picture; black where that is outside.
-   * @param {ImageBitmap} picture
-   * @param {import("../pose/crop.js").Crop} crop
-   */
-  #cut(picture, crop) {
-    const {width, height} = this.context.canvas;
-    const [scaleX, scaleY] = [width / crop.width, height / crop.height];
-    this.context.setTransform(1, 0, 0, 1, 0, 0);
-    this.context.fillStyle = "black";
-    this.context.fillRect(0, 0, width, height);
-    this.context.setTransform(scaleX, 0, 0, scaleY, -crop.x * scaleX, -crop.y * scaleY);
-    this.context.drawImage(picture, 0, 0);
-    picture.close();
-    fillInput(this.context.getImageData(0, 0, width, height).data, this.model.layout, this.input);
   }
 
   /**
@@ -154,8 +131,8 @@ class Session {
     try {
       const gpu = await Runner.compile(file, this.model, "webgpu", 1);
       unused = gpu;
-      const {keypoints, poseMm} = compare(expected, await gpu.run(this.input), LOW_SCORE);
-      const [cpuMs, gpuMs] = [await this.runner.time(this.input), await gpu.time(this.input)];
+      const {keypoints, poseMm} = compare(expected, await gpu.run(this.cutter.input), LOW_SCORE);
+      const [cpuMs, gpuMs] = [await this.runner.time(this.cutter.input), await gpu.time(this.cutter.input)];
       Object.assign(trial, {keypoints, poseMm, cpuMs, gpuMs});
       const same = keypoints < SAME_KEYPOINTS && poseMm < SAME_POSE_MM;
       if (!same) trial.reason = "it gives other joints";
@@ -185,6 +162,6 @@ class Session {
     this.#trial = {...this.#trial, kept: false, reason: "it stopped"};
     this.#file = null;
     tell({type: "trial", trial: this.#trial});
-    return this.runner.run(this.input);
+    return this.runner.run(this.cutter.input);
   }
 }

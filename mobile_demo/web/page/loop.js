@@ -102,9 +102,9 @@ export class Loop {
     if (!engine?.model || !tracker || !picture[0]) return;
     this.#busy = true;
     try {
-      const bitmap = await createImageBitmap(this.source.element);
+      const grabbed = await this.source.grab();
       const crop = tracker.look(picture);
-      const {outputs, inferenceMs} = await engine.infer(bitmap, crop);
+      const {outputs, inferenceMs} = await engine.infer(grabbed, crop);
       if (going !== this.#going || engine !== this.#engine) return;
       const timeS = (now - this.#start) / 1000;
       const pose = tracker.take(outputs, crop, picture, timeS);

@@ -1,5 +1,6 @@
 // Where pictures come from: a camera, a video or a photo of the phone.
 
+import {isPlain} from "../pose/frame.js";
 import {Trouble} from "../pose/trouble.js";
 
 /** @typedef {"user" | "environment"} Facing */
@@ -46,6 +47,20 @@ export class Source {
     return this.kind === "photo"
       ? [this.photo.height, this.photo.width]
       : [this.video.videoHeight, this.video.videoWidth];
+  }
+
+  /**
+   * The present picture, for someone else to close. A video's frame is only pointed at where that will do: to draw it
+   * takes this thread some milliseconds.
+   * @returns {Promise<ImageBitmap | VideoFrame>}
+   */
+  async grab() {
+    if (this.kind !== "photo" && "VideoFrame" in globalThis) {
+      const frame = new VideoFrame(this.video);
+      if (isPlain(frame)) return frame;
+      frame.close();
+    }
+    return createImageBitmap(this.element);
   }
 
   /**

@@ -11,6 +11,15 @@ LITTLE_MEMORY = ["--js-flags=--wasm-max-mem-pages=64"]  # 4 MB for WebAssembly
 # The page's own GPU, so that a test can take it away.
 NAME_DEVICE = ("return await adapter.requestDevice(", "return globalThis.device = await adapter.requestDevice(")
 
+# What the page gave to its worker last.
+NOTE_PICTURES = """{
+    const post = Worker.prototype.postMessage;
+    Worker.prototype.postMessage = function (message, ...rest) {
+        globalThis.pictureSent = message.picture?.constructor.name;
+        return post.call(this, message, ...rest);
+    };
+}"""
+
 
 # Those with a browser of their own come first: playwright opens one at a time.
 def test_webgpu_is_tried_and_left_if_slower(still, oracle_url, layouts):
@@ -63,6 +72,17 @@ def without_headers(route, prefix: str) -> None:
     answer = route.fetch()
     headers = {name: value for name, value in answer.headers.items() if not name.startswith(prefix)}
     route.fulfill(response=answer, headers=headers)
+
+
+def test_frames_are_drawn_where_their_pixels_cannot_be_taken(phone, layouts):
+    phone.page.add_init_script(NOTE_PICTURES)
+    phone.open(FIXED).wait_for("running")
+    untold = "Object.defineProperty(VideoFrame.prototype, 'rotation', {get: () => undefined})"
+    unknown = "delete globalThis.VideoFrame"
+    for change, picture in [("", "VideoFrame"), (untold, "ImageBitmap"), (unknown, "ImageBitmap")]:
+        phone.page.evaluate(change)
+        assert cells_off(phone.results(3)[-1], layouts[0], 256) < 1
+        assert phone.page.evaluate("pictureSent") == picture
 
 
 def test_an_address_that_is_not_safe(phone):

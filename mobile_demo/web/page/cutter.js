@@ -1,0 +1,69 @@
+// From a picture to the model's input, in the worker. The buffers are made once and used again.
+
+import {fillInput} from "../pose/decode.js";
+import {Trouble} from "../pose/trouble.js";
+
+/** @typedef {import("./runtime.js").Pixels} Pixels */
+
+export class Cutter {
+  /** Where a frame's pixels go. @type {ImageData | null} */
+  #pixels = null;
+  /** The same as a canvas. @type {OffscreenCanvasRenderingContext2D | null} */
+  #frame = null;
+
+  /** @param {import("../pose/metadata.js").Model} model */
+  constructor({inputSize: [height, width], dtype, layout}) {
+    this.layout = layout;
+    /** @type {Pixels} */
+    this.input = new (dtype === "uint8" ? Uint8Array : Float32Array)(3 * height * width);
+    this.context = makeContext(width, height);
+    this.context.imageSmoothingQuality = "medium";
+  }
+
+  /**
+   * Makes the model's input of a part of a picture, which is closed; black where that is outside.
+   * @param {ImageBitmap | VideoFrame} picture a frame must be plain, see pose/frame.js
+   * @param {import("../pose/crop.js").Crop} crop
+   */
+  async cut(picture, crop) {
+    try {
+      const drawn = "copyTo" in picture ? await this.#copy(picture) : picture;
+      const {width, height} = this.context.canvas;
+      const [scaleX, scaleY] = [width / crop.width, height / crop.height];
+      this.context.setTransform(1, 0, 0, 1, 0, 0);
+      this.context.fillStyle = "black";
+      this.context.fillRect(0, 0, width, height);
+      this.context.setTransform(scaleX, 0, 0, scaleY, -crop.x * scaleX, -crop.y * scaleY);
+      this.context.drawImage(drawn, 0, 0);
+      fillInput(this.context.getImageData(0, 0, width, height).data, this.layout, this.input);
+    } finally {
+      picture.close();
+    }
+  }
+
+  /**
+   * A frame's pixels. Drawing it instead gives the same, but Chromium keeps what it drew without a GPU: a picture for
+   * each frame, until half a gigabyte is full.
+   * @param {VideoFrame} frame
+   */
+  async #copy(frame) {
+    const {width, height} = /** @type {DOMRectReadOnly} */ (frame.visibleRect);
+    if (!this.#pixels || !this.#frame || this.#pixels.width !== width || this.#pixels.height !== height) {
+      this.#pixels = new ImageData(width, height);
+      this.#frame = makeContext(width, height);
+    }
+    await frame.copyTo(this.#pixels.data, {format: "RGBA"});
+    this.#frame.putImageData(this.#pixels, 0, 0);
+    return this.#frame.canvas;
+  }
+}
+
+/**
+ * @param {number} width
+ * @param {number} height
+ */
+function makeContext(width, height) {
+  const context = new OffscreenCanvas(width, height).getContext("2d", {willReadFrequently: true});
+  if (!context) throw new Trouble("memory-short");
+  return context;
+}
