@@ -23,12 +23,25 @@ def _softmax_over_cells(heatmaps, beta: float):
 def marginal_soft_argmax(heatmaps, beta: float):
     """The expectation of x and of y apart: right however the mass is spread.
 
+    It is summed row by row, about the middle of the crop, and divided by the sum of the mass: in one sum over all
+    cells the many small shares of the background are rounded away beside the peak, up to 0.01 of 256 pixels in LiteRT.
+    The sum is 1 but for rounding, so that its inverse is 2 less itself.
+
     (B, H, W, J) to (B, J, 2), (x, y) in [0, 1]; the centre of cell i of n is (i + 0.5) / n.
     """
-    height, width = heatmaps.shape[1:3]
-    ys, xs = np.meshgrid((np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width, indexing="ij")
-    centres = np.stack([xs.ravel(), ys.ravel()], axis=-1).astype("float32")  # (H*W, 2)
-    return ops.matmul(_softmax_over_cells(heatmaps, beta), centres)
+    height, width, joints = heatmaps.shape[1:]
+    xs, ys = ((np.arange(n) + 0.5) / n - 0.5 for n in (width, height))
+    of_row = np.stack([np.ones(width), xs], axis=-1)  # (W, 2): a row's mass and its moment about the middle
+    to_moments, to_mass = np.zeros((2, height, 2, 2))  # from every row's (mass, moment) to values for (x, y)
+    to_moments[:, 1, 0], to_moments[:, 0, 1] = 1.0, ys
+    to_mass[:, 0] = 1.0
+
+    def total(rows, weights):  # (B, J, 2*H) to (B, J, 2)
+        return ops.matmul(rows, weights.reshape(2 * height, 2).astype("float32"))
+
+    cells = ops.reshape(_softmax_over_cells(heatmaps, beta), (-1, joints * height, width))  # (B, J*H, W)
+    rows = ops.reshape(ops.matmul(cells, of_row.astype("float32")), (-1, joints, 2 * height))  # (B, J, 2*H)
+    return total(rows, to_moments) * (2.0 - total(rows, to_mass)) + 0.5
 
 
 def flat_soft_argmax(heatmaps, beta: float):
