@@ -15,7 +15,7 @@ LAYERS = [
     (0, "keras_pose.study"),
     (0, "keras_pose.folder_lock", "keras_pose.archives"),
     (9, "keras_pose.synthetic.__main__", "keras_pose.data.prepare", "keras_pose.data.inspect"),
-    (9, "keras_pose.data.service", "keras_pose.scale"),
+    (9, "keras_pose.data.service", "keras_pose.data.resize", "keras_pose.scale"),
     (9, "keras_pose.models.pretrained", "keras_pose.ship"),
     (1, "keras_pose.data", "keras_pose.synthetic", "keras_pose.models"),
     (2, "keras_pose.losses", "keras_pose.metrics"),

@@ -1,0 +1,98 @@
+"""The command `python -m keras_pose.data.resize`: a data set's pictures at another size.
+
+    python -m keras_pose.data.resize --input=embedded --image_size=256 --output=embedded_256
+
+2D labels and cameras go along; splits, names and 3D stay. It lets the data that ship, say, train a network of the
+paper's size; what their pictures do not show stays unseen. Pictures that only shrink to a whole fraction need no
+command: training does it by --input_size.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+import keras_pose
+from keras_pose import command, geometry
+from keras_pose.data import shards
+from keras_pose.data.pipeline import DatasetInfo, open_dataset, read_examples
+from keras_pose.data.prepare import parse_image_size
+from keras_pose.errors import UserError
+from keras_pose.example import PoseExample, encode_jpeg
+
+FLAGS = flags.FLAGS
+SHARD_SIZE = 1000
+
+
+def define_flags(values: flags.FlagValues = FLAGS) -> None:
+    """The command's flags."""
+    flags.DEFINE_string("input", None, "The data set: embedded, or a folder with manifest.json.", flag_values=values)
+    flags.DEFINE_string("output", None, "The new folder.", flag_values=values)
+    flags.DEFINE_string("image_size", "256", "In pixels: one number, or HEIGHTxWIDTH.", flag_values=values)
+    flags.DEFINE_integer("limit", None, "The first so many of each split alone.", lower_bound=1, flag_values=values)
+
+
+def main(arguments: list[str], values: flags.FlagValues = FLAGS) -> None:
+    """Runs the command."""
+    if arguments or not (values.input and values.output):
+        raise UserError("give the data set with --input=FOLDER, the new folder with --output=FOLDER and nothing else")
+    manifest = resize(
+        open_dataset(values.input), Path(values.output), parse_image_size(values.image_size), values.limit
+    )
+    counts = ", ".join(f"{split} {manifest.count(split)}" for split in manifest.splits)
+    print(f"{values.output}: {counts}")
+
+
+def resize(data: DatasetInfo, output: Path, image_size: tuple[int, int], limit: int | None = None) -> shards.Manifest:
+    """Writes the data set at (height, width) into a new folder; `limit` takes the first so many of each split.
+
+    Raises UserError for poses without pictures, a size that would stretch people, and a folder that is not empty.
+    """
+    old, (height, width) = data.image_size, image_size
+    if old is None:
+        raise UserError(f"data set {data.spec} holds poses without pictures, which have no size; train on it as it is")
+    if old[0] * width != old[1] * height:
+        raise UserError(
+            f"data set {data.spec} has pictures of {old[0]}x{old[1]}, which {height}x{width} would stretch; "
+            "keep height : width"
+        )
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise UserError(f"{output} is there already; choose a new folder, or remove it")
+    splits = {}
+    for split in data.parts[0].manifest.splits:
+        count = min(limit or data.count(split), data.count(split))
+        examples = command.progress(islice(read_examples(data, split), count), count, "pictures", description=split)
+        splits[split] = tuple(_write(output, split, (resize_example(e, image_size) for e in examples), count))
+    first = data.parts[0].manifest
+    generator = {"name": "keras_pose.data.resize", "version": keras_pose.__version__, "of": data.manifest_hash}
+    manifest = shards.Manifest(first.name, first.skeleton, image_size, splits, generator, first.licences)
+    shards.write_manifest(output, manifest)
+    return manifest
+
+
+def _write(output: Path, split: str, examples: Iterator[PoseExample], count: int) -> Iterator[shards.ShardEntry]:
+    total = -(-count // SHARD_SIZE)
+    for i in range(total):
+        yield shards.write_shard(output / shards.shard_name(split, i, total), islice(examples, SHARD_SIZE))
+
+
+def resize_example(example: PoseExample, image_size: tuple[int, int]) -> PoseExample:
+    """The example with its picture, 2D joints and camera at (height, width)."""
+    height, width = example.image_size
+    affine = geometry.crop_affine(np.array([width / 2, height / 2]), (height, width), image_size)
+    moved = geometry.apply_affine(affine, example.keypoints_2d_px)
+    return replace(
+        example,
+        image_jpeg=encode_jpeg(geometry.warp_image(example.decode_image(), affine, image_size)),
+        image_size=image_size,
+        keypoints_2d_px=np.where(example.keypoint_valid[:, None], moved, 0),
+        intrinsics=geometry.crop_intrinsics(example.intrinsics, affine) if example.has_pose_3d else example.intrinsics,
+    )
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main)
