@@ -3,14 +3,27 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from keras_pose.benchmark import torch_hrnet
 from keras_pose.errors import UserError
 from keras_pose.models import hrnet_checkpoint, weight_names
 from keras_pose.models.hrnet import VARIANTS
 from keras_pose.models.pose_model import PoseModelConfig, build_keypoint_model
 from keras_pose.skeleton import COCO_17, HUMAN36M_17, LSP_14, MPII_16
-from tests.models import torch_hrnet
 
 TINY = VARIANTS["w8_tiny"]
+
+
+def imagenet_weights(network, row) -> dict:
+    """The names of an ImageNet classifier around the network's trunk: a head, and all outputs of the last module."""
+    weights = {k: v for k, v in network.state_dict().items() if not k.startswith("final_layer.")}
+    widths = [row.channels * 2**i for i in range(4)]
+    last = torch_hrnet.Exchange(widths, row.units, 4).state_dict()
+    prefix = f"stage4.{row.modules[2] - 1}."
+    weights |= {prefix + k: v for k, v in last.items() if prefix + k not in weights}
+    head = {"incre_modules.0.0.conv1.weight": torch.zeros(32, row.channels, 1, 1)}
+    head |= {"downsamp_modules.0.0.bias": torch.zeros(256), "final_layer.0.weight": torch.zeros(2048, 1024, 1, 1)}
+    head |= {"final_layer.1.running_mean": torch.zeros(2048), "classifier.bias": torch.zeros(1000)}
+    return weights | head
 
 
 def tiny_weights(num_joints: int = 17) -> dict[str, np.ndarray]:
@@ -57,7 +70,7 @@ def test_every_variant_is_recognised_by_its_weights(variant):
 
 def test_imagenet_classifiers_leave_their_head_out():
     network = torch_hrnet.build(TINY, 17)
-    weights = {name: value.numpy() for name, value in torch_hrnet.imagenet_weights(network, TINY).items()}
+    weights = {name: value.numpy() for name, value in imagenet_weights(network, TINY).items()}
     model, config, accounting = hrnet_checkpoint.convert(weights, LSP_14, (64, 96))
     assert config.get_skeleton() == LSP_14 and model.output["heatmaps"].shape[1:] == (16, 24, 14)
     assert set(accounting.used) | set(accounting.unused) == set(weights)

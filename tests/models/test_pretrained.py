@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from keras_pose.benchmark import torch_hrnet
 from keras_pose.errors import UserError
 from keras_pose.models import pretrained
 from keras_pose.models.hrnet import VARIANTS
@@ -17,7 +18,6 @@ from keras_pose.predictor import PosePredictor
 from keras_pose.runtimes import TARGET_PEAK, open_model
 from keras_pose.skeleton import COCO_17, MPII_16
 from tests.conftest import ROOT
-from tests.models import torch_hrnet
 
 
 def run(folder, **values) -> subprocess.CompletedProcess:

@@ -1,4 +1,7 @@
-"""The official HRNet pose network and the ImageNet classifier's trunk, restated in PyTorch to compare against."""
+"""The official HRNet pose network restated in PyTorch, to compare speed and numbers against.
+
+Modules are named as in the official code (leoxiaobin/deep-high-resolution-net.pytorch), so that its checkpoints fit.
+"""
 
 import torch
 from torch import nn
@@ -65,10 +68,12 @@ class Exchange(nn.Module):
 
 
 class TorchHRNet(nn.Module):
-    """(B, 3, H, W) RGB in 0..255 to (B, J, H/4, W/4), in inference."""
+    """(B, 3, H, W) RGB in 0..255 to (B, J, H/4, W/4)."""
 
     def __init__(self, row: HRNetVariant, num_joints: int):
         super().__init__()
+        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
         self.conv1, self.bn1 = conv_bn(3, row.stem_channels, 3, stride=2)
         self.conv2, self.bn2 = conv_bn(row.stem_channels, row.stem_channels, 3, stride=2)
         c = row.bottleneck_channels
@@ -92,8 +97,7 @@ class TorchHRNet(nn.Module):
         self.final_layer = nn.Conv2d(widths[0], num_joints, 1)
 
     def forward(self, image):
-        mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
-        x = (image / 255 - mean) / std
+        x = (image / 255 - self.mean) / self.std
         x = torch.relu(self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x))))))
         x = self.layer1(x)
         xs = self.stage2([step(x) for step in self.transition1])
@@ -120,19 +124,7 @@ def randomize(network: nn.Module, seed: int) -> None:
 
 
 def build(row: HRNetVariant, num_joints: int, seed: int = 0) -> TorchHRNet:
+    """The network for inference, with the random weights of `seed`."""
     network = TorchHRNet(row, num_joints).eval()
     randomize(network, seed)
     return network
-
-
-def imagenet_weights(network: TorchHRNet, row: HRNetVariant) -> dict:
-    """The names of an ImageNet classifier around the network's trunk: a head, and all outputs of the last module."""
-    weights = {k: v for k, v in network.state_dict().items() if not k.startswith("final_layer.")}
-    widths = [row.channels * 2**i for i in range(4)]
-    last = Exchange(widths, row.units, 4).state_dict()
-    prefix = f"stage4.{row.modules[2] - 1}."
-    weights |= {prefix + k: v for k, v in last.items() if prefix + k not in weights}
-    head = {"incre_modules.0.0.conv1.weight": torch.zeros(32, row.channels, 1, 1)}
-    head |= {"downsamp_modules.0.0.bias": torch.zeros(256), "final_layer.0.weight": torch.zeros(2048, 1024, 1, 1)}
-    head |= {"final_layer.1.running_mean": torch.zeros(2048), "classifier.bias": torch.zeros(1000)}
-    return weights | head
