@@ -14,5 +14,5 @@ def test_a_run_that_is_killed_twenty_times_ends_as_one_that_is_not(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert figures["kills"] == TIMES and figures["runs"] >= 1
+    assert figures["kills"] == TIMES and figures["runs"] >= 2
     assert figures["places"] >= TIMES // 4  # not all at the same point
