@@ -19,12 +19,14 @@ from absl import flags
 from keras_pose import command
 from keras_pose.errors import UserError
 from mobile_demo.browser import PHONE, camera, open_browser
+from mobile_demo.browser_memory import EXPOSE_GC, growth_mb, memory_point
 from mobile_demo.clip import write_clip
 from mobile_demo.server import Settings, serve
 
 FLAGS = flags.FLAGS
 WARMUP = 20  # results before the first that counts
-TRACED = 100  # results under Chromium's trace, which finds the longest task; apart, for it costs time itself
+TRACED = 0.1  # so many results more under Chromium's trace, which finds short tasks too; apart, for it costs time
+PARTS = 10  # memory is looked at after each
 TIMEOUT_MS = 120_000
 CLIP_SIZE, CLIP_FPS, CLIP_FRAMES = (480, 640), 30, 30
 OWN_FILES = re.compile(r"\.(html|js|css|json|webmanifest|svg|png|ico)$|/$")
@@ -34,9 +36,14 @@ UNITS = {
     "inference_ms_median": "inference alone, median (ms)",
     "frames_per_second": "skeletons drawn a second",
     "longest_task_ms": "longest task of the page's main thread in these frames (ms)",
+    "tasks_over_50_ms": "tasks of it that were longer than 50 ms",
+    "longest_task_cpu_ms": "the most processor time of a task, over a tenth as many frames (ms)",
     "longest_loading_task_ms": "longest task before the first of them; 0: none over 50 (ms)",
-    "memory_start_mb": "memory of the page and its worker at the first frame (MB)",
+    "memory_start_mb": "memory of the page and its workers at the first frame (MB)",
     "memory_end_mb": "the same at the last frame (MB)",
+    "memory_peak_mb": "the most that was seen, garbage included (MB)",
+    "memory_growth_mb": "its growth once the browser has settled (MB per 1,000 frames)",
+    "other_memory_growth_mb": "the same of the browser's other processes (MB per 1,000 frames)",
     "page_kb": "page without model and runtime, as it is sent (kB)",
     "page_unpacked_kb": "the same, unpacked (kB)",
 }
@@ -46,7 +53,7 @@ WATCH_TASKS = """() => {
     const note = (list) => globalThis.longTasks.push(...list.getEntries().map((entry) => entry.duration));
     new PerformanceObserver(note).observe({type: "longtask", buffered: true});
 }"""
-TAKE_TASKS = "() => Math.max(0, ...globalThis.longTasks.splice(0))"
+TAKE_TASKS = "() => globalThis.longTasks.splice(0)"
 # Counts results in the page, so that no message to this process stands between them.
 COLLECT = """([count, timeout]) => new Promise((resolve, reject) => {
     const found = {latency_ms: [], inference_ms: []};
@@ -99,7 +106,7 @@ def measure(model: str | None, clip: Path, threads: int, frames: int) -> dict[st
 
     Raises UserError where the page does not run.
     """
-    with serving(model) as url, open_browser(camera(clip)) as browser:
+    with serving(model) as url, open_browser([*camera(clip), EXPOSE_GC]) as browser:
         page = browser.new_context(**PHONE).new_page()
         page.add_init_script(f"({WATCH_TASKS})()")
         requests = []
@@ -108,27 +115,47 @@ def measure(model: str | None, clip: Path, threads: int, frames: int) -> dict[st
         _wait_until_running(page)
         page.evaluate(COLLECT, [WARMUP, TIMEOUT_MS])
         loading = page.evaluate(TAKE_TASKS)
-        start = memory_mb(browser, page)
-        found = page.evaluate(COLLECT, [frames, TIMEOUT_MS + 1000 * frames])
-        end = memory_mb(browser, page)
+        found = collect(browser, page, frames)
         stats = page.evaluate("() => globalThis.poseDemo.stats()")
-        longest = max(_longest_traced_ms(browser, page), page.evaluate(TAKE_TASKS))
+        traced = _trace_tasks(browser, page, max(1, round(TRACED * frames)))
         packed, unpacked = weigh_page(requests)
-    latencies = found["latency_ms"]
+    latencies, memory = found["latency_ms"], found["memory"]
+    others = [point | {"mb": point["gpu_mb"] + point["browser_mb"] + point["other_mb"]} for point in memory]
     return {
         "latency_ms_median": statistics.median(latencies),
         "latency_ms_p90": float(np.quantile(latencies, 0.9)),
         "inference_ms_median": statistics.median(found["inference_ms"]),
         "frames_per_second": frames / found["seconds"],
-        "longest_task_ms": longest,
-        "longest_loading_task_ms": loading,
-        "memory_start_mb": start,
-        "memory_end_mb": end,
+        "longest_task_ms": max(found["long_tasks"] or [max(wall for wall, _ in traced)]),
+        "tasks_over_50_ms": len(found["long_tasks"]),
+        "longest_task_cpu_ms": max(cpu for _, cpu in traced),
+        "longest_loading_task_ms": max(loading, default=0),
+        "memory_start_mb": memory[0]["page_mb"],
+        "memory_end_mb": memory[-1]["page_mb"],
+        "memory_peak_mb": max(point["page_before_mb"] for point in memory),
+        "memory_growth_mb": growth_mb(memory, "page_mb"),
+        "other_memory_growth_mb": growth_mb(others, "mb"),
+        "memory": memory,
         "threads_used": stats["threads"],
         "page_kb": sum(packed.values()),
         "page_unpacked_kb": sum(unpacked.values()),
         "page_files_kb": packed,
     }
+
+
+def collect(browser, page, frames: int) -> dict:
+    """That many results in parts: each one's milliseconds, the long tasks, and memory before the first part and after
+    each. What happens while memory is looked at does not count.
+    """
+    found = {"latency_ms": [], "inference_ms": [], "long_tasks": [], "seconds": 0.0}
+    memory = [memory_point(browser, page)]
+    for count in np.diff(np.linspace(0, frames, min(PARTS, frames) + 1).astype(int)).tolist():
+        page.evaluate(TAKE_TASKS)
+        part = page.evaluate(COLLECT, [count, TIMEOUT_MS + 1000 * count])
+        part["long_tasks"] = page.evaluate(TAKE_TASKS)
+        found = {name: value + part[name] for name, value in found.items()}
+        memory.append(memory_point(browser, page))
+    return found | {"memory": memory}
 
 
 @contextlib.contextmanager
@@ -146,18 +173,6 @@ def print_row(threads: int, row: dict) -> None:
     print(f"{threads} threads ({row['threads_used']} used)")
     for name, text in UNITS.items():
         print(f"  {text:75s} {row[name]:8.1f}")
-
-
-def memory_mb(browser, page) -> float:
-    """Of the browser's renderers, after the page's garbage is collected; NaN where no Linux counts it."""
-    page.context.new_cdp_session(page).send("HeapProfiler.collectGarbage")
-    session = browser.new_browser_cdp_session()
-    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
-    session.detach()
-    files = [Path(f"/proc/{process['id']}/smaps_rollup") for process in processes if process["type"] == "renderer"]
-    if not files or not all(file.is_file() for file in files):
-        return float("nan")
-    return sum(int(re.search(r"^Pss:\s+(\d+)", file.read_text(), re.MULTILINE)[1]) for file in files) / 1024
 
 
 def weigh_page(requests: list) -> tuple[dict[str, float], dict[str, float]]:
@@ -182,21 +197,21 @@ def _wait_until_running(page) -> None:
         raise UserError(f"the page does not run: {error}; open it in a browser to see why")
 
 
-def _longest_traced_ms(browser, page) -> float:
-    """Of the thread that draws the page, over a hundred results more."""
+def _trace_tasks(browser, page, frames: int) -> list[tuple[float, float]]:
+    """Wall and processor time in ms of each task of the thread that draws the page, over so many results more."""
     browser.start_tracing(page=page, categories=["toplevel", "devtools.timeline"])
-    page.evaluate(COLLECT, [TRACED, TIMEOUT_MS])
+    page.evaluate(COLLECT, [frames, TIMEOUT_MS])
     events = json.loads(browser.stop_tracing())["traceEvents"]
     main = {
         (event["pid"], event["tid"])
         for event in events
         if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
     }
-    return max(
-        event.get("dur", 0) / 1000
+    return [
+        (event.get("dur", 0) / 1000, event.get("tdur", 0) / 1000)
         for event in events
         if (event["pid"], event["tid"]) in main and event["ph"] == "X" and "Task" in event["name"]
-    )
+    ]
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import gzip
 
+import numpy as np
 import pytest
 
 from keras_pose.errors import UserError
@@ -11,7 +12,9 @@ from mobile_demo.content import WEB
 from tests.mobile_demo.browser.conftest import chromium  # noqa: F401 a fixture
 from tests.mobile_demo.browser.oracle import write_oracle
 
-FRAMES = 10
+FRAMES = 80
+# MB per 1,000 frames. A picture of 640 x 480 that the browser keeps of each would be 1,200.
+MOST_GROWTH_MB = 400
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +29,10 @@ def test_numbers(model, tmp_path, capsys):
     assert 0 < row["inference_ms_median"] <= row["latency_ms_median"] <= row["latency_ms_p90"]
     assert 1 < row["frames_per_second"] < 100
     assert 0 < row["longest_task_ms"]
-    assert 20 < row["memory_start_mb"] < 2000 and 20 < row["memory_end_mb"] < 2000
+    assert 0 < row["longest_task_cpu_ms"] < 50
+    assert len(row["memory"]) == 11 and row["memory"][-1]["frame"] - row["memory"][0]["frame"] >= FRAMES
+    assert 20 < row["memory_start_mb"] < 500 and row["memory_end_mb"] <= row["memory_peak_mb"] + 50 < 500
+    assert max(row["memory_growth_mb"], row["other_memory_growth_mb"]) < MOST_GROWTH_MB
     # What is sent is the files, packed; each once, and neither the model nor the runtime among them.
     files = {name: (WEB / (name or "index.html")).read_bytes() for name in row["page_files_kb"]}
     assert {"", "style.css", "worker.js", "page/main.js", "page/inference.js"} <= set(files)
@@ -35,6 +41,13 @@ def test_numbers(model, tmp_path, capsys):
     assert row["page_kb"] < 60
     benchmark.print_row(2, row)
     assert capsys.readouterr().out.count("\n") == 1 + len(benchmark.UNITS)
+
+
+def test_growth_is_the_slope_after_the_browser_has_settled():
+    points = [{"frame": 20 + frame, "mb": 90 + 0.05 * frame - (40 if frame < 50 else 0)} for frame in range(0, 501, 50)]
+    assert benchmark.growth_mb(points, "mb") == pytest.approx(50)
+    assert benchmark.growth_mb([point | {"mb": 90.0} for point in points], "mb") == pytest.approx(0, abs=1e-6)
+    assert np.isnan(benchmark.growth_mb(points[:1], "mb"))
 
 
 def test_a_page_that_does_not_run_is_told_of(model, tmp_path):
