@@ -96,11 +96,16 @@ def define_flags(values: flags.FlagValues) -> None:
         "model", None, "The run to measure in Keras; by default the newest one, else what ships.", flag_values=values
     )
     flags.DEFINE_bool("keras", True, "Measure the Keras model too.", flag_values=values)
+    define_repetition_flags(values)
+    flags.DEFINE_string("json", None, "Write the figures to this file.", flag_values=values)
+
+
+def define_repetition_flags(values: flags.FlagValues) -> None:
+    """How often `measure_all` measures."""
     flags.DEFINE_integer(
         "repetitions", 20, "Timed inferences of each row in each round.", lower_bound=1, flag_values=values
     )
     flags.DEFINE_integer("rounds", 2, "How often the rows take turns.", lower_bound=1, flag_values=values)
-    flags.DEFINE_string("json", None, "Write the figures to this file.", flag_values=values)
 
 
 def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:

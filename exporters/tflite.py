@@ -152,6 +152,11 @@ def define_flags(values: flags.FlagValues) -> None:
     """The command's flags."""
     shared_flags.define_export_flags(values)
     flags.DEFINE_enum("quantize", "none", QUANTIZATIONS, "See docs/deploy.md; int8 is for phones.", flag_values=values)
+    define_calibration_flags(values)
+
+
+def define_calibration_flags(values: flags.FlagValues) -> None:
+    """The flags of `calibration_inputs`."""
     flags.DEFINE_string(
         "calibration", None, "Data for int8; by default the training split of the run's own.", flag_values=values
     )

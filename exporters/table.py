@@ -1,0 +1,210 @@
+"""Makes every form of a model, holds each against Keras, measures them all, and writes the tables of docs/deploy.md.
+
+    python -m exporters.table --model=phone --output=exports/phone --doc=docs/deploy.md
+
+Forms that --output holds already, of the same model, are kept, and so are their figures. Latencies want a quiet
+machine: --nolatency leaves them out, and the same command without it measures them alone, later.
+Exits 1 where a form is past its tolerance.
+"""
+
+import dataclasses
+import gc
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import keras
+from absl import flags, logging
+
+from exporters import benchmark, compare, exporter_of, onnx, tflite
+from exporters import flags as shared_flags
+from exporters.contract import Form, default_part, make_metadata, sidecar_path
+from exporters.inference_graph import Source, build_inference_graph, find_run, load_source
+from keras_pose import command
+from keras_pose.errors import UserError
+from keras_pose.study import put_between_marks
+
+FIGURES = "table.json"
+# Name of a file: its form.
+FILES = {
+    "pose.tflite": "none",
+    "pose_float16.tflite": "float16",
+    "pose_dynamic.tflite": "dynamic",
+    "pose_int8.tflite": "int8",
+    "pose.onnx": "none",
+    "pose_float16.onnx": "float16",
+}
+# The network up to its heatmaps, without soft-argmax, scores and lifter: what the head costs is told by it.
+HEADLESS = {"pose.tflite": "heatmaps.tflite", "pose.onnx": "heatmaps.onnx"}
+RUNTIMES = {".tflite": "LiteRT", ".onnx": "ONNX Runtime"}
+
+
+def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
+    """Runs the command."""
+    logging.set_verbosity(logging.WARNING)
+    if arguments or not values.output:
+        raise UserError("give the folder for the forms with --output=FOLDER, and everything as --name=value")
+    source, output = load_source(find_run(values.model)), Path(values.output)
+    if source.info["kind"] == "lifter":
+        raise UserError(f"{source.path} holds a lifter, which has no such forms; name a run that sees pictures")
+    output.mkdir(parents=True, exist_ok=True)
+    rows = convert_all(source, output, values)
+    missing = [name for name in FILES if "passed" not in rows[name]]
+    if missing:
+        part = default_part(source.info["kind"])
+        samples = shared_flags.parity_samples(source, part, values)
+        expected = compare.keras_outputs(source, part, samples)
+        for name in command.progress(missing, len(missing), "form", description="parity"):
+            result = compare.compare_file(output / name, source, samples, expected, values.tolerance_mm)
+            rows[name] |= dataclasses.asdict(result)
+            command.write_json(output / FIGURES, rows)
+    if values.latency:
+        paths = [output / name for name in (*FILES, *HEADLESS.values())]
+        for row in benchmark.measure_all([*paths, source.path], values.repetitions, values.rounds):
+            name = row.model if (output / row.model).is_file() else "keras"
+            rows.setdefault(name, {}).setdefault("median_ms", {})[str(row.threads)] = row.median_ms
+        command.write_json(output / FIGURES, rows)
+    text = format_markdown(rows)
+    print(text)
+    if values.json:
+        command.write_json(values.json, rows)
+    if values.doc:
+        put_between_marks(Path(values.doc), f"forms of {source.path.name}", text)
+    return 0 if all(rows[name]["passed"] for name in FILES) else 1
+
+
+def convert_all(source: Source, output: Path, values: flags.FlagValues) -> dict[str, dict]:
+    """Makes the forms that `output` lacks; the figures that are known of each, by file.
+
+    Raises UserError where `output` holds forms of another model.
+    """
+    figures = output / FIGURES
+    rows = json.loads(figures.read_text()) if figures.is_file() else {}
+    convert = _Converter(source, values)
+    todo = [*FILES, *HEADLESS.values()]
+    for name in command.progress(todo, len(todo), "form", description="converting"):
+        path, form = output / name, _form(source, name)
+        metadata = make_metadata(form, source.info, source.path.name, source.weights)
+        if path.is_file():
+            if exporter_of(path).read_metadata(path)["source"] != metadata["source"]:
+                raise UserError(f"{path} is of another model than {source.path}; choose another --output")
+            rows.setdefault(name, {})
+            continue
+        content, seconds = convert(name, form, metadata)
+        command.write_json(sidecar_path(path), metadata)
+        command.write_atomically(path, content)
+        rows[name] = {"convert_s": seconds}
+        command.write_json(figures, rows)
+    return rows
+
+
+def _form(source: Source, name: str) -> Form:
+    headless = name in HEADLESS.values()
+    part = "keypoints" if headless else default_part(source.info["kind"])
+    return Form(part, FILES.get(name, "none"), heatmaps=headless)
+
+
+class _Converter:
+    """Converts a model to the bytes of a form, and tells the seconds that this takes.
+
+    All .tflite files begin with the one in float32, which is made once; each form's seconds count it.
+    """
+
+    def __init__(self, source: Source, values: flags.FlagValues):
+        self.source, self.values = source, values
+        self.floats: dict[str, tuple[bytes, float]] = {}
+
+    def __call__(self, name: str, form: Form, metadata: dict) -> tuple[bytes, float]:
+        gc.collect()  # a converted W32 leaves gigabytes
+        if name in HEADLESS.values():
+            metadata["outputs"] = {"heatmaps": metadata["outputs"]["heatmaps"]}
+        if name.endswith(".onnx"):
+            return _timed(lambda: onnx.convert(self._graph(form, metadata), metadata))
+        calibration = tflite.calibration_inputs(self.source, form, self.values) if form.quantization == "int8" else None
+        key = " ".join(metadata["outputs"])
+        if key not in self.floats:
+            self.floats[key] = _timed(lambda: tflite.convert_float(self._graph(form, metadata), metadata))
+        content, seconds = self.floats[key]
+        quantized, more = _timed(lambda: tflite.quantize(content, metadata, calibration))
+        return quantized, seconds + more
+
+    def _graph(self, form: Form, metadata: dict) -> keras.Model:
+        graph = build_inference_graph(self.source, form)
+        return keras.Model(graph.inputs, {name: graph.output[name] for name in metadata["outputs"]}, name="inference")
+
+
+def _timed(work: Callable[[], bytes]) -> tuple[bytes, float]:
+    start = time.perf_counter()
+    return work(), time.perf_counter() - start
+
+
+# --- text ------------------------------------------------------------------------------------------------------
+
+
+def format_markdown(rows: dict[str, dict]) -> str:
+    """The figures as a Markdown table, and below it what the forms cost beside each other, as far as it is known."""
+    known = [row for row in rows.values() if "passed" in row]
+    has_pose = any(row["mpjpe_mm"] is not None for row in known)
+    keras_mm = f" (Keras {known[0]['keras_mpjpe_mm']:.2f})" if has_pose else ""
+    head = ["file", "MB", "made in s", "2D px, largest / mean", "3D mm, largest / mean", f"MPJPE mm{keras_mm}"]
+    lines = [[*head, "ms, 1 thread", "ms, 2 threads"], ["---"] * 8]
+    for name in FILES:
+        row = rows[name]
+        lines.append(
+            [
+                f"`{name}`",
+                f"{row['size_mb']:.1f}",
+                f"{row['convert_s']:.0f}" if "convert_s" in row else "-",
+                _pair(row, "px"),
+                _pair(row, "mm"),
+                "-" if row["mpjpe_mm"] is None else f"{row['mpjpe_mm']:.2f}",
+                *(_ms(row, threads) for threads in benchmark.THREADS),
+            ]
+        )
+    if "keras" in rows:
+        lines.append(["Keras", *["-"] * 5, *(_ms(rows["keras"], threads) for threads in benchmark.THREADS)])
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join([table, "", f"{known[0]['samples']} test pictures.", *_ratios(rows)])
+
+
+def _ratios(rows: dict[str, dict]) -> Iterator[str]:
+    """int8 beside float32, and the float32 files beside the same network without its head."""
+    for threads in map(str, benchmark.THREADS):
+        ms = {name: row["median_ms"][threads] for name, row in rows.items() if "median_ms" in row}
+        if not ms:
+            return
+        parts = [f"int8 is {ms['pose.tflite'] / ms['pose_int8.tflite']:.1f} times as fast as float32 in LiteRT"]
+        for name, bare in HEADLESS.items():
+            share = ms[name] / ms[bare] - 1
+            parts.append(
+                f"the head adds {share:+.1%} to the network's {ms[bare]:.1f} ms in {RUNTIMES[Path(name).suffix]}"
+            )
+        yield f"With {threads} thread{'s' * (threads != '1')} {'; '.join(parts)}."
+
+
+def _pair(row: dict, unit: str) -> str:
+    largest, mean = row[f"largest_{unit}"], row[f"mean_{unit}"]
+    return "-" if largest is None else f"{largest:.2g} / {mean:.2g}"
+
+
+def _ms(row: dict, threads: int) -> str:
+    return f"{row['median_ms'][str(threads)]:.1f}" if "median_ms" in row else "-"
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """The command's flags."""
+    shared_flags.define_source_flags(values)
+    values.set_default("samples", 0)  # all of the test split
+    tflite.define_calibration_flags(values)
+    benchmark.define_repetition_flags(values)
+    flags.DEFINE_string("output", None, "The folder for the forms and their figures.", flag_values=values)
+    flags.DEFINE_bool("latency", True, "Measure latencies; the machine should do nothing else.", flag_values=values)
+    flags.DEFINE_string(
+        "doc", None, "Put the tables into this document, between its marks `forms of NAME`.", flag_values=values
+    )
+
+
+if __name__ == "__main__":
+    define_flags(flags.FLAGS)
+    command.run(main)
