@@ -105,7 +105,8 @@ def resolve(arguments: list[str]) -> str:
     flags.DEFINE_multi_string("flagfile", [], "", flag_values=values)
     define_flags(values)
     try:
-        rest = values(["train", *values.read_flags_from_files(arguments, force_gnu=False)])[1:]
+        words = command.parse_flags(arguments, lambda words: values.read_flags_from_files(words, force_gnu=False))
+        rest = values(["train", *words])[1:]
     except flags.Error as error:
         raise UserError(f"{shlex.join(arguments)}: {error}") from error
     if rest:

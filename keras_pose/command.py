@@ -26,8 +26,24 @@ def run(main: Callable[[list[str]], int | None]) -> None:
             print("stopped", file=sys.stderr)
             return 130
 
+    def parse(argv: list[str]) -> list[str]:
+        try:
+            return parse_flags(argv, app.parse_flags_with_usage)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(2) from error
+
     _show_in_help()
-    app.run(guarded)
+    app.run(guarded, flags_parser=parse)
+
+
+def parse_flags(argv: list[str], parse: Callable[[list[str]], list[str]] = flags.FLAGS) -> list[str]:
+    """What `parse` makes of a command line, whose flag files it reads; raises UserError for one that is no text."""
+    try:
+        return parse(argv)
+    except ValueError as error:  # of the decoding, and of a NUL in the name of a nested file
+        files = " ".join(word for word in argv if "flagfile" in word)
+        raise UserError(f"{files} is no text, or names a file that is none ({error}); name a .flags file") from error
 
 
 def _show_in_help() -> None:

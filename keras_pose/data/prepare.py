@@ -100,11 +100,12 @@ def prepare(
     """Converts a folder of a source's format into a data set folder, or finishes that, and prints what it holds.
 
     `chosen` are the first of the source's items to take and the first not to. Of those, `limit` frames a split.
-    Raises UserError for missing or broken input, an output folder of other settings, and over 1 % bad frames.
+    Raises UserError for missing or broken input, an output folder of other settings or that another process fills, and
+    over 1 % bad frames.
     """
     if not (input_dir.is_dir() or source.takes_file and input_dir.is_file()):
         raise UserError(f"--input={input_dir} is not a folder; {source.name} needs: {source.summary}")
-    target = source.target_skeleton(options)
+    source.target_skeleton(options)  # raises for a skeleton that cannot be
     items = source.list_items(input_dir, options)
     if chosen:
         if chosen[1] > len(items):
@@ -119,9 +120,23 @@ def prepare(
     settings = {"command": "keras_pose.data.prepare", "source": source.name, "shard_size": shard_size, "limit": limit}
     settings |= {"items": list(chosen)} if chosen else {}
     settings |= dataclasses.asdict(options) | {"input_listing": describe_items(items, input_dir)}
-    if shard_jobs.start_or_resume(output_dir, settings):
-        print(f"{output_dir} is complete already")
-        return shards.read_manifest(output_dir)
+    with shard_jobs.claimed(output_dir, settings) as is_finished:
+        if is_finished:
+            print(f"{output_dir} is complete already")
+            return shards.read_manifest(output_dir)
+        return _convert(source, items, input_dir, output_dir, options, workers, shard_size)
+
+
+def _convert(
+    source: Source,
+    items: list[Item],
+    input_dir: Path,
+    output_dir: Path,
+    options: Options,
+    workers: int,
+    shard_size: int,
+) -> shards.Manifest:
+    """The work of `prepare`, in a folder that it has claimed."""
     plans = []
     for split in shards.SPLITS:
         part = [item for item in items if item.split == split]
@@ -132,7 +147,7 @@ def prepare(
         raise UserError(f"no person of {input_dir} could be used; look at the pictures and their labels")
     manifest = shards.Manifest(
         name=source.name,
-        skeleton=target,
+        skeleton=source.target_skeleton(options),
         image_size=options.image_size if source.has_images else None,
         splits=entries,
         generator={

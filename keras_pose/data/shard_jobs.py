@@ -4,6 +4,7 @@
 worker processes start fast.
 """
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -20,6 +21,7 @@ from keras_pose import command
 from keras_pose.data import shards
 from keras_pose.errors import UserError
 from keras_pose.example import PoseExample
+from keras_pose.folder_lock import LOCK, locked
 
 SETTINGS = "settings.json"
 BAD_FRAMES = "bad_frames.txt"
@@ -70,10 +72,33 @@ def plan_shards(split: str, items: Sequence, frames: Sequence[int], shard_size: 
     ]
 
 
-def start_or_resume(directory: str | os.PathLike, settings: dict) -> bool:
-    """Stores a new job's settings in the folder; returns whether an earlier job has finished it already.
+@contextlib.contextmanager
+def claimed(directory: str | os.PathLike, settings: dict) -> Iterator[bool]:
+    """Keeps the folder for one job while the block runs; gives whether an earlier job has finished it already.
 
-    Raises UserError, and changes nothing, where the folder holds other files or a job of other settings.
+    Raises UserError, and changes nothing, where another process fills the folder, or it holds other files or a job of
+    other settings.
+    """
+    if is_finished(directory, settings):  # such a folder may be read-only
+        yield True
+        return
+    with locked(directory):
+        yield start_or_resume(directory, settings)
+
+
+def start_or_resume(directory: str | os.PathLike, settings: dict) -> bool:
+    """Stores a new job's settings in the folder; returns as `is_finished`."""
+    finished = is_finished(directory, settings)
+    path = Path(directory) / SETTINGS
+    if not path.is_file():
+        command.write_json(path, settings)
+    return finished
+
+
+def is_finished(directory: str | os.PathLike, settings: dict) -> bool:
+    """Whether a job of these settings has finished the folder.
+
+    Raises UserError where it holds other files or a job of other settings.
     """
     directory = Path(directory)
     path = directory / SETTINGS
@@ -81,9 +106,8 @@ def start_or_resume(directory: str | os.PathLike, settings: dict) -> bool:
     if directory.exists() and not directory.is_dir():
         raise UserError(f"{directory} is a file; name a folder for the output")
     if not path.is_file():
-        if directory.is_dir() and any(directory.iterdir()):
+        if directory.is_dir() and {entry.name for entry in directory.iterdir()} - {LOCK}:
             raise UserError(f"{directory} holds other files and no {SETTINGS}; choose a new or empty folder")
-        command.write_json(path, wanted)
         return False
     try:
         stored = dict(json.loads(path.read_text()))
@@ -123,6 +147,7 @@ def run(
 def finish(directory: str | os.PathLike, manifest: shards.Manifest) -> None:
     """Writes the manifest and removes what only an unfinished job needs."""
     shards.write_manifest(directory, manifest)
+    (Path(directory) / LOCK).unlink(missing_ok=True)  # whoever waits for it looks for the manifest next
     for entries in manifest.splits.values():
         for entry in entries:
             _bad_path(Path(directory) / entry.file).unlink(missing_ok=True)

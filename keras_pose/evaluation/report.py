@@ -29,9 +29,10 @@ COLUMNS = {
 
 
 def write_evaluation(directory: str | os.PathLike, result: EvaluationResult) -> None:
-    """Writes evaluation.json, evaluation_errors.png (histogram a joint) and evaluation_samples.png."""
+    """Writes evaluation_errors.png (histogram a joint), evaluation_samples.png and, as it finishes a run, at last
+    evaluation.json.
+    """
     directory = Path(directory)
-    command.write_json(directory / "evaluation.json", result.to_dict())
     for key, unit in (("error_mm", "mm"), ("error_px", "px")):
         errors = result.scores[key]
         if not np.isnan(errors).all():
@@ -41,6 +42,7 @@ def write_evaluation(directory: str | os.PathLike, result: EvaluationResult) -> 
             break
     if result.samples:
         save_png(directory / "evaluation_samples.png", draw_samples(result))
+    command.write_json(directory / "evaluation.json", result.to_dict())
 
 
 def draw_samples(result: EvaluationResult, height: int = 200) -> np.ndarray:

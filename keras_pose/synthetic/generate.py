@@ -157,11 +157,17 @@ def generate(
 ) -> shards.Manifest:
     """Fills a folder with shards and a manifest, or finishes what an earlier run left.
 
-    Raises UserError where the folder holds something else or data of other settings, and for unreadable assets.
+    Raises UserError where the folder holds something else or data of other settings, or another process fills it, and
+    for unreadable assets.
     """
-    if shard_jobs.start_or_resume(output, describe(settings, shard_size)):
-        print(f"{output} is complete already")
-        return shards.read_manifest(output)
+    with shard_jobs.claimed(output, describe(settings, shard_size)) as is_finished:
+        if is_finished:
+            print(f"{output} is complete already")
+            return shards.read_manifest(output)
+        return _generate(settings, output, shard_size, workers, make_people, command_line)
+
+
+def _generate(settings, output, shard_size, workers, make_people, command_line) -> shards.Manifest:
     plans = plan(settings, shard_size)
     entries, _ = shard_jobs.run(output, plans, partial(render_items, settings, make_people), workers)
     used = ["bodies"] + [name for name in ("mocap", "clothes_dir", "panoramas") if getattr(settings, name)]

@@ -33,7 +33,7 @@ def read_obj(path: str | os.PathLike) -> ObjMesh:
     try:
         lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
         mesh = _parse(lines)
-    except (OSError, ValueError, IndexError) as error:
+    except (OSError, ValueError, IndexError, OverflowError) as error:  # an index may be any number
         raise UserError(f"{path} is not a mesh in .obj format ({error}); fetch the file again") from error
     bad_vertex = len(mesh.faces) and not 0 <= mesh.faces.min() <= mesh.faces.max() < len(mesh.vertices)
     bad_uv = len(mesh.faces) and not 0 <= mesh.face_uv.min() <= mesh.face_uv.max() < len(mesh.uv)

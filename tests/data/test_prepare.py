@@ -14,6 +14,7 @@ from keras_pose.data import prepare, shards
 from keras_pose.data.sources import SOURCES, get_source
 from keras_pose.data.sources.base import Item, Options, optional_import
 from keras_pose.errors import UserError
+from keras_pose.folder_lock import LOCK, locked
 from tests.conftest import ROOT
 from tests.data.sources import toy
 
@@ -75,6 +76,12 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(download, tmp_path):
     for folder in ("a", "b"):
         assert command(*arguments, "--workers=1", f"--output={tmp_path / folder}").returncode == 0
     assert shards.read_manifest(tmp_path / "a").digest() == shards.read_manifest(tmp_path / "b").digest()
+
+
+def test_a_folder_that_another_process_fills_is_refused(download, tmp_path):
+    with locked(tmp_path), pytest.raises(UserError, match="is being written by process"):
+        prepare.prepare(get_source("human36m_challenge"), download, tmp_path, Options((64, 32)))
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
 
 
 @pytest.mark.parametrize(

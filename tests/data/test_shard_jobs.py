@@ -8,6 +8,7 @@ import pytest
 from keras_pose.data import shard_jobs, shards
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.errors import UserError
+from keras_pose.folder_lock import LOCK
 from keras_pose.skeleton import HUMAN36M_17
 from tests.conftest import make_example
 
@@ -90,6 +91,30 @@ def test_settings_are_kept_and_other_ones_refused(tmp_path):
     assert shard_jobs.start_or_resume(folder, {"size": (3, 4)})
 
 
+def test_two_jobs_in_one_folder(tmp_path):
+    """The second is refused and changes nothing; a finished folder is read only, and keeps no lock."""
+    folder, settings = tmp_path / "out", {"size": 3}
+    with shard_jobs.claimed(folder, settings) as is_finished:
+        assert not is_finished
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        with pytest.raises(UserError, match=f"is being written by process {os.getpid()} on .*; wait for it"):
+            with shard_jobs.claimed(folder, settings):
+                pass
+        assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
+        entries, _ = shard_jobs.run(folder, plans(range(3)), produce, workers=1)
+        shard_jobs.finish(folder, manifest(entries))
+    before = sorted(folder.iterdir())
+    assert folder / LOCK not in before
+    with shard_jobs.claimed(folder, settings) as is_finished:
+        assert is_finished and sorted(folder.iterdir()) == before
+
+
+def test_what_a_job_that_was_killed_at_its_start_leaves_does_not_block(tmp_path):
+    (tmp_path / LOCK).write_text("process 1 on a machine\n")
+    with shard_jobs.claimed(tmp_path, {}) as is_finished:
+        assert not is_finished
+
+
 @pytest.mark.parametrize(
     ("content", "message"), [(None, "is a file"), ("notes.txt", "holds other files"), ("settings.json", "is damaged")]
 )
@@ -98,5 +123,6 @@ def test_other_peoples_folders_are_left_alone(tmp_path, content, message):
     if content:
         folder.mkdir()
     (folder / content if content else folder).write_text("mine")
-    with pytest.raises(UserError, match=message):
-        shard_jobs.start_or_resume(folder, {})
+    with pytest.raises(UserError, match=message), shard_jobs.claimed(folder, {}):
+        pass
+    assert not content or [path.name for path in folder.iterdir()] == [content]

@@ -315,6 +315,18 @@ def test_report_files(dataset, tmp_path):
     assert result.samples[0].error < result.samples[3].error < result.samples[6].error
 
 
+def test_what_is_killed_before_its_pictures_is_no_finished_run(dataset, tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    result = evaluate(oracle, dataset)
+    for step in ("figures.plot_error_histograms", "save_png"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(f"keras_pose.evaluation.report.{step}", killed)
+            write_evaluation(tmp_path, result)
+        assert not (tmp_path / "evaluation.json").exists()
+
+
 def test_tables_are_aligned_and_leave_out_empty_columns(dataset, lsp_dataset):
     text = format_tables(evaluate(oracle, dataset))
     blocks = [block.splitlines() for block in text.split("\n\n")]

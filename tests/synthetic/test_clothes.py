@@ -83,7 +83,9 @@ def test_broken_garments_are_named(square, old, new, message):
     assert "square" in str(caught.value) or "none.obj" in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "v 0 0\nf 1 2 3", "v 0 0 0\nf 1/1 2/2 9/1", "f a b c", "\x00\xff"])
+@pytest.mark.parametrize(
+    "text", ["", "v 0 0\nf 1 2 3", "v 0 0 0\nf 1/1 2/2 9/1", "f a b c", "\x00\xff", f"v 0 0 0\nf 1 1 {9**20}"]
+)
 def test_broken_meshes_are_named(tmp_path, text):
     (tmp_path / "bad.obj").write_text(text)
     with pytest.raises(UserError, match="bad.obj"):

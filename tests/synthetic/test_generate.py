@@ -15,6 +15,7 @@ from keras_pose import geometry
 from keras_pose.data import shards
 from keras_pose.data.pipeline import open_dataset, read_examples
 from keras_pose.errors import UserError
+from keras_pose.folder_lock import LOCK, locked
 from keras_pose.synthetic import generate as generate_module
 from keras_pose.synthetic.generate import Generator, Settings, command_line, generate, plan, split_panoramas
 from keras_pose.synthetic.people import BODIES_PER_BLOCK, EXAMPLES_PER_BLOCK, block_bodies
@@ -100,6 +101,12 @@ def test_a_complete_folder_is_left_alone(made, capsys):
     make(made)
     assert "complete already" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in made.iterdir()}
+
+
+def test_a_folder_that_another_process_fills_is_refused(tmp_path):
+    with locked(tmp_path), pytest.raises(UserError, match="is being written by process"):
+        make(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
 
 
 def test_other_settings_in_the_same_folder_are_refused(made):
