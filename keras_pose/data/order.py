@@ -62,6 +62,7 @@ def _pieces(part: "Part", entries: Sequence, share: tuple[int, int]) -> tf.data.
     )
 
 
+@tf.autograph.experimental.do_not_convert
 def _read_piece(file: tf.Tensor, skip: tf.Tensor, take: tf.Tensor) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(file).skip(skip).take(take)
 

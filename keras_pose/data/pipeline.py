@@ -217,6 +217,7 @@ def make_batches(
     """
     share = shard if shard_by == "files" or data_service else order.WHOLE
     decode = functools.partial(_batch_record, info=info, with_metadata=with_metadata)
+    decode = tf.autograph.experimental.do_not_convert(decode)  # no control flow on tensors; converting takes a second
     count, global_batch = info.count(split), batch_size * shard[1]
     seen = skip_batches * (batch_size if share == shard else global_batch)
     if not training:
