@@ -25,6 +25,8 @@ from keras_pose.errors import UserError
 from keras_pose.example import PoseExample
 from keras_pose.skeleton import HUMAN36M_17
 
+MOST_COUNTED = 1 << 20  # values in a CDF file; the longest sequences of the data set hold 600,000
+
 
 def read_cameras(path: Path) -> dict[tuple[str, str], geometry.Camera]:
     """The cameras of metadata.xml by (subject, camera id).
@@ -89,11 +91,24 @@ def _item(folder: Path, subject: str, sequence: str, camera: str, path: Path, ca
     return Item(split, subject, human36m_common.action_name(sequence), frames, str(path), data)
 
 
+def open_cdf(path: Path):
+    """cdflib's reader of a file."""
+    cdfread = base.optional_import("cdflib").cdfread
+    cdfread.range = _short_range  # it counts as far as a damaged file says: for hours
+    return cdfread.CDF(path)
+
+
+def _short_range(*arguments: int) -> range:
+    numbers = range(*arguments)
+    if len(numbers) > MOST_COUNTED:
+        raise ValueError(f"it says that it holds {len(numbers)} values")
+    return numbers
+
+
 def count_frames(path: Path) -> int:
     """The number of poses in a CDF file, from its header."""
-    cdflib = base.optional_import("cdflib")
     with base.reading(path):
-        pose = cdflib.CDF(path).varinq("Pose")
+        pose = open_cdf(path).varinq("Pose")
         sizes = [int(n) for n in (pose.Last_Rec + 1, *pose.Dim_Sizes)]
         if sizes[-1] != 96:
             raise UserError(f"{path}: Pose is {sizes}, not frames x 96; name 3D positions of 32 joints")
@@ -102,9 +117,8 @@ def count_frames(path: Path) -> int:
 
 def read_poses(path: Path) -> np.ndarray:
     """(T, 17, 3) mm of a CDF file."""
-    cdflib = base.optional_import("cdflib")
     with base.reading(path):
-        poses = np.asarray(cdflib.CDF(path).varget("Pose"), np.float64).reshape(-1, 32, 3)[:, JOINTS_17_OF_32]
+        poses = np.asarray(open_cdf(path).varget("Pose"), np.float64).reshape(-1, 32, 3)[:, JOINTS_17_OF_32]
     base.check_millimetres(poses, 0, str(path))
     return poses
 

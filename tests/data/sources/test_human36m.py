@@ -150,6 +150,17 @@ def test_nan_labels_are_named(download, tmp_path):
         toy.convert("human36m", folder, tmp_path / "out")
 
 
+def test_a_file_that_claims_two_thousand_million_dimensions_is_refused_at_once(tmp_path):
+    path = tmp_path / "a.cdf"
+    write_cdf(path, toy.people(2, 32))
+    content = bytearray(path.read_bytes())
+    record = int.from_bytes(content[20:28], "big")  # the global descriptor; at its byte 56 stand the dimensions
+    content[record + 56 : record + 60] = b"\x7f\xff\xff\xff"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="a.cdf cannot be read .*says that it holds 2147483647 values"):
+        human36m.read_poses(path)
+
+
 def test_a_truncated_video_is_refused_with_a_list(download, tmp_path):
     folder = copy_of(download, tmp_path, toy.people(4, 32), frames_in_video=3)
     with pytest.raises(UserError, match=r"frame 3: .*Posing\.55011271\.mp4 has no such frame .*1 of 4 frames"):
