@@ -185,7 +185,7 @@ def _ratios(rows: dict[str, dict]) -> Iterator[str]:
 
 def _pair(row: dict, unit: str) -> str:
     largest, mean = row[f"largest_{unit}"], row[f"mean_{unit}"]
-    return "-" if largest is None else f"{largest:.2g} / {mean:.2g}"
+    return "-" if largest is None else f"{largest:.4f} / {mean:.4f}"
 
 
 def _ms(row: dict, threads: int) -> str:

@@ -11,7 +11,10 @@ from exporters import benchmark, compare, table
 from exporters.contract import sidecar_path
 from keras_pose import runtimes
 from keras_pose.errors import UserError
+from keras_pose.flags import build_experiment
+from tests.conftest import ROOT
 from tests.exporters.test_commands import run
+from tests.test_flags import parse
 
 MS = {"pose.tflite": 40.0, "pose_int8.tflite": 10.0, "heatmaps.tflite": 32.0, "pose.onnx": 33.0, "heatmaps.onnx": 30.0}
 
@@ -74,3 +77,16 @@ def test_mistakes_are_one_line(folder, runs):
     ]:
         with pytest.raises(UserError, match=message):
             run(table, *arguments)
+
+
+def test_the_recipe_of_w32_is_whole(toy_dataset, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    recipe = "--flagfile=exporters/w32_small_budget.flags"
+    experiment = build_experiment(parse(recipe, f"--dataset={toy_dataset}", "--input_size=64x96"))
+    assert experiment.kind == "pose" and experiment.model.variant == "w32" and not experiment.train.init_from
+    assert [phase.name for phase in experiment.train.phases] == ["hrnet", "lifter"]
+    assert experiment.augment.keypoint_noise > 0 and experiment.train.precision == "float32"
+    lines = (ROOT / "exporters" / "w32_small_budget.flags").read_text().splitlines()
+    assert "--input_size=256x256" in lines
+    document = (ROOT / "docs" / "deploy.md").read_text()
+    assert all(line.removeprefix("#     ") in document for line in lines if line.startswith("#     "))
