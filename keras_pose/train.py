@@ -26,14 +26,12 @@ from keras_pose.training.phase_run import Stopped
 
 def main(arguments: list[str]) -> int:
     """Runs the command; 128 plus the signal's number where one stopped it."""
-    if arguments:
-        raise UserError(f"unknown argument {arguments[0]!r}; flags are written --name=value")
-    experiment = build_experiment(flags.FLAGS)
-    trainer.check_data(experiment, open_dataset(experiment.data.dataset))
     with contextlib.ExitStack() as stack:
-        if distribution.writes_files(experiment.train.strategy):
-            stack.enter_context(locked(experiment.output))
-            run_folder.claim(experiment.output, resolved_flags(experiment, flags.FLAGS))
+        try:
+            experiment = _begin(arguments, stack)
+        except UserError as error:
+            distribution.end_together(flags.FLAGS.strategy, str(error))
+            raise
         try:
             is_chief = trainer.train(experiment)
         except Stopped as stopped:
@@ -42,6 +40,18 @@ def main(arguments: list[str]) -> int:
         if is_chief:
             _evaluate(experiment)
     return 0
+
+
+def _begin(arguments: list[str], stack: contextlib.ExitStack) -> Experiment:
+    """What the flags say, checked, with the folder claimed while `stack` is open."""
+    if arguments:
+        raise UserError(f"unknown argument {arguments[0]!r}; flags are written --name=value")
+    experiment = build_experiment(flags.FLAGS)
+    trainer.check_data(experiment, open_dataset(experiment.data.dataset))
+    if distribution.writes_files(experiment.train.strategy):
+        stack.enter_context(locked(experiment.output))
+        run_folder.claim(experiment.output, resolved_flags(experiment, flags.FLAGS))
+    return experiment
 
 
 def _evaluate(experiment: Experiment) -> None:

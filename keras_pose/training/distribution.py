@@ -1,5 +1,7 @@
 """One path for one device, many devices and many machines, through `tf.distribute`."""
 
+import contextlib
+import sys
 from collections.abc import Callable, Iterable
 
 import keras
@@ -7,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_pose.data.pipeline import DatasetInfo, make_batches
+from keras_pose.errors import UserError
 from keras_pose.training.cluster import naming_lost_workers, read_cluster
 
 
@@ -26,6 +29,22 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus else "/cpu:0")
+
+
+def begin_together(strategy: tf.distribute.Strategy, fails: bool = False) -> None:
+    """The first exchange of workers: raises UserError where another one `fails`, see `end_together`."""
+    if has_workers(strategy) and _sum_over_workers(strategy, np.array(fails, np.int32)) and not fails:
+        raise UserError(
+            "another worker cannot begin, so this one ends too; mend what it tells, then start all workers again"
+        )
+
+
+def end_together(name: str, reason: str) -> None:
+    """Meets the other workers of a process that cannot begin, so that they end and do not wait for it."""
+    with contextlib.suppress(Exception):  # the reason is told whether they come or not
+        if read_cluster(name):
+            print(f"{reason}\ntelling it to the other workers", file=sys.stderr, flush=True)
+            begin_together(make_strategy(name), fails=True)
 
 
 def writes_files(name: str) -> bool:

@@ -36,6 +36,7 @@ def train(experiment: Experiment) -> bool:
     cluster = read_cluster(experiment.train.strategy)
     with naming_lost_workers(cluster):
         strategy = distribution.make_strategy(experiment.train.strategy)  # workers must meet before TensorFlow is used
+        distribution.begin_together(strategy)
         dataset = open_dataset(experiment.data.dataset)
         watch = ShardWatch(dataset.folders)
         check_data(experiment, dataset)

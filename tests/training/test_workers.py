@@ -1,23 +1,22 @@
 """Two processes train as one: the path that several machines take, with what goes wrong there."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from keras_pose.flags import AUGMENTATIONS, build_experiment
 from keras_pose.training import checkpoint, run_folder
+from tests.conftest import ROOT
 from tests.test_flags import parse
 from tests.training.runs import read_metrics, run, write_poses
 
 STEPS_PER_EPOCH = 4
-PATIENCE_S = 900  # of a busy machine; a quiet one needs a few seconds
 # Nothing that each worker draws for itself, and batch norm of the whole batch: then two workers do what one does.
 SAME_ON_MANY = ("--dropout=0", "--sync_batch_norm", *(f"--augment_{name}=0" for name in AUGMENTATIONS))
 
@@ -38,30 +37,31 @@ class Ended:
     when: float
 
 
-def train_on_two(flags: list[str], interrupt: str = "") -> list[Ended]:
-    """How both workers ended; `interrupt` is the second one's."""
+@pytest.fixture
+def train_on_two(tmp_path):
+    """A function of flags and of what interrupts the second worker, that tells how both ended."""
+    folder = tmp_path / "workers"
+    folder.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.training.worker", folder],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield lambda flags, interrupt="": start_two(process, folder, flags, interrupt)
+        process.stdin.close()
+
+
+def start_two(process: subprocess.Popen, folder: Path, flags: list[str], interrupt: str) -> list[Ended]:
     cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.training.worker", *flags],
-            env=os.environ
-            | {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})}
-            | ({"INTERRUPT": interrupt} if i == 1 else {}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for i in range(2)
+    configs = [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}}) for i in range(2)]
+    process.stdin.write(json.dumps({"flags": flags, "configs": configs, "interrupts": ["", interrupt]}) + "\n")
+    process.stdin.flush()
+    return [
+        Ended(**ended, output=(folder / f"{i}.out").read_text(), errors=(folder / f"{i}.err").read_text())
+        for i, ended in enumerate(json.loads(process.stdout.readline()))
     ]
-    ended = []
-    try:
-        for worker in reversed(workers):
-            ended.append(Ended(0, *worker.communicate(timeout=PATIENCE_S), time.monotonic()))
-            ended[-1].status = worker.returncode
-    finally:
-        for worker in workers:
-            worker.kill()
-    return ended[::-1]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def training(tmp_path_factory):
     return flags, alone
 
 
-def test_two_workers_stopped_and_killed_and_started_again_do_what_one_process_does(tmp_path, training):
+def test_two_workers_stopped_and_killed_and_started_again_do_what_one_process_does(tmp_path, training, train_on_two):
     flags, alone = training
     flags = [*flags, f"--output={tmp_path / 'run'}"]
 
@@ -100,6 +100,12 @@ def test_two_workers_stopped_and_killed_and_started_again_do_what_one_process_do
     assert "evaluation.json are in" in finished[0].output and "evaluation.json" not in finished[1].output
     told = [json.loads([line for line in w.output.splitlines() if line.startswith("{")][-1]) for w in finished]
     assert told[0] == told[1] and any(told[0]["weights"])
+
+    # A worker that cannot begin says why, and lets the other end.
+    chief, other = train_on_two(flags)
+    assert chief.status == other.status == 2, (chief.errors, other.errors)
+    assert "holds a finished run; choose another --output" in chief.errors.strip().splitlines()[-1]
+    assert "error: another worker cannot begin, so this one ends too" in other.errors
 
     # The curve, validation by both workers included, and the weights are those of one process.
     ours, theirs = read_metrics(tmp_path / "run"), read_metrics(alone)
