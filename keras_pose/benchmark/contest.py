@@ -28,6 +28,7 @@ CONTESTANTS: dict[str, dict] = {
     "keras_fit": {"framework": "keras_fit"},
 }
 TASKS = ("training", "inference")
+WORKERS = 2  # of the row of that name
 TURN_SECONDS = 0.3  # at least so long each works before the next one's turn
 # How far heatmaps, loss and gradient may lie from PyTorch's in float32, in shares of the largest heatmap and of these.
 TOLERANCES = {"float32": 2e-3, "mixed_bfloat16": 0.15, "mixed_float16": 0.05}

@@ -3,19 +3,17 @@
 import importlib.metadata
 import os
 import platform
-from pathlib import Path
 
-CPUINFO = Path("/proc/cpuinfo")
-BFLOAT16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}  # as Linux calls those of x86, and of Arm
-BFLOAT16_CAPABILITY = (8, 0)  # NVIDIA's Ampere
+from keras_pose.benchmark.contest import WORKERS
+from keras_pose.training.precision import BFLOAT16_CPU_FLAGS, CPU_INFO, fastest_precision
+
 BUSY = 0.3  # processors at work for others, above which times are not to be trusted
-WORKERS = 2
 
 
 def describe() -> dict:
     """Processor, graphics cards, how many processors other work takes at present, and versions."""
     return {
-        "processor": _cpuinfo("model name") or platform.processor() or platform.machine(),
+        "processor": _processor(),
         "processors": len(processors()),
         "gpus": [details.get("device_name", "GPU") for details in _gpus()],
         "processors_busy_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
@@ -32,15 +30,11 @@ def processors() -> list[int]:
 
 def why_no_bfloat16() -> str:
     """Why bfloat16 would only be imitated here; empty where the machine computes in it."""
-    gpus = _gpus()
-    if gpus:
-        fit = all(details.get("compute_capability", (0, 0)) >= BFLOAT16_CAPABILITY for details in gpus)
-        return "" if fit else "the graphics card has no bfloat16 (compute capability 8.0)"
-    if not CPUINFO.is_file():
-        return "whether this processor has bfloat16 instructions is not known"
-    flags = set((_cpuinfo("flags") or _cpuinfo("Features")).split())
-    names = ", ".join(sorted(BFLOAT16_INSTRUCTIONS))
-    return "" if flags & BFLOAT16_INSTRUCTIONS else f"this processor has no bfloat16 instructions (none of {names})"
+    if fastest_precision() == "mixed_bfloat16":
+        return ""
+    if _gpus():
+        return "a graphics card has no bfloat16 (compute capability 8.0)"
+    return f"no bfloat16 instructions ({' or '.join(sorted(BFLOAT16_CPU_FLAGS))}) are known of this processor"
 
 
 def why_no_workers() -> str:
@@ -51,14 +45,13 @@ def why_no_workers() -> str:
     return "" if count >= WORKERS else f"{WORKERS} workers need {WORKERS} processors; here is {count}"
 
 
-def _cpuinfo(key: str) -> str:
-    """The first value of that name in Linux's description of the processors; empty without one."""
-    if CPUINFO.is_file():
-        for line in CPUINFO.read_text().splitlines():
+def _processor() -> str:
+    if CPU_INFO.is_file():
+        for line in CPU_INFO.read_text().splitlines():
             name, _, value = line.partition(":")
-            if name.strip() == key:
+            if name.strip() == "model name":
                 return value.strip()
-    return ""
+    return platform.processor() or platform.machine()
 
 
 def _gpus() -> list[dict]:

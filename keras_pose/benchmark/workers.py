@@ -18,7 +18,6 @@ from pathlib import Path
 
 from keras_pose.benchmark import contest
 from keras_pose.benchmark.contestant import BATCH_FILE, Spec
-from keras_pose.benchmark.machine import WORKERS
 from keras_pose.errors import UserError
 
 POLL_SECONDS = 0.1
@@ -33,12 +32,12 @@ def measure_workers(base: contest.Contest, processors: list[int]) -> dict[str, f
     with tempfile.TemporaryDirectory() as folder:
         contest.write_batch(Path(folder, BATCH_FILE), base)
         spec = base.spec("keras_pose", folder)
-        for count in (1, WORKERS):
+        for count in (1, contest.WORKERS):
             rates[count] = count * base.batch_size / run_workers(spec, processors[:count], base.rounds)
     return {
         "one_worker_images_per_second": rates[1],
-        "two_workers_images_per_second": rates[WORKERS],
-        "worker_scaling": rates[WORKERS] / rates[1],
+        "two_workers_images_per_second": rates[contest.WORKERS],
+        "worker_scaling": rates[contest.WORKERS] / rates[1],
     }
 
 

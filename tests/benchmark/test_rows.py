@@ -25,7 +25,7 @@ def job(toy_dataset):
 
 
 def test_the_loop_is_measured_beside_the_bare_step(job):
-    found = rows.in_own_process(rows.measure_loop, job)
+    found = rows.measure_loop(job)
     assert found["loop_over_bare"] == pytest.approx(found["loop_images_per_second"] / found["bare_images_per_second"])
     assert set(found) <= set(report.LABELS) and all(value > 0 for value in found.values())
 
@@ -69,26 +69,17 @@ def test_a_worker_that_fails_ends_the_others(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("cpuinfo", "reason"),
+    ("fastest", "gpus", "reason"),
     [
-        ("flags\t\t: fpu avx2 avx512_bf16 amx_bf16\n", ""),
-        ("processor\t: 0\nFeatures\t: fp asimd bf16\n", ""),
-        ("flags\t\t: fpu avx2 avx512f\n", "no bfloat16 instructions"),
-        (None, "is not known"),
+        ("mixed_bfloat16", [{}], ""),
+        ("float32", [{}], "a graphics card has no bfloat16"),
+        ("float32", [], "no bfloat16 instructions (amx_bf16 or avx512_bf16) are known of this processor"),
     ],
 )
-def test_bfloat16_is_known_by_the_processors_description(tmp_path, monkeypatch, cpuinfo, reason):
-    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
-    if cpuinfo:
-        machine.CPUINFO.write_text(cpuinfo)
-    found = machine.why_no_bfloat16()
-    assert reason in found if reason else found == ""
-
-
-@pytest.mark.parametrize(("capability", "is_fit"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
-def test_bfloat16_on_a_graphics_card_asks_for_its_capability(monkeypatch, capability, is_fit):
-    monkeypatch.setattr(machine, "_gpus", lambda: [{"compute_capability": capability}])
-    assert (machine.why_no_bfloat16() == "") == is_fit
+def test_the_reason_against_bfloat16_names_what_lacks_it(monkeypatch, fastest, gpus, reason):
+    monkeypatch.setattr(machine, "fastest_precision", lambda: fastest)
+    monkeypatch.setattr(machine, "_gpus", lambda: gpus)
+    assert machine.why_no_bfloat16().startswith(reason) and bool(reason) == bool(machine.why_no_bfloat16())
 
 
 def test_two_workers_ask_for_two_processors(monkeypatch):
