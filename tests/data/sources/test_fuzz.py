@@ -50,7 +50,7 @@ def mat_file(path):
 def hdf5_file(path):
     with h5py.File(path, "w") as file:
         for name, size in (("annot2", 2), ("annot3", 3)):
-            file[name] = np.arange(2.0 * 17 * size).reshape(2, 1, 17, size)
+            file[name] = 10 * np.arange(2.0 * 17 * size).reshape(2, 1, 17, size)
         file["valid_frame"] = np.ones((2, 1))
 
 
