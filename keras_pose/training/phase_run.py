@@ -23,8 +23,9 @@ from keras_pose.training.recorder import Recorder
 from keras_pose.training.schedule import Schedule
 from keras_pose.training.validation import Validator
 
-# What a phase is judged by after each epoch; the lowest is the best.
-JUDGED_BY = {"hrnet": "keypoint_error_px", "lifter": "mpjpe_mm", "e2e": "mpjpe_mm"}
+# What a phase is judged by after each epoch; the lowest is the best. Heatmaps are not judged by their joints' error in
+# pixels: it is low where joints are drawn halfway between left and right.
+JUDGED_BY = {"hrnet": "loss", "lifter": "mpjpe_mm", "e2e": "mpjpe_mm"}
 
 
 class Stopped(Exception):
