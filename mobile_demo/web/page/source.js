@@ -5,7 +5,8 @@ import {Trouble} from "../pose/trouble.js";
 
 /** @typedef {"user" | "environment"} Facing */
 
-const WANTED = {width: {ideal: 640}, height: {ideal: 480}, frameRate: {ideal: 30}};
+// Without the last, an upright camera's picture would be cut to a square.
+const WANTED = {width: {ideal: 640}, height: {ideal: 480}, frameRate: {ideal: 30}, resizeMode: "none"};
 const LONGEST_SIDE = 1600; // of a photo as it is kept
 const CAMERA_TROUBLE = /** @type {Record<string, string>} */ ({
   NotAllowedError: "camera-denied",

@@ -54,6 +54,8 @@ def test_rotation(phone, layouts):
         phone.page.set_viewport_size({"width": size[0], "height": size[1]})
         assert cells_off(phone.results(3)[-1], layouts[0], 256) < 1
         assert phone.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+    track = "document.querySelector('video').srcObject.getVideoTracks()[0]"
+    assert phone.page.evaluate(f"{track}.getSettings().resizeMode") == "none"  # no upright picture is cut to a square
 
 
 def test_keypoints_only(keypoints_only, still_browser, layouts):
