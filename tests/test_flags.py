@@ -56,7 +56,8 @@ def test_flag_files_hold_known_flags_each_with_a_comment(name, toy_dataset, monk
     experiment = build_experiment(parse(f"--flagfile={name}", f"--dataset={toy_dataset}", "--input_size=64x96"))
     flips = {phase.name: phase.flip for phase in experiment.train.phases}
     published = {"hrnet": 0.5, "e2e": 0.0}
-    assert flips == (published if name == "paper.flags" else published | {"lifter": 0.5})
+    assert flips == (published if name == "paper.flags" else {"hrnet": 0.5, "lifter": 0.5, "e2e": 0.5})
+    assert experiment.augment.resamples == (name == "e2e.flags")
     assert experiment.data.batch_size == 32 and experiment.loss.decoder_target == "ground_truth"
     assert experiment.model.variant == ("w32" if name == "paper.flags" else "w16_small")
     assert experiment.output == f"runs/{Path(name).stem}"
