@@ -24,7 +24,7 @@ demo: $(VENV)/.installed-demo $(RUNTIME)
 
 test: $(VENV)/.installed-test $(RUNTIME) lint
 	@echo "Running all tests, about 15 minutes on two cores."
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=20
 
 lint: $(VENV)/.installed-test $(MODULES)
 	$(BIN)/ruff check .
