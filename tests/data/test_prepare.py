@@ -66,7 +66,14 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(download, tmp_path):
     arguments = ["--source=human36m_challenge", f"--input={download}", "--image_size=512", "--shard_size=5"]
     line = [sys.executable, "-m", "keras_pose.data.prepare", *arguments, "--workers=2", f"--output={tmp_path / 'a'}"]
     environment = dict(os.environ, PYTHONPATH=str(ROOT))
-    process = subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        line,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job starts with it ignored
+    )
     while not any((tmp_path / "a").glob("*.tfrecord")):
         assert process.poll() is None
         time.sleep(0.01)
