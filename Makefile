@@ -11,7 +11,7 @@ RUNTIME := mobile_demo/runtime/manifest.json
 help:
 	@echo "make train   train on the data that ships and evaluate: about 3 minutes to install, 10 to 15 to train (2 cores)"
 	@echo "make demo    the page for a phone, served to this network; FLAGS=\"--model=pose.tflite --http\", say"
-	@echo "make test    linters and all tests: about 5 minutes to install, 15 to run (2 cores)"
+	@echo "make test    linters and all tests: about 5 minutes to install, 15 to run (2 cores, two processes)"
 	@echo "make lint    the linters alone"
 	@echo "make wheel   the package with the page and its runtime, into dist/"
 
