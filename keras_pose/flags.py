@@ -170,6 +170,12 @@ def _define_optimizer(values) -> None:
     flags.DEFINE_float(
         "ema", 0.0, "Decay of the average of the weights that is validated and saved; 0: none.", flag_values=values
     )
+    flags.DEFINE_float(
+        "discriminator_learning_rate",
+        adam.discriminator_learning_rate,
+        "With --adversarial_weight: the discriminator's learning rate, constant.",
+        flag_values=values,
+    )
 
 
 def _define_losses(values) -> None:
@@ -182,6 +188,13 @@ def _define_losses(values) -> None:
         "left_right_weight",
         loss.left_right_weight,
         "What is added to the loss of heatmaps for taking left for right, in shares of it; 0 as in the paper.",
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "adversarial_weight",
+        loss.adversarial_weight,
+        "Weight of the loss of 3D poses that a small discriminator tells from labelled ones, in phases lifter and e2e; "
+        "phase hrnet goes without. 0, as in the paper, trains no discriminator.",
         flag_values=values,
     )
     flags.DEFINE_float("alpha_decay", 1.0, "alpha is multiplied by this after every epoch.", flag_values=values)
@@ -213,7 +226,7 @@ def build_experiment(values: flags.FlagValues = flags.FLAGS) -> Experiment:
     dataset = open_dataset(values.dataset)
     loss = {field.name: values[field.name].value for field in fields(LossConfig)}
     augment = {name: values[f"augment_{name}"].value for name in AUGMENTATIONS}
-    adam = ("schedule", "warmup_steps", "step_factor", "clip_norm", "ema")
+    adam = ("schedule", "warmup_steps", "step_factor", "clip_norm", "ema", "discriminator_learning_rate")
     return Experiment(
         output=str(Path(values.output)),
         model=_model_config(values, dataset),

@@ -13,7 +13,7 @@ import sys
 from absl import flags
 
 from keras_pose import command
-from keras_pose.data.pipeline import open_dataset
+from keras_pose.data.pipeline import DatasetInfo, open_dataset
 from keras_pose.errors import UserError
 from keras_pose.evaluate import open_predictor
 from keras_pose.evaluation import evaluate_model, format_tables, write_evaluation
@@ -54,13 +54,22 @@ def _begin(arguments: list[str], stack: contextlib.ExitStack) -> Experiment:
     return experiment
 
 
+def scored_split(dataset: DatasetInfo) -> str:
+    """The split that tells how good a finished run is: test, where every part of a mix that validates has one."""
+    have = {
+        split: {i for i, part in enumerate(dataset.parts) if part.manifest.splits.get(split)}
+        for split in ("validation", "test")
+    }
+    return "test" if have["test"] and have["test"] >= have["validation"] else "validation"
+
+
 def _evaluate(experiment: Experiment) -> None:
-    """Scores the model on the test split, or the validation split where there is none; this finishes the run."""
+    """Scores the model on the test split, or on validation; this finishes the run."""
     dataset = open_dataset(experiment.data.dataset)
     predict, skeleton = open_predictor(experiment.output)
-    has_test = all("test" in part.manifest.splits for part in dataset.parts)
-    split = "test" if has_test else "validation"
-    result = evaluate_model(predict, skeleton, dataset, split, experiment.data.batch_size, name=experiment.output)
+    result = evaluate_model(
+        predict, skeleton, dataset, scored_split(dataset), experiment.data.batch_size, name=experiment.output
+    )
     print(format_tables(result))
     write_evaluation(experiment.output, result)
     print(f"\nthe model, its curves and evaluation.json are in {experiment.output}/")

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import replace
 
 import pytest
 from absl import flags
@@ -114,8 +115,18 @@ def test_rows_of_table_1_train_what_they_say(toy_dataset, monkeypatch):
     assert terms["2_heatmaps"] == [True, True, False, False] and terms["3_decoder"] == [True, True, True, False]
     assert terms["4_symmetry"] == [True, True, False, True] and all(terms["5_regularisers"] + terms["6_skip"])
     for name, experiment in found.items():
-        assert experiment.model.skip_connection == name.startswith("6")
-        assert (experiment.loss.decoder_target == "ground_truth") == name.endswith("ground_truth")
+        assert experiment.model.skip_connection == name.startswith(("6", "7"))
+        on_labels = name.endswith("ground_truth") or name == "7_adversarial"
+        assert (experiment.loss.decoder_target == "ground_truth") == on_labels
+        assert (experiment.loss.adversarial_weight > 0) == (name == "7_adversarial")
         assert name == "1_encoder" or [phase.name for phase in experiment.train.phases] == ["hrnet", "e2e"]
     assert found["6_skip_flat"].model.soft_argmax_form == "flat"
     assert found["6_skip_alpha_decay"].loss.alpha_decay < 1 == found["6_skip"].loss.alpha_decay
+    # What the paper names as future work is row 6 and one thing more.
+    plain, prior = found["6_skip_ground_truth"], found["7_adversarial"]
+    assert replace(prior, loss=replace(prior.loss, adversarial_weight=0.0)) == plain
+    (photos,) = ablation.find_rows(["ablations/photos.flags"])
+    values = parse(*ablation.arguments_of(photos, 0, ["--input_size=64x96"]))
+    assert values.dataset.startswith("embedded:0.8,") and values.dataset.endswith(":0.2")
+    values.dataset = str(toy_dataset)
+    assert build_experiment(values) == plain

@@ -1,5 +1,6 @@
 """The paper's losses: target heatmaps, pure functions with masks, the whole of Eq. 9, and Keras losses."""
 
+from keras_pose.losses.adversarial import discriminator_loss, discriminator_terms, discriminator_weights
 from keras_pose.losses.keras_losses import BoneSymmetryLoss, DecoderLoss, EncoderLoss, Joint2DLoss
 from keras_pose.losses.targets import target_heatmaps, target_peak
 from keras_pose.losses.terms import (
@@ -7,6 +8,7 @@ from keras_pose.losses.terms import (
     METRES_PER_MM,
     TERMS,
     LossConfig,
+    adversarial_loss,
     bone_symmetry_loss,
     combine_terms,
     decoder_loss,
@@ -28,9 +30,13 @@ __all__ = [
     "EncoderLoss",
     "Joint2DLoss",
     "LossConfig",
+    "adversarial_loss",
     "bone_symmetry_loss",
     "combine_terms",
     "decoder_loss",
+    "discriminator_loss",
+    "discriminator_terms",
+    "discriminator_weights",
     "encoder_loss",
     "joint2d_loss",
     "left_right_loss",

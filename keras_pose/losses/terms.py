@@ -19,7 +19,7 @@ from keras_pose.skeleton import Skeleton
 
 METRES_PER_MM = 0.001
 DECODER_TARGETS = ("predicted", "ground_truth")
-TERMS = ("joint2d", "left_right", "encoder", "decoder", "bone_symmetry")  # of the whole loss, by name
+TERMS = ("joint2d", "left_right", "encoder", "decoder", "bone_symmetry", "adversarial")  # of the whole loss, by name
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class LossConfig:
     Attributes:
         alpha, beta, gamma, delta: the weights.
         left_right_weight: share of `left_right_loss` that is added to L_joint2D; 0, as in the paper, leaves it out.
+        adversarial_weight: of `adversarial_loss`, which is added; 0, as in the paper, leaves it and its critic out.
         alpha_decay: alpha is multiplied by this after every epoch; 1 leaves it.
         decoder_target: `predicted` as Eq. 7 prints it, or `ground_truth`.
         heatmap_kernel_size, heatmap_sigma: see `target_heatmaps`.
@@ -39,6 +40,7 @@ class LossConfig:
     gamma: float = 1.0
     delta: float = 1.0
     left_right_weight: float = 0.0
+    adversarial_weight: float = 0.0
     alpha_decay: float = 1.0
     decoder_target: str = "ground_truth"
     heatmap_kernel_size: int | None = 3
@@ -48,8 +50,9 @@ class LossConfig:
         if self.decoder_target not in DECODER_TARGETS:
             raise unknown_name("decoder target", self.decoder_target, DECODER_TARGETS)
         check_kernel(self.heatmap_kernel_size, self.heatmap_sigma)
-        if not self.left_right_weight >= 0:
-            raise UserError(f"left_right_weight is {self.left_right_weight}; give 0, which is off, or more")
+        for name in ("left_right_weight", "adversarial_weight"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"{name} is {getattr(self, name)}; give 0, which is off, or more")
 
     def alpha_at(self, epoch: int) -> float:
         """Alpha in `epoch`, counted from 0."""
@@ -95,6 +98,14 @@ def bone_symmetry_loss(predicted_mm, skeleton: Skeleton):
     return ops.square(lengths[0] - lengths[1])
 
 
+def adversarial_loss(pose_score):
+    """Scores (B,) that a critic gives predicted poses to (B, 1), the squared distance from a labelled pose's 1.
+
+    Least squares, as Mao et al. 2017. Not in the paper, which names it as future work.
+    """
+    return ops.square(ops.cast(pose_score, "float32") - 1.0)[:, None]
+
+
 def _bone_lengths_m(pose_mm, bones: np.ndarray):
     """(B, J, 3) mm and (N, 2) joint indices to (B, N) metres."""
     vectors = (ops.take(pose_mm, bones[:, 1], axis=1) - ops.take(pose_mm, bones[:, 0], axis=1)) * METRES_PER_MM
@@ -109,8 +120,8 @@ def pose_loss_terms(batch: dict, outputs: dict, skeleton: Skeleton, config: Loss
 
     `joint2d` needs the output `heatmaps`, `encoder` and `bone_symmetry` need `pose_3d`, `decoder` `reprojected_2d` and
     a gamma that is not 0: otherwise nobody computes the decoder. `left_right` goes with `joint2d` where its weight is
-    not 0.
-    The two regularisers need no label and count every example, a decoder trained on ground truth valid joints only.
+    not 0, `adversarial` likewise with `pose_score`, what a critic says of `pose_3d` (B,).
+    The regularisers need no label and count every example, a decoder trained on ground truth valid joints only.
     Gradients of Eq. 7 reach both sides, as printed. A lifter has no predicted keypoints: its input is the target.
 
     Args:
@@ -138,6 +149,8 @@ def pose_loss_terms(batch: dict, outputs: dict, skeleton: Skeleton, config: Loss
         labels = batch["keypoints_2d"]
         target = outputs.get("keypoints_2d", labels) if config.decoder_target == "predicted" else labels
         terms["decoder"] = weighted_term(decoder_loss(target, outputs["reprojected_2d"]), weights["decoder"])
+    if "pose_score" in outputs and "adversarial" in weights:
+        terms["adversarial"] = weighted_term(adversarial_loss(outputs["pose_score"]), weights["adversarial"])
     return terms
 
 
@@ -147,7 +160,7 @@ def pose_loss_weights(batch: dict, skeleton: Skeleton, config: LossConfig) -> di
 
 
 def _term_weights(batch: dict, skeleton: Skeleton, config: LossConfig) -> dict:
-    """What each element of a term's loss weighs: (B, J), or (B, pairs) for `bone_symmetry` and `left_right`."""
+    """What each element of a term's loss weighs: (B, J), (B, pairs) for `bone_symmetry` and `left_right`, or (B, 1)."""
     valid = ops.cast(batch["keypoint_valid"], "float32")  # (B, J)
     has_pose_3d = ops.cast(batch["has_pose_3d"], "float32")[:, None]  # (B, 1)
     weights = {
@@ -159,6 +172,8 @@ def _term_weights(batch: dict, skeleton: Skeleton, config: LossConfig) -> dict:
     if config.left_right_weight and skeleton.left_right_pairs:
         left, right = np.array(skeleton.left_right_pairs).T
         weights["left_right"] = ops.take(valid, left, axis=1) * ops.take(valid, right, axis=1)
+    if config.adversarial_weight:
+        weights["adversarial"] = ops.ones_like(has_pose_3d)
     return weights
 
 
@@ -186,6 +201,7 @@ def combine_terms(terms: dict, config: LossConfig, alpha=None, weights: dict | N
         "encoder": config.beta,
         "decoder": config.gamma,
         "bone_symmetry": config.delta,
+        "adversarial": config.adversarial_weight,
     }
     means = {
         name: total / ops.maximum(weight if weights is None else weights[name], 1.0)

@@ -88,6 +88,6 @@ def _opened(path: str | os.PathLike) -> Iterator[tuple[Progress, np.lib.npyio.Np
         raise UserError(f"{path} is no checkpoint ({reason}); delete its run folder and train again") from error
 
 
-def model_variables(model: keras.Model) -> dict[str, keras.Variable]:
+def model_variables(model: keras.Model, name: str = "model") -> dict[str, keras.Variable]:
     """All weights, by a name that differs for each; seeds of dropout are not among them (see `steps`)."""
-    return {f"model/{i:04d}/{weight.path}": weight for i, weight in enumerate(model.weights)}
+    return {f"{name}/{i:04d}/{weight.path}": weight for i, weight in enumerate(model.weights)}

@@ -70,6 +70,7 @@ class OptimizerConfig:
         step_epochs: epochs of a phase after which schedule `step` multiplies the rate by `step_factor`.
         clip_norm: largest norm of the whole gradient; 0 leaves it.
         ema: decay of the moving average of the weights, which is then what is validated and saved; 0 keeps none.
+        discriminator_learning_rate: of the critic of the adversarial prior, constant.
     """
 
     schedule: str = "constant"
@@ -78,6 +79,7 @@ class OptimizerConfig:
     step_factor: float = 0.1
     clip_norm: float = 0.0
     ema: float = 0.0
+    discriminator_learning_rate: float = 1e-3
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-7
@@ -87,6 +89,10 @@ class OptimizerConfig:
             raise unknown_name("learning-rate schedule", self.schedule, SCHEDULES)
         _check(self.warmup_steps >= 0, f"warm-up is {self.warmup_steps} steps; give 0 or more")
         _check(self.clip_norm >= 0, f"gradient clipping is {self.clip_norm}; give a positive norm, or 0 for none")
+        _check(
+            self.discriminator_learning_rate > 0,
+            f"learning rate of the discriminator is {self.discriminator_learning_rate}; give a positive number",
+        )
         _check(0 <= self.ema < 1, f"EMA decay is {self.ema}; give a number below 1 such as 0.999, or 0 for none")
 
 
@@ -155,6 +161,13 @@ class Experiment:
     loss: LossConfig = field(default_factory=LossConfig)
     augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(flip=0.0))
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    def __post_init__(self):
+        _check(
+            self.kind != "keypoints" or not self.loss.adversarial_weight,
+            "--adversarial_weight judges 3D poses, and phase hrnet makes none; "
+            "leave it out, or add phase lifter or e2e to --phases",
+        )
 
     @property
     def kind(self) -> str:

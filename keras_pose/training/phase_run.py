@@ -16,6 +16,7 @@ from keras_pose.data.audit import ShardWatch
 from keras_pose.data.pipeline import DatasetInfo
 from keras_pose.errors import UserError
 from keras_pose.training import checkpoint, distribution, phases, run_folder, steps
+from keras_pose.training.adversary import Adversary
 from keras_pose.training.checkpoint import Progress
 from keras_pose.training.experiment import Experiment, PhaseConfig
 from keras_pose.training.optimizer import FlatAdam, LossScale
@@ -43,6 +44,7 @@ class Run:
     Attributes:
         resumes: whether the next phase takes up the last checkpoint.
         is_chief: whether this process reads and writes the run's folder; of many workers one does.
+        discriminator: of the adversarial prior, None without one.
         recorder: None in workers that write no files.
         watch: notices shards that change while the run reads them.
         stop_signal: the signal that asked this process to stop, 0 where none did.
@@ -56,6 +58,7 @@ class Run:
     progress: Progress
     resumes: bool = False
     is_chief: bool = True
+    discriminator: keras.Model | None = None
     recorder: Recorder | None = None
     watch: ShardWatch | None = None
     stop_signal: int = 0
@@ -87,6 +90,10 @@ class PhaseRun:
         self.context, self.config, self.progress = run, config, run.progress
         experiment = self.experiment = run.experiment
         self.phase = phases.Phase(config.name, run.model)
+        self.adversary = None
+        if run.discriminator and self.phase.has_pose_3d:
+            self.phase = replace(self.phase, discriminator=run.discriminator)
+            self.adversary = Adversary(run.discriminator, experiment.optimizer.discriminator_learning_rate)
         self.dataset = run.dataset.without_pictures() if config.name == "lifter" else run.dataset
         self.optimizer = FlatAdam(self.phase.trainable_variables, experiment.optimizer)
         self.loss_scale = LossScale() if experiment.train.precision == "mixed_float16" else None
@@ -95,6 +102,8 @@ class PhaseRun:
         run.resumes = False
         distribution.take_chiefs_values(run.strategy, self.variables.values(), run.is_chief)
         self.optimizer.take_up()
+        if self.adversary:
+            self.adversary.optimizer.take_up()
         # Every phase draws its own numbers; 24 bits leave room for one seed more a layer of dropout.
         self.seed = int(np.random.SeedSequence((experiment.train.seed, run.progress.phase)).generate_state(1)[0] >> 8)
         self.train_step = steps.make_train_step(
@@ -105,6 +114,7 @@ class PhaseRun:
             self._schedule(),
             replace(experiment, augment=replace(experiment.augment, flip=config.flip)),
             self.seed,
+            self.adversary,
         )
         self.validator = Validator(run.strategy, self.phase, experiment, self.dataset)
         self.average_statistics = distribution.averager(run.strategy, run.model.non_trainable_weights)
@@ -124,7 +134,8 @@ class PhaseRun:
     def variables(self) -> dict[str, keras.Variable]:
         """What a checkpoint keeps."""
         scale = self.loss_scale.state if self.loss_scale else {}
-        return checkpoint.model_variables(self.context.model) | self.optimizer.state | scale
+        adversary = self.adversary.variables if self.adversary else {}
+        return checkpoint.model_variables(self.context.model) | self.optimizer.state | scale | adversary
 
     def run(self) -> None:
         """Trains the epochs that are left, and moves the run's progress to the next phase."""

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_pose.errors import UserError
+from keras_pose.models.pose_discriminator import build_pose_discriminator
 from keras_pose.models.pose_model import PoseStatistics, build_keypoint_model, build_lifter, build_pose_model
 from keras_pose.training.experiment import Experiment
 
@@ -21,6 +22,13 @@ def build_model(experiment: Experiment, statistics: dict) -> keras.Model:
         return build_keypoint_model(experiment.model)
     build = build_lifter if experiment.kind == "lifter" else build_pose_model
     return build(experiment.model, PoseStatistics.from_dict(statistics))
+
+
+def build_discriminator(experiment: Experiment, statistics: dict) -> keras.Model | None:
+    """The critic of the adversarial prior, where it weighs anything; it is saved in checkpoints alone."""
+    if not experiment.loss.adversarial_weight:
+        return None
+    return build_pose_discriminator(PoseStatistics.from_dict(statistics).pose_3d, seed=experiment.train.seed)
 
 
 @contextlib.contextmanager
@@ -42,10 +50,18 @@ def parts_of(model: keras.Model) -> dict[str, keras.Model]:
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase of a run on its model: `name` is a row of `TRAINED_PARTS`."""
+    """One phase of a run on its model: `name` is a row of `TRAINED_PARTS`.
+
+    `discriminator`, where there is one, adds what it says of `pose_3d` to the outputs: `pose_score` (B,).
+    """
 
     name: str
     model: keras.Model
+    discriminator: keras.Model | None = None
+
+    @property
+    def has_pose_3d(self) -> bool:
+        return "encoder" in TRAINED_PARTS[self.name]
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
@@ -53,11 +69,17 @@ class Phase:
         return [variable for name in TRAINED_PARTS[self.name] for variable in parts[name].trainable_variables]
 
     def forward(self, batch: dict, training: bool) -> dict:
-        """The outputs (docs/architecture.md) of the trained parts for a batch.
+        """The outputs (docs/architecture.md) of the trained parts for a batch, and the discriminator's.
 
         The lifter sees labelled keypoints, or `seen_keypoints_2d` where augmentation disturbed them; those without a
         label at the middle of the crop.
         """
+        outputs = self._outputs(batch, training)
+        if self.discriminator is None:
+            return outputs
+        return {**outputs, "pose_score": self.discriminator(outputs["pose_3d"])}
+
+    def _outputs(self, batch: dict, training: bool) -> dict:
         if self.name == "e2e":
             return self.model(ops.cast(batch["image"], "float32"), training=training)
         parts = parts_of(self.model)

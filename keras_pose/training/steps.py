@@ -12,6 +12,7 @@ from keras_pose.errors import UserError
 from keras_pose.losses import TERMS, LossConfig, combine_terms, pose_loss_terms, pose_loss_weights
 from keras_pose.skeleton import Skeleton
 from keras_pose.training import distribution
+from keras_pose.training.adversary import Adversary
 from keras_pose.training.experiment import Experiment
 from keras_pose.training.optimizer import FlatAdam, LossScale
 from keras_pose.training.phases import Phase, dropout_layers
@@ -29,19 +30,22 @@ def make_train_step(
     schedule: Schedule,
     experiment: Experiment,
     seed: int,
+    adversary: Adversary | None = None,
 ) -> Callable[..., dict]:
     """A function `train_step(batch, step, alpha, wants_stop=0.0)` that does one step on a distributed batch.
 
     `step` counts from 0 within the phase; augmentation and dropout are functions of it, of `seed` and of the replica,
     so nothing of them needs to be kept. It returns scalars of the whole global batch: `loss`, a term each,
-    `gradient_norm`, `learning_rate`, `stop_votes` (the replicas' sum of `wants_stop`) and, under float16,
-    `loss_scale`.
+    `gradient_norm`, `learning_rate`, `stop_votes` (the replicas' sum of `wants_stop`), under float16 `loss_scale`, and
+    with an `adversary`, which takes a step of its own, its loss as `discriminator`.
 
     Raises:
         UserError: a combination of settings that does not work on several devices.
     """
     check_settings(strategy, experiment)
     skeleton, loss, parts = experiment.model.get_skeleton(), experiment.loss, experiment.train.accumulate_steps
+    optimizers = [optimizer, adversary.optimizer] if adversary else [optimizer]
+    sizes = [each.parameters.shape[0] for each in optimizers]  # of their gradients, which travel as one vector
     augmentation = build_augmentation(experiment.augment, skeleton)
     dropouts = list(dropout_layers(phase.model))
     forward = functools.partial(phase.forward, training=True)
@@ -49,18 +53,23 @@ def make_train_step(
         forward = compile_forward(forward)
 
     def compute_gradient(batch, draw, alpha, weights):
-        """The flat gradient of a part of the replica's batch, and its share of the losses."""
+        """The flat gradient of a part of the replica's batch, the adversary's after it, and its share of the losses."""
         for i, layer in enumerate(dropouts):
             layer.seed_generator.state.assign(tf.stack([seed + 1 + i, draw]))
         with tf.GradientTape() as tape:
-            losses = combine_terms(pose_loss_terms(batch, forward(batch), skeleton, loss), loss, alpha, weights)
+            outputs = forward(batch)
+            losses = combine_terms(pose_loss_terms(batch, outputs, skeleton, loss), loss, alpha, weights)
             objective = losses["loss"] if loss_scale is None else losses["loss"] * loss_scale.scale.value
         gradients = tape.gradient(
             objective,
             [variable.value for variable in optimizer.variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        return optimizer.flatten(gradients), {name: tf.cast(value, tf.float32) for name, value in losses.items()}
+        gradient = optimizer.flatten(gradients)
+        if adversary:
+            own, losses["discriminator"] = adversary.gradient(batch, outputs["pose_3d"], weights)
+            gradient = tf.concat([gradient, own], 0)
+        return gradient, {name: tf.cast(value, tf.float32) for name, value in losses.items()}
 
     def replica_step(batch, step, alpha, wants_stop):
         draw = step * strategy.num_replicas_in_sync + distribution.replica_number()
@@ -69,20 +78,26 @@ def make_train_step(
         batch = augmentation(batch, tf.stack([seed, draw]))
         if phase.name == "lifter":
             batch.pop("image")
-        weights = _summed(pose_loss_weights(batch, skeleton, loss))
+        weights, others = pose_loss_weights(batch, skeleton, loss), ("loss",)
+        if adversary:
+            weights, others = weights | adversary.weights(batch), ("loss", "discriminator")
+        weights = _summed(weights)
         gradient, losses = _in_parts(
             lambda i, part: compute_gradient(part, draw * parts + i, alpha, weights),
             batch,
             parts,
-            optimizer.parameters.shape[0],
-            (*weights, "loss"),
+            sum(sizes),
+            (*weights, *others),
         )
         gradient = distribution.sum_over_replicas(gradient)
+        gradient, *own = tf.split(gradient, sizes) if adversary else (gradient,)
         finite = None
         if loss_scale is not None:
             gradient, finite = loss_scale.unscale(gradient)
         learning_rate = schedule(step)
         norm = optimizer.apply(gradient, learning_rate, keep=finite)
+        if adversary:
+            adversary.apply(*own, keep=finite)
         same = {"gradient_norm": norm, "learning_rate": learning_rate}
         if loss_scale is not None:
             same["loss_scale"] = tf.identity(loss_scale.scale.value)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_pose.data.audit import ShardWatch
@@ -69,6 +70,17 @@ def check_data(experiment: Experiment, dataset: DatasetInfo) -> None:
         )
     if experiment.kind != "lifter":
         dataset.at_size(experiment.model.input_size)
+    if experiment.loss.adversarial_weight and not np.any(dataset.statistics["pose_3d_std"]):
+        raise UserError(
+            f"data set {dataset.spec} has no 3D poses that predicted ones could be told from; "
+            "mix in data that have them, or leave --adversarial_weight out"
+        )
+    for part in dataset.parts:
+        if part.weight != 1 and not part.manifest.splits.get("train"):
+            raise UserError(
+                f"{part.directory} has weight {part.weight:g} in the mix but no training examples; "
+                "prepare it with --split=train, or leave it out"
+            )
     for split, needed in (("train", experiment.data.batch_size), ("validation", 1)):
         if dataset.count(split) < needed:
             raise UserError(
@@ -94,7 +106,8 @@ def _open_run(experiment: Experiment, dataset: DatasetInfo, strategy: tf.distrib
         resumes, progress = _join(experiment, dataset, strategy, resumes, progress, is_chief)
     if not resumes:
         load_initial_weights(experiment, model)  # on all workers: they create variables together
-    run = Run(experiment, dataset, strategy, model, progress, resumes, is_chief)
+    discriminator = phases.build_discriminator(experiment, dataset.statistics)
+    run = Run(experiment, dataset, strategy, model, progress, resumes, is_chief, discriminator)
     if is_chief:
         run.recorder = Recorder(directory, run.step, within_epoch=progress.step > 0)
     if resumes:

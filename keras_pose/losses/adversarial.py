@@ -1,0 +1,50 @@
+"""The adversarial prior: least-squares losses (Mao et al. 2017) of a critic of 3D poses. Not in the paper.
+
+The critic (`keras_pose.models.pose_discriminator`) learns to give labelled poses 1 and predicted ones 0; the pose
+network is paid for predicted poses that score 1. Both are pure functions with masks and (sum, weight) pairs, like
+`keras_pose.losses.terms`.
+"""
+
+from keras import ops
+
+from keras_pose.losses.terms import weighted_term
+
+
+def discriminator_terms(labelled_scores, predicted_scores, has_pose_3d) -> dict:
+    """The two halves of the critic's loss, each a (sum, weight) pair of scalars.
+
+    Args:
+        labelled_scores: (B,) of the batch's `pose_3d`; examples without a label weigh nothing.
+        predicted_scores: (B,) of the network's `pose_3d`, of every example.
+        has_pose_3d: (B,).
+    """
+    weights = _weights(has_pose_3d)
+    return {
+        "labelled_poses": weighted_term(ops.square(labelled_scores - 1.0), weights["labelled_poses"]),
+        "predicted_poses": weighted_term(ops.square(predicted_scores), weights["predicted_poses"]),
+    }
+
+
+def discriminator_weights(has_pose_3d) -> dict:
+    """The weight of both of `discriminator_terms`, scalars; labels alone decide it."""
+    return {name: ops.sum(weights) for name, weights in _weights(has_pose_3d).items()}
+
+
+def _weights(has_pose_3d) -> dict:
+    has_pose_3d = ops.cast(has_pose_3d, "float32")
+    return {"labelled_poses": has_pose_3d, "predicted_poses": ops.ones_like(has_pose_3d)}
+
+
+def discriminator_loss(terms: dict, weights: dict | None = None):
+    """Half the sum of both means: 0 where the critic is always right, 0.25 where it says 0.5 to everything.
+
+    A global batch without any labelled pose has nothing to compare with: its loss is 0.
+
+    Args:
+        terms: from `discriminator_terms`.
+        weights: from `discriminator_weights` of the GLOBAL batch, for a replica that holds a part of it; losses and
+            gradients of replicas then add up.
+    """
+    weights = {name: weight for name, (_, weight) in terms.items()} if weights is None else weights
+    means = [total / ops.maximum(weights[name], 1.0) for name, (total, _) in terms.items()]
+    return 0.5 * sum(means) * ops.cast(weights["labelled_poses"] > 0, "float32")
