@@ -4,6 +4,7 @@
 
 For each photo PHOTO_pose.png (the skeleton on the picture, the 3D pose from two sides) and PHOTO_pose.json (joints with
 their units); for each video VIDEO_pose.mp4 and VIDEO_pose.json, one person followed from frame to frame and smoothed.
+With --video_format=webp the video is an animation that web pages show.
 """
 
 import time
@@ -18,6 +19,7 @@ from absl import flags
 from keras_pose import command, images
 from keras_pose.errors import UserError
 from keras_pose.predictor import PosePredictor, PoseResult, PoseTracker
+from keras_pose.video import FORMATS, VideoWriter
 from keras_pose.visualize import draw_result, save_png
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -43,6 +45,9 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_integer(
         "max_frames", None, "Stop each video or camera after so many frames.", lower_bound=1, flag_values=values
     )
+    flags.DEFINE_enum(
+        "video_format", "mp4", FORMATS, "mp4 to play, webp to show on a page (short ones).", flag_values=values
+    )
 
 
 @dataclass(frozen=True)
@@ -63,13 +68,13 @@ def main(inputs: list[str]) -> int:
         raise UserError("nothing to predict; name photos, folders, videos or camera:0")
     jobs = list_jobs(inputs, Path(FLAGS.output))
     if not FLAGS.overwrite:
-        refuse_existing(jobs)
+        refuse_existing(jobs, FLAGS.video_format)
     predictor = PosePredictor(FLAGS.model)
     pictures = [job for job in jobs if not job.is_video]
     unread = predict_pictures(predictor, pictures, FLAGS.height) if pictures else []
     for job in jobs:
         if job.is_video:
-            predict_video(predictor, job, FLAGS.height, FLAGS.max_frames)
+            predict_video(predictor, job, FLAGS.height, FLAGS.max_frames, FLAGS.video_format)
     print(f"{len(jobs) - len(unread)} of {len(jobs)} done, results in {FLAGS.output}/")
     for message in unread:
         print(f"left out: {message}")
@@ -115,10 +120,10 @@ def _file_job(path: Path, output: Path, listed: bool) -> Job:
     return Job(str(path), output / f"{path.stem}_pose", path.suffix.lower() in VIDEOS, listed)
 
 
-def refuse_existing(jobs: Sequence[Job]) -> None:
+def refuse_existing(jobs: Sequence[Job], video_format: str) -> None:
     """Raises UserError where a result is there already."""
     for job in jobs:
-        for suffix in (".json", ".mp4" if job.is_video else ".png"):
+        for suffix in (".json", f".{video_format}" if job.is_video else ".png"):
             path = Path(f"{job.output}{suffix}")
             if path.exists():
                 raise UserError(f"{path} is there already; choose another --output, or add --overwrite")
@@ -163,8 +168,8 @@ def draw(image: np.ndarray, result: PoseResult, height: int) -> np.ndarray:
 # --- videos ----------------------------------------------------------------------------------------------------
 
 
-def predict_video(predictor: PosePredictor, job: Job, height: int, max_frames: int | None) -> None:
-    """Writes an MP4 and a JSON of one video; Ctrl-C ends it and keeps the frames so far."""
+def predict_video(predictor: PosePredictor, job: Job, height: int, max_frames: int | None, video_format: str) -> None:
+    """Writes a video and a JSON of one video; Ctrl-C ends it and keeps the frames so far."""
     is_camera = job.source.startswith(CAMERA)
     capture = cv2.VideoCapture(int(job.source[len(CAMERA) :]) if is_camera else job.source)
     if not capture.isOpened():
@@ -174,7 +179,7 @@ def predict_video(predictor: PosePredictor, job: Job, height: int, max_frames: i
     fps = fps if np.isfinite(fps) and fps > 0 else FALLBACK_FPS
     total = None if is_camera else int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) or None
     total = min(filter(None, (total, max_frames)), default=None)
-    tracker, frames, writer = PoseTracker(predictor), [], _VideoWriter(Path(f"{job.output}.mp4"), fps)
+    tracker, frames, writer = PoseTracker(predictor), [], VideoWriter(Path(f"{job.output}.{video_format}"), fps)
     try:
         for time_s, frame in command.progress(_frames(capture, fps, is_camera, max_frames), total, "frame"):
             result = tracker(frame, time_s)
@@ -205,33 +210,6 @@ def _frames(
             return
         yield (time.monotonic() - start if is_camera else index / fps), cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
         index += 1
-
-
-class _VideoWriter:
-    """An MP4 that gets its name when it is whole: write, close, publish."""
-
-    def __init__(self, path: Path, fps: float):
-        self._path, self._fps, self._writer = path, fps, None
-        self._partial = path.with_name(f"{path.stem}.partial.mp4")
-
-    def write(self, image: np.ndarray) -> None:
-        image = image[:, : image.shape[1] - image.shape[1] % 2]  # encoders want even sizes
-        if self._writer is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            size = (image.shape[1], image.shape[0])
-            self._writer = cv2.VideoWriter(str(self._partial), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, size)
-            if not self._writer.isOpened():
-                raise UserError(f"cannot write {self._path}; check the folder, and that OpenCV has FFmpeg")
-        self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.release()
-
-    def publish(self) -> None:
-        """Gives the closed video its name."""
-        if self._writer is not None:
-            self._partial.replace(self._path)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""docs/scale.md and docs/reliability.md: the tests that they name exist, and the scripts do what they say."""
+"""README.md and docs/: links lead somewhere, the tests that are named exist, and the scripts do what they say."""
 
 import os
 import re
@@ -40,3 +40,23 @@ def test_the_tests_that_it_names_exist(document):
     assert len(named) > 5
     for file, test in named:
         assert f"def {test}" in (ROOT / "tests" / file).read_text(), (file, test)
+
+
+def anchors(document):
+    """The anchors that GitHub gives a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda p: p.name)
+def test_links_and_images_are_there(document):
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
+    for link in links:
+        if "://" in link:
+            continue
+        file, _, anchor = link.partition("#")
+        target = (document.parent / file).resolve() if file else document
+        assert target.exists() and target.is_relative_to(ROOT), link
+        assert not anchor or anchor in anchors(target), link
+    assert links or document.name != "README.md"

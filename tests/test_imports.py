@@ -10,11 +10,12 @@ ROOT = Path(__file__).parent.parent
 # The first prefix that fits a module gives its layer; a module imports from its own layer's folder or from below.
 LAYERS = [
     (0, "keras_pose.errors", "keras_pose.command", "keras_pose.skeleton", "keras_pose.geometry", "keras_pose.example"),
-    (0, "keras_pose.visualize", "keras_pose.smoothing", "keras_pose.figures"),
+    (0, "keras_pose.visualize", "keras_pose.smoothing", "keras_pose.figures", "keras_pose.video"),
     (0, "keras_pose.torch_file", "keras_pose.bvh", "keras_pose.weights", "keras_pose.images"),
     (0, "keras_pose.study"),
     (0, "keras_pose.folder_lock", "keras_pose.archives"),
-    (9, "keras_pose.synthetic.__main__", "keras_pose.data.prepare", "keras_pose.data.inspect"),
+    (9, "keras_pose.synthetic.__main__", "keras_pose.synthetic.clip", "keras_pose.data.prepare"),
+    (9, "keras_pose.data.inspect"),
     (9, "keras_pose.data.service", "keras_pose.data.resize", "keras_pose.scale"),
     (9, "keras_pose.models.pretrained", "keras_pose.ship"),
     (1, "keras_pose.data", "keras_pose.synthetic", "keras_pose.models"),

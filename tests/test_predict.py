@@ -100,6 +100,16 @@ def test_video_follows_the_person(run, tmp_path):
     assert not list((tmp_path / "out").glob("*.partial*"))
 
 
+def test_a_video_for_a_page(run, tmp_path):
+    write_video(tmp_path / "walk.mp4")
+    assert run("walk.mp4", "--video_format=webp") == 0
+    done, animation = cv2.imreadanimation("out/walk_pose.webp")
+    assert done and len(animation.frames) == 8 and animation.frames[0].shape[:2] == (120, 400)
+    assert set(np.ravel(animation.durations)) == {40} and not (tmp_path / "out" / "walk_pose.mp4").exists()
+    with pytest.raises(UserError, match="walk_pose.* is there already"):
+        run("walk.mp4", "--video_format=webp")
+
+
 def test_a_long_video_can_be_cut_or_stopped(run, tmp_path, monkeypatch, capsys):
     write_video(tmp_path / "walk.mp4")
     run("walk.mp4", "--max_frames=3")

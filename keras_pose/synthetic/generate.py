@@ -23,7 +23,7 @@ from keras_pose.synthetic.surfaces import draw_surfaces
 
 NAME = "keras_pose.synthetic"
 VERSION = 1  # goes up with every change that changes the bytes of an example
-_SURFACES = 132
+SURFACES = 132
 _DRAWN_PANORAMAS = {"train": 12, "validation": 4, "test": 4}
 
 LICENCES = {
@@ -99,7 +99,7 @@ class Generator:
         self.settings = settings
         self.clock = Stopwatch()
         self._people = make_people(settings)
-        self._surfaces = draw_surfaces(settings.seed, _SURFACES)
+        self._surfaces = draw_surfaces(settings.seed, SURFACES)
         self._studios: dict[str, Studio] = {}
 
     def example(self, split: str, index: int) -> PoseExample:

@@ -102,7 +102,7 @@ def load_pose_library(path: str | os.PathLike | None, seed: int = 0, procedural_
 
     Raises UserError that names the file where one cannot be read or lacks a joint.
     """
-    motions = {} if path is None else {n: retarget(parse_bvh(text, n)) for n, text in _bvh_texts(Path(path))}
+    motions = {} if path is None else {n: retarget(parse_bvh(text, n)) for n, text in bvh_texts(Path(path))}
     return PoseLibrary(motions, seed, procedural_share)
 
 
@@ -213,7 +213,7 @@ def _split(names: list[str]) -> dict[str, tuple[str, ...]]:
     return {split: tuple(sorted(parts[split])) for split in SPLITS}
 
 
-def _bvh_texts(path: Path) -> Iterator[tuple[str, str]]:
+def bvh_texts(path: Path) -> Iterator[tuple[str, str]]:
     """Name without ending and text of each BVH file in a folder or zip."""
     count = 0
     try:

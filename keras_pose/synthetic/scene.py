@@ -24,7 +24,7 @@ from keras_pose.synthetic.surfaces import Surfaces
 # A joint lies at most this far below the skin on a line of sight: farther inside a trunk than in a limb.
 HIDDEN_BEYOND_MM = np.full(HUMAN36M_17.num_joints, 180.0)
 HIDDEN_BEYOND_MM[[0, 1, 4, 7, 8]] = 240.0  # pelvis, hips, spine, thorax
-_SHADOW_RADIUS_MM = 1600.0
+SHADOW_RADIUS_MM = 1600.0
 _FEWEST_SEEN, _ATTEMPTS = 4, 8
 _GROUND_JOINTS = (3, 6, 2, 5, 13, 16, 0, 10)  # ankles, knees, wrists, pelvis, head: what may touch the floor
 
@@ -83,27 +83,40 @@ def make_example(
         with clock("z-buffer"):
             homogeneous = to_homogeneous_pixels(solids.vertices_mm, scene.camera, scale=2.0)
             raster = rasterize(homogeneous, solids.faces, tuple(2 * n for n in settings.image_size))
-        joints = scene.camera.to_camera(scene.joints_mm)
-        keypoints = scene.camera.project(joints)
+        keypoints = scene.camera.project(scene.camera.to_camera(scene.joints_mm))
         hidden = hidden_joints(raster, solids.object_of_face, scene.camera, scene.joints_mm)
         if (geometry.inside_image(keypoints, settings.image_size) & ~hidden).sum() >= _FEWEST_SEEN:
             break
     image, covered = paint(rng, settings, studio, scene, solids, raster, clock)
     with clock("labels and JPEG"):
-        root = HUMAN36M_17.root
-        return PoseExample(
-            image_jpeg=encode_jpeg(image, settings.jpeg_quality),
-            image_size=settings.image_size,
-            keypoints_2d_px=keypoints,
-            keypoint_valid=np.ones(len(joints), bool),
-            keypoint_hidden=hidden | overlay.covered_joints(covered, keypoints),
-            pose_3d_mm=geometry.root_relative(joints, root),
-            has_pose_3d=True,
-            root_position_mm=joints[root],
-            intrinsics=scene.camera.intrinsics,
-            skeleton=HUMAN36M_17.name,
-            difficulty=scene.difficulty,
-        )
+        hidden |= overlay.covered_joints(covered, keypoints)
+        jpeg = encode_jpeg(image, settings.jpeg_quality)
+        return label(scene.camera, scene.joints_mm, hidden, settings.image_size, jpeg, scene.difficulty)
+
+
+def label(
+    camera: Camera,
+    joints_mm: np.ndarray,
+    hidden: np.ndarray,
+    image_size: tuple[int, int],
+    image_jpeg: bytes,
+    difficulty: float,
+) -> PoseExample:
+    """What a camera sees of (J, 3) joints in the world, of which (J,) are `hidden`."""
+    root, joints = HUMAN36M_17.root, camera.to_camera(joints_mm)
+    return PoseExample(
+        image_jpeg=image_jpeg,
+        image_size=image_size,
+        keypoints_2d_px=camera.project(joints),
+        keypoint_valid=np.ones(len(joints), bool),
+        keypoint_hidden=hidden,
+        pose_3d_mm=geometry.root_relative(joints, root),
+        has_pose_3d=True,
+        root_position_mm=joints[root],
+        intrinsics=camera.intrinsics,
+        skeleton=HUMAN36M_17.name,
+        difficulty=difficulty,
+    )
 
 
 # --- composition -----------------------------------------------------------------------------------------------
@@ -147,7 +160,7 @@ def compose(
         things.append(props.held_thing(rng, studio.surfaces.images, joints))
     if rng.random() < 0.45 * difficulty:
         things += [props.occluder(rng, studio.surfaces.images, joints, camera) for _ in range(int(rng.integers(1, 3)))]
-    contacts = [_contacts(p.joints_mm) for p in (person, *people)] + [_footprint(t) for t in things]
+    contacts = [contacts_below(p.joints_mm) for p in (person, *people)] + [_footprint(t) for t in things]
     meshes = [person.mesh, *(p.mesh for p in people), *things]
     return Scene(meshes, joints, camera, np.concatenate(contacts), difficulty)
 
@@ -170,7 +183,7 @@ def _bystander_spots(
     return [(props.random_rotation(rng, None), center + spot) for spot in spots]
 
 
-def _contacts(joints_mm: np.ndarray) -> np.ndarray:
+def contacts_below(joints_mm: np.ndarray) -> np.ndarray:
     """(M, 4) soft shadows (x, z, radius, strength) below the joints that come near the floor."""
     joints = joints_mm[list(_GROUND_JOINTS)]
     radius = 110.0 + 0.45 * joints[:, 1]
@@ -204,7 +217,7 @@ def paint(
     light = sample_light(rng, panorama, difficulty)
     center = scene.joints_mm.mean(0)
     with clock("shadow map"):
-        shadows = cast_shadows(solids.vertices_mm, solids.faces, light, center, _SHADOW_RADIUS_MM, max(size))
+        shadows = cast_shadows(solids.vertices_mm, solids.faces, light, center, SHADOW_RADIUS_MM, max(size))
     with clock("background"):
         count = len(studio.surfaces.images)
         backdrop = sample_backdrop(rng, panorama, count, camera, center, scene.contacts_mm, difficulty)

@@ -28,7 +28,7 @@ from keras_pose.runtimes import _read_sidecar, open_session
 from keras_pose.skeleton import HUMAN36M_17, SKELETONS, get_skeleton
 from keras_pose.synthetic.garment import read_garment
 from keras_pose.synthetic.panorama import load_panorama
-from keras_pose.synthetic.poses import _bvh_texts
+from keras_pose.synthetic.poses import bvh_texts
 from keras_pose.synthetic.wavefront import read_obj
 from keras_pose.torch_file import read_torch_file
 from keras_pose.training import checkpoint, run_folder
@@ -161,7 +161,7 @@ def zipped_bvh(folder: Path) -> None:
 
 
 def read_zipped_bvh(folder: Path) -> None:
-    for name, text in _bvh_texts(folder / "a.zip"):
+    for name, text in bvh_texts(folder / "a.zip"):
         parse_bvh(text, name)
     get_source("mocap").list_items(folder / "a.zip", Options((64, 64)))
 

@@ -1,0 +1,177 @@
+"""The command `python -m keras_pose.synthetic.clip`: a short video of one synthetic person who moves.
+
+    python -m keras_pose.synthetic.clip --output=clip.mp4
+    python -m keras_pose.synthetic.clip --output=walk.mp4 --mocap=mocap_bvh.zip --sequence=cmu_02_01
+
+Camera, background and light stay as they are. Beside clip.mp4 clip.json holds the true joints of each frame.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from keras_pose import command
+from keras_pose.data.prepare import parse_image_size
+from keras_pose.errors import UserError
+from keras_pose.example import PoseExample
+from keras_pose.skeleton import HUMAN36M_17
+from keras_pose.synthetic.assets import load_body_assets
+from keras_pose.synthetic.background import draw_backdrop, sample_backdrop
+from keras_pose.synthetic.body import sample_person
+from keras_pose.synthetic.camera import camera_position, crop_camera, sample_camera
+from keras_pose.synthetic.clothes import load_wardrobe
+from keras_pose.synthetic.degrade import degrade
+from keras_pose.synthetic.generate import SURFACES
+from keras_pose.synthetic.light import cast_shadows, sample_light
+from keras_pose.synthetic.mesh import PosedPerson
+from keras_pose.synthetic.motion import captured_motion, drawn_motion, steps_on_the_ground
+from keras_pose.synthetic.panorama import Panorama, drawn_panorama, list_panoramas, load_panorama
+from keras_pose.synthetic.people import seed_of
+from keras_pose.synthetic.poses import PoseSample
+from keras_pose.synthetic.raster import rasterize, to_homogeneous_pixels
+from keras_pose.synthetic.scene import SHADOW_RADIUS_MM, contacts_below, hidden_joints, label, place
+from keras_pose.synthetic.shade import join_meshes, shade
+from keras_pose.synthetic.surfaces import Surfaces, draw_surfaces
+from keras_pose.video import VideoWriter
+
+FLAGS = flags.FLAGS
+_DIFFICULTY = 0.0  # no occluders, hardly any faults of the camera
+UNITS = {
+    "keypoints_px": "pixels of the picture (x, y); the centre of the first pixel is (0.5, 0.5)",
+    "pose_3d_mm": "millimetres relative to the root joint; x right, y down, z away from the camera",
+    "root_position_mm": "millimetres from the camera; x right, y down, z away",
+}
+
+
+def define_flags(values: flags.FlagValues = FLAGS) -> None:
+    flags.DEFINE_string("output", None, "The video: clip.mp4, or clip.webp for a page.", flag_values=values)
+    flags.DEFINE_float("seconds", 4.0, "How long it is.", lower_bound=0.1, upper_bound=600, flag_values=values)
+    flags.DEFINE_float(
+        "fps", 30.0, "Pictures a second; of motion capture each frame is one.", 1, upper_bound=240, flag_values=values
+    )
+    flags.DEFINE_string("image_size", "480", "In pixels: one number, or HEIGHTxWIDTH.", flag_values=values)
+    flags.DEFINE_integer("seed", 0, "Person, motion, camera and place follow from it.", 0, flag_values=values)
+    flags.DEFINE_string(
+        "mocap", None, "A folder or zip of BVH files. Without it the motion is drawn.", flag_values=values
+    )
+    flags.DEFINE_string("sequence", None, "The BVH file's name without its ending.", flag_values=values)
+    flags.DEFINE_integer("start", 1, "First frame of the sequence; 0 is often a T-pose.", 0, flag_values=values)
+    flags.DEFINE_string("clothes_dir", None, "MakeHuman clothes. Without it they are painted on.", flag_values=values)
+    flags.DEFINE_string("panoramas", None, "A folder of panoramas. Without it they are drawn.", flag_values=values)
+
+
+def main(argv: list[str]) -> int:
+    if argv:
+        raise UserError(f"unexpected argument {argv[0]!r}; give everything as --name=value")
+    if not FLAGS.output:
+        raise UserError("nothing to do; give --output=clip.mp4")
+    if bool(FLAGS.mocap) != bool(FLAGS.sequence):
+        raise UserError("give --mocap=FILE.zip and --sequence=NAME together, or neither")
+    output = Path(FLAGS.output)
+    for path in (output, output.with_suffix(".json")):
+        if path.exists():
+            raise UserError(f"{path} is there already; choose another --output")
+    writer = VideoWriter(output, FLAGS.fps)
+    size, count = parse_image_size(FLAGS.image_size), max(1, round(FLAGS.seconds * FLAGS.fps))
+    rng = np.random.default_rng(seed_of(FLAGS.seed, "clip"))
+    if FLAGS.mocap:
+        motion = captured_motion(FLAGS.mocap, FLAGS.sequence, FLAGS.start, count)
+    else:
+        motion = drawn_motion(rng, count, FLAGS.fps)
+    people = people_in_motion(rng, motion, FLAGS.clothes_dir)
+    panorama, surfaces = choose_panorama(rng, FLAGS.panoramas), draw_surfaces(FLAGS.seed, SURFACES)
+    examples = []
+    try:
+        frames = render(rng, size, panorama, surfaces, people)
+        for image, example in command.progress(frames, count, "frame"):
+            writer.write(image)
+            examples.append(example)
+    finally:
+        writer.close()
+    writer.publish()
+    command.write_json(output.with_suffix(".json"), truth(examples, FLAGS.fps))
+    print(f"{output}: {count} frames; the true joints are in {output.with_suffix('.json')}")
+    return 0
+
+
+def people_in_motion(rng: np.random.Generator, motion: np.ndarray, clothes_dir: str | None) -> list[PosedPerson]:
+    """One person, drawn from `rng`, in each pose of (F, len(BONES), 3, 3) local rotations, walking on the ground."""
+    assets = load_body_assets()
+    person = sample_person(rng, assets, load_wardrobe(clothes_dir, assets))
+    colours = rng.bit_generator.state
+    people = []
+    for frame, rotations in enumerate(motion):
+        rng.bit_generator.state = colours  # the same in every frame
+        people.append(person.pose(PoseSample(rotations, "clip", frame, False), rng))
+        people[-1].mesh.materials = people[0].mesh.materials  # textures are large
+    steps = steps_on_the_ground(np.stack([posed.joints_mm for posed in people]))
+    return [
+        place(posed, np.eye(3), posed.joints_mm[0] * [1, 0, 1] + step)
+        for posed, step in zip(people, steps, strict=True)
+    ]
+
+
+def choose_panorama(rng: np.random.Generator, folder: str | None) -> Panorama:
+    """One of a folder's panoramas, or without it a drawn one."""
+    if folder is None:
+        return drawn_panorama("drawn", rng)
+    paths = list_panoramas(folder)
+    return load_panorama(paths[rng.integers(len(paths))])
+
+
+def render(
+    rng: np.random.Generator,
+    image_size: tuple[int, int],
+    panorama: Panorama,
+    surfaces: Surfaces,
+    people: list[PosedPerson],
+) -> Iterator[tuple[np.ndarray, PoseExample]]:
+    """Yields each frame, (H, W, 3) uint8, and its labels (without the picture); the camera sees all of `people`."""
+    joints = np.concatenate([person.joints_mm for person in people])
+    frame_camera = sample_camera(rng, joints, any_roll=False)
+    camera = crop_camera(rng, frame_camera, joints, image_size, truncated=False)
+    light = sample_light(rng, panorama, _DIFFICULTY)
+    contacts = np.stack([contacts_below(person.joints_mm) for person in people]).astype(np.float32)  # (F, M, 4)
+    backdrop = sample_backdrop(
+        *(rng, panorama, len(surfaces.images), camera, joints.mean(0), contacts.reshape(-1, 4), _DIFFICULTY)
+    )
+    faults = rng.integers(2**32)
+    for person, spots in zip(people, contacts, strict=True):
+        solids = join_meshes([person.mesh])
+        homogeneous = to_homogeneous_pixels(solids.vertices_mm, camera, scale=2.0)
+        raster = rasterize(homogeneous, solids.faces, tuple(2 * n for n in image_size))
+        center = person.joints_mm.mean(0)
+        shadows = cast_shadows(solids.vertices_mm, solids.faces, light, center, SHADOW_RADIUS_MM, max(image_size))
+        background = draw_backdrop(replace(backdrop, contacts_mm=spots), surfaces, camera, raster, light, shadows)
+        linear = shade(raster, solids, background, light, shadows, camera_position(camera))
+        hidden = hidden_joints(raster, solids.object_of_face, camera, person.joints_mm)
+        example = label(camera, person.joints_mm, hidden, image_size, b"", _DIFFICULTY)
+        yield degrade(np.random.default_rng(faults), linear, _DIFFICULTY), example
+
+
+def truth(examples: list[PoseExample], fps: float) -> dict:
+    """The labels of a clip's frames, JSON-ready, named as `keras_pose.predict` names what it finds."""
+    return {
+        "skeleton": HUMAN36M_17.to_dict(),
+        "units": UNITS,
+        "frames_per_second": fps,
+        "image_size": list(examples[0].image_size),
+        "intrinsics": examples[0].intrinsics.tolist(),
+        "frames": [
+            {
+                "keypoints_px": np.round(example.keypoints_2d_px, 2).tolist(),
+                "keypoint_hidden": example.keypoint_hidden.tolist(),
+                "pose_3d_mm": np.round(example.pose_3d_mm, 1).tolist(),
+                "root_position_mm": np.round(example.root_position_mm, 1).tolist(),
+            }
+            for example in examples
+        ],
+    }
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main)

@@ -1,0 +1,75 @@
+"""Videos: what was written reads back, and a file that is not whole has no name."""
+
+import cv2
+import numpy as np
+import pytest
+
+from keras_pose import video
+from keras_pose.errors import UserError
+
+GREYS = (20, 90, 160, 230)
+
+
+def write(path, frames, fps=12.5):
+    writer = video.VideoWriter(path, fps)
+    for frame in frames:
+        writer.write(frame)
+    writer.close()
+    left = sorted(p.name for p in path.parent.glob("*")) if path.parent.exists() else []
+    assert path.name not in left
+    writer.publish()
+
+
+def plain(grey, size=(48, 66), red=0):
+    frame = np.full((*size, 3), grey, np.uint8)
+    frame[..., 0] += np.uint8(red)
+    return frame
+
+
+def read(path):
+    """Frames (F, H, W, 3) RGB and their rate."""
+    if path.suffix == ".webp":
+        done, animation = cv2.imreadanimation(str(path))
+        assert done
+        frames, fps = [frame[..., :3] for frame in animation.frames], 1000 / np.mean(animation.durations)
+    else:
+        capture = cv2.VideoCapture(str(path))
+        frames, fps = [], capture.get(cv2.CAP_PROP_FPS)
+        while (got := capture.read())[0]:
+            frames.append(got[1])
+    return np.stack(frames)[..., ::-1], fps
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.webp", "new/folder/A.WEBP"])
+def test_frames_read_back(tmp_path, name):
+    path = tmp_path / name
+    write(path, [plain(grey, red=20) for grey in GREYS])
+    frames, fps = read(path.rename(path.with_suffix(path.suffix.lower())))
+    assert frames.shape == (4, 48, 66, 3) and fps == pytest.approx(12.5, rel=0.01)
+    means = frames.mean((1, 2))
+    assert np.abs(means[:, 1] - GREYS).max() < 8
+    assert (means[:, 0] > means[:, 2] + 8).all()  # red stays red
+    assert not list(path.parent.glob("*.partial*"))
+
+
+def test_the_odd_row_and_column_are_left_out(tmp_path):
+    write(tmp_path / "a.mp4", [plain(90, (49, 67))] * 2)
+    assert read(tmp_path / "a.mp4")[0].shape == (2, 48, 66, 3)
+
+
+@pytest.mark.parametrize("suffix", video.FORMATS)
+def test_without_a_frame_there_is_no_file(tmp_path, suffix):
+    write(tmp_path / f"a.{suffix}", [])
+    assert not list(tmp_path.iterdir())
+
+
+def test_mistakes_are_one_line(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="unknown video format 'gif'; known: mp4, webp"):
+        video.VideoWriter(tmp_path / "a.gif", 10)
+    monkeypatch.setattr(video, "WEBP_MOST_FRAMES", 3)
+    with pytest.raises(UserError, match="over 3 frames; shorten it, or write an mp4"):
+        write(tmp_path / "a.webp", [plain(grey) for grey in GREYS])
+    (tmp_path / "file").write_text("")
+    for suffix in video.FORMATS:
+        with pytest.raises(UserError, match="cannot write .*file/a"):
+            write(tmp_path / "file" / f"a.{suffix}", [plain(90)])
