@@ -1,0 +1,57 @@
+"""What evaluation gives to models of pictures and to lifters."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_pose.data.pipeline import open_dataset
+from keras_pose.errors import UserError
+from keras_pose.evaluation import batch_predictor
+from keras_pose.runtimes import LoadedModel
+from keras_pose.skeleton import HUMAN36M_17
+from tests.conftest import write_dataset
+from tests.evaluation.conftest import all_examples, evaluate, oracle
+
+
+def test_pictures_are_resized_but_not_stretched(dataset):
+    seen = []
+
+    def run(images):
+        seen.append(images.shape)
+        return {"keypoints_2d": np.zeros((len(images), 17, 2)), "scores": np.zeros((len(images), 17))}
+
+    evaluate(batch_predictor(LoadedModel("half", HUMAN36M_17, (32, 48), run)), dataset)
+    assert set(seen) == {(4, 32, 48, 3), (2, 32, 48, 3)}
+    with pytest.raises(UserError, match="64 x 64.*64 x 96"):
+        evaluate(batch_predictor(LoadedModel("square", HUMAN36M_17, (64, 64), run)), dataset)
+
+
+def test_a_lifter_is_tried_with_a_detectors_errors_too(dataset):
+    """One that copies what it sees: its poses differ by those errors, in any batch by the same."""
+
+    def lifter(keypoints_2d, training):
+        return {"pose_3d": np.pad(keypoints_2d * 1000, [(0, 0), (0, 0), (0, 1)])}
+
+    predict = batch_predictor(lifter)
+    outputs = predict(all_examples(dataset))
+    errors = (outputs["pose_3d_noisy"] - outputs["pose_3d"])[..., :2] / 1000
+    assert 0.009 < np.median(np.abs(errors)) / 0.6745 < 0.012 and np.abs(errors).max() > 0.03
+    summary = evaluate(predict, dataset).summary()
+    assert summary["mpjpe_noisy_mm"] == pytest.approx(
+        evaluate(predict, dataset, batch_size=5).summary()["mpjpe_noisy_mm"]
+    )
+    assert summary["mpjpe_noisy_mm"] != summary["mpjpe_mm"]
+    assert evaluate(oracle, dataset).summary()["mpjpe_noisy_mm"] is None
+
+
+def test_poses_without_pictures_go_to_a_lifter(tmp_path):
+    folder = write_dataset(tmp_path / "poses", {"train": 5, "test": 3}, image_jpeg=b"")
+    manifest = json.loads((folder / "manifest.json").read_text()) | {"image_size": None}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    dataset = open_dataset(str(folder))
+    result = evaluate(lambda batch: {"pose_3d": batch["pose_3d"]}, dataset)
+    assert result.summary()["mpjpe_mm"] == 0 and result.samples == ()
+    loaded = LoadedModel("sees", HUMAN36M_17, (64, 96), oracle)
+    with pytest.raises(UserError, match="poses without pictures"):
+        evaluate(batch_predictor(loaded), dataset)
