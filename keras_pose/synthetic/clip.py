@@ -48,7 +48,7 @@ UNITS = {
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_string("output", None, "The video: clip.mp4, or clip.webp for a page.", flag_values=values)
-    flags.DEFINE_float("seconds", 4.0, "How long it is.", lower_bound=0.1, upper_bound=600, flag_values=values)
+    flags.DEFINE_float("seconds", 4.0, "How long it is.", lower_bound=0.1, upper_bound=60, flag_values=values)
     flags.DEFINE_float(
         "fps", 30.0, "Pictures a second; of motion capture each frame is one.", 1, upper_bound=240, flag_values=values
     )
