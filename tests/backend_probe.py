@@ -16,6 +16,7 @@ from keras_pose.data import augment_ops
 from keras_pose.data.augment import AugmentConfig, build_augmentation
 from keras_pose.models import pose_model  # noqa: F401, registers what model.keras holds
 from keras_pose.models.batch_norm import FusedBatchNormalization
+from keras_pose.models.pose_discriminator import build_pose_discriminator
 from keras_pose.models.soft_argmax import SoftArgmax, joint_scores
 from keras_pose.skeleton import HUMAN36M_17
 
@@ -34,7 +35,7 @@ def compute(folder: Path) -> dict[str, np.ndarray]:
     found["soft_argmax/flat"] = SoftArgmax(20.0, "flat")(batch["spikes"])
     found["scores"] = joint_scores(outputs["heatmaps"])
     found |= of_keras_losses(batch, outputs) | of_metrics(batch, outputs) | of_augmentation(batch)
-    found |= of_training(batch["image"])
+    found |= of_adversary(batch, outputs) | of_training(batch["image"])
     return {name: np.asarray(value) for name, value in found.items()}
 
 
@@ -59,6 +60,22 @@ def of_metrics(batch: dict, outputs: dict) -> dict:
         "metrics/pck": metrics.pck(*pixels)[0],
         "metrics/pckh": metrics.pckh(*pixels)[0],
         "metrics/collapse": metrics.left_right_collapse(*pixels)[1],
+    }
+
+
+def of_adversary(batch: dict, outputs: dict) -> dict:
+    """The critic of poses, its loss, and what the pose network pays. Its own weights: backends draw other numbers."""
+    critic, rng = (
+        build_pose_discriminator((np.zeros((17, 3)), np.full((17, 3), 300.0)), width=8),
+        np.random.default_rng(0),
+    )
+    critic.set_weights([rng.normal(0, 0.3, weight.shape) for weight in critic.weights])
+    labelled, predicted = critic(batch["pose_3d"]), critic(outputs["pose_3d"])
+    terms = losses.discriminator_terms(labelled, predicted, batch["has_pose_3d"])
+    return {
+        "adversary/scores": labelled,
+        "adversary/discriminator": losses.discriminator_loss(terms),
+        "adversary/network": losses.adversarial_loss(predicted),
     }
 
 

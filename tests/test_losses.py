@@ -219,6 +219,8 @@ def test_bad_configurations():
         LossConfig(heatmap_sigma=0)
     with pytest.raises(UserError, match="left_right_weight"):
         LossConfig(left_right_weight=-1)
+    with pytest.raises(UserError, match="adversarial_weight is -1"):
+        LossConfig(adversarial_weight=-1)
 
 
 # --- Keras losses ----------------------------------------------------------------------------------------------

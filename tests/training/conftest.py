@@ -2,6 +2,7 @@
 
 import pytest
 
+from keras_pose.losses import LossConfig
 from keras_pose.training.experiment import PhaseConfig
 from tests.training.runs import run, tiny_experiment, write_poses
 
@@ -14,7 +15,8 @@ def poses(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished_lifter(tmp_path_factory, poses):
-    """A run of two epochs of the lifter that nothing broke."""
-    experiment = tiny_experiment(tmp_path_factory.mktemp("lifter"), poses, (PhaseConfig("lifter", 2, flip=0.5),))
+    """A run of two epochs of the lifter, with the adversarial prior, that nothing broke."""
+    phase, loss = PhaseConfig("lifter", 2, flip=0.5), LossConfig(adversarial_weight=0.1)
+    experiment = tiny_experiment(tmp_path_factory.mktemp("lifter"), poses, (phase,), loss=loss)
     run(experiment)
     return experiment

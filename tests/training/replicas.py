@@ -3,7 +3,8 @@
     python -m tests.training.replicas DATASET backbone|lifter
 
 Logical devices must be made before TensorFlow starts, so this is a process of its own. The whole model is compared with
-batch norm frozen: untrained and live it makes rounding visible (so does another order of a batch).
+batch norm frozen: untrained and live it makes rounding visible (so does another order of a batch). The lifter has the
+adversarial prior.
 """
 
 import functools
@@ -17,8 +18,10 @@ import tensorflow as tf
 
 from keras_pose.data.augment import AugmentConfig
 from keras_pose.data.pipeline import DatasetInfo, make_batches, open_dataset
+from keras_pose.losses import LossConfig
 from keras_pose.models.batch_norm import FusedBatchNormalization
 from keras_pose.training import distribution, phases, steps
+from keras_pose.training.adversary import Adversary
 from keras_pose.training.experiment import Experiment, OptimizerConfig, PhaseConfig
 from keras_pose.training.optimizer import FlatAdam
 from keras_pose.training.schedule import Schedule
@@ -47,20 +50,23 @@ def train(name: str, dataset: DatasetInfo, experiment: Experiment, frozen=False,
                     layer.trainable = False
         if experiment.train.sync_batch_norm:
             phases.synchronize_batch_norm(model)
-        phase = phases.Phase(experiment.train.phases[0].name, model)
+        discriminator = phases.build_discriminator(experiment, dataset.statistics)
+        adversary = discriminator and Adversary(discriminator, learning_rate=1e-3)
+        phase = phases.Phase(experiment.train.phases[0].name, model, discriminator)
         optimizer = FlatAdam(phase.trainable_variables, OptimizerConfig(clip_norm=5.0))
         schedule = Schedule("constant", 1e-3, STEPS)
-        step = steps.make_train_step(strategy, phase, optimizer, None, schedule, experiment, seed=0)
+        step = steps.make_train_step(strategy, phase, optimizer, None, schedule, experiment, 0, adversary)
         losses = []
         for i, batch in zip(range(STEPS), batches(strategy, dataset, halves), strict=False):
             result = step(batch, tf.constant(i), tf.constant(1.0), tf.constant(0.5))
             losses.append({name: float(value) for name, value in result.items()})
         distribution.averager(strategy, model.non_trainable_weights)()
+        optimizers = [optimizer, adversary.optimizer] if adversary else [optimizer]
         return {
             "replicas": strategy.num_replicas_in_sync,
             "votes": [losses_of_step.pop("stop_votes") for losses_of_step in losses],
             "losses": losses,
-            "weights": optimizer.flatten([v.value for v in optimizer.variables]).numpy()[::97].tolist(),
+            "weights": np.concatenate([of.parameters.numpy()[::97] for of in optimizers]).tolist(),
             "statistics": [np.sum(np.abs(weight)).item() for weight in model.non_trainable_weights],
         }
 
@@ -108,7 +114,8 @@ def main(dataset_path: str, what: str) -> None:
     dataset = open_dataset(dataset_path)
     off = AugmentConfig(**dict.fromkeys(AugmentConfig.__dataclass_fields__, 0.0))
     phase = PhaseConfig("e2e" if what == "backbone" else "lifter", 1)
-    experiment = tiny_experiment("unused", dataset_path, (phase,), augment=off, dropout=0.0)
+    loss = LossConfig(adversarial_weight=0.0 if what == "backbone" else 0.1)
+    experiment = tiny_experiment("unused", dataset_path, (phase,), augment=off, dropout=0.0, loss=loss)
     if what == "backbone":
         found = {
             "one_device": train("one_device", dataset, experiment, frozen=True),

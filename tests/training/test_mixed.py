@@ -5,10 +5,13 @@ import pytest
 import tensorflow as tf
 
 from keras_pose.data.pipeline import make_batches, open_dataset
+from keras_pose.errors import UserError
 from keras_pose.losses import LossConfig, pose_losses
 from keras_pose.models.pose_model import PoseModelConfig, PoseStatistics, build_pose_model
 from keras_pose.skeleton import HUMAN36M_17
+from keras_pose.train import scored_split
 from keras_pose.training.phases import Phase, parts_of
+from keras_pose.training.trainer import check_data
 from tests.conftest import write_dataset
 from tests.training.runs import read_metrics, run, tiny_experiment
 
@@ -56,3 +59,24 @@ def test_a_mix_trains_and_is_validated_on_what_has_3d(photos, toy_dataset, tmp_p
     mixed, alone = open_dataset(f"{toy_dataset}:0.5,{photos}:0.5"), open_dataset(str(toy_dataset))
     np.testing.assert_allclose(mixed.statistics["pose_3d_mean"], alone.statistics["pose_3d_mean"])
     assert mixed.count("validation") == alone.count("validation")
+
+
+def test_a_mix_is_scored_where_all_that_validate_can_be(photos, toy_dataset, tmp_path):
+    tested = write_dataset(tmp_path / "tested", {"train": 1, "test": 1})
+    validated = write_dataset(tmp_path / "validated", {"train": 1, "validation": 1})
+    expected = {
+        str(toy_dataset): "test",
+        f"{toy_dataset}:0.5,{photos}:0.5": "test",  # photos that only train are no reason to leave it out
+        f"{validated}:0.5,{photos}:0.5": "validation",
+        f"{validated}:0.5,{tested}:0.5": "validation",  # the test split of the second says nothing of the first
+        f"{toy_dataset}:0.5,{validated}:0.5": "validation",
+    }
+    assert {spec: scored_split(open_dataset(spec)) for spec in expected} == expected
+
+
+def test_a_weight_of_what_does_not_train_is_refused(toy_dataset, tmp_path):
+    tested = write_dataset(tmp_path / "tested", {"test": 3})
+    experiment = tiny_experiment(tmp_path, f"{toy_dataset}:0.8,{tested}:0.2")
+    with pytest.raises(UserError, match="tested has weight 0.2 in the mix but no training examples; prepare it with"):
+        check_data(experiment, open_dataset(experiment.data.dataset))
+    check_data(experiment, open_dataset(f"{toy_dataset},{tested}"))  # it may still be scored on

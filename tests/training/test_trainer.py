@@ -204,6 +204,8 @@ def test_a_run_folder_has_all_that_it_promises(finished):
     directory = Path(finished.output)
     for name in ("resolved.flags", "model.keras", "model.json", "metrics.jsonl", "curves.png"):
         assert (directory / name).stat().st_size > 0
+    with np.load(directory / run_folder.LAST_CHECKPOINT) as arrays:
+        assert not [name for name in arrays.files if "discriminator" in name]  # it was not asked for
     assert sorted(path.name for path in (directory / "samples").iterdir()) == [
         "1_hrnet_epoch_001.png",
         "2_e2e_epoch_001.png",

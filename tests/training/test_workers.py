@@ -70,6 +70,7 @@ def training(tmp_path_factory):
     poses = write_poses(tmp_path_factory.mktemp("poses"), {"train": 35, "validation": 9})
     flags = [f"--dataset={poses}", "--phases=lifter", "--lifter_epochs=3", "--batch_size=8", "--width=16"]
     flags += ["--variant=w8_tiny", "--input_size=64x96", "--log_steps=1", "--checkpoint_steps=2", *SAME_ON_MANY]
+    flags += ["--adversarial_weight=0.1"]
     alone = tmp_path_factory.mktemp("alone") / "run"
     run(build_experiment(parse(*flags, f"--output={alone}", "--strategy=one_device")))
     return flags, alone
