@@ -52,10 +52,12 @@ def test_photos_teach_heatmaps_and_regularisers(gradients):
 
 
 def test_a_mix_trains_and_is_validated_on_what_has_3d(photos, toy_dataset, tmp_path):
-    run(tiny_experiment(tmp_path / "run", f"{toy_dataset}:0.5,{photos}:0.5"))
+    prior = LossConfig(adversarial_weight=0.1)  # which judges poses of both
+    run(tiny_experiment(tmp_path / "run", f"{toy_dataset}:0.5,{photos}:0.5", loss=prior))
     (epoch,) = [line for line in read_metrics(tmp_path / "run") if line["kind"] == "epoch"]
     assert all(np.isfinite(value) for value in epoch.values() if isinstance(value, float))
     assert 50 < epoch["val_mpjpe_mm"] < 1000
+    assert 0 < epoch["discriminator"] < 1 and epoch["val_adversarial"] > 0
     mixed, alone = open_dataset(f"{toy_dataset}:0.5,{photos}:0.5"), open_dataset(str(toy_dataset))
     np.testing.assert_allclose(mixed.statistics["pose_3d_mean"], alone.statistics["pose_3d_mean"])
     assert mixed.count("validation") == alone.count("validation")
