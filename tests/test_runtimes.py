@@ -65,6 +65,26 @@ def test_one_trace_for_any_number_of_crops(small_model, pictures):
     assert len(traces) == 1
 
 
+def test_one_crop_is_fed_twice_and_comes_out_once(small_model, pictures):
+    """TensorFlow takes ten times as long for a single picture as for two."""
+    import tensorflow as tf
+
+    fed = []
+
+    def watched(images, training):
+        tf.py_function(lambda count: fed.append(int(count)), [tf.shape(images)[0]], [])
+        return small_model(images, training=training)
+
+    loaded = runtimes.from_keras(watched, CHAIN, SIZE)
+    together = loaded.run_with_heatmaps(pictures)
+    for i in range(3):
+        alone = loaded.run_with_heatmaps(pictures[i : i + 1])
+        assert {key: value.shape for key, value in alone.items()} == {k: (1, *v.shape[1:]) for k, v in together.items()}
+        for key, value in alone.items():
+            assert np.allclose(value[0], together[key][i], atol=1e-4), key
+    assert fed == [3, 2, 2, 2]
+
+
 def _write_sidecar(path):
     path.with_name(path.name + ".json").write_text(json.dumps({"skeleton": CHAIN.to_dict(), "input_size": SIZE}))
 
