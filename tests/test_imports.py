@@ -25,6 +25,7 @@ LAYERS = [
     (5, "keras_pose.evaluation", "keras_pose.predictor"),
     (9, "keras_pose.flags", "keras_pose.train", "keras_pose.evaluate", "keras_pose.predict", "keras_pose.benchmark"),
     (9, "keras_pose.benchmark.__main__", "keras_pose.ablation", "keras_pose.lifter_study"),
+    (9, "keras_pose.flag_definitions"),
 ]
 COMMANDS = {m for row in LAYERS if row[0] == 9 for m in row[1:]} | {"keras_pose.command", "keras_pose"}
 WITHOUT_TENSORFLOW = ["keras_pose.synthetic", "keras_pose.data.shards", "keras_pose.data.records"]
