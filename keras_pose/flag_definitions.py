@@ -9,6 +9,7 @@ from keras_pose.models.hrnet import VARIANTS
 from keras_pose.models.pose_model import PoseModelConfig
 from keras_pose.models.soft_argmax import FORMS
 from keras_pose.training.experiment import (
+    OPTIMIZERS,
     PHASES,
     PRECISIONS,
     STRATEGIES,
@@ -150,6 +151,19 @@ def _define_model(values) -> None:
 
 def _define_optimizer(values) -> None:
     adam = OptimizerConfig()
+    flags.DEFINE_enum(
+        "optimizer",
+        adam.name,
+        OPTIMIZERS,
+        "adam for all, or muon for the backbone's convolutions and adam for the rest.",
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "muon_factor",
+        adam.muon_factor,
+        "With --optimizer=muon: a convolution's kernel moves by this times the learning rate, as a share of its norm.",
+        flag_values=values,
+    )
     flags.DEFINE_enum("schedule", adam.schedule, SCHEDULES, "Learning rate over each phase.", flag_values=values)
     flags.DEFINE_integer("warmup_steps", 0, "Steps in which each phase's rate grows from 0.", flag_values=values)
     flags.DEFINE_list("step_epochs", [], "With --schedule=step: epochs after which the rate falls.", flag_values=values)

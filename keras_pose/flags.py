@@ -34,7 +34,7 @@ def build_experiment(values: flags.FlagValues = flags.FLAGS) -> Experiment:
     dataset = open_dataset(values.dataset)
     loss = {field.name: values[field.name].value for field in fields(LossConfig)}
     augment = {name: values[f"augment_{name}"].value for name in AUGMENTATIONS}
-    adam = ("schedule", "warmup_steps", "step_factor", "clip_norm", "ema", "discriminator_learning_rate")
+    adam = ("muon_factor", "schedule", "warmup_steps", "step_factor", "clip_norm", "ema", "discriminator_learning_rate")
     return Experiment(
         output=str(Path(values.output)),
         model=_model_config(values, dataset),
@@ -43,6 +43,7 @@ def build_experiment(values: flags.FlagValues = flags.FLAGS) -> Experiment:
         loss=LossConfig(**loss | {"heatmap_kernel_size": values.heatmap_kernel_size or None}),
         augment=AugmentConfig(flip=0.0, **augment),
         optimizer=OptimizerConfig(
+            name=values.optimizer,
             step_epochs=tuple(_whole_number("step_epochs", text) for text in values.step_epochs),
             **{name: values[name].value for name in adam},
         ),

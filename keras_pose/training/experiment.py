@@ -11,6 +11,7 @@ from keras_pose.training.schedule import SCHEDULES
 
 PHASES = ("hrnet", "lifter", "e2e")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
+OPTIMIZERS = ("adam", "muon")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -62,17 +63,20 @@ class PhaseConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Adam and its learning rate.
+    """The optimizer and its learning rate.
 
     Attributes:
+        name: `adam` for all, or `muon` for the backbone's convolutions, see `keras_pose.training.muon`.
         schedule: a row of `keras_pose.training.schedule.SCHEDULES`.
         warmup_steps: steps of linear growth at the start of every phase.
         step_epochs: epochs of a phase after which schedule `step` multiplies the rate by `step_factor`.
         clip_norm: largest norm of the whole gradient; 0 leaves it.
         ema: decay of the moving average of the weights, which is then what is validated and saved; 0 keeps none.
         discriminator_learning_rate: of the critic of the adversarial prior, constant.
+        muon_factor: a step of Muon moves a kernel by this times the learning rate, as a share of the kernel's norm.
     """
 
+    name: str = "adam"
     schedule: str = "constant"
     warmup_steps: int = 0
     step_epochs: tuple[int, ...] = ()
@@ -80,11 +84,16 @@ class OptimizerConfig:
     clip_norm: float = 0.0
     ema: float = 0.0
     discriminator_learning_rate: float = 1e-3
+    muon_factor: float = 20.0
+    muon_momentum: float = 0.9
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-7
 
     def __post_init__(self):
+        if self.name not in OPTIMIZERS:
+            raise unknown_name("optimizer", self.name, OPTIMIZERS)
+        _check(self.muon_factor > 0, f"factor of Muon's steps is {self.muon_factor}; give a positive number")
         if self.schedule not in SCHEDULES:
             raise unknown_name("learning-rate schedule", self.schedule, SCHEDULES)
         _check(self.warmup_steps >= 0, f"warm-up is {self.warmup_steps} steps; give 0 or more")

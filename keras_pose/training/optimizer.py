@@ -32,15 +32,16 @@ class FlatAdam:
     def __init__(self, variables: Sequence[keras.Variable], config: OptimizerConfig):
         self.variables = list(variables)
         self.config = config
-        self._groups: dict[tuple, list[int]] = {}  # shape: indices of variables
+        self._groups: dict[tuple, list[int]] = {}  # shape and whatever else `_kind` tells: indices of variables
         for i, variable in enumerate(self.variables):
-            self._groups.setdefault(tuple(variable.shape), []).append(i)
-        total = sum(math.prod(shape) * len(members) for shape, members in self._groups.items())
+            self._groups.setdefault((tuple(variable.shape), self._kind(variable)), []).append(i)
+        self._sizes = [math.prod(shape) * len(members) for (shape, _), members in self._groups.items()]
+        total = sum(self._sizes)
         self.iterations = keras.Variable(0, shape=(), dtype="int32", trainable=False, name="iterations")
-        self.first_moment = _zeros(total, "first_moment")
-        self.second_moment = _zeros(total, "second_moment")
-        self.average = _zeros(total, "average") if config.ema else None
-        self.parameters = _zeros(total, "parameters")
+        self.first_moment = zeros(total, "first_moment")
+        self.second_moment = zeros(total, "second_moment")
+        self.average = zeros(total, "average") if config.ema else None
+        self.parameters = zeros(total, "parameters")
         self.take_up()
         if self.average is not None:
             self.average.assign(self.parameters)
@@ -76,16 +77,23 @@ class FlatAdam:
         if config.clip_norm:
             gradient = gradient * ops.minimum(config.clip_norm / (norm + 1e-12), 1.0)
         t = ops.cast(self.iterations, "float32") + 1.0
-        adam = self._adam_in_place if keras.backend.backend() == "tensorflow" else self._adam
-        adam(gradient, learning_rate, t, keep)
+        self._update(gradient, learning_rate, t, keep)
         parameters = ops.convert_to_tensor(self.parameters)
         if self.average is not None:
             # Averages less at first, so that the untrained weights are soon forgotten.
             decay = ops.minimum(config.ema, (1.0 + t) / (10.0 + t))
-            _assign(self.average, self.average + (parameters - self.average) * (1.0 - decay), keep)
-        _assign(self.iterations, self.iterations + 1, keep)
+            assign(self.average, self.average + (parameters - self.average) * (1.0 - decay), keep)
+        assign(self.iterations, self.iterations + 1, keep)
         self._set_variables(parameters)
         return norm
+
+    def _kind(self, variable):
+        """Variables of one shape and one kind are stacked; a subclass that treats some otherwise says which."""
+        return None
+
+    def _update(self, gradient, learning_rate, t, keep) -> None:
+        adam = self._adam_in_place if keras.backend.backend() == "tensorflow" else self._adam
+        adam(gradient, learning_rate, t, keep)
 
     def _adam(self, gradient, learning_rate, t, keep) -> None:
         """Updates both moments and the parameters in step `t`, counted from 1."""
@@ -95,7 +103,7 @@ class FlatAdam:
         correction = ops.sqrt(1.0 - ops.power(config.beta_2, t)) / (1.0 - ops.power(config.beta_1, t))
         parameters = self.parameters - learning_rate * correction * first / (ops.sqrt(second) + config.epsilon)
         for name, value in {"first_moment": first, "second_moment": second, "parameters": parameters}.items():
-            _assign(getattr(self, name), value, keep)
+            assign(getattr(self, name), value, keep)
 
     def _adam_in_place(self, gradient, learning_rate, t, keep) -> None:
         """The same by TensorFlow's own kernel: one pass over the vectors, where the formulas take a dozen."""
@@ -120,12 +128,14 @@ class FlatAdam:
         )
 
     def _set_variables(self, vector) -> None:
-        ends = np.cumsum([math.prod(shape) * len(members) for shape, members in self._groups.items()])
-        parts = ops.split(vector, ends[:-1].tolist())
-        for (shape, members), part in zip(self._groups.items(), parts, strict=True):
+        for ((shape, _), members), part in zip(self._groups.items(), self._split(vector), strict=True):
             values = ops.unstack(ops.reshape(part, (len(members), *shape)), len(members))
             for i, value in zip(members, values, strict=True):
                 self.variables[i].assign(value)
+
+    def _split(self, vector) -> list:
+        """The part of each group."""
+        return ops.split(vector, np.cumsum(self._sizes)[:-1].tolist())
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
@@ -165,10 +175,10 @@ class LossScale:
         return gradient, finite
 
 
-def _assign(variable: keras.Variable, value, keep) -> None:
+def assign(variable: keras.Variable, value, keep) -> None:
     """Sets a variable, where `keep` is not a false scalar."""
     variable.assign(value if keep is None else ops.where(keep, value, variable))
 
 
-def _zeros(size: int, name: str) -> keras.Variable:
+def zeros(size: int, name: str) -> keras.Variable:
     return keras.Variable(np.zeros(size, "float32"), dtype="float32", trainable=False, name=name)

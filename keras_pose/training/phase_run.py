@@ -19,7 +19,8 @@ from keras_pose.training import checkpoint, distribution, phases, run_folder, st
 from keras_pose.training.adversary import Adversary
 from keras_pose.training.checkpoint import Progress
 from keras_pose.training.experiment import Experiment, PhaseConfig
-from keras_pose.training.optimizer import FlatAdam, LossScale
+from keras_pose.training.muon import make_optimizer
+from keras_pose.training.optimizer import LossScale
 from keras_pose.training.recorder import Recorder
 from keras_pose.training.schedule import Schedule
 from keras_pose.training.validation import Validator
@@ -95,7 +96,7 @@ class PhaseRun:
             self.phase = replace(self.phase, discriminator=run.discriminator)
             self.adversary = Adversary(run.discriminator, experiment.optimizer.discriminator_learning_rate)
         self.dataset = run.dataset.without_pictures() if config.name == "lifter" else run.dataset
-        self.optimizer = FlatAdam(self.phase.trainable_variables, experiment.optimizer)
+        self.optimizer = make_optimizer(self.phase.trainable_variables, experiment.optimizer)
         self.loss_scale = LossScale() if experiment.train.precision == "mixed_float16" else None
         if run.resumes and run.is_chief:
             checkpoint.restore(run.checkpoint_path, self.variables)

@@ -42,6 +42,18 @@ def test_a_run_stopped_within_an_epoch_goes_on_as_if_it_had_not(tmp_path, finish
     assert_same_run(experiment, finished)
 
 
+def test_a_run_by_muon_goes_on_as_if_it_had_not_been_stopped(tmp_path, toy_dataset, monkeypatch):
+    whole = tiny_experiment(tmp_path / "whole", toy_dataset, BOTH[:1], optimizer=OptimizerConfig(name="muon"))
+    run(whole)
+    experiment = replace(whole, output=str(tmp_path / "run"))
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 2, lambda: signal.raise_signal(signal.SIGTERM))
+        with pytest.raises(Stopped, match="stopped by SIGTERM at step 3"):
+            run(experiment)
+    run(experiment)
+    assert_same_run(experiment, whole)
+
+
 @pytest.mark.parametrize("step", [4, 5, 8])
 def test_a_stop_is_obeyed_wherever_it_comes(tmp_path, finished_lifter, monkeypatch, step):
     experiment = replace(finished_lifter, output=str(tmp_path / "run"))

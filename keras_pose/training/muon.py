@@ -1,0 +1,101 @@
+"""Muon for convolution kernels: their steps are orthogonal matrices; all else is left to Adam.
+
+Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024); the norm of kernels is held as in
+Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (arXiv:2404.00498). `keras.optimizers.Muon` leaves the kernels
+of convolutions to Adam, and HRNet has no others.
+"""
+
+import math
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+from keras_pose.training.experiment import OptimizerConfig
+from keras_pose.training.optimizer import FlatAdam, assign, zeros
+
+ITERATIONS = 4  # of Newton and Schulz
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan et al. (2024): steep at 0, singular values end within 0.7..1.2
+
+
+class FlatMuon(FlatAdam):
+    """Muon for the kernels of convolutions before a batch norm, Adam for all other variables.
+
+    A kernel is one matrix, of (height * width * channels in) by (channels out). Its momentum, with Nesterov's look
+    ahead, is made orthogonal and scaled to the kernel's norm, which is held at the square root of the channels out: the
+    batch norm behind it undoes any scale. A step moves it by `learning_rate * config.muon_factor` of that norm.
+
+    Args: see `FlatAdam`. The heatmaps' own layer, which no batch norm follows, is Adam's.
+    """
+
+    def __init__(self, variables: Sequence[keras.Variable], config: OptimizerConfig):
+        super().__init__(variables, config)
+        kernels = sum(size for size, (_, is_kernel) in zip(self._sizes, self._groups, strict=True) if is_kernel)
+        self.momentum = zeros(kernels, "momentum")
+
+    @property
+    def state(self) -> dict[str, keras.Variable]:
+        return super().state | {"momentum": self.momentum}
+
+    def _kind(self, variable) -> bool:
+        """Whether it is a kernel that Muon moves."""
+        return len(variable.shape) == 4 and not variable.path.endswith("final_layer/kernel")
+
+    def _update(self, gradient, learning_rate, t, keep) -> None:
+        moved, rest, moments, start = [], [], [], 0
+        before = self._split(ops.convert_to_tensor(self.parameters))
+        gradients = self._split(gradient)
+        for ((shape, is_kernel), members), size, g, p in zip(
+            self._groups.items(), self._sizes, gradients, before, strict=True
+        ):
+            if not is_kernel:
+                moved.append(p)
+                rest.append(g)
+                continue
+            stack = (len(members), math.prod(shape[:3]), shape[3])
+            momentum = self.momentum[start : start + size]
+            momentum = self.config.muon_momentum * momentum + g
+            look_ahead = ops.reshape(g + self.config.muon_momentum * momentum, stack)
+            step = _normalized(orthogonalized(look_ahead))
+            p = _normalized(ops.reshape(p, stack)) - learning_rate * self.config.muon_factor * step
+            moved.append(ops.reshape(p, (-1,)))
+            moments.append(momentum)
+            rest.append(ops.zeros_like(g))  # so that Adam, whose moments then stay zero, leaves them
+            start += size
+        if moments:
+            assign(self.momentum, ops.concatenate(moments), keep)
+            assign(self.parameters, ops.concatenate(moved), keep)
+        super()._update(ops.concatenate(rest), learning_rate, t, keep)
+
+
+def orthogonalized(matrices):
+    """The nearest orthogonal matrices, roughly: with all singular values near 1, by Newton and Schulz' iteration.
+
+    Args:
+        matrices: (N, R, C) floats.
+
+    Returns:
+        (N, R, C); of one that is zero, zero.
+    """
+    a, b, c = COEFFICIENTS
+    is_tall = matrices.shape[1] > matrices.shape[2]
+    x = ops.transpose(matrices, (0, 2, 1)) if is_tall else matrices
+    x = x / (_norm(x) + 1e-12)
+    for _ in range(ITERATIONS):
+        gram = ops.matmul(x, ops.transpose(x, (0, 2, 1)))
+        x = a * x + ops.matmul(b * gram + c * ops.matmul(gram, gram), x)
+    return ops.transpose(x, (0, 2, 1)) if is_tall else x
+
+
+def _norm(matrices):
+    return ops.sqrt(ops.sum(ops.square(matrices), axis=(1, 2), keepdims=True))
+
+
+def _normalized(matrices):
+    """With the square root of the columns as their norm."""
+    return matrices * (math.sqrt(matrices.shape[2]) / (_norm(matrices) + 1e-12))
+
+
+def make_optimizer(variables: Sequence[keras.Variable], config: OptimizerConfig) -> FlatAdam:
+    """The one that `config.name` says."""
+    return (FlatMuon if config.name == "muon" else FlatAdam)(variables, config)
