@@ -25,7 +25,7 @@ from exporters import flags as shared_flags
 from exporters.contract import QUANTIZATIONS, Form
 from exporters.inference_graph import Source
 from exporters.samples import load_samples
-from exporters.tflite_file import append_metadata, finish, operation_outputs, operations, read_metadata
+from exporters.tflite_file import append_metadata, finish, operations, read_metadata, read_operations
 from keras_pose import command
 
 __all__ = ["OPERATIONS", "convert", "operations", "read_metadata"]
@@ -123,9 +123,9 @@ def float_additions(content: bytes) -> str:
     2C channels, and nearly all of the loss.
     """
     sums = [
-        (shape[-1], name)
-        for operation, shape, name in operation_outputs(content)
-        if operation == "ADD" and re.search(QUANTIZED_LAYERS, name)
+        (operation.shape[-1], operation.output)
+        for operation in read_operations(content)
+        if operation.kind == "ADD" and re.search(QUANTIZED_LAYERS, operation.output)
     ]
     fewest = min(channels for channels, _ in sums)
     names = [re.escape(name) for channels, name in sums if channels <= 2 * fewest]

@@ -9,6 +9,7 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
@@ -63,22 +64,33 @@ def read_metadata(path: Path) -> dict:
 def operations(path: Path) -> list[tuple[str, tuple[int, ...]]]:
     """(operation, shape of its first output) of the whole file; raises UserError for a damaged one."""
     try:
-        return [(operation, shape) for operation, shape, _ in operation_outputs(path.read_bytes())]
+        return [(operation.kind, operation.shape) for operation in read_operations(path.read_bytes())]
     except Exception as error:  # flatbuffers reads what it finds and fails in any way
         raise UserError(f"{path} is not a whole TFLite file ({error!r}); export the model again") from error
 
 
-def operation_outputs(content: bytes) -> list[tuple[str, tuple[int, ...], str]]:
-    """(operation, shape and name of its first output) of a whole file."""
+class Operation(NamedTuple):
+    """One operation of a file: the names of the tensors it reads, the name and the shape of the first it writes."""
+
+    kind: str
+    inputs: tuple[str, ...]
+    output: str
+    shape: tuple[int, ...]
+
+
+def read_operations(content: bytes) -> list[Operation]:
+    """The operations of a whole file, in the order in which they run."""
     model = schema.Model.GetRootAs(content)
     graph = model.Subgraphs(0)
     found = []
     for index in range(graph.OperatorsLength()):
         operator = graph.Operators(index)
         code = model.OperatorCodes(operator.OpcodeIndex())
-        operation = OPERATION_NAMES[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+        kind = OPERATION_NAMES[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+        inputs = [operator.Inputs(i) for i in range(operator.InputsLength())]
+        names = tuple(graph.Tensors(i).Name().decode() for i in inputs if i >= 0)  # -1: an optional one left out
         output = graph.Tensors(operator.Outputs(0))
-        found.append((operation, tuple(output.ShapeAsNumpy().tolist()), output.Name().decode()))
+        found.append(Operation(kind, names, output.Name().decode(), tuple(output.ShapeAsNumpy().tolist())))
     return found
 
 

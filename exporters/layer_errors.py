@@ -1,0 +1,145 @@
+"""Tells which layers of a quantised .tflite file lose precision, against the same network in float32.
+
+    python -m exporters.layer_errors --model=runs/e2e pose_int8.tflite
+
+Noise is the root of the mean square of a tensor's error, as a share of the tensor's own root mean square. `added` is
+what an operation adds to the noisiest of its inputs, so the worst of that column are the layers to keep in higher
+precision (`exporters.tflite.float_additions` has those that are).
+"""
+
+import contextlib
+import dataclasses
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from absl import flags, logging
+from ai_edge_quantizer import model_validator
+from ai_edge_quantizer.utils.validation_utils import ValidationErrorMetric
+
+from exporters import flags as shared_flags
+from exporters import tflite
+from exporters.compare import align, read_part
+from exporters.contract import Form
+from exporters.inference_graph import Source, build_inference_graph, find_run, load_source
+from exporters.parity import check_files
+from exporters.tflite_file import read_operations
+from keras_pose import command
+from keras_pose.errors import UserError
+
+MSE = ValidationErrorMetric.MSE
+METADATA_KEYS = ("part", "quantization", "layout")
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """One operation's output; `noise` and `added` are shares of the signal, see the module."""
+
+    operation: str
+    layer: str
+    shape: tuple[int, ...]
+    noise: float
+    added: float
+
+
+def measure(content: bytes, reference: bytes, inputs: list[dict[str, np.ndarray]]) -> list[LayerError]:
+    """The noise of each tensor that both files have, in the order in which they are computed.
+
+    Args:
+        content: a quantised file.
+        reference: the same network in float32.
+        inputs: samples, each the model's inputs by name.
+    """
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compared = model_validator.compare_model(
+            reference,
+            content,
+            {"serving_default": inputs},
+            error_metrics=[MSE],
+            compare_fns=[_relative_error],
+            use_xnnpack=False,
+            num_threads=1,
+        )
+    power = {name: found[MSE.value] for name, found in compared.get_all_tensor_results().items()}
+    errors = []
+    for operation in read_operations(reference):
+        if operation.output not in power:
+            continue
+        before = max((power.get(name, 0.0) for name in operation.inputs), default=0.0)
+        noise = power[operation.output]
+        errors.append(
+            LayerError(
+                operation.kind,
+                operation.output.rstrip(";").rsplit(";", 1)[-1],
+                operation.shape,
+                float(np.sqrt(noise)),
+                float(np.sqrt(max(noise - before, 0.0))),
+            )
+        )
+    return errors
+
+
+def _relative_error(noisy: np.ndarray, clean: np.ndarray) -> float:
+    """Mean square of the error over that of the signal."""
+    noisy, clean = (np.asarray(values, "float64") for values in (noisy, clean))
+    error = np.mean(np.square(noisy - clean))
+    return float(error / np.mean(np.square(clean))) if error else 0.0
+
+
+def float_reference(source: Source, metadata: dict) -> bytes:
+    """The network of a file before it was quantised."""
+    (name,) = metadata["inputs"]
+    form = Form(
+        **{key: metadata[key] for key in METADATA_KEYS},
+        input_dtype=metadata["inputs"][name]["dtype"],
+        heatmaps="heatmaps" in metadata["outputs"],
+    )
+    return tflite.convert_float(build_inference_graph(source, form), metadata)
+
+
+def format_table(errors: list[LayerError], worst: int) -> str:
+    """The `worst` operations that add most, the worst first."""
+    ranked = sorted(errors, key=lambda error: -error.added)[:worst]
+    rows = [("added", "noise", "operation", "output", "layer")]
+    for error in ranked:
+        shape = " x ".join(map(str, error.shape[1:]))
+        rows.append((f"{error.added:.1%}", f"{error.noise:.1%}", error.operation, shape, error.layer))
+    return align(rows)
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """The command's flags."""
+    shared_flags.define_source_flags(values)
+    flags.DEFINE_integer("worst", 20, "Layers to print.", lower_bound=1, flag_values=values)
+    values.set_default("samples", 8)
+
+
+def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
+    """Runs the command."""
+    logging.set_verbosity(logging.WARNING)
+    paths = check_files(arguments)
+    if len(paths) != 1 or paths[0].suffix != ".tflite":
+        raise UserError("name one quantised .tflite file")
+    (path,) = paths
+    source = load_source(find_run(values.model))
+    part = read_part(path, source)
+    metadata = tflite.read_metadata(path)
+    if metadata["quantization"] == "none":
+        raise UserError(f"{path} is in float32 and loses nothing; name a quantised file")
+    samples = shared_flags.parity_samples(source, part, values)
+    (name,) = metadata["inputs"]
+    dtype = metadata["inputs"][name]["dtype"]
+    column = samples.image if name == "image" else samples.keypoints_2d
+    inputs = [{name: sample[None].astype(dtype)} for sample in column]
+    errors = measure(path.read_bytes(), float_reference(source, metadata), inputs)
+    print(format_table(errors, values.worst))
+    if values.json:
+        command.write_json(values.json, {"layers": [dataclasses.asdict(error) for error in errors]})
+    return 0
+
+
+if __name__ == "__main__":
+    define_flags(flags.FLAGS)
+    command.run(main)
