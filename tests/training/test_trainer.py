@@ -32,26 +32,25 @@ def finished(tmp_path_factory, toy_dataset):
 # --- stopping and going on -------------------------------------------------------------------------------------
 
 
-def test_a_run_stopped_within_an_epoch_goes_on_as_if_it_had_not(tmp_path, finished, monkeypatch):
-    experiment = replace(finished, output=str(tmp_path / "run"))
+def stop_and_go_on(monkeypatch, whole, output, step: int) -> None:
+    """Stops a run after `step` steps and starts it again: it must equal `whole`, which was not stopped."""
+    experiment = replace(whole, output=str(output))
     with monkeypatch.context() as patch:
-        interrupt_at(patch, 4, lambda: signal.raise_signal(signal.SIGTERM))
-        with pytest.raises(Stopped, match="stopped by SIGTERM at step 5; run the same command to go on"):
+        interrupt_at(patch, step, lambda: signal.raise_signal(signal.SIGTERM))
+        with pytest.raises(Stopped, match=f"stopped by SIGTERM at step {step + 1}; run the same command to go on"):
             run(experiment)
     run(experiment)
-    assert_same_run(experiment, finished)
+    assert_same_run(experiment, whole)
+
+
+def test_a_run_stopped_within_an_epoch_goes_on_as_if_it_had_not(tmp_path, finished, monkeypatch):
+    stop_and_go_on(monkeypatch, finished, tmp_path / "run", 4)
 
 
 def test_a_run_by_muon_goes_on_as_if_it_had_not_been_stopped(tmp_path, toy_dataset, monkeypatch):
     whole = tiny_experiment(tmp_path / "whole", toy_dataset, BOTH[:1], optimizer=OptimizerConfig(name="muon"))
     run(whole)
-    experiment = replace(whole, output=str(tmp_path / "run"))
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, 2, lambda: signal.raise_signal(signal.SIGTERM))
-        with pytest.raises(Stopped, match="stopped by SIGTERM at step 3"):
-            run(experiment)
-    run(experiment)
-    assert_same_run(experiment, whole)
+    stop_and_go_on(monkeypatch, whole, tmp_path / "run", 2)
 
 
 @pytest.mark.parametrize("step", [4, 5, 8])
