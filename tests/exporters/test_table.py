@@ -85,7 +85,6 @@ def test_the_recipe_of_w32_is_whole(toy_dataset, monkeypatch):
     experiment = build_experiment(parse(recipe, f"--dataset={toy_dataset}", "--input_size=64x96"))
     assert experiment.kind == "pose" and experiment.model.variant == "w32" and not experiment.train.init_from
     assert [phase.name for phase in experiment.train.phases] == ["hrnet", "lifter"]
-    assert experiment.data.passes == 1 and {phase.learning_rate for phase in experiment.train.phases} == {0.001}
     assert experiment.augment.keypoint_noise > 0 and experiment.train.precision == "float32"
     lines = (ROOT / "exporters" / "w32_small_budget.flags").read_text().splitlines()
     assert "--input_size=256x256" in lines
