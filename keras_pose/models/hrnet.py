@@ -22,7 +22,9 @@ SIZE_MULTIPLE = 32  # the lowest of the four branches has 1/32 of the input's si
 class HRNetVariant:
     """One row of `VARIANTS`.
 
-    `channels` is the width of the highest resolution; each branch below has twice the channels of the one above.
+    `channels` is the width of the highest resolution; each branch below has twice the channels of the one above. All
+    heatmaps are mixtures of these channels: with fewer of them than joints some heatmaps cannot be told apart
+    (docs/sim2real.md has what is lost), so published widths of 16 are for backbones and few joints alone.
     """
 
     channels: int
@@ -45,7 +47,9 @@ VARIANTS = {
     "w64": HRNetVariant(64),
     "w18_small_v1": HRNetVariant(16, (1, 1, 1), units=2, bottlenecks=1, bottleneck_channels=32),
     "w18_small_v2": HRNetVariant(18, (1, 3, 2), units=2, bottlenecks=2),
-    # for phones and small machines
+    # for phones and small machines; with more channels than Human3.6M has joints
+    "w20_small": HRNetVariant(20, (1, 2, 1), units=2, stem_channels=32, bottlenecks=2, bottleneck_channels=32),
+    # the same, too narrow for 17 joints
     "w16_small": HRNetVariant(16, (1, 2, 1), units=2, stem_channels=32, bottlenecks=2, bottleneck_channels=32),
     "w16_tiny": HRNetVariant(16, (1, 1, 1), units=1, stem_channels=32, bottlenecks=1, bottleneck_channels=16),
     # for tests

@@ -40,7 +40,9 @@ def load_initial_weights(experiment: Experiment, model: keras.Model) -> None:
         joints = ()
     same_joints = joints == experiment.model.get_skeleton().joint_names
     untrained = transfer_weights(loaded, model, str(source), same_joints)
-    print(f"weights from {source}" + (f"; untrained: {', '.join(untrained)}" if untrained else ""))
+    variant = info.get("model", {}).get("variant", experiment.model.variant)
+    widened = f", HRNet {variant}, widened" if variant != experiment.model.variant else ""
+    print(f"weights from {source}{widened}" + (f"; untrained: {', '.join(untrained)}" if untrained else ""))
 
 
 def _load_run(folder: Path) -> tuple[keras.Model, dict]:

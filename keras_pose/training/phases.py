@@ -10,6 +10,7 @@ from keras import ops
 from keras_pose.errors import UserError
 from keras_pose.models.pose_discriminator import build_pose_discriminator
 from keras_pose.models.pose_model import PoseStatistics, build_keypoint_model, build_lifter, build_pose_model
+from keras_pose.models.widening import can_widen, widen
 from keras_pose.training.experiment import Experiment
 
 PARTS = ("hrnet", "encoder", "decoder")
@@ -115,6 +116,8 @@ def synchronize_batch_norm(model: keras.Model) -> None:
 def transfer_weights(source: keras.Model, target: keras.Model, name: str, same_joints: bool) -> list[str]:
     """Copies the weights of the parts that both models have; returns the names of what stays as it is.
 
+    A backbone of the same layers that is narrower is widened: it computes what it did before (`models.widening`).
+
     Args:
         name: says in errors whose weights they are.
         same_joints: whether both skeletons have the same joints in the same order. Otherwise, even where they have
@@ -131,17 +134,26 @@ def transfer_weights(source: keras.Model, target: keras.Model, name: str, same_j
         raise UserError(f"{name} has no {what} of this model ({', '.join(targets)}); choose another run")
     kept = []
     for part in shared:
-        known = {layer.name: layer for layer in sources[part].layers}
-        for layer in targets[part].layers:
-            shapes = [tuple(weight.shape) for weight in layer.weights]
-            if not shapes:
-                continue
-            if layer.name == "final_layer" and not same_joints:
-                kept.append(f"{part}/{layer.name}")
-                continue
-            found = [tuple(weight.shape) for weight in known[layer.name].weights] if layer.name in known else None
+        known, ours = _layers_with_weights(sources[part]), _layers_with_weights(targets[part])
+        if not same_joints and "final_layer" in ours:
+            kept.append(f"{part}/final_layer")
+            for layers in (known, ours):
+                layers.pop("final_layer", None)
+        is_wider = part == "hrnet" and can_widen(_shapes(known), _shapes(ours))
+        for layer_name, layer in ours.items():
+            found, shapes = _shapes(known).get(layer_name), _shapes(ours)[layer_name]
             if found == shapes:
-                layer.set_weights(known[layer.name].get_weights())
+                layer.set_weights(known[layer_name].get_weights())
+            elif is_wider:
+                layer.set_weights(widen(known[layer_name].get_weights(), layer.get_weights()))
             else:
-                raise UserError(f"{name} is of another architecture: {part}/{layer.name} has {found}, here {shapes}")
+                raise UserError(f"{name} is of another architecture: {part}/{layer_name} has {found}, here {shapes}")
     return kept + [part for part in targets if part not in shared]
+
+
+def _layers_with_weights(model: keras.Model) -> dict[str, keras.Layer]:
+    return {layer.name: layer for layer in model.layers if layer.weights}
+
+
+def _shapes(layers: dict[str, keras.Layer]) -> dict[str, list[tuple[int, ...]]]:
+    return {name: [tuple(weight.shape) for weight in layer.weights] for name, layer in layers.items()}

@@ -16,6 +16,7 @@ from keras_pose.training.adversary import Adversary
 from keras_pose.training.experiment import Experiment
 from keras_pose.training.optimizer import FlatAdam, LossScale
 from keras_pose.training.phases import Phase, dropout_layers
+from keras_pose.training.rewrites import start_sooner
 from keras_pose.training.schedule import Schedule
 from keras_pose.training.xla import compile_forward
 
@@ -108,7 +109,7 @@ def make_train_step(
         results = strategy.run(replica_step, (batch, step, alpha, tf.cast(wants_stop, tf.float32)))
         return {name: distribution.local_values(strategy, value)[0] for name, value in results.items()}
 
-    return train_step
+    return train_step if phase.name == "lifter" else start_sooner(train_step)
 
 
 def check_settings(strategy: tf.distribute.Strategy, experiment: Experiment) -> None:

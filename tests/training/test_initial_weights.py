@@ -1,5 +1,7 @@
 """What a run starts from, and what of it stays untrained."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -89,6 +91,32 @@ def test_training_starts_from_a_converted_backbone(tmp_path, toy_dataset):
     found = run_folder.load_run(tmp_path / "run")[0]
     for ours, theirs in zip(found.trainable_weights, source.trainable_weights, strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=0, atol=1e-20)
+
+
+def test_a_narrower_run_is_widened(tmp_path, capsys):
+    """A wider network of the same layers starts by computing the same, and all of its channels can learn."""
+    source = write_run(tmp_path / "narrow", HUMAN36M_17)
+    rng = np.random.default_rng(0)
+    hrnet = source.get_layer("hrnet")
+    for weight in hrnet.weights:  # as after training: no batch norm is the identity
+        if weight.path.rsplit("/", 1)[-1] != "kernel":
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+    run_folder.write_model(
+        tmp_path / "narrow",
+        source,
+        {"format_version": 1, "kind": "pose", "skeleton": HUMAN36M_17.to_dict(), "model": {"variant": "w8_tiny"}},
+    )
+    wide = build_pose_model(config(variant="w16_tiny"), STATISTICS)
+    experiment = tiny_experiment(tmp_path / "run", "toy", train={"init_from": str(tmp_path / "narrow")})
+    load_initial_weights(replace(experiment, model=config(variant="w16_tiny")), wide)
+    assert capsys.readouterr().out.strip() == f"weights from {tmp_path / 'narrow'}, HRNet w8_tiny, widened"
+    image = rng.integers(0, 256, (2, *SIZE, 3)).astype("float32")
+    before, after = (np.asarray(m(image, training=False)["heatmaps"]) for m in (source, wide))
+    assert np.ptp(before) > 0.01
+    np.testing.assert_allclose(after, before, rtol=0, atol=1e-4 * np.abs(before).max())
+    kernel = wide.get_layer("hrnet").get_layer("stage4_0_branches_0_0_conv1").get_weights()[0]
+    assert (kernel[:, :, 8:, :8] == 0).all() and (kernel[:, :, :, 8:] != 0).all()
+    np.testing.assert_allclose(kernel[:, :, :, 8:].std(), kernel[:, :, :8, :8].std(), rtol=0.2)
 
 
 # --- bad input -------------------------------------------------------------------------------------------------

@@ -1,0 +1,48 @@
+"""A network's weights in a wider network of the same layers, which then computes the same (arXiv:1511.05641).
+
+Old channels come first in every tensor, new ones after them. Nothing that was there reads from a new channel, so all
+that the narrow network computes stays as it is; new channels are random and are read once training makes use of them.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+Shape = tuple[int, ...]
+
+
+def can_widen(shapes: dict[str, list[Shape]], wider: dict[str, list[Shape]]) -> bool:
+    """Whether weights of `shapes`, by layer name, fit into those of `wider`: the same layers, none of them narrower."""
+    return shapes.keys() == wider.keys() and all(_fit(ours, wider[name]) for name, ours in shapes.items())
+
+
+def _fit(ours: list[Shape], wider: list[Shape]) -> bool:
+    if [len(shape) for shape in ours] != [len(shape) for shape in wider]:
+        return False
+    return all(np.all(np.array(a) <= b) for a, b in zip(ours, wider, strict=True))
+
+
+def widen(weights: Sequence[np.ndarray], initial: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Weights of one convolution or batch norm for a wider layer.
+
+    Args:
+        weights: of the narrow layer: kernels (H, W, C_in, C_out), or vectors (C,).
+        initial: random ones of the wider layer, as it was built: what its new channels start from. Those of a kernel
+            are brought to the spread of the narrow kernel, so that none of its channels learns faster than others.
+
+    Returns:
+        Arrays of the shapes of `initial`.
+    """
+    return [_widen(ours, wider) for ours, wider in zip(weights, initial, strict=True)]
+
+
+def _widen(ours: np.ndarray, wider: np.ndarray) -> np.ndarray:
+    wider = np.array(wider)
+    if ours.ndim == 1:
+        wider[: len(ours)] = ours
+        return wider
+    channels_in, channels_out = ours.shape[2:]
+    wider *= ours.std() / max(wider.std(), 1e-12)
+    wider[:, :, channels_in:, :channels_out] = 0
+    wider[:, :, :channels_in, :channels_out] = ours
+    return wider

@@ -1,0 +1,39 @@
+"""Training steps run as they were traced, and nothing else does."""
+
+import pytest
+import tensorflow as tf
+
+from keras_pose.training.rewrites import OFF, start_sooner
+
+
+def is_off() -> bool:
+    return tf.config.optimizer.get_experimental_options().get(OFF, False)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_rewriting_is_off_during_the_step_alone(before):
+    seen = []
+    tf.config.optimizer.set_experimental_options({OFF: before})
+    try:
+        step = start_sooner(lambda a, b: seen.append(is_off()) or {"sum": a + b})
+        assert step(1, 2) == {"sum": 3}
+        assert seen == [True] and is_off() == before
+        with pytest.raises(TypeError):
+            step(1, "2")
+        assert is_off() == before
+    finally:
+        tf.config.optimizer.set_experimental_options({OFF: False})
+
+
+def test_a_step_gives_the_same_either_way():
+    @tf.function(autograph=False)
+    def step(x):
+        return {"y": tf.reduce_sum(tf.nn.relu(x * 2.0 + 1.0) - tf.zeros_like(x))}
+
+    x = tf.constant([-3.0, 0.5, 4.0])
+    assert float(start_sooner(step)(x)["y"]) == float(step(x)["y"]) == 11.0
+
+
+def test_graphs_for_gpus_are_rewritten(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    assert start_sooner(len) is len
