@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -215,7 +216,14 @@ def _write_all(
 
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once and without a traceback
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
+
+
+def _end_with_parent() -> None:
+    """Ends this worker when the job is killed: else it would wait for work for ever, or write beside the next job."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _write(directory: Path, plan: ShardPlan, produce: Producer) -> shards.ShardEntry:

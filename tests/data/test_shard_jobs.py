@@ -1,6 +1,11 @@
 """Jobs that fill a folder shard by shard."""
 
+import contextlib
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +15,7 @@ from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.errors import UserError
 from keras_pose.folder_lock import LOCK
 from keras_pose.skeleton import HUMAN36M_17
-from tests.conftest import make_example
+from tests.conftest import ROOT, make_example
 
 
 def produce(items):
@@ -21,6 +26,12 @@ def produce(items):
 
 def die(items):
     os._exit(3)
+
+
+def never_end(items):
+    os.write(1, b"at work\n")
+    time.sleep(600)
+    yield from produce(items)
 
 
 def plans(numbers, shard_size=4):
@@ -115,6 +126,26 @@ def test_what_a_job_that_was_killed_at_its_start_leaves_does_not_block(tmp_path)
         assert not is_finished
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_a_killed_job(tmp_path, number):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.data.test_shard_jobs", str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert [process.stdout.readline() for _ in range(2)] == ["at work\n"] * 2
+        process.send_signal(number)
+        process.communicate(timeout=60)  # until all who hold the pipe are gone
+        assert process.returncode == -number
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 @pytest.mark.parametrize(
     ("content", "message"), [(None, "is a file"), ("notes.txt", "holds other files"), ("settings.json", "is damaged")]
 )
@@ -126,3 +157,7 @@ def test_other_peoples_folders_are_left_alone(tmp_path, content, message):
     with pytest.raises(UserError, match=message), shard_jobs.claimed(folder, {}):
         pass
     assert not content or [path.name for path in folder.iterdir()] == [content]
+
+
+if __name__ == "__main__":  # a job that has two workers and does not end by itself
+    shard_jobs.run(sys.argv[1], plans(range(8)), never_end, workers=2)
