@@ -18,6 +18,7 @@ from keras_pose.errors import UserError  # noqa: E402
 # What a curve's panel is about, the most telling first; other numbers of a record follow in their own order.
 FIRST_PANELS = ("loss", "mpjpe_mm", "pa_mpjpe_mm", "pck_0_2", "keypoint_error_px", "learning_rate")
 NOT_CURVES = ("epoch", "step", "phase", "time", "seconds", "processor_seconds", "images_per_second")
+LABEL_WIDTH = 0.15  # of the panel's, which the name of a phase takes
 _COLORS = {"training": "#1f77b4", "validation": "#d95f02"}
 
 
@@ -66,17 +67,21 @@ def _panel_names(records: Sequence[dict]) -> list[str]:
 
 
 def _mark_phases(axis, records: Sequence[dict]) -> None:
-    """Where there is more than one phase: a line between two, the name of each at the top."""
+    """Where there is more than one phase: a line between two, the name of each at the top; after a short one higher."""
     phases = [record.get("phase") for record in records]
     if len(set(phases)) == 1:
         return
-    for i, (before, phase) in enumerate(pairwise([None, *phases])):
-        if before == phase:
-            continue
+    starts = [i for i, (before, phase) in enumerate(pairwise([None, *phases])) if before != phase]
+    row, places = 0, {}
+    for before, i in pairwise([None, *starts]):
+        is_short = before is not None and i - before < LABEL_WIDTH * len(phases)
+        row = row + 1 if is_short else 0
+        places[i] = row
+    for i in starts:
         if i:
             axis.axvline(i + 0.5, color="0.6", linestyle=":", linewidth=1)
         place = {"xycoords": ("data", "axes fraction"), "va": "bottom", "fontsize": 7, "color": "0.4"}
-        axis.annotate(str(phase), (i + 0.6, 1.01), **place)
+        axis.annotate(str(phases[i]), (i + 0.6, 1.01 + 0.06 * places[i]), **place)
 
 
 def plot_error_histograms(

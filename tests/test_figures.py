@@ -20,6 +20,18 @@ def test_curves_are_a_png_and_panels_pair_training_with_validation(tmp_path):
     assert figures._panel_names(RECORDS) == ["loss", "mpjpe_mm"]
 
 
+def test_names_of_phases_do_not_cover_each_other(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.append(figure))
+    phases = ["hrnet"] + ["lifter"] * 20 + ["e2e"] * 8
+    figures.plot_curves([{"phase": phase, "loss": 1.0} for phase in phases], tmp_path / "curves.png")
+    drawn[0].canvas.draw()
+    hrnet, lifter, e2e = (text.get_window_extent() for text in drawn[0].axes[0].texts)
+    assert hrnet.x0 < lifter.x0 < e2e.x0
+    assert not hrnet.overlaps(lifter) and not lifter.overlaps(e2e)
+    assert hrnet.y0 == e2e.y0 < lifter.y0  # only the crowded one is moved
+
+
 def test_curves_without_numbers_are_refused(tmp_path):
     with pytest.raises(UserError, match="at least one epoch"):
         figures.plot_curves([{"epoch": 1}], tmp_path / "curves.png")

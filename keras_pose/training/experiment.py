@@ -177,6 +177,11 @@ class Experiment:
             "--adversarial_weight judges 3D poses, and phase hrnet makes none; "
             "leave it out, or add phase lifter or e2e to --phases",
         )
+        _check(
+            self.kind != "lifter" or self.optimizer.name != "muon",
+            "--optimizer=muon moves the backbone's convolutions, and phase lifter has none; "
+            "leave it out, or add phase hrnet or e2e to --phases",
+        )
 
     @property
     def kind(self) -> str:

@@ -7,9 +7,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_pose.training.experiment import OptimizerConfig
+from keras_pose.errors import UserError
+from keras_pose.training.experiment import OptimizerConfig, PhaseConfig
 from keras_pose.training.muon import FlatMuon, make_optimizer, orthogonalized
 from keras_pose.training.optimizer import FlatAdam
+from tests.training.runs import tiny_experiment
 
 KERNELS = {"conv_0/kernel": (3, 3, 4, 8), "wide/kernel": (1, 1, 4, 16), "conv_1/kernel": (3, 3, 4, 8)}
 OTHERS = {"norm/gamma": (8,), "dense/kernel": (6, 5), "final_layer/kernel": (1, 1, 8, 3), "final_layer/bias": (3,)}
@@ -155,3 +157,9 @@ def test_it_is_the_same_on_jax():
     output = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     for theirs, ours in zip(json.loads(output.stdout), train(MUON)[1].values(), strict=True):
         np.testing.assert_allclose(theirs, ours, rtol=1e-3, atol=1e-5)
+
+
+def test_a_run_without_convolutions_is_refused(tmp_path):
+    with pytest.raises(UserError, match="--optimizer=muon moves .* phase lifter has none; .* add phase hrnet or e2e"):
+        tiny_experiment(tmp_path, "toy", [PhaseConfig("lifter", 1)], optimizer=MUON)
+    tiny_experiment(tmp_path, "toy", [PhaseConfig("lifter", 1), PhaseConfig("e2e", 1)], optimizer=MUON)
