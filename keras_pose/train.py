@@ -19,6 +19,7 @@ from keras_pose.evaluate import open_predictor
 from keras_pose.evaluation import evaluate_model, format_tables, write_evaluation
 from keras_pose.flags import build_experiment, define_flags, resolved_flags
 from keras_pose.folder_lock import locked
+from keras_pose.models.hrnet import get_variant
 from keras_pose.training import distribution, run_folder, trainer
 from keras_pose.training.experiment import Experiment
 from keras_pose.training.phase_run import Stopped
@@ -51,7 +52,18 @@ def _begin(arguments: list[str], stack: contextlib.ExitStack) -> Experiment:
     if distribution.writes_files(experiment.train.strategy):
         stack.enter_context(locked(experiment.output))
         run_folder.claim(experiment.output, resolved_flags(experiment, flags.FLAGS))
+        tell_too_few_channels(experiment)
     return experiment
+
+
+def tell_too_few_channels(experiment: Experiment) -> None:
+    """Prints a line where the backbone's heatmaps cannot all be told apart (docs/sim2real.md)."""
+    channels, joints = get_variant(experiment.model.variant).channels, experiment.model.get_skeleton().num_joints
+    if channels < joints and experiment.kind != "lifter":
+        print(
+            f"note: HRNet {experiment.model.variant} mixes {joints} heatmaps of {channels} channels, so some depend on "
+            "others, and joints may be lost; choose a wider --variant, such as w20_small"
+        )
 
 
 def scored_split(dataset: DatasetInfo) -> str:

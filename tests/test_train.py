@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from keras_pose.models.hrnet import get_variant
 from tests.conftest import ROOT
 from tests.training.runs import write_poses
 
@@ -35,6 +36,8 @@ def test_it_trains_evaluates_and_says_where_things_are(trained):
     assert evaluation["split"] == "test" and evaluation["count"] == 6
     assert {"mpjpe_mm", "pa_mpjpe_mm", "mean_pose_mpjpe_mm"} <= set(evaluation)
     assert "hrnet epoch 1/1" in text and "e2e epoch 1/1" in text and "MPJPE" in text and str(output) in text
+    assert "note: HRNet w8_tiny mixes 17 heatmaps of 8 channels" in text
+    assert get_variant("w20_small").channels >= 17  # what the note recommends
 
 
 def test_a_finished_run_is_not_overwritten(trained):
