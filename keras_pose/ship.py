@@ -2,8 +2,8 @@
 
     python -m keras_pose.ship --model=runs/phone --output=keras_pose/weights/phone
 
-Weights are rounded to 11 significant bits (float16's precision, float32's range) and model.keras is compressed, which
-halves it. --dataset names data that everyone holds: exporters calibrate and check on it; what the run was trained on
+Weights are rounded to 11 significant bits (float16's precision, float32's range) and model.keras is compressed, to less
+than half. --dataset names data that everyone holds: exporters calibrate and check on it; what the run was trained on
 stands in model.json under `trained_on`. The run's resolved.flags goes along as recipe.flags.
 """
 
@@ -93,11 +93,14 @@ def round_weights(weights: np.ndarray) -> np.ndarray:
 
 
 def compress(path: Path) -> None:
-    """Packs the parts of a .keras file, which Keras stores unpacked; it reads both."""
+    """Packs the parts of a .keras file, which Keras stores unpacked; it reads both.
+
+    By LZMA, which tells the bytes of a float apart: rounded weights take a fifth less than by Deflate.
+    """
     packed = path.with_name(path.name + ".packed")
-    with zipfile.ZipFile(path) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(packed, "w") as target:
         for entry in source.infolist():
-            target.writestr(zipfile.ZipInfo(entry.filename), source.read(entry), zipfile.ZIP_DEFLATED)
+            target.writestr(zipfile.ZipInfo(entry.filename), source.read(entry), zipfile.ZIP_LZMA)
     packed.replace(path)
 
 

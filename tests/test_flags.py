@@ -61,7 +61,7 @@ def test_flag_files_hold_known_flags_each_with_a_comment(name, toy_dataset, monk
     assert experiment.optimizer.name == "adam" and experiment.data.passes == 1
     assert experiment.augment.resamples == (name == "e2e.flags")
     assert experiment.data.batch_size == 32 and experiment.loss.decoder_target == "ground_truth"
-    assert experiment.model.variant == ("w32" if name == "paper.flags" else "w16_small")
+    assert experiment.model.variant == ("w32" if name == "paper.flags" else "w20_small")
     assert experiment.output == f"runs/{Path(name).stem}"
     start = experiment.train.init_from
     assert start == ("" if name == "paper.flags" else "backbone")
