@@ -17,7 +17,7 @@ from dataclasses import replace
 from absl import flags
 
 from keras_pose import command
-from keras_pose.benchmark import contest, machine, report, rows, workers
+from keras_pose.benchmark import contest, machine, report, rows, start, workers
 from keras_pose.data.pipeline import open_dataset
 from keras_pose.errors import UserError
 from keras_pose.flags import parse_size
@@ -26,7 +26,7 @@ from keras_pose.models.pose_model import PoseModelConfig
 from keras_pose.training.experiment import PRECISIONS, DataConfig, Experiment, PhaseConfig, TrainConfig
 
 FLAGS = flags.FLAGS
-ROWS = ("contest", "contest_bfloat16", "batch_sizes", "machine", "optimizer", "pipeline", "loop", "workers")
+ROWS = ("contest", "contest_bfloat16", "batch_sizes", "machine", "start", "optimizer", "pipeline", "loop", "workers")
 SETTINGS = ("variant", "input_size", "batch_size", "steps", "precision", "cores", "dataset")
 
 
@@ -97,6 +97,7 @@ def _measures() -> dict[str, Callable[[Callable[[str], None]], dict]]:
         "contest_bfloat16": lambda tell: contest.run_contest(half, names, tell),
         "batch_sizes": lambda tell: rows.measure_batch_sizes(base, "keras_pose", batch_sizes),
         "machine": lambda tell: rows.in_own_process(rows.measure_machine, job),
+        "start": lambda tell: start.measure_start(job),
         "optimizer": lambda tell: rows.in_own_process(rows.measure_optimizer, job),
         "pipeline": lambda tell: rows.in_own_process(rows.measure_pipeline, job),
         "loop": lambda tell: rows.in_own_process(rows.measure_loop, job),

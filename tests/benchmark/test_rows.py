@@ -11,7 +11,7 @@ import torch
 from absl import flags
 
 from keras_pose.benchmark import __main__ as main
-from keras_pose.benchmark import contest, contestant, machine, report, rows, workers
+from keras_pose.benchmark import contest, contestant, machine, report, rows, start, workers
 from keras_pose.errors import UserError
 from keras_pose.training.experiment import DataConfig, PhaseConfig
 from tests.benchmark.tiny import TINY
@@ -33,6 +33,14 @@ def test_the_loop_is_measured_beside_the_bare_step(job):
 def test_three_ways_of_updating_are_measured(job):
     found = rows.measure_optimizer(replace(job, steps=1))
     assert len(found) == 6 and set(found) <= set(report.LABELS) and all(value > 0 for value in found.values())
+
+
+def test_the_start_is_measured_both_ways(job):
+    found = start.measure_start(job)
+    assert len(found) == 10 and set(found) <= set(report.LABELS)
+    for way in ("start", "rewritten"):
+        assert 0 < found[f"{way}_build_s"] < found[f"{way}_first_step_s"]
+        assert 0 < found[f"{way}_later_step_s"] < found[f"{way}_first_step_s"]
 
 
 def test_the_pipeline_reads_pictures_of_the_models_size(job, toy_dataset, tmp_path):
