@@ -74,7 +74,7 @@ def _define_run(values) -> None:
     flags.DEFINE_string(
         "init_from",
         "",
-        "Start from the weights of this run's folder, or from shipped ones by name.",
+        "Start from the weights of this run's folder, or from shipped ones by name; a narrower backbone is widened.",
         flag_values=values,
     )
     flags.DEFINE_string(

@@ -19,7 +19,7 @@ def can_widen(shapes: dict[str, list[Shape]], wider: dict[str, list[Shape]]) -> 
 def _fit(ours: list[Shape], wider: list[Shape]) -> bool:
     if [len(shape) for shape in ours] != [len(shape) for shape in wider]:
         return False
-    return all(np.all(np.array(a) <= b) for a, b in zip(ours, wider, strict=True))
+    return all(a[:-2] == b[:-2] and np.all(np.array(a) <= b) for a, b in zip(ours, wider, strict=True))
 
 
 def widen(weights: Sequence[np.ndarray], initial: Sequence[np.ndarray]) -> list[np.ndarray]:
