@@ -11,7 +11,7 @@ RUNTIME := mobile_demo/runtime/manifest.json
 help:
 	@echo "make train   train on the data that ships and evaluate: about 3 minutes to install, 9 to 13 to train (2 cores)"
 	@echo "make demo    the page for a phone, served to this network; FLAGS=\"--model=pose.tflite --http\", say"
-	@echo "make test    linters and all tests: about 5 minutes to install, 15 to run (2 cores, two processes)"
+	@echo "make test    linters and all tests: about 5 minutes to install, 15 to 22 to run (2 cores, two processes)"
 	@echo "make lint    the linters alone"
 	@echo "make wheel   the package with the page and its runtime, into dist/"
 
@@ -23,7 +23,7 @@ demo: $(VENV)/.installed-demo $(RUNTIME)
 	$(BIN)/python -m mobile_demo $(FLAGS)
 
 test: $(VENV)/.installed-test $(RUNTIME) lint
-	@echo "Running all tests, about 15 minutes on two cores."
+	@echo "Running all tests, 15 to 22 minutes on two cores."
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=20
 
 lint: $(VENV)/.installed-test $(MODULES)
