@@ -24,7 +24,7 @@ demo: $(VENV)/.installed-demo $(RUNTIME)
 
 test: $(VENV)/.installed-test $(RUNTIME) lint
 	@echo "Running all tests, 15 to 22 minutes on two cores."
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=20
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20
 
 lint: $(VENV)/.installed-test $(MODULES)
 	$(BIN)/ruff check .

@@ -15,6 +15,32 @@ from keras_pose.skeleton import HUMAN36M_17
 
 ROOT = Path(__file__).parent.parent
 
+# Files that take a minute or more. They go first: one of them at the end would keep one process at work and the other
+# waiting.
+SLOW_FILES = [
+    "training/test_kill.py",
+    "training/test_workers.py",
+    "training/test_trainer.py",
+    "training/test_replicas.py",
+    "benchmark/test_contest.py",
+    "benchmark/test_rows.py",
+    "data/test_service.py",
+    "exporters/test_files.py",
+    "exporters/test_commands.py",
+    "test_train.py",
+    "test_backends.py",
+    "faults/test_fuzz.py",
+    "test_ablation.py",
+    "test_lifter_study.py",
+    "models/test_hrnet_checkpoint.py",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {ROOT / "tests" / name: rank for rank, name in enumerate(SLOW_FILES)}
+    assert all(path.is_file() for path in ranks)
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
 
 def shared_data(name: str) -> Path:
     """A file or folder of ../shared/data; skips where it is absent, fails where CI promises it."""

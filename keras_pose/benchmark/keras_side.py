@@ -8,16 +8,14 @@ import tensorflow as tf
 
 from keras_pose.benchmark import kernels
 from keras_pose.benchmark.contestant import Side, Spec
+from keras_pose.benchmark.training_step import LEARNING_RATE, make_steps
 from keras_pose.data.augment import AugmentConfig
 from keras_pose.models.batch_norm import FusedBatchNormalization
 from keras_pose.models.hrnet_checkpoint import load_weights
 from keras_pose.models.pose_model import PoseModelConfig
-from keras_pose.training import distribution, phases, steps
+from keras_pose.training import distribution, phases
 from keras_pose.training.experiment import DataConfig, Experiment, PhaseConfig, TrainConfig
-from keras_pose.training.optimizer import FlatAdam, LossScale
-from keras_pose.training.schedule import Schedule
 
-LEARNING_RATE = 1e-3
 PROFILED_STEPS = 3
 
 
@@ -84,11 +82,7 @@ class KerasPoseSide(_KerasSide):
     """The step that `keras_pose.train` does, without augmentation."""
 
     def _prepare(self) -> None:
-        experiment = self.experiment
-        optimizer = FlatAdam(self.phase.trainable_variables, experiment.optimizer)
-        scale = LossScale() if self.spec.precision == "mixed_float16" else None
-        schedule = Schedule("constant", LEARNING_RATE, 1)
-        self._step = steps.make_train_step(self.strategy, self.phase, optimizer, scale, schedule, experiment, seed=0)
+        (self._step,) = make_steps(self.strategy, self.phase, self.experiment)
         self._inputs = {name: tf.constant(value) for name, value in self.batch.items() if name != "heatmaps"}
         self._done = 0
 

@@ -106,9 +106,8 @@ def measure_loop(job: Job) -> dict[str, float]:
     """
     import tensorflow as tf
 
-    from keras_pose.training import distribution, phases, steps
-    from keras_pose.training.optimizer import FlatAdam, LossScale
-    from keras_pose.training.schedule import Schedule
+    from keras_pose.benchmark.training_step import make_steps
+    from keras_pose.training import distribution, phases
 
     experiment = job.experiment
     still = replace(experiment.augment, brightness=0, contrast=0, saturation=0, flip=0)
@@ -116,13 +115,7 @@ def measure_loop(job: Job) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as directory, phases.precision(experiment.train.precision), strategy.scope():
         dataset = _dataset(job, directory)
         phase = phases.Phase("hrnet", phases.build_model(experiment, {}))
-        optimizer = FlatAdam(phase.trainable_variables, experiment.optimizer)
-        scale = LossScale() if experiment.train.precision == "mixed_float16" else None
-        schedule = Schedule("constant", 1e-3, job.steps)
-        train, bare = (
-            steps.make_train_step(strategy, phase, optimizer, scale, schedule, config, seed=0)
-            for config in (experiment, replace(experiment, augment=still))
-        )
+        train, bare = make_steps(strategy, phase, experiment, replace(experiment, augment=still))
         batches, ready = _batches(dataset, job.batch_size), next(_batches(dataset, job.batch_size))
         one = (tf.constant(1), tf.constant(1.0))
         work = {

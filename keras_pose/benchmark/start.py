@@ -21,9 +21,8 @@ def measure_start(job: Job) -> dict[str, float]:
 
 def start(rewritten: bool, job: Job) -> dict[str, float]:
     """From nothing to a first step and some later ones; imports do not count."""
-    from keras_pose.training import distribution, phases, steps
-    from keras_pose.training.optimizer import FlatAdam, LossScale
-    from keras_pose.training.schedule import Schedule
+    from keras_pose.benchmark.training_step import make_steps
+    from keras_pose.training import distribution, phases
 
     experiment = job.experiment
     strategy = distribution.make_strategy("one_device")
@@ -31,11 +30,7 @@ def start(rewritten: bool, job: Job) -> dict[str, float]:
     began, cpu = time.perf_counter(), cpu_seconds()
     with phases.precision(experiment.train.precision), strategy.scope():
         phase = phases.Phase("hrnet", phases.build_model(experiment, {}))
-        optimizer = FlatAdam(phase.trainable_variables, experiment.optimizer)
-        scale = LossScale() if experiment.train.precision == "mixed_float16" else None
-        step = steps.make_train_step(
-            strategy, phase, optimizer, scale, Schedule("constant", 1e-3, 1), experiment, seed=0
-        )
+        (step,) = make_steps(strategy, phase, experiment)
         built = time.perf_counter()
         if rewritten:
             step = getattr(step, "__wrapped__", step)  # on a GPU it is rewritten either way
