@@ -25,8 +25,8 @@ from keras_pose.errors import UserError
 
 # What ONNX Runtime and onnxruntime-web run on CPU and WebGPU.
 OPERATIONS = {
-    "Add", "Cast", "Conv", "Gemm", "MatMul", "Max", "Min", "Mul", "ReduceMax", "Relu", "Reshape", "Resize", "Softmax",
-    "Squeeze", "Sub", "Transpose",
+    "Add", "Cast", "Conv", "Div", "Gemm", "GlobalMaxPool", "MatMul", "Max", "Min", "Mul", "ReduceMax", "Relu",
+    "Reshape", "Resize", "Softmax", "Squeeze", "Sub", "Transpose",
 }  # fmt: skip
 
 DEFAULT_OPSET = 18
@@ -37,6 +37,11 @@ FLOAT32_LAYERS = ("normalize_image", "final_layer", "soft_argmax", "encoder")
 
 def convert(graph: keras.Model, metadata: dict, opset: int = DEFAULT_OPSET) -> bytes:
     """A fixed-batch model as the bytes of an .onnx file, in the precision that `metadata["quantization"]` says."""
+    if metadata["part"] == "lifter" and metadata["quantization"] == "float16":
+        raise UserError(
+            "a lifter stays in float32 in an .onnx file; leave --precision out, "
+            "or take exporters.tflite --quantize=float16"
+        )
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = Path(folder) / "graph.onnx"

@@ -32,8 +32,8 @@ __all__ = ["OPERATIONS", "convert", "operations", "read_metadata"]
 
 # What CPUs, GPU delegates and WebGPU run. MINIMUM and RELU clip the scores; the last two come with quantisation.
 OPERATIONS = {
-    "ADD", "CAST", "CONV_2D", "FULLY_CONNECTED", "MINIMUM", "MUL", "PAD", "REDUCE_MAX", "RELU", "RESHAPE",
-    "RESIZE_NEAREST_NEIGHBOR", "SOFTMAX", "SUB", "TRANSPOSE", "QUANTIZE", "DEQUANTIZE",
+    "ADD", "CAST", "CONV_2D", "DIV", "FULLY_CONNECTED", "MAXIMUM", "MINIMUM", "MUL", "PAD", "REDUCE_MAX", "RELU",
+    "RESHAPE", "RESIZE_NEAREST_NEIGHBOR", "SOFTMAX", "SUB", "TRANSPOSE", "QUANTIZE", "DEQUANTIZE",
 }  # fmt: skip
 
 # By the names of tensors. The heatmaps' layer and the normalisation stay in float: soft-argmax weighs differences

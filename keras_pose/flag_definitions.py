@@ -110,7 +110,7 @@ def _define_scale(values) -> None:
     flags.DEFINE_integer(
         "threads_per_operation",
         0,
-        "Processors that share one operation; 1 is faster for small networks (docs/performance.md), 0 takes all.",
+        "Processors that share one operation; 1 for small networks, as e2e.flags has it; 0 takes all.",
         flag_values=values,
     )
 
@@ -141,6 +141,12 @@ def _define_model(values) -> None:
     )
     flags.DEFINE_enum(
         "soft_argmax_form", model.soft_argmax_form, FORMS, "marginal, or flat as the paper prints.", flag_values=values
+    )
+    flags.DEFINE_bool(
+        "soft_argmax_relative",
+        model.soft_argmax_relative,
+        "Divide each heatmap by its peak first; --soft_argmax_beta is then about 10.",
+        flag_values=values,
     )
     flags.DEFINE_integer("width", model.width, "Hidden units of the encoder and decoder.", flag_values=values)
     flags.DEFINE_float("dropout", model.dropout, "Share of hidden units dropped in training.", flag_values=values)

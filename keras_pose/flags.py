@@ -61,6 +61,7 @@ def _model_config(values, dataset: DatasetInfo) -> PoseModelConfig:
         input_size=size,
         soft_argmax_beta=values.soft_argmax_beta,
         soft_argmax_form=values.soft_argmax_form,
+        soft_argmax_relative=values.soft_argmax_relative,
         width=values.width,
         dropout=values.dropout,
         skip_connection=values.skip_connection,

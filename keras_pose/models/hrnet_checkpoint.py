@@ -98,7 +98,7 @@ def convert(
     if has_heatmaps:
         for variable in hrnet.get_layer("final_layer").weights:
             variable.assign(variable * peak)
-    return _with_official_cells(model) if has_heatmaps else model, config, accounting
+    return with_official_cells(model) if has_heatmaps else model, config, accounting
 
 
 def _published_skeleton(final_weight: np.ndarray) -> Skeleton:
@@ -155,7 +155,7 @@ def _match(layer: keras.layers.Layer, values: dict[str, np.ndarray]) -> list[tup
     return pairs
 
 
-def _with_official_cells(model: keras.Model) -> keras.Model:
+def with_official_cells(model: keras.Model) -> keras.Model:
     """The model with `keypoints_2d` moved to where the official targets put a heatmap's cell (see `decoders`)."""
     outputs = dict(model.output)
     height, width = outputs["heatmaps"].shape[1:3]

@@ -20,7 +20,7 @@ class PoseModelConfig:
         variant: a row of `keras_pose.models.hrnet.VARIANTS`.
         skeleton: a name of `keras_pose.skeleton`, or `Skeleton.to_dict()`.
         input_size: (height, width) of the crop.
-        soft_argmax_beta, soft_argmax_form: see `SoftArgmax`.
+        soft_argmax_beta, soft_argmax_form, soft_argmax_relative: see `SoftArgmax`.
         width, dropout: of the autoencoder's hidden layers.
         skip_connection: whether the decoder's output is added to the keypoints.
     """
@@ -30,6 +30,7 @@ class PoseModelConfig:
     input_size: tuple[int, int] = (256, 256)
     soft_argmax_beta: float = 100.0
     soft_argmax_form: str = "marginal"
+    soft_argmax_relative: bool = False
     width: int = 1024
     dropout: float = 0.5
     skip_connection: bool = True
@@ -151,7 +152,9 @@ def _image_input(config: PoseModelConfig, batch_size: int | None):
 def _keypoints(image, config: PoseModelConfig, batch_size: int | None) -> dict:
     hrnet = build_hrnet(config.variant, config.get_skeleton().num_joints, config.input_size, batch_size)
     heatmaps = hrnet(image)
-    soft_argmax = SoftArgmax(config.soft_argmax_beta, config.soft_argmax_form, name="soft_argmax")
+    soft_argmax = SoftArgmax(
+        config.soft_argmax_beta, config.soft_argmax_form, config.soft_argmax_relative, name="soft_argmax"
+    )
     return {"heatmaps": heatmaps, "keypoints_2d": soft_argmax(heatmaps)}
 
 

@@ -82,6 +82,8 @@ def main(argv: list[str]) -> None:
     if argv:
         raise UserError(f"unexpected argument {argv[0]!r}; give everything as --name=value")
     checkpoint = Path(FLAGS.checkpoint)
+    if Path(FLAGS.output).exists():
+        raise UserError(f"--output={FLAGS.output} is there already; choose another name, or remove it")
     skeleton = get_skeleton(FLAGS.skeleton) if FLAGS.skeleton else None
     input_size = parse_input_size(FLAGS.input_size, checkpoint.name)
     weights = read_checkpoint(checkpoint)

@@ -2,18 +2,21 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from absl import flags
 
-from exporters import benchmark, export, inference_graph, onnx, parity, tflite
+from exporters import benchmark, compare, export, inference_graph, onnx, parity, tflite
 from exporters import flags as shared_flags
 from exporters.compare import TOLERANCES
 from keras_pose import command
 from keras_pose.errors import UserError
+from keras_pose.models.hrnet_checkpoint import with_official_cells
+from keras_pose.models.pose_model import PoseStatistics, build_pose_model
 from tests.conftest import write_dataset
-from tests.exporters.conftest import write_run
+from tests.exporters.conftest import CONFIG, write_run
 
 
 def run(module, *arguments) -> int:
@@ -45,6 +48,27 @@ def test_onnx_takes_opset_and_part(runs, tmp_path):
     output = tmp_path / "lifter.onnx"
     assert run(onnx, f"--model={runs['pose']}", "--part=lifter", "--opset=15", f"--output={output}", "--noparity") == 0
     assert onnx_package.load(output).opset_import[0].version == 15
+
+
+def test_onnx_takes_pictures_at_the_oldest_opset(runs, tmp_path, toy_dataset):
+    output = tmp_path / "pose.onnx"
+    arguments = (f"--model={runs['pose']}", f"--output={output}", f"--opset={onnx.OPSETS[0]}", "--samples=4")
+    assert run(onnx, *arguments) == 0
+    assert "GlobalMaxPool" in {kind for kind, _ in onnx.operations(output)}
+
+
+def test_a_lifter_in_half_precision_is_tflites(lifter, tmp_path):
+    with pytest.raises(UserError, match="a lifter stays in float32 in an .onnx file; leave --precision out, or take"):
+        run(onnx, lifter, f"--output={tmp_path / 'lifter.onnx'}", "--precision=float16", "--noparity")
+
+
+def test_the_flat_form_is_refused_before_the_conversion(runs):
+    source = inference_graph.load_source(runs["pose"])
+    flat = build_pose_model(
+        replace(CONFIG, soft_argmax_form="flat"), PoseStatistics.from_dict(source.info["statistics"])
+    )
+    with pytest.raises(UserError, match="trained with --soft_argmax_form=flat, whose operations phones lack"):
+        inference_graph.build_inference_graph(replace(source, model=flat), tflite.Form("pose"))
 
 
 def test_int8_calibrates_on_the_runs_data(runs, tmp_path, capsys):
@@ -163,13 +187,15 @@ def test_imported_heatmaps_are_read_off_the_middle_of_their_cells(runs, samples,
     """A .keras file of `models.pretrained`, whose json tells where in a cell its targets lay."""
     own = inference_graph.load_source(runs["keypoints"])
     imported = tmp_path / "hrnet.keras"
-    shutil.copy(runs["keypoints"] / "model.keras", imported)
+    with_official_cells(own.model).save(imported)
     (tmp_path / "hrnet.keras.json").write_text(json.dumps(own.info | {"cell_center": 0.125}))
     outputs = []
     for source in (own, inference_graph.load_source(imported)):
         graph = inference_graph.build_inference_graph(source, tflite.Form("keypoints"))
         outputs.append(np.asarray(graph(samples.image[:1])["keypoints_2d"]))
     assert np.allclose(outputs[1] - outputs[0], np.array([-0.375 / 24, -0.375 / 16]), atol=1e-6)
+    reference = compare.keras_outputs(source, "keypoints", samples)["keypoints_2d"][:1]  # what a file is held against
+    assert np.allclose(outputs[1], reference, atol=1e-5)
     (tmp_path / "hrnet.keras.json").unlink()
     with pytest.raises(UserError, match="hrnet.keras.json is missing or damaged"):
         inference_graph.load_source(imported)

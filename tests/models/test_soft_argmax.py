@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from keras_pose.errors import UserError
 from keras_pose.losses import target_heatmaps
-from keras_pose.models.soft_argmax import FORMS, SoftArgmax, joint_scores
+from keras_pose.models.soft_argmax import FORMS, LOWEST_PEAK, SoftArgmax, joint_scores
 
 HEIGHT, WIDTH = 24, 16
 
@@ -60,6 +60,41 @@ def test_gradient_is_the_slope(form):
     slope = float(tf.reduce_sum(tape.gradient(x, inputs) * direction))
     ahead, behind = (float(tf.reduce_sum(layer(heatmaps + s * direction)[..., 0])) for s in (step, -step))
     assert abs(slope) > 0.1 and slope == pytest.approx((ahead - behind) / (2 * step), rel=0.02)
+
+
+def blob(x, y, height):
+    """A Gaussian over the whole map, as a network in doubt gives it: low, and nowhere zero."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    return (height * np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / 2)).astype(np.float32)[None, ..., None]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_relative_heatmaps_read_the_same_at_any_height(form):
+    layer = SoftArgmax(10, form, relative=True)
+    np.testing.assert_allclose(layer(blob(3, 7, 0.05)), layer(blob(3, 7, 1.0)), atol=1e-5)
+
+
+def test_a_low_peak_is_drawn_to_the_middle_unless_relative():
+    at = np.array([2.5 / WIDTH, 3.5 / HEIGHT])
+    plain, relative = SoftArgmax(30)(blob(2, 3, 0.1)), SoftArgmax(10, relative=True)(blob(2, 3, 0.1))
+    assert np.abs(plain[0, 0] - at).max() > 0.2 > 0.02 > np.abs(relative[0, 0] - at).max()
+
+
+def test_a_map_that_shows_nothing_stays_in_the_middle():
+    for height in (0.0, LOWEST_PEAK / 100):
+        np.testing.assert_allclose(SoftArgmax(10, relative=True)(blob(2, 3, height))[0, 0], 0.5, atol=0.02)
+
+
+def test_the_peak_of_a_relative_heatmap_passes_no_gradient():
+    """Only where the mass lies can move the joint: the gradient is the one of the map divided by a constant."""
+    inputs, gradients = tf.constant(blob(5, 8, 0.4) + 0.3 * blob(9, 12, 0.4)), []
+    for read in (SoftArgmax(10, relative=True), lambda maps: SoftArgmax(10)(maps / tf.reduce_max(inputs))):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            x = tf.reduce_sum(read(inputs)[..., 0])
+        gradients.append(tape.gradient(x, inputs))
+    assert np.abs(gradients[0]).max() > 0.01
+    np.testing.assert_allclose(gradients[0], gradients[1], atol=1e-6)
 
 
 def test_default_beta_reads_the_papers_targets(rng):
