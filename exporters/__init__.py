@@ -6,7 +6,7 @@ An exporter is a module with
 - `convert(graph, metadata, ...)`: a fixed-batch Keras model to the file's bytes, metadata inside,
 - `operations(path)`: what a file holds, as (operation, shape of its output) pairs,
 - `read_metadata(path)`: the metadata inside a file,
-- a `main` for its own flags, which ends in `exporters.export.export`.
+- `define_flags(values)`, and a `main` that ends in `exporters.flags.run_export`.
 
 Its files are run by `keras_pose.runtimes.SESSIONS`.
 """

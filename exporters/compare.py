@@ -8,7 +8,7 @@ import numpy as np
 
 from exporters import exporter_of
 from exporters.contract import PARTS
-from exporters.inference_graph import Source, cell_offset, heatmap_peak
+from exporters.inference_graph import Source, heatmap_peak
 from exporters.samples import Samples
 from exporters.worker import measure
 from keras_pose import runtimes
@@ -81,8 +81,7 @@ def keras_outputs(source: Source, part: str, samples: Samples) -> Outputs:
         batches = samples.batches("keypoints_2d")
         return {"pose_3d": np.concatenate([np.asarray(encoder(batch, training=False)) for batch in batches])}
     model = runtimes.from_keras(source.model, *_skeleton_and_size(source), peak=heatmap_peak(source.info))
-    outputs = _run_pictures(model, samples)
-    return outputs | {"keypoints_2d": outputs["keypoints_2d"] + cell_offset(source.info)}
+    return _run_pictures(model, samples)
 
 
 def file_outputs(path: Path, source: Source, part: str, samples: Samples) -> Outputs:
@@ -181,7 +180,9 @@ def describe_failure(result: Parity) -> str:
         parts.append(f"3D by {getattr(result, kind + '_mm'):.3g} mm ({kind})")
     if result.mpjpe_mm is not None:
         parts.append(f"MPJPE {result.mpjpe_mm:.2f} against {result.keras_mpjpe_mm:.2f} mm")
-    return f"{result.quantization} differs from Keras: {', '.join(parts)}; take a finer form or give --tolerance_mm"
+    finer = "" if result.quantization == "none" else "take a finer form, or "
+    mend = f"{finer}give a larger --tolerance_mm for 3D, or --noparity to leave the comparison out"
+    return f"{result.quantization} differs from Keras: {', '.join(parts)}; {mend}"
 
 
 def to_dict(results: list[Parity]) -> dict:

@@ -94,6 +94,10 @@ def build_inference_graph(source: Source, form: Form) -> keras.Model:
     are inside; the decoder is not.
     """
     trained = source.model
+    if form.part != "lifter" and trained.get_layer("soft_argmax").form == "flat":
+        raise UserError(
+            f"{source.path} was trained with --soft_argmax_form=flat, whose operations phones lack; train with marginal"
+        )
     joints = Skeleton.from_dict(source.info["skeleton"]).num_joints
     shapes, output_shapes = tensor_shapes(form, tuple(source.info["input_size"]), joints)
     if PARTS[form.part].input == "keypoints_2d":

@@ -81,7 +81,7 @@ class PosePredictor:
         self, images: Sequence[np.ndarray], boxes: Sequence[Sequence[float] | None] | None = None
     ) -> list[PoseResult]:
         """As `__call__`, for several pictures of any sizes in one batch."""
-        if not images:
+        if len(images) == 0:
             return []
         boxes = [None] * len(images) if boxes is None else list(boxes)
         for image, box in zip(images, boxes, strict=True):

@@ -45,7 +45,8 @@ class VideoWriter:
         if self._writer is None:
             self._make_folder()
             size = (picture.shape[1], picture.shape[0])
-            self._writer = cv2.VideoWriter(str(self._partial), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, size)
+            fps = round(self._fps, 2 if self._fps < 600 else 0)  # more digits than MPEG-4's clock has, it refuses
+            self._writer = cv2.VideoWriter(str(self._partial), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
             if not self._writer.isOpened():
                 raise UserError(f"cannot write {self._path}; check the folder, and that OpenCV has FFmpeg")
         self._writer.write(picture)

@@ -77,6 +77,8 @@ def test_several_pictures_equal_one_by_one():
         assert np.array_equal(result.keypoints_px, alone.keypoints_px)
         assert np.array_equal(result.crop_affine, alone.crop_affine)
     assert predictor.predict([]) == []
+    stacked = np.stack([pictures[0]] * 2)
+    assert np.array_equal(predictor.predict(stacked)[1].keypoints_px, predictor(pictures[0]).keypoints_px)
 
 
 def test_result_as_json_has_units():

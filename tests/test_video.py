@@ -52,6 +52,16 @@ def test_frames_read_back(tmp_path, name):
     assert not list(path.parent.glob("*.partial*"))
 
 
+@pytest.mark.parametrize("fps", [119.8766, 143.857, 960.001])
+def test_slow_motion_is_written_at_its_rate(tmp_path, fps):
+    """MPEG-4's clock counts to 65535: OpenCV refuses rates of more digits than fit."""
+    writer = video.VideoWriter(tmp_path / "a.mp4", fps)
+    writer.write(plain(90))
+    writer.close()
+    writer.publish()
+    assert read(tmp_path / "a.mp4")[1] == pytest.approx(fps, rel=1e-3)
+
+
 def test_the_odd_row_and_column_are_left_out(tmp_path):
     write(tmp_path / "a.mp4", [plain(90, (49, 67))] * 2)
     assert read(tmp_path / "a.mp4")[0].shape == (2, 48, 66, 3)

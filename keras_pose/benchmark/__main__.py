@@ -7,7 +7,7 @@ channels last, and compiled), from the same weights and on the same batch; that 
 run. They take turns, each in a process of its own. PyTorch comes with the extra `benchmark`; without it its rows are
 left out. What the machine cannot do (bfloat16 without instructions for it, two workers on one processor) is left out
 too, with the reason. Leave the machine alone meanwhile: other work shows in the numbers. docs/performance.md has what
-was found, and how long each row takes.
+was found.
 """
 
 import os

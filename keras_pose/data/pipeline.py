@@ -106,6 +106,11 @@ class DatasetInfo:
         """Examples in a split, over all parts; raises UserError where none has any."""
         return sum(part.manifest.count(split) for part in self.parts_with(split))
 
+    def label_counts(self, split: str) -> tuple[float, float]:
+        """Labelled 2D joints, and examples with a 3D pose, in a split over all parts."""
+        sums = [entry.sums for part in self.parts_with(split) for entry in part.manifest.splits.get(split, ())]
+        return sum(sum(s["keypoint_count"]) for s in sums), sum(s["pose_count"] for s in sums)
+
     def parts_with(self, split: str) -> tuple[Part, ...]:
         """The parts that have the split; photos with 2D labels, say, often only train. All of them where none has."""
         return tuple(part for part in self.parts if part.manifest.splits.get(split)) or self.parts

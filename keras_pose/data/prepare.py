@@ -24,6 +24,7 @@ from keras_pose.data import shard_jobs, shards
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import SOURCES, get_source
 from keras_pose.data.sources.base import Item, Options, Source, describe_items
+from keras_pose.data.sources.photos import labels_hash
 from keras_pose.errors import UserError
 from keras_pose.example import PoseExample
 
@@ -122,8 +123,11 @@ def prepare(
     settings |= dataclasses.asdict(options) | {"input_listing": describe_items(items, input_dir)}
     with shard_jobs.claimed(output_dir, settings) as is_finished:
         if is_finished:
+            manifest = shards.read_manifest(output_dir)
+            if manifest.generator.get("labels", labels_hash(items)) != labels_hash(items):
+                raise UserError(f"{output_dir} was made of other labels than {input_dir} has now; take a new --output")
             print(f"{output_dir} is complete already")
-            return shards.read_manifest(output_dir)
+            return manifest
         return _convert(source, items, input_dir, output_dir, options, workers, shard_size)
 
 
@@ -153,6 +157,7 @@ def _convert(
         generator={
             "name": "keras_pose.data.prepare",
             "version": keras_pose.__version__,
+            "labels": labels_hash(items),
             "command": shlex.join(["python", "-m", "keras_pose.data.prepare", *sys.argv[1:]]),
         },
         licences=({"part": source.name, "licence": source.terms, "source": source.summary},),

@@ -62,13 +62,15 @@ def resize(data: DatasetInfo, output: Path, image_size: tuple[int, int], limit: 
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise UserError(f"{output} is there already; choose a new folder, or remove it")
     splits = {}
-    for split in data.parts[0].manifest.splits:
+    manifests = [manifest for _, manifest in data.folders]
+    for split in [name for name in shards.SPLITS if any(name in manifest.splits for manifest in manifests)]:
         count = min(limit or data.count(split), data.count(split))
         examples = command.progress(islice(read_examples(data, split), count), count, "pictures", description=split)
         splits[split] = tuple(_write(output, split, (resize_example(e, image_size) for e in examples), count))
-    first = data.parts[0].manifest
+    first = manifests[0]
+    licences = tuple({str(entry): entry for manifest in manifests for entry in manifest.licences}.values())
     generator = {"name": "keras_pose.data.resize", "version": keras_pose.__version__, "of": data.manifest_hash}
-    manifest = shards.Manifest(first.name, first.skeleton, image_size, splits, generator, first.licences)
+    manifest = shards.Manifest(first.name, first.skeleton, image_size, splits, generator, licences)
     shards.write_manifest(output, manifest)
     return manifest
 

@@ -92,9 +92,8 @@ def with_flip_test(predict: BatchPredictor, skeleton: Skeleton, cell_center: flo
         mirrored = dict(batch)
         if "image" in batch:
             mirrored["image"] = np.ascontiguousarray(batch["image"][:, :, ::-1])
-        if batch["keypoints_2d"].shape[1] == skeleton.num_joints:  # what a lifter sees
-            mirrored["keypoints_2d"] = mirror_points(batch["keypoints_2d"])
-            mirrored["keypoint_valid"] = batch["keypoint_valid"][:, mirror]
+        mirrored["keypoints_2d"] = mirror_points(batch["keypoints_2d"])  # what a lifter sees
+        mirrored["keypoint_valid"] = batch["keypoint_valid"][:, mirror]
         return mirrored
 
     def predict_both(batch: dict) -> dict:
@@ -109,6 +108,14 @@ def with_flip_test(predict: BatchPredictor, skeleton: Skeleton, cell_center: flo
         return both
 
     return predict_both
+
+
+def seen_by(model: Skeleton, batch: dict, source: Skeleton) -> dict:
+    """The batch with the labelled joints of another skeleton, as a lifter of that one wants them."""
+    if source == model:
+        return batch
+    points, valid = map_joints(batch["keypoints_2d"], batch["keypoint_valid"] > 0, source, model)
+    return batch | {"keypoints_2d": points.astype(np.float32), "keypoint_valid": valid.astype(np.float32)}
 
 
 def to_skeleton(outputs: dict, source: Skeleton, target: Skeleton) -> dict:

@@ -1,7 +1,7 @@
 """The command `python -m keras_pose.synthetic.clip`: a short video of one synthetic person who moves.
 
     python -m keras_pose.synthetic.clip --output=clip.mp4
-    python -m keras_pose.synthetic.clip --output=walk.mp4 --mocap=mocap_bvh.zip --sequence=cmu_02_01
+    python -m keras_pose.synthetic.clip --output=walk.mp4 --mocap=mocap_bvh.zip --sequence=cmu_02_01 --seconds=2
 
 Camera, background and light stay as they are. Beside clip.mp4 clip.json holds the true joints of each frame.
 """

@@ -36,7 +36,7 @@ UNITS = {
 def claim(directory: str | os.PathLike, resolved_flags: str) -> None:
     """Takes a folder for the run that `resolved_flags` describe; a run of the very same flags goes on.
 
-    A run that has not come to its first checkpoint has nothing to lose and gives way.
+    A run that has come neither to a checkpoint nor to a model has nothing to lose and gives way.
 
     Raises:
         UserError: the folder holds a finished run, a run with other flags, or other files.
@@ -53,15 +53,16 @@ def claim(directory: str | os.PathLike, resolved_flags: str) -> None:
     changes = [line for line in ndiff(flags_file.read_text().splitlines(), resolved_flags.splitlines())]
     before = [line[2:] for line in changes if line.startswith("- ")]
     now = [line[2:] for line in changes if line.startswith("+ ")]
-    if not (directory / LAST_CHECKPOINT).is_file():
-        write_atomically(flags_file, resolved_flags.encode())
-    elif before or now:
+    has_checkpoint = (directory / LAST_CHECKPOINT).is_file()
+    if (before or now) and (has_checkpoint or any((directory / name).is_file() for name in (MODEL, EVALUATION))):
         raise UserError(
             f"{directory} holds a run with other flags ({' '.join(before)}, now {' '.join(now)}); "
             "choose another --output, or give the same flags to resume"
         )
     if (directory / EVALUATION).is_file():
         raise UserError(f"{directory} holds a finished run; choose another --output to train again")
+    if not has_checkpoint:
+        write_atomically(flags_file, resolved_flags.encode())
 
 
 def write_model(directory: str | os.PathLike, model: keras.Model, info: dict) -> None:

@@ -87,6 +87,20 @@ def check_data(experiment: Experiment, dataset: DatasetInfo) -> None:
                 f"split {split} of data set {dataset.spec} has {dataset.count(split)} examples, "
                 f"fewer than the {needed} that a batch needs; add examples or choose a smaller --batch_size"
             )
+    names = [phase.name for phase in experiment.train.phases]
+    lifting = [name for name in names if name != "hrnet"]
+    for split in ("train", "validation"):
+        keypoints, poses = dataset.label_counts(split)
+        if lifting and not poses:
+            raise UserError(
+                f"split {split} of data set {dataset.spec} has no 3D poses, which phase {lifting[0]} learns "
+                "from and is judged by; take --phases=hrnet, or mix in data that have them"
+            )
+        if not keypoints and (split == "train" or "hrnet" in names):
+            raise UserError(
+                f"split {split} of data set {dataset.spec} has no labelled 2D joints, which every phase sees; "
+                "mix in data that have them"
+            )
 
 
 def _open_run(experiment: Experiment, dataset: DatasetInfo, strategy: tf.distribute.Strategy, is_chief: bool) -> Run:

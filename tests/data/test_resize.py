@@ -1,5 +1,7 @@
 """Laws of a data set whose pictures are brought to another size."""
 
+import json
+
 import numpy as np
 import pytest
 from absl import flags
@@ -31,6 +33,20 @@ def test_labels_and_camera_go_along(toy_dataset, tmp_path, capsys):
     first = [next(read_examples(data, "train")) for data in (old, new)]
     means = first[1].decode_image().reshape(64, 2, 96, 2, 3).mean((1, 3))  # bilinear: the mean of 4 is nearly theirs
     assert np.corrcoef(means.ravel(), first[0].decode_image().ravel())[0, 1] > 0.9
+
+
+def test_a_mix_keeps_the_splits_and_licences_of_all_its_parts(tmp_path):
+    trains = write_dataset(tmp_path / "trains", {"train": 2})
+    tests = write_dataset(tmp_path / "tests", {"train": 3, "test": 4}, seed=1)
+    for folder, licences in ((trains, ["a"]), (tests, ["a", "b"])):
+        manifest = json.loads((folder / "manifest.json").read_text())
+        (folder / "manifest.json").write_text(
+            json.dumps(manifest | {"licences": [{"part": name} for name in licences]})
+        )
+    run(f"--input={trains},{tests}", f"--output={tmp_path / 'large'}", "--image_size=128x192")
+    (manifest,) = [manifest for _, manifest in open_dataset(str(tmp_path / "large")).folders]
+    assert {split: manifest.count(split) for split in manifest.splits} == {"train": 5, "test": 4}
+    assert [entry["part"] for entry in manifest.licences] == ["a", "b"]
 
 
 def test_unlabelled_joints_stay_at_zero(tmp_path):

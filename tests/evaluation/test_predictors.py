@@ -7,9 +7,9 @@ import pytest
 
 from keras_pose.data.pipeline import open_dataset
 from keras_pose.errors import UserError
-from keras_pose.evaluation import batch_predictor
+from keras_pose.evaluation import batch_predictor, evaluate_model
 from keras_pose.runtimes import LoadedModel
-from keras_pose.skeleton import HUMAN36M_17
+from keras_pose.skeleton import HUMAN36M_17, MPI_INF_3DHP_17
 from tests.conftest import write_dataset
 from tests.evaluation.conftest import all_examples, evaluate, oracle
 
@@ -43,6 +43,24 @@ def test_a_lifter_is_tried_with_a_detectors_errors_too(dataset):
     )
     assert summary["mpjpe_noisy_mm"] != summary["mpjpe_mm"]
     assert evaluate(oracle, dataset).summary()["mpjpe_noisy_mm"] is None
+
+
+def test_a_lifter_sees_the_joints_of_its_own_skeleton(dataset):
+    """Data of another skeleton: what the lifter sees is mapped by name, mirrored or not."""
+    seen = []
+
+    def lifter(keypoints_2d, training):
+        seen.append(np.array(keypoints_2d))
+        return {"pose_3d": np.zeros((*keypoints_2d.shape[:2], 3), np.float32)}
+
+    evaluate_model(batch_predictor(lifter), MPI_INF_3DHP_17, dataset, "test", flip_test=True)
+    labelled = all_examples(dataset)["keypoints_2d"]
+    for name in ("left_hip", "right_wrist", "pelvis"):
+        other = {"left_hip": "right_hip", "right_wrist": "left_wrist"}.get(name, name)
+        ours, theirs = HUMAN36M_17.index(name), MPI_INF_3DHP_17.index(name)
+        np.testing.assert_allclose(seen[0][:, theirs], labelled[:, ours], atol=1e-6)
+        mirrored = labelled[:, HUMAN36M_17.index(other)] * [-1, 1] + [1, 0]
+        np.testing.assert_allclose(seen[2][:, theirs], mirrored, atol=1e-5)
 
 
 def test_poses_without_pictures_go_to_a_lifter(tmp_path):

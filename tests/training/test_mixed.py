@@ -1,5 +1,7 @@
 """3D data mixed with photos that have 2D labels alone: what the photos teach, and what they leave alone."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +12,7 @@ from keras_pose.losses import LossConfig, pose_losses
 from keras_pose.models.pose_model import PoseModelConfig, PoseStatistics, build_pose_model
 from keras_pose.skeleton import HUMAN36M_17
 from keras_pose.train import scored_split
+from keras_pose.training.experiment import PhaseConfig
 from keras_pose.training.phases import Phase, parts_of
 from keras_pose.training.trainer import check_data
 from tests.conftest import write_dataset
@@ -74,6 +77,30 @@ def test_a_mix_is_scored_where_all_that_validate_can_be(photos, toy_dataset, tmp
         f"{toy_dataset}:0.5,{validated}:0.5": "validation",
     }
     assert {spec: scored_split(open_dataset(spec)) for spec in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("phase", "train", "validation", "message"),
+    [
+        ("e2e", "2d", "2d", "split train of .* has no 3D poses, which phase e2e learns from and is judged by"),
+        ("lifter", "3d", "2d", "split validation of .* has no 3D poses, which phase lifter learns from"),
+        ("lifter", "2d", "3d", "split train of .* has no 3D poses"),
+        ("hrnet", "none", "2d", "split train of .* has no labelled 2D joints, which every phase sees"),
+        ("hrnet", "2d", "none", "split validation of .* has no labelled 2D joints"),
+        ("hrnet", "2d", "2d", None),
+        ("e2e", "3d", "3d", None),
+    ],
+)
+def test_labels_that_a_phase_lacks_are_told_before_it_begins(tmp_path, phase, train, validation, message):
+    without_pose = {"has_pose_3d": False, "pose_3d_mm": np.zeros((17, 3))}
+    labels = {"3d": {}, "2d": without_pose, "none": without_pose | {"keypoint_valid": np.zeros(17, bool)}}
+    folders = [
+        write_dataset(tmp_path / split, {split: 4}, **labels[kind])
+        for split, kind in (("train", train), ("validation", validation))
+    ]
+    experiment = tiny_experiment(tmp_path / "run", ",".join(map(str, folders)), (PhaseConfig(phase, 1),))
+    with pytest.raises(UserError, match=message) if message else contextlib.nullcontext():
+        check_data(experiment, open_dataset(experiment.data.dataset))
 
 
 def test_a_weight_of_what_does_not_train_is_refused(toy_dataset, tmp_path):

@@ -49,6 +49,22 @@ def test_a_finished_run_is_kept(tmp_path):
         run_folder.claim(directory, FLAGS)
 
 
+@pytest.mark.parametrize("kept", [run_folder.EVALUATION, run_folder.MODEL])
+def test_a_run_whose_checkpoints_were_deleted_keeps_its_model_and_its_recipe(tmp_path, kept):
+    directory = begun(tmp_path)
+    (directory / run_folder.LAST_CHECKPOINT).unlink()
+    (directory / kept).write_bytes(b"kept")
+    with pytest.raises(UserError, match="choose another --output"):
+        run_folder.claim(directory, FLAGS.replace("seed=1", "seed=2"))
+    assert (directory / run_folder.RESOLVED_FLAGS).read_text() == FLAGS
+
+
+def test_a_run_that_was_killed_between_its_model_and_its_checkpoint_begins_anew(tmp_path):
+    run_folder.claim(tmp_path, FLAGS)
+    (tmp_path / run_folder.MODEL).write_bytes(b"of the first epoch")
+    run_folder.claim(tmp_path, FLAGS)
+
+
 def test_other_files_are_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(UserError, match="holds files that are no run"):

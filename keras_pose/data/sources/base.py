@@ -174,10 +174,13 @@ def check_picture_size(picture: np.ndarray, size: tuple[int, int], file: str | P
         )
 
 
-def read_picture(path: str | Path) -> np.ndarray | None:
-    """A picture file as (H, W, 3) uint8 RGB; None where there is `NO_PICTURE`."""
+def read_picture(path: str | Path, turn: bool = False) -> np.ndarray | None:
+    """A picture file as (H, W, 3) uint8 RGB; None where there is `NO_PICTURE`.
+
+    `turn`: as its EXIF orientation says, which labels of published data sets do not heed.
+    """
     try:
-        return images.read(path, turn=False)
+        return images.read(path, turn=turn)
     except UserError:
         return None
 

@@ -12,6 +12,7 @@ from keras_pose.skeleton import Skeleton, map_joints
 
 # No pixel and no millimetre of a person before a camera is larger.
 LARGEST_LABEL = 1e5
+SMALLEST_PERSON_PX = 4.0  # fewer are a label's inaccuracy
 
 
 @dataclass
@@ -81,6 +82,8 @@ def _what_is_bad(labels: list[np.ndarray], valid: np.ndarray, person: Person) ->
         return f"a label is over {LARGEST_LABEL:g}; {mend}"
     if not valid.any():
         return f"no joint is labelled; {mend}"
+    if person.box_px is None and np.ptp(np.asarray(person.keypoints_px)[valid], 0).max() < SMALLEST_PERSON_PX:
+        return "its labelled joints lie on one spot and no box tells how large the person is; add a box or joints"
     if person.camera_mm is None:
         return ""
     if (np.asarray(person.camera_mm)[:, 2] <= 0).any() or not np.isfinite(person.intrinsics).all():

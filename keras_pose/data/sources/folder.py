@@ -4,7 +4,8 @@
     the photos, at the paths that the labels say
 
 Joints are named in the vocabulary of `keras_pose.skeleton` and mapped to --skeleton (human36m_17 unless said) by name.
-Coordinates are pixels of the photo, the middle of its first pixel being (0.5, 0.5).
+Coordinates are pixels of the photo as it is shown, turned upright by its EXIF orientation; the middle of its first
+pixel is (0.5, 0.5).
 """
 
 import csv
@@ -100,11 +101,19 @@ def _json_entry(person: dict, number: int, joints: int, path: Path) -> Entry:
     ):
         if array is not None:
             base.check_shape(array, shape, f"{where}: {name}")
+    _check_box(box, where)
     visibility = keypoints[:, 2]
     if not np.isin(visibility, (0, 1, 2)).all():
         raise UserError(f"{where}: a joint's third number must be 0 not labelled, 1 hidden or 2 visible")
     label = Label(keypoints[:, :2], visibility > 0, number, visibility == 1, box, pose, intrinsics)
     return Entry(str(person["image"]), label, _split(person.get("split"), where), str(person.get("subject", "")))
+
+
+def _check_box(box, where: str) -> None:
+    """Raises UserError for corners in the wrong order, as a width and height in their place mostly are."""
+    if box is not None and not (box[0] < box[2] and box[1] < box[3]):
+        numbers = ", ".join(f"{value:g}" for value in box)
+        raise UserError(f"{where}: box is {numbers}; give x0, y0, x1, y1, not width and height")
 
 
 def _array(value) -> np.ndarray | None:
@@ -142,7 +151,9 @@ def _csv_entry(row: dict, number: int, joint_names: tuple[str, ...], where: str)
     visibility = np.array([read(f"{name}_v", 2.0) for name in joint_names])
     valid = ~np.isnan(keypoints).any(1) & (visibility > 0)
     box = [read(name) for name in BOX]
-    label = Label(np.nan_to_num(keypoints), valid, number, visibility == 1, None if np.isnan(box).any() else box)
+    box = None if np.isnan(box).any() else box
+    _check_box(box, where)
+    label = Label(np.nan_to_num(keypoints), valid, number, visibility == 1, box)
     return Entry(row["image"], label, _split(row.get("split", ""), where), row.get("subject", ""))
 
 
@@ -162,7 +173,7 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
     joint_names, labels = item.data
     skeleton = Skeleton("labels", joint_names, (-1,) * len(joint_names), None)
     photo = Item(item.split, item.subject, item.action, item.frames, item.file, labels)
-    yield from photos.read_photo(photo, SOURCE, options, skeleton)
+    yield from photos.read_photo(photo, SOURCE, options, skeleton, turn=True)
 
 
 SOURCE = Source(

@@ -1,7 +1,8 @@
 """What the sources of single photos with 2D labels share: an item is one picture with the people labelled in it."""
 
+import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,25 @@ def photo_items(
     ]
 
 
+def labels_hash(items: list[Item]) -> str:
+    """A hash of the labels that items of photos carry; the same for all items that carry none."""
+    digest = hashlib.sha256()
+    for item in items:
+        parts = item.data if isinstance(item.data, tuple) else ()
+        names, labels = parts if len(parts) == 2 and isinstance(parts[1], tuple) else ((), parts)
+        for label in labels:
+            if isinstance(label, Label):
+                values = [item.split, item.subject, names, *(getattr(label, field.name) for field in fields(Label))]
+                digest.update(repr([np.asarray(value).tolist() for value in values]).encode())
+    return digest.hexdigest()[:16]
+
+
 def read_photo(
-    item: Item, source: Source, options: Options, skeleton: Skeleton | None = None
+    item: Item, source: Source, options: Options, skeleton: Skeleton | None = None, turn: bool = False
 ) -> Iterator[PoseExample | BadFrame]:
-    """The people of one picture; `skeleton` where the labels' joints are not the source's."""
+    """The people of one picture; `skeleton` where the labels' joints are not the source's, `turn` as `read_picture`."""
     target = source.target_skeleton(options)
-    picture = base.read_picture(item.file)
+    picture = base.read_picture(item.file, turn)
     for label in item.data:
         if picture is None:
             yield BadFrame(f"{label.frame}", base.NO_PICTURE)

@@ -4,9 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_pose import geometry
+from keras_pose.data import prepare
 from keras_pose.data.pipeline import open_dataset
+from keras_pose.data.sources import get_source
 from keras_pose.data.sources.base import Options
 from keras_pose.errors import UserError
 from keras_pose.skeleton import LSP_14
@@ -108,6 +111,8 @@ def test_an_own_skeleton_is_kept_with_the_data(photos, tmp_path):
         ({"keypoints": "here"}, "cannot be read"),
         ({"bbox": [1, 2, 3, 4]}, "unknown key 'bbox'"),
         ({"box": [1, 2, 3]}, "person 0: box has shape"),
+        ({"box": [60, 40, 50, 120]}, "person 0: box is 60, 40, 50, 120; give x0, y0, x1, y1, not width and height"),
+        ({"keypoints": [[50, 60, 2], *[[0, 0, 0]] * 3]}, "lie on one spot and no box tells"),
         ({"pose_3d_mm": [[0, 0, 0]] * 4}, "go together"),
         ({"split": "dev"}, "split 'dev' is none of train, validation, test"),
         ({"image": "photos/9.png"}, r"9\.png.* missing or damaged"),
@@ -117,6 +122,27 @@ def test_bad_json_is_named(photos, tmp_path, change, message):
     write_json(photos, **change)
     with pytest.raises(UserError, match=message):
         toy.convert("folder", photos, tmp_path / "out")
+
+
+def test_a_photo_that_a_phone_stored_sideways_is_turned_as_its_viewers_turn_it(photos, tmp_path):
+    """The labels are of the upright picture; EXIF orientation 6 says to turn the stored one by 90 degrees."""
+    upright = toy.picture(SIZE, points(0)[3])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(upright)).save(photos / "photos" / "0.jpg", exif=exif, quality=95)
+    write_json(photos, image="photos/0.jpg")
+    examples = toy.convert("folder", photos, tmp_path / "out", Options((96, 64), skeleton="lsp_14"))
+    toy.assert_shows(examples["train"][0], LSP_14.joint_names.index("head_top"))
+
+
+def test_corrected_labels_are_not_taken_for_done(photos, tmp_path):
+    write_json(photos)
+    arguments = (get_source("folder"), photos, tmp_path / "out", Options((64, 64), skeleton="lsp_14"))
+    prepare.prepare(*arguments)
+    prepare.prepare(*arguments)  # complete already
+    write_json(photos, keypoints=[[x + 1, y, 2] for x, y in points(0)])
+    with pytest.raises(UserError, match="was made of other labels than .* has now; take a new --output"):
+        prepare.prepare(*arguments)
 
 
 FIRST = ["photos/0.png", "train", "anna"]
