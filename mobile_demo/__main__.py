@@ -33,6 +33,10 @@ Three ways to connect a phone on the same network; docs/phone.md has more:
 3. By cable, Android: run this with --http, then adb reverse tcp:{port} tcp:{port}
    and open http://localhost:{port}/ on the phone. Everything works, and nothing is on the network.
 """
+NO_NETWORK = """
+No QR code: no address here leads a phone to this computer, for on a phone localhost is the phone itself. Connect both
+to one network and start this again, or use a cable, way 3.
+"""
 HTTP_WAYS = """
 For this computer's browser, or by cable for an Android phone with USB debugging:
    adb reverse tcp:{port} tcp:{port}
@@ -86,7 +90,7 @@ def main(arguments: list[str]) -> None:
         urls = page_urls(FLAGS.http, host, server.port, FLAGS.address)
         for i, url in enumerate(urls):
             print(f"{'' if i else 'open':8s} {url}")
-        print(qr_code(urls[0], sys.stdout.encoding, sys.stdout.isatty()))
+        print(code_or_why(urls[0], sys.stdout.encoding, sys.stdout.isatty()))
         print(how_to_connect(FLAGS.http, host, urls[0], server.port))
         print("Pictures stay on the phone. Ctrl-C ends this.", flush=True)
         while not stop.wait(0.5):  # with a limit, for on Windows no signal ends a wait without
@@ -116,6 +120,11 @@ def how_to_connect(http: bool, host: str, url: str, port: int) -> str:
     if not http:
         return HTTPS_WAYS.format(url=url, port=port)
     return HTTP_WAYS.format(port=port) + ("" if host in (HERE, "localhost") else UNSAFE)
+
+
+def code_or_why(url: str, *terminal) -> str:
+    """The address as `qr_code` draws it, or why there is none. By cable, over http, localhost leads a phone here."""
+    return NO_NETWORK if url.startswith("https://localhost:") else qr_code(url, *terminal)
 
 
 def qr_code(url: str, encoding: str = "utf-8", on_terminal: bool = False) -> str:

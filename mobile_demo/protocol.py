@@ -75,12 +75,17 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """`path` is without a query; `headers` by name in lower case."""
+    """`target` is a path and its query; `headers` by name in lower case."""
 
     method: str
-    path: str
+    target: str
     headers: dict[str, str]
     keep_alive: bool
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
 
 
 def converse(connection: socket.socket, site: Site, limits: Limits) -> None:
@@ -113,7 +118,7 @@ def point_to_https(connection: socket.socket, limits: Limits) -> None:
         host = request.headers.get("host", "")
         if not HOST_AND_PORT.fullmatch(host):
             raise Refusal(HTTPStatus.BAD_REQUEST)
-        location = {"Location": f"https://{host}{request.path}", "Cache-Control": "no-store"}
+        location = {"Location": f"https://{host}{request.target}", "Cache-Control": "no-store"}
         answer = Answer(HTTPStatus.TEMPORARY_REDIRECT, location, b"")
     except Refusal as refusal:
         answer = error(refusal.status)
@@ -169,7 +174,7 @@ def parse(head: bytes) -> Request:
         raise Refusal(HTTPStatus.BAD_REQUEST)
     wishes = headers.get("connection", "").lower()
     keep_alive = minor == "1" and "close" not in wishes
-    return Request(method, target.partition("?")[0], headers, keep_alive)
+    return Request(method, target, headers, keep_alive)
 
 
 @dataclass(frozen=True)

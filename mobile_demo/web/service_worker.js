@@ -13,7 +13,7 @@
   const build = new URL(worker.location.href).searchParams.get("build") ?? "";
   const runtime = `litert_wasm_${build ? `${build}_` : ""}internal`;
   const RUNTIME = ["litert.js", "wasm_utils.js", `${runtime}.js`, `${runtime}.wasm`].map((name) => `/runtime/${name}`);
-  const PATIENCE_MS = 3000; // for the server to say which version it has
+  const PATIENCE_MS = 3000; // for the server to answer, where the page or model is kept
 
   worker.addEventListener("install", (/** @type {any} */ event) => {
     event.waitUntil(
@@ -85,15 +85,20 @@
   }
 
   /**
-   * From the server, else what it gave last.
+   * From the server, else what it gave last; a model that comes may take its time, one that is kept is not waited for.
    * @param {string} pathname
    * @param {any} [event] of the page that asks, which need not wait until the answer is kept
    */
   async function fetchModel(pathname, event) {
     const cache = await caches.open(MODEL_CACHE);
     const kept = await cache.match(pathname);
+    const request = event?.request ?? new Request(pathname, {cache: "no-cache"});
+    const stop = new AbortController();
+    const limit = kept && setTimeout(() => stop.abort(), PATIENCE_MS);
+    request.signal.addEventListener("abort", () => stop.abort()); // the page went away
     try {
-      const answer = await fetch(event?.request ?? new Request(pathname, {cache: "no-cache"}));
+      const answer = await fetch(request, {signal: stop.signal});
+      clearTimeout(limit);
       const tag = answer.headers.get("ETag");
       if (answer.ok && tag !== kept?.headers.get("ETag")) {
         const put = cache.put(pathname, answer.clone());

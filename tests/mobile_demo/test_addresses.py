@@ -1,6 +1,8 @@
 """Addresses as `ip` and `ifconfig` tell them, on the machines that print them."""
 
+import contextlib
 import re
+import socket
 import subprocess
 
 import pytest
@@ -68,7 +70,30 @@ def test_a_tool_that_fails_is_done_without(monkeypatch, error):
     monkeypatch.setattr(addresses.shutil, "which", lambda name: name)
     monkeypatch.setattr(addresses.subprocess, "run", fail)
     monkeypatch.setattr(addresses.socket, "gethostbyname_ex", lambda name: (name, [], ["192.168.1.5"]))
+    monkeypatch.setattr(addresses, "ELSEWHERE", ("no address", 9))  # as where there is no route
     assert lan_addresses() == ["192.168.1.5"]
+
+
+def test_the_address_that_leads_out_comes_first(monkeypatch):
+    """Before those of virtual machines, which look like a home's, and none is left out."""
+    probes = []
+
+    class Probe(contextlib.nullcontext):
+        def __init__(self, *kind):
+            super().__init__(self)
+            probes.append([*kind])
+
+        def connect(self, address):
+            probes[-1].append(address)
+
+        def getsockname(self):
+            return "10.0.0.9", 50_000
+
+    monkeypatch.setattr(addresses, "_ask_system", lambda: "inet 192.168.122.1/24\ninet 10.0.0.9/8\ninet 172.17.0.1/16")
+    monkeypatch.setattr(addresses, "_addresses_of_name", lambda: ["127.0.1.1"])
+    monkeypatch.setattr(addresses.socket, "socket", Probe)
+    assert lan_addresses() == ["10.0.0.9", "192.168.122.1", "172.17.0.1"]
+    assert probes == [[socket.AF_INET, socket.SOCK_DGRAM, ("192.0.2.1", 9)]]  # where connecting sends nothing
 
 
 @pytest.mark.parametrize(

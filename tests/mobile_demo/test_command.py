@@ -182,6 +182,16 @@ def test_without_a_network_this_machine_is_shown(monkeypatch):
     assert demo.page_urls(False, "0.0.0.0", 1, []) == ["https://localhost:1/"]
 
 
+def test_no_code_leads_a_phone_to_itself(tmp_path, environment):
+    """But over http, which is for a cable, localhost is this computer."""
+    model = write_model(tmp_path / "pose.tflite")
+    with running(tmp_path, environment, "--host=127.0.0.1", f"--model={model}") as (_, printed):
+        assert "open     https://localhost:" in printed and "No QR code: no address here leads a phone" in printed
+        assert "█" not in printed
+    assert read_qr(demo.code_or_why("http://localhost:8443/")) == "http://localhost:8443/"
+    assert read_qr(demo.code_or_why("https://10.0.0.7:8443/")) == "https://10.0.0.7:8443/"
+
+
 def test_plain_http_to_the_network_is_warned_of():
     assert "neither camera nor threads" in demo.how_to_connect(True, "0.0.0.0", "http://10.0.0.7:1/", 1)
     for http, host in ((True, "127.0.0.1"), (False, "0.0.0.0")):

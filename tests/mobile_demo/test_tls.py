@@ -97,7 +97,7 @@ def test_plain_http_is_pointed_to_https(secure):
     """A phone that got an address without https:// comes by plain HTTP; nothing else is given that way."""
     answer = talk(secure, b"GET /app.js?x HTTP/1.1\r\nHost: 192.168.1.5:8443\r\n\r\n" + PAGE)
     assert statuses(answer) == [307]
-    assert b"\r\nLocation: https://192.168.1.5:8443/app.js\r\n" in answer
+    assert b"\r\nLocation: https://192.168.1.5:8443/app.js?x\r\n" in answer
     assert b"Connection: close" in answer and SECRET not in answer
 
 

@@ -48,7 +48,7 @@ function show(demo) {
   const ready = Boolean(demo.engine) && source.kind !== "none";
   button("pause").disabled = !ready || photo;
   button("flip").disabled = source.kind === "camera" && demo.cameras < 2;
-  button("record").disabled = !ready || demo.paused;
+  button("record").disabled = !recorder && (!ready || demo.paused);
   button("record").setAttribute("aria-pressed", String(Boolean(recorder)));
   write("record-label", photo ? "Save" : recorder ? "Stop" : "Record");
   if (dialog("settings").open) tellFacts(demo);

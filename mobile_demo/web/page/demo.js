@@ -72,6 +72,11 @@ export class Demo {
       this.#stop();
       fail("source", trouble, () => this.openCamera());
     };
+    this.source.onTaken = (taken) => {
+      showNotice(taken ? NOTICES.cameraTaken : "");
+      if (!taken) this.openCamera();
+    };
+    this.source.video.onpause = () => this.#play(); // unless a person did it, it was the system
     document.addEventListener("visibilitychange", () => this.#onVisibility());
   }
 
@@ -133,7 +138,7 @@ export class Demo {
       this.source.video.pause();
       setState("paused");
     } else {
-      this.source.video.play();
+      this.#play();
       this.#proceed();
     }
     this.onChange();
@@ -151,8 +156,7 @@ export class Demo {
     const {engine, source, latest} = this;
     if (!engine?.model || !latest) return;
     if (source.kind === "photo") return savePhoto(source, engine.model, latest);
-    this.recorder = new Recorder(source, engine.model);
-    if (!this.recorder.hasVideo) showNotice(NOTICES.noRecorder);
+    this.recorder = new Recorder(source, engine.model, () => showNotice(NOTICES.noVideo));
     this.onChange();
   }
 
@@ -161,6 +165,11 @@ export class Demo {
     this.#endRecording();
     this.engine?.close();
     this.engine = engine;
+    engine.onHang = () => {
+      this.engine = null;
+      this.settings.accelerator = "wasm";
+      this.loadModel(this.#model);
+    };
     this.#forget();
     this.loop.use(engine);
     if (engine.model) this.numbers.use(engine.model);
@@ -185,6 +194,7 @@ export class Demo {
     setState("loading");
     try {
       await open();
+      if (opened === this.#opens && document.hidden) this.#letGo();
       if (opened === this.#opens) this.#proceed();
     } catch (error) {
       if (opened === this.#opens) fail("source", error, () => this.openCamera(), label);
@@ -257,18 +267,27 @@ export class Demo {
     this.#endRecording();
   }
 
-  /** Lets go of the camera while nobody looks. */
+  #play() {
+    const moves = ["camera", "video"].includes(this.source.kind);
+    if (moves && !this.paused && !document.hidden) this.source.video.play().catch(() => {});
+  }
+
+  /** Of the camera, while nobody looks; a video stops. */
+  #letGo() {
+    if (this.source.kind === "camera") {
+      this.source.close();
+      this.#cameraReleased = true;
+    } else this.source.video.pause();
+  }
+
   #onVisibility() {
     if (document.hidden) {
       this.#stop();
-      if (this.source.kind === "camera") {
-        this.source.close();
-        this.#cameraReleased = true;
-      } else this.source.video.pause();
+      this.#letGo();
       setState("hidden");
     } else if (this.#cameraReleased) this.openCamera();
     else {
-      if (this.source.kind === "video" && !this.paused) this.source.video.play();
+      this.#play();
       setState("loading");
       this.#proceed();
     }

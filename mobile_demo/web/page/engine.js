@@ -7,9 +7,12 @@ import {Trouble} from "../pose/trouble.js";
 /** @typedef {import("./inference.js").Trial} Trial */
 /** @typedef {{outputs: import("../pose/decode.js").Outputs, inferenceMs: number}} Result */
 
-const THREADS_TIMEOUT_MS = 20_000; // threads that do not start never say so
+const TIMEOUT_MS = 20_000; // threads that do not start never say so, nor does a GPU that hangs
 
 export class Engine {
+  /** Called where the trial of WebGPU does not end; the worker was ended. */
+  onHang = () => {};
+  #watchdog = 0;
   /** Pictures that were asked about; the worker answers in their order. */
   #asked = /** @type {{resolve: (result: Result) => void, reject: (error: Trouble) => void}[]} */ ([]);
 
@@ -57,6 +60,7 @@ export class Engine {
 
   /** Ends the worker; a result that is awaited never comes. */
   close() {
+    clearTimeout(this.#watchdog);
     this.worker.terminate();
   }
 
@@ -68,9 +72,7 @@ export class Engine {
    */
   #load(source, settings, onProgress) {
     return new Promise((resolve, reject) => {
-      let watchdog = 0;
       const fail = (/** @type {Trouble} */ trouble) => {
-        clearTimeout(watchdog);
         this.close();
         reject(trouble);
       };
@@ -81,19 +83,26 @@ export class Engine {
         const answer = /** @type {Answer} */ (data);
         if (answer.type === "ready") this.worker.postMessage({type: "load", source, ...settings});
         else if (answer.type === "progress") {
-          clearTimeout(watchdog);
+          clearTimeout(this.#watchdog);
           if (answer.threads > 1) {
-            watchdog = setTimeout(() => fail(new Trouble("threads-hang")), THREADS_TIMEOUT_MS);
+            this.#watchdog = setTimeout(() => fail(new Trouble("threads-hang")), TIMEOUT_MS);
           }
           onProgress(answer.text, answer.share);
         } else if (answer.type === "loaded") {
-          clearTimeout(watchdog);
+          clearTimeout(this.#watchdog);
           const {model, threads, build, loadMs} = answer;
           Object.assign(this, {model, threads, build, loadMs});
           this.#asked.shift();
           resolve(this);
-        } else if (answer.type === "trial") this.trial = answer.trial;
-        else if (answer.type === "result") this.#asked.shift()?.resolve(answer);
+        } else if (answer.type === "trying") {
+          this.#watchdog = setTimeout(() => {
+            this.close();
+            this.onHang();
+          }, TIMEOUT_MS);
+        } else if (answer.type === "trial") {
+          clearTimeout(this.#watchdog);
+          this.trial = answer.trial;
+        } else if (answer.type === "result") this.#asked.shift()?.resolve(answer);
         else if (answer.type === "trouble") this.#asked.shift()?.reject(new Trouble(answer.code, answer.detail));
       };
     });

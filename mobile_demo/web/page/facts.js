@@ -5,6 +5,7 @@ import {element} from "./dom.js";
 const KEPT = {
   kept: "works without the server too",
   untrusted: "no: its certificate is not installed on this phone",
+  failed: "no: not all of the page came; open it again",
   no: "no: this browser or address does not allow it",
 };
 

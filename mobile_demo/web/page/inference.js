@@ -29,6 +29,7 @@ import {hasGpu, Runner, startRuntime} from "./runtime.js";
  *   | {type: "progress", text: string, share: number | null, threads: number}
  *   | {type: "loaded", model: Model, threads: number, build: string, loadMs: number}
  *   | {type: "result", outputs: Outputs, inferenceMs: number}
+ *   | {type: "trying"}
  *   | {type: "trial", trial: Trial}
  *   | {type: "trouble", code: string, detail: string}} Answer
  */
@@ -110,11 +111,12 @@ class Session {
     const start = performance.now();
     const outputs = await this.runner.run(this.cutter.input).catch((error) => this.#leaveGpu(error, tell));
     const inferenceMs = performance.now() - start;
+    tell({type: "result", outputs, inferenceMs});
     const sure = outputs.scores.filter((score) => score >= LOW_SCORE).length;
     if (this.#file && !this.#trial && sure >= ENOUGH_JOINTS * outputs.scores.length) {
+      tell({type: "trying"});
       tell({type: "trial", trial: await this.#tryGpu(this.#file, outputs)});
     }
-    tell({type: "result", outputs, inferenceMs});
   }
 
   /**

@@ -3,6 +3,8 @@
 import {Tracker} from "../pose/tracker.js";
 
 const HAVE_PICTURE = 2; // of a video's states
+const MOST_MISSED = 30; // pictures in a row that could not be had
+const LEAST_STEP_S = 1e-4; // browsers may give two pictures one time, which smoothing cannot take
 const STILL_PASSES = 3; // the whole picture, then around the joints, then once more around better ones
 
 /** @typedef {import("./engine.js").Engine} Engine */
@@ -30,6 +32,8 @@ export class Loop {
   #busy = false;
   #going = 0; // counts starts, so that a picture asked for before a stop is not taken
   #frame = 0;
+  #missed = 0;
+  #timeS = 0;
   #start = performance.now();
 
   /**
@@ -55,6 +59,7 @@ export class Loop {
    */
   start(still) {
     this.stop();
+    this.#missed = 0;
     const model = this.#engine?.model;
     if (!model || this.source.kind === "none") return;
     this.#tracker = new Tracker(model.inputSize, {
@@ -102,11 +107,14 @@ export class Loop {
     if (!engine?.model || !tracker || !picture[0]) return;
     this.#busy = true;
     try {
-      const grabbed = await this.source.grab();
+      const grabbed = await this.source.grab().catch((error) => this.#miss(going, error));
+      if (!grabbed) return;
+      this.#missed = 0;
       const crop = tracker.look(picture);
       const {outputs, inferenceMs} = await engine.infer(grabbed, crop);
       if (going !== this.#going || engine !== this.#engine) return;
-      const timeS = (now - this.#start) / 1000;
+      const timeS = Math.max((now - this.#start) / 1000, this.#timeS + LEAST_STEP_S);
+      this.#timeS = timeS;
       const pose = tracker.take(outputs, crop, picture, timeS);
       this.#frame += 1;
       const latest = {...pose, picture, frame: this.#frame, time_s: timeS, latency_ms: 0, inference_ms: inferenceMs};
@@ -116,6 +124,17 @@ export class Loop {
     } finally {
       if (engine === this.#engine) this.#busy = false;
     }
+  }
+
+  /**
+   * Passes over a picture; after many, or where there is no other, nothing can be seen.
+   * @param {number} going
+   * @param {Error} error
+   */
+  #miss(going, error) {
+    if (going !== this.#going || (++this.#missed < MOST_MISSED && this.source.kind !== "photo")) return;
+    this.#missed = 0;
+    this.source.lose(error.message);
   }
 
   /**

@@ -1,6 +1,6 @@
 // Keeps the page for when the server is away, where the browser trusts the address.
 
-/** @typedef {"no" | "kept" | "untrusted"} Kept */
+/** @typedef {"no" | "kept" | "failed" | "untrusted"} Kept */
 
 /**
  * @param {string} build of the runtime that this browser runs
@@ -9,9 +9,13 @@
 export async function keepOffline(build) {
   if (!navigator.serviceWorker) return "no";
   try {
-    await navigator.serviceWorker.register(`/service_worker.js?build=${build}`);
-    await navigator.serviceWorker.ready;
-    return "kept";
+    const {active, installing} = await navigator.serviceWorker.register(`/service_worker.js?build=${build}`);
+    const {ready} = navigator.serviceWorker; // which waits for ever where the first one fails
+    if (active || !installing) return await ready.then(() => "kept");
+    return await new Promise((resolve) => {
+      ready.then(() => resolve("kept"));
+      installing.onstatechange = () => installing.state === "redundant" && resolve("failed");
+    });
   } catch {
     return "untrusted"; // a certificate that was clicked through will not do
   }

@@ -1,7 +1,7 @@
 // Records what is seen with the skeleton on it, and the joints. The picture is as the camera gave it, not mirrored,
-// so that the joints' pixels are those of the video.
+// so that the joints' pixels are those of the video, unless that had to be smaller.
 
-import {Recording} from "../pose/record.js";
+import {Recording, videoSize} from "../pose/record.js";
 import {drawFigure} from "./figure.js";
 
 /** @typedef {import("../pose/metadata.js").Model} Model */
@@ -35,24 +35,27 @@ export class Recorder {
    * Starts at once.
    * @param {Source} source
    * @param {Model} model
+   * @param {() => void} onNoVideo called where only the joints are recorded, now or from now on
    */
-  constructor(source, model) {
+  constructor(source, model, onNoVideo) {
+    this.onNoVideo = onNoVideo;
     this.source = source;
     this.model = model;
     this.joints = new Recording(source.name, model);
     this.canvas = document.createElement("canvas");
-    [this.canvas.height, this.canvas.width] = source.size.map((side) => side - (side % 2)); // as encoders want it
-    const type = globalThis.MediaRecorder && TYPES.find((name) => MediaRecorder.isTypeSupported(name));
-    if (!type || !this.canvas.captureStream) return;
-    drawPicture(this.canvas, source, model, null);
-    const media = new MediaRecorder(this.canvas.captureStream(), {mimeType: type, videoBitsPerSecond: BITS_PER_SECOND});
-    media.ondataavailable = ({data}) => data.size && this.#parts.push(data);
-    media.start(PART_MS);
-    this.#media = media;
-  }
-
-  get hasVideo() {
-    return this.#media !== null;
+    [this.canvas.height, this.canvas.width] = videoSize(source.size);
+    this.canvas.className = "unseen";
+    document.body.append(this.canvas); // Safari may record black of one that is not in the page
+    this.#try(() => {
+      drawPicture(this.canvas, source, model, null);
+      const mimeType = TYPES.find((name) => MediaRecorder.isTypeSupported(name));
+      if (!mimeType) throw new TypeError("no type that plays elsewhere");
+      const media = new MediaRecorder(this.canvas.captureStream(), {mimeType, videoBitsPerSecond: BITS_PER_SECOND});
+      media.ondataavailable = ({data}) => data.size && this.#parts.push(data);
+      media.onerror = () => this.#leaveVideo();
+      media.start(PART_MS);
+      this.#media = media;
+    });
   }
 
   /** Draws the picture that is seen now with the newest skeleton. */
@@ -70,8 +73,8 @@ export class Recorder {
 
   /** @param {boolean} paused */
   pause(paused) {
-    if (paused) this.#media?.pause();
-    else this.#media?.resume();
+    this.joints.pause(paused, performance.now() / 1000);
+    this.#try(() => (paused ? this.#media?.pause() : this.#media?.resume()));
   }
 
   /**
@@ -88,12 +91,30 @@ export class Recorder {
       await stopped;
       for (const track of media.stream.getTracks()) track.stop();
     }
+    this.canvas.remove();
     return {
       video: media && this.#parts.length ? new Blob(this.#parts, {type: media.mimeType.split(";")[0]}) : null,
       joints: new Blob(this.joints.write(), {type: "application/json"}),
       lengthS: this.joints.lengthS,
       count: this.joints.count,
     };
+  }
+
+  /** @param {() => void} step of the video, which a browser may refuse */
+  #try(step) {
+    try {
+      step();
+    } catch {
+      this.#leaveVideo();
+    }
+  }
+
+  #leaveVideo() {
+    for (const track of this.#media?.stream.getTracks() ?? []) track.stop();
+    this.#media = null;
+    this.#parts = [];
+    this.canvas.remove();
+    this.onNoVideo();
   }
 }
 

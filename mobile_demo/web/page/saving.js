@@ -51,10 +51,18 @@ function offer(text, blobs) {
 }
 
 /**
+ * As a download, or where an iPhone's installed page has none, by the system's sheet, which must come before any wait.
  * @param {Blob} blob
  * @param {string} name
  */
 function save(blob, name) {
+  const files = [new File([blob], name, {type: blob.type})];
+  if ("standalone" in navigator && navigator.standalone && navigator.canShare?.({files})) {
+    navigator.share({files}).catch((error) => {
+      if (error.name !== "AbortError") write("saving-text", `It was not saved: ${error.message}`);
+    });
+    return;
+  }
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = name;

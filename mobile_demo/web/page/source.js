@@ -16,6 +16,8 @@ const CAMERA_TROUBLE = /** @type {Record<string, string>} */ ({
   NotReadableError: "camera-busy",
   AbortError: "camera-busy",
 });
+const UNREADABLE = {none: "unknown", camera: "camera-busy", video: "video-unreadable", photo: "photo-unreadable"};
+const GRACE_MS = 2000; // that a camera may be without pictures before that is told
 
 /** What the page looks at: `kind` "none" until something is opened. */
 export class Source {
@@ -28,6 +30,8 @@ export class Source {
   #turn = 0; // counts what was opened, so that a camera that comes too late is closed again
   /** @type {(trouble: Trouble) => void} */
   onLost = () => {};
+  /** The system took the camera for a while, or gave it back. @type {(taken: boolean) => void} */
+  onTaken = () => {};
 
   /**
    * @param {HTMLVideoElement} video
@@ -52,16 +56,25 @@ export class Source {
 
   /**
    * The present picture, for someone else to close. A video's frame is only pointed at where that will do: to draw it
-   * takes this thread some milliseconds.
+   * takes this thread some milliseconds. Now and then a browser has none to give.
    * @returns {Promise<ImageBitmap | VideoFrame>}
    */
   async grab() {
-    if (this.kind !== "photo" && "VideoFrame" in globalThis) {
-      const frame = new VideoFrame(this.video);
-      if (isPlain(frame)) return frame;
-      frame.close();
+    if (this.kind !== "photo" && "rotation" in (globalThis.VideoFrame?.prototype ?? {})) {
+      try {
+        const frame = new VideoFrame(this.video);
+        if (isPlain(frame)) return frame;
+        frame.close();
+      } catch {
+        // then it is drawn
+      }
     }
     return createImageBitmap(this.element);
+  }
+
+  /** @param {string} [detail] why nothing can be seen any more */
+  lose(detail) {
+    this.onLost(new Trouble(UNREADABLE[this.kind], detail));
   }
 
   /**
@@ -83,13 +96,26 @@ export class Source {
       return;
     }
     const [track] = stream.getVideoTracks();
-    track.onended = () => this.onLost(new Trouble("camera-busy"));
+    track.onended = () => this.lose();
+    let taken = false;
+    let grace = 0;
+    track.onmute = () => {
+      clearTimeout(grace);
+      grace = setTimeout(() => {
+        taken = turn === this.#turn;
+        if (taken) this.onTaken(true);
+      }, GRACE_MS);
+    };
+    track.onunmute = () => {
+      clearTimeout(grace);
+      if (taken) this.onTaken(false);
+    };
     this.#stream = stream;
     this.mirrored = track.getSettings().facingMode === "user";
     this.name = track.label;
     this.video.srcObject = stream;
     this.kind = "camera";
-    await this.#play("camera-busy");
+    await this.#play();
   }
 
   /**
@@ -104,12 +130,14 @@ export class Source {
       this.video.src = URL.createObjectURL(file);
       this.video.loop = true;
       this.kind = "video";
-      await this.#play("video-unreadable");
+      await this.#play();
       return;
     }
+    const turn = this.#turn;
     const picture = await createImageBitmap(file).catch(() => {
       throw new Trouble("photo-unreadable");
     });
+    if (turn !== this.#turn) return picture.close();
     const scale = Math.min(1, LONGEST_SIDE / Math.max(picture.width, picture.height));
     this.photo.width = Math.round(picture.width * scale);
     this.photo.height = Math.round(picture.height * scale);
@@ -123,7 +151,7 @@ export class Source {
     this.#turn += 1;
     this.video.onerror = null;
     for (const track of this.#stream?.getTracks() ?? []) {
-      track.onended = null;
+      track.onended = track.onmute = track.onunmute = null;
       track.stop();
     }
     this.#stream = null;
@@ -134,12 +162,12 @@ export class Source {
     this.kind = "none";
   }
 
-  /** @param {string} code of the trouble where it does not play */
-  async #play(code) {
+  async #play() {
     const turn = this.#turn;
+    const code = UNREADABLE[this.kind];
     let playing = false;
     const failed = new Promise((_, reject) => {
-      this.video.onerror = () => (playing ? this.onLost(new Trouble(code)) : reject(new Trouble(code)));
+      this.video.onerror = () => (playing ? this.lose() : reject(new Trouble(code)));
     });
     const started = this.video.play().catch((error) => {
       if (turn === this.#turn) throw new Trouble(code, error.message);

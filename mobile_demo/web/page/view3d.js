@@ -23,6 +23,8 @@ export class View3d {
   /** @type {{middle: number[], radius: number, floor: number} | null} */
   #frame = null;
   #pending = 0;
+  /** Where the finger that turns it was last. @type {PointerEvent | null} */
+  #finger = null;
   angles = {...START};
 
   /**
@@ -39,10 +41,22 @@ export class View3d {
     }).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#drawSoon());
     handle.addEventListener("pointermove", (event) => {
-      if (!event.buttons) return;
-      this.#turn(event.movementX / canvas.clientWidth, event.movementY / canvas.clientHeight);
+      const last = this.#finger;
+      if (!event.buttons || event.pointerId !== last?.pointerId) return;
+      this.#finger = event; // differences of places: movementX is missing, or in other pixels, in some browsers
+      this.#turn(
+        (event.clientX - last.clientX) / canvas.clientWidth,
+        (event.clientY - last.clientY) / canvas.clientHeight,
+      );
     });
-    handle.addEventListener("pointerdown", (event) => handle.setPointerCapture(event.pointerId));
+    handle.addEventListener("pointerdown", (event) => {
+      if (this.#finger && !event.isPrimary) return;
+      this.#finger = event;
+      handle.setPointerCapture(event.pointerId);
+    });
+    handle.addEventListener("lostpointercapture", (event) => {
+      if (event.pointerId === this.#finger?.pointerId) this.#finger = null;
+    });
     handle.addEventListener("dblclick", () => this.#reset());
     handle.addEventListener("keydown", (event) => {
       if (event.key === "Home") this.#reset();

@@ -6,7 +6,7 @@
 export const TROUBLES = {
   "camera-denied": {
     title: "The camera is not allowed",
-    mend: "Allow it for this page: tap the sign beside the address, then Permissions, then Camera. Then try again.",
+    mend: "Allow it for this page: tap the sign beside the address, then Permissions (iPhone: Website Settings), then Camera. Then try again.",
   },
   "no-camera": {title: "No camera was found", mend: "Connect one and try again, or use a photo or a video."},
   "camera-busy": {
@@ -48,7 +48,8 @@ export const NOTICES = {
   threadsHang: "The browser's threads did not start; the model runs on one, slower.",
   modelKept: "The model before it goes on.",
   recordingLong: "The recording was ended: it had become as long as the page can keep.",
-  noRecorder: "This browser cannot record video; only the joints are saved.",
+  noVideo: "The video cannot be recorded here; only the joints are saved.",
+  cameraTaken: "The phone needs the camera elsewhere; the page goes on when it is free.",
 };
 
 /**

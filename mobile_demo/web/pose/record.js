@@ -9,6 +9,17 @@ export const UNITS = {
   pose_3d_mm: "millimetres relative to the root joint; x right, y down, z away from the camera",
 };
 
+const [MOST_LONG, MOST_SHORT] = [1280, 720]; // sides of a video that H.264 of level 3.1 takes
+
+/**
+ * A video's size for pictures of that size: of even sides, as encoders want it, and small enough for them.
+ * @param {import("./crop.js").Size} size
+ */
+export function videoSize(size) {
+  const scale = Math.min(1, MOST_LONG / Math.max(...size), MOST_SHORT / Math.min(...size));
+  return size.map((side) => 2 * Math.floor((side * scale) / 2 + 1e-6));
+}
+
 /**
  * A result as values that JSON can hold.
  * @param {Pose} pose
@@ -42,6 +53,7 @@ export class Recording {
   /** @type {string[]} */
   #frames = [];
   #start = Number.NaN;
+  #pausedAt = Number.NaN;
   lengthS = 0;
 
   /**
@@ -59,9 +71,20 @@ export class Recording {
   }
 
   /**
+   * Leaves out what is between a pause and its end.
+   * @param {boolean} paused
+   * @param {number} timeS of any clock
+   */
+  pause(paused, timeS) {
+    if (!paused) this.#start += timeS - this.#pausedAt;
+    this.#pausedAt = paused ? timeS : Number.NaN;
+  }
+
+  /**
    * @param {Pose & {picture: import("./crop.js").Size, time_s: number}} latest
    */
   add(latest) {
+    if (!Number.isNaN(this.#pausedAt)) return; // another look at a picture that stands still
     if (!this.count) this.#start = latest.time_s;
     this.lengthS = latest.time_s - this.#start;
     const time_s = round(this.lengthS, 4);

@@ -1,6 +1,7 @@
 """The page as an app on a phone: installed, kept for when the server is away, renewed, read aloud, small."""
 
 import shutil
+import socket
 
 import pytest
 
@@ -68,6 +69,18 @@ def test_the_page_that_is_kept_is_renewed_as_a_whole(still_browser, oracle, layo
             assert cells_off(phone.wait_for("running").results(2)[-1], layouts[0], 256) < 1
             kept = phone.page.evaluate("() => caches.keys()")
             assert len(kept) == 2  # one version of the page, and the model
+
+
+def test_a_server_that_never_answers_is_not_waited_for(still_browser, oracle, layouts):
+    """As away from the computer's network, where what is sent gets lost."""
+    server = serve(Settings(model=oracle, port=0, http=True))
+    with a_phone(still_browser, server.url) as phone:
+        phone.open(FIXED).wait_for("running")
+        phone.page.wait_for_function("() => navigator.serviceWorker.controller")
+        server.close()
+        with socket.create_server(("127.0.0.1", server.port)):
+            phone.page.reload(timeout=60_000)
+            assert cells_off(phone.wait_for("running", 40_000).results(2)[-1], layouts[0], 256) < 1
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

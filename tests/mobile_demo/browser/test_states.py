@@ -1,5 +1,7 @@
 """What goes wrong on a phone, and what people do to it: each is handled and told."""
 
+import cv2
+import numpy as np
 import pytest
 
 from mobile_demo.browser import PHONE, camera, open_browser
@@ -11,6 +13,29 @@ HIDE = """hidden => {
     Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
     Object.defineProperty(document, "visibilityState", {value: hidden ? "hidden" : "visible", configurable: true});
     document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+# A camera that opens when the test lets it.
+SLOW_CAMERA = """{
+    const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    globalThis.tracks = [];
+    navigator.mediaDevices.getUserMedia = async (wish) => {
+        await new Promise((resolve) => { globalThis.letIn = resolve; });
+        const stream = await open(wish);
+        tracks.push(...stream.getTracks());
+        return stream;
+    };
+}"""
+# A photo that is decoded when the test lets it, and two cameras to choose from.
+SLOW_PHOTO = """{
+    const make = createImageBitmap;
+    globalThis.createImageBitmap = async (what, ...rest) => {
+        const made = await make(what, ...rest);
+        if (what instanceof File) await new Promise((resolve) => { globalThis.decoded = resolve; });
+        return made;
+    };
+    navigator.mediaDevices.enumerateDevices = async () => [{kind: "videoinput"}, {kind: "videoinput"}];
 }"""
 
 
@@ -45,6 +70,33 @@ def test_hidden_and_shown(phone, layouts):
     phone.page.evaluate(HIDE, False)
     phone.wait_for("running")
     assert cells_off(phone.results(2)[-1], layouts[0], 256) < 1
+
+
+def test_a_camera_that_opens_when_nobody_looks_any_more(phone):
+    phone.page.add_init_script(SLOW_CAMERA)
+    phone.open(FIXED)
+    phone.page.wait_for_function("() => globalThis.letIn")
+    phone.page.evaluate(HIDE, True)
+    phone.page.evaluate("letIn()")
+    phone.page.wait_for_function("() => tracks[0]?.readyState === 'ended'", timeout=10_000)
+    phone.page.evaluate(HIDE, False)
+    phone.page.evaluate("letIn()")
+    assert phone.wait_for("running").results(2)
+    assert phone.page.evaluate("tracks.map((track) => track.readyState)") == ["ended", "live"]
+
+
+def test_a_photo_that_comes_after_the_camera_was_chosen(phone, tmp_path):
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), np.zeros((320, 200, 3), np.uint8))
+    phone.page.add_init_script(SLOW_PHOTO)
+    phone.open(FIXED).wait_for("running").results(2)
+    phone.page.set_input_files("#file-input", str(photo))
+    phone.page.wait_for_function("() => globalThis.decoded")
+    phone.page.click("#flip")
+    phone.wait_for("running").results(2)
+    phone.page.evaluate("decoded()")
+    phone.page.wait_for_timeout(500)
+    assert phone.results(2)[-1]["picture"] == [480, 640] and phone.page.is_visible("video")
 
 
 def test_rotation(phone, layouts):

@@ -16,6 +16,28 @@ from tests.mobile_demo.browser.test_joints import FIXED, cells_off
 WRIST, ELBOW, SHOULDER = (HUMAN36M_17.index(f"left_{name}") for name in ("wrist", "elbow", "shoulder"))
 
 
+# The recorder that the page makes.
+NOTE_RECORDER = """() => {
+    globalThis.MediaRecorder = class extends MediaRecorder {
+        constructor(...rest) {
+            super(...rest);
+            globalThis.recorderMade = this;
+        }
+    };
+}"""
+REFUSE = "() => { MediaRecorder.prototype.start = () => { throw new DOMException('no', 'NotSupportedError'); }; }"
+# A browser that shares files as an iPhone's installed page does.
+SHARES = """() => {
+    globalThis.shared = [];
+    Object.defineProperty(navigator, "standalone", {value: true});
+    navigator.canShare = ({files}) => files.length === 1;
+    navigator.share = async ({files: [{name, type, size}]}) => {
+        shared.push([name.split(".").at(-1), type, size > 1000, navigator.userActivation.isActive]);
+        if (globalThis.refusal) throw new DOMException("not today", globalThis.refusal);
+    };
+}"""
+
+
 @pytest.fixture
 def running(phone):
     """A phone that shows results."""
@@ -132,6 +154,8 @@ def test_a_bad_model_leaves_the_one_that_runs(running, oracle, hexapod, layouts,
 
 def test_a_recording(running, layouts, tmp_path):
     running.page.click("#record")
+    canvas = running.page.locator("body > canvas")
+    assert canvas.count() == 1  # some browsers record black of one that is not in the page
     results = running.results(15)
     running.page.click("#record")
     recorded = json.loads(save(running, "#save-joints", tmp_path).read_text())
@@ -155,7 +179,57 @@ def test_a_recording(running, layouts, tmp_path):
     assert draw_dots(layouts[0])[y - 2 : y + 3, x - 2 : x + 3].max() < 30 or dot_near(layouts[0], (x, y))
     assert images[-1][y - 2 : y + 3, x - 2 : x + 3].max() > 90
     running.page.click("#saving-close")
-    assert running.state() == "running"
+    assert running.state() == "running" and canvas.count() == 0
+
+
+def test_a_pause_is_not_in_the_recording_and_may_end_it(running, tmp_path):
+    running.page.click("#record")
+    running.results(5)
+    running.page.click("#pause")
+    running.page.wait_for_timeout(6000)
+    running.page.click("#pause")
+    running.results(5)
+    running.page.click("#pause")
+    running.page.click("#record", timeout=5000)
+    frames = json.loads(save(running, "#save-joints", tmp_path).read_text())["frames"]
+    assert len(frames) >= 10 and 0 < np.diff([frame["time_s"] for frame in frames]).max() < 4
+    assert save(running, "#save-video", tmp_path).stat().st_size > 1000
+    running.page.click("#saving-close")
+    assert running.page.is_disabled("#record")  # none begins in a pause
+
+
+@pytest.mark.parametrize("breaks", ["at the start", "later"])
+def test_a_recorder_that_breaks_leaves_the_joints(running, tmp_path, breaks):
+    running.page.evaluate(REFUSE if breaks == "at the start" else NOTE_RECORDER)
+    running.page.click("#record")
+    running.results(3)
+    if breaks == "later":
+        running.page.evaluate("() => recorderMade.dispatchEvent(new Event('error'))")
+    running.page.wait_for_selector("#notice:has-text('only the joints')", timeout=5000)
+    running.results(2)
+    running.page.click("#record")
+    assert len(json.loads(save(running, "#save-joints", tmp_path).read_text())["frames"]) >= 5
+    assert not running.page.is_visible("#save-video")
+    assert running.page.locator("body > canvas").count() == 0
+
+
+def test_an_installed_page_that_cannot_download_shares(running):
+    running.page.evaluate(SHARES)
+    running.page.click("#record")
+    running.results(5)
+    running.page.click("#record")
+    running.page.click("#save-joints")
+    told = running.page.inner_text("#saving-text")
+    running.page.evaluate("refusal = 'AbortError'")  # the person changed their mind
+    running.page.click("#save-video")
+    running.page.wait_for_timeout(100)
+    assert running.page.inner_text("#saving-text") == told
+    running.page.evaluate("refusal = 'NotAllowedError'")
+    running.page.click("#save-joints")
+    running.page.wait_for_selector("#saving-text:has-text('not today')", timeout=5000)
+    joints, video, again = running.page.evaluate("shared")
+    assert joints == again == ["json", "application/json", True, True]
+    assert video[1] == f"video/{video[0]}" and video[2:] == [True, True]
 
 
 def dot_near(places, point) -> bool:
@@ -189,6 +263,8 @@ def test_the_3d_view_is_turned_by_a_finger_and_by_keys(running):
     assert shot() == seen  # nothing moves by itself
     box = running.page.locator("#turn").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    # Safari lacks it before 17, and others tell it in pixels of the screen.
+    running.page.evaluate("Object.defineProperty(MouseEvent.prototype, 'movementX', {get: () => undefined})")
     running.page.mouse.move(x, y)
     running.page.mouse.down()
     running.page.mouse.move(x + box["width"] / 4, y, steps=5)
@@ -202,3 +278,15 @@ def test_the_3d_view_is_turned_by_a_finger_and_by_keys(running):
     running.page.keyboard.press("Home")
     running.page.wait_for_timeout(100)
     assert side() == first
+    session = running.page.context.new_cdp_session(running.page)
+    finger, second = {"x": x, "y": y, "id": 0}, {"x": x, "y": y + 20, "id": 1}
+    for kind, *touching in [
+        ("touchStart", finger),
+        ("touchMove", finger | {"x": x + box["width"] / 4}),
+        ("touchStart", finger | {"x": x + box["width"] / 4}, second),
+        ("touchMove", finger | {"x": x + box["width"] / 4}, second | {"x": x - box["width"] / 3}),
+        ("touchEnd",),
+    ]:
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touching})
+    running.page.wait_for_timeout(100)
+    assert abs(side() - first + 45) <= 2  # what a second finger does is not a turn

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import {cropAround} from "../../../mobile_demo/web/pose/crop.js";
-import {describePicture, Recording, UNITS} from "../../../mobile_demo/web/pose/record.js";
+import {describePicture, Recording, UNITS, videoSize} from "../../../mobile_demo/web/pose/record.js";
 import {Tracker} from "../../../mobile_demo/web/pose/tracker.js";
 import {assertClose, golden} from "./golden.js";
 
@@ -41,6 +41,38 @@ test("a recording reads as keras_pose.predict writes a video's", () => {
   );
   for (const [i, result] of results.entries()) assertSame(written.frames[i], result);
   assertClose([written.frames_per_second], [(times.length - 1) / (times.at(-1) - times[0])], 0.01);
+});
+
+test("a pause is left out of a recording's time, and what is looked at meanwhile", () => {
+  const recording = new Recording("camera", model);
+  const [pose] = followed();
+  const add = (time_s) => recording.add({...pose, time_s});
+  add(10);
+  add(11);
+  recording.pause(true, 1000.5); // of another clock
+  add(300);
+  recording.pause(false, 1400);
+  add(411);
+  const times = JSON.parse(recording.write().join("")).frames.map(({time_s}) => time_s);
+  assert.deepEqual(times, [0, 1, 1.5]);
+  assert.equal(recording.lengthS, 1.5);
+});
+
+test("a video's sides are even, of the picture's form, and what H.264 of level 3.1 takes", () => {
+  assert.deepEqual(videoSize([480, 640]), [480, 640]);
+  assert.deepEqual(videoSize([481, 641]), [480, 640]);
+  assert.deepEqual(videoSize([1080, 1920]), [720, 1280]);
+  assert.deepEqual(videoSize([3840, 2160]), [1280, 720]);
+  assert.deepEqual(videoSize([1500, 2000]), [720, 960]);
+  for (const size of [
+    [719, 3001],
+    [1999, 1999],
+    [1281, 721],
+  ]) {
+    const [height, width] = videoSize(size);
+    assert.ok(Math.ceil(height / 16) * Math.ceil(width / 16) <= 3600);
+    assert.ok(Math.abs(height / width / (size[0] / size[1]) - 1) < 0.01);
+  }
 });
 
 test("a recording without results is JSON too", () => {
