@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> None:
         predict, skeleton = heatmap_predictor(model), model.skeleton
         decoder = HeatmapDecoder(FLAGS.decoder, model.cell_center)
     else:
-        predict, skeleton = open_predictor(FLAGS.model)
+        predict, skeleton = open_predictor(FLAGS.model, dataset.skeleton)
     peers = [(Path(name).name, open_peer(name)) for name in FLAGS.peer]  # a wrong one is told before the work begins
     result = evaluate_model(
         predict, skeleton, dataset, FLAGS.split, FLAGS.batch_size, FLAGS.flip_test, decoder, name=FLAGS.model
@@ -100,12 +100,17 @@ def main(arguments: list[str]) -> None:
         print(f"\nfigures and evaluation.json are in {FLAGS.output}/")
 
 
-def open_predictor(source: str):
-    """The `BatchPredictor` and the skeleton of a run of any kind, an exported file or a shipped weight."""
+def open_predictor(source: str, labelled_as: Skeleton):
+    """The `BatchPredictor` and the skeleton of a run of any kind, an exported file or a shipped weight.
+
+    Args:
+        labelled_as: the data set's skeleton, which a lifter's input is taken from.
+    """
     if Path(source).is_dir():
         model, info = load_run(source)
         if info["kind"] == "lifter":
-            return batch_predictor(model), Skeleton.from_dict(info["skeleton"])
+            skeleton = Skeleton.from_dict(info["skeleton"])
+            return batch_predictor(model, skeleton, labelled_as), skeleton
     loaded = open_peer(source)
     return batch_predictor(loaded), loaded.skeleton
 

@@ -78,7 +78,7 @@ def scored_split(dataset: DatasetInfo) -> str:
 def _evaluate(experiment: Experiment) -> None:
     """Scores the model on the test split, or on validation; this finishes the run."""
     dataset = open_dataset(experiment.data.dataset)
-    predict, skeleton = open_predictor(experiment.output)
+    predict, skeleton = open_predictor(experiment.output, dataset.skeleton)
     result = evaluate_model(
         predict, skeleton, dataset, scored_split(dataset), experiment.data.batch_size, name=experiment.output
     )

@@ -20,16 +20,21 @@ DETECTOR_DEVIATION = 0.01
 BatchPredictor = Callable[[dict], dict]
 
 
-def batch_predictor(model) -> BatchPredictor:
+def batch_predictor(model, skeleton: Skeleton | None = None, labelled_as: Skeleton | None = None) -> BatchPredictor:
     """A `BatchPredictor` of a `LoadedModel` that sees pictures, or of a Keras lifter.
 
     A lifter is given the labelled keypoints, those without a label at the middle of the crop; and once more with a
     detector's errors, for `pose_3d_noisy`.
+
+    Args:
+        skeleton, labelled_as: a lifter's and its data's, where they differ: it is given its own joints, by name.
     """
     if isinstance(model, LoadedModel):
         return lambda batch: model.run(_images_of_size(batch, model.input_size))
 
     def lift(batch: dict) -> dict:
+        if skeleton and labelled_as:
+            batch = _with_joints_of(skeleton, batch, labelled_as)
         labelled = batch["keypoint_valid"][..., None] > 0
         seen = {"pose_3d": batch["keypoints_2d"], "pose_3d_noisy": with_detector_errors(batch["keypoints_2d"])}
         return {
@@ -81,19 +86,29 @@ def _images_of_size(batch: dict, size: tuple[int, int]) -> np.ndarray:
     return np.stack([geometry.warp_image(image, affine, size) for image in images])
 
 
-def with_flip_test(predict: BatchPredictor, skeleton: Skeleton, cell_center: float = OWN_CELL_CENTER) -> BatchPredictor:
-    """Averages the predictions for a batch and for its mirror image; heatmaps by `flip_average`."""
-    mirror = list(skeleton.flip_permutation)
+def with_flip_test(
+    predict: BatchPredictor,
+    skeleton: Skeleton,
+    cell_center: float = OWN_CELL_CENTER,
+    labelled_as: Skeleton | None = None,
+) -> BatchPredictor:
+    """Averages the predictions for a batch and for its mirror image; heatmaps by `flip_average`.
 
-    def mirror_points(keypoints_2d: np.ndarray) -> np.ndarray:
-        return (keypoints_2d * [-1, 1] + [1, 0]).astype(np.float32)[:, mirror]
+    Args:
+        skeleton: of the predictions.
+        labelled_as: of the batch's labels, which a lifter sees; by default the same.
+    """
+    mirror, mirror_labels = list(skeleton.flip_permutation), list((labelled_as or skeleton).flip_permutation)
+
+    def mirror_points(keypoints_2d: np.ndarray, order: list[int] = mirror) -> np.ndarray:
+        return (keypoints_2d * [-1, 1] + [1, 0]).astype(np.float32)[:, order]
 
     def mirror_batch(batch: dict) -> dict:
         mirrored = dict(batch)
         if "image" in batch:
             mirrored["image"] = np.ascontiguousarray(batch["image"][:, :, ::-1])
-        mirrored["keypoints_2d"] = mirror_points(batch["keypoints_2d"])  # what a lifter sees
-        mirrored["keypoint_valid"] = batch["keypoint_valid"][:, mirror]
+        mirrored["keypoints_2d"] = mirror_points(batch["keypoints_2d"], mirror_labels)  # what a lifter sees
+        mirrored["keypoint_valid"] = batch["keypoint_valid"][:, mirror_labels]
         return mirrored
 
     def predict_both(batch: dict) -> dict:
@@ -110,11 +125,11 @@ def with_flip_test(predict: BatchPredictor, skeleton: Skeleton, cell_center: flo
     return predict_both
 
 
-def seen_by(model: Skeleton, batch: dict, source: Skeleton) -> dict:
-    """The batch with the labelled joints of another skeleton, as a lifter of that one wants them."""
-    if source == model:
+def _with_joints_of(target: Skeleton, batch: dict, source: Skeleton) -> dict:
+    """The batch with labelled joints of another skeleton."""
+    if source == target:
         return batch
-    points, valid = map_joints(batch["keypoints_2d"], batch["keypoint_valid"] > 0, source, model)
+    points, valid = map_joints(batch["keypoints_2d"], batch["keypoint_valid"] > 0, source, target)
     return batch | {"keypoints_2d": points.astype(np.float32), "keypoint_valid": valid.astype(np.float32)}
 
 

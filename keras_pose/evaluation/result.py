@@ -11,7 +11,7 @@ from keras_pose import command
 from keras_pose.data import pipeline
 from keras_pose.errors import UserError
 from keras_pose.evaluation import scores as scoring
-from keras_pose.evaluation.predictions import BatchPredictor, seen_by, to_skeleton, with_decoder, with_flip_test
+from keras_pose.evaluation.predictions import BatchPredictor, to_skeleton, with_decoder, with_flip_test
 from keras_pose.models.decoders import OWN_CELL_CENTER, HeatmapDecoder
 from keras_pose.skeleton import Skeleton
 
@@ -98,9 +98,8 @@ def evaluate_model(
 ) -> EvaluationResult:
     """Runs a model over a split and scores it.
 
-    Predictions are mapped to the data set's skeleton by joint name (`map_joints`), and so is what a lifter sees to the
-    model's; only joints that both have are scored. The pose that the mean-pose error always predicts is the mean of
-    the data set's training split.
+    Predictions are mapped to the data set's skeleton by joint name (`map_joints`); only joints that both have are
+    scored. The pose that the mean-pose error always predicts is the mean of the data set's training split.
 
     Args:
         predict: see `batch_predictor`.
@@ -111,7 +110,8 @@ def evaluate_model(
         name: of the model, for the report.
     """
     if flip_test:
-        predict = with_flip_test(predict, skeleton, decoder.cell_center if decoder else OWN_CELL_CENTER)
+        cell_center = decoder.cell_center if decoder else OWN_CELL_CENTER
+        predict = with_flip_test(predict, skeleton, cell_center, dataset.skeleton)
     if decoder:
         predict = with_decoder(predict, decoder)
     mean_pose_mm = _training_mean_pose(dataset)
@@ -122,7 +122,7 @@ def evaluate_model(
         ).as_numpy_iterator()
 
     def predict_batch(batch: dict) -> dict:
-        return to_skeleton(predict(seen_by(skeleton, batch, dataset.skeleton)), skeleton, dataset.skeleton)
+        return to_skeleton(predict(batch), skeleton, dataset.skeleton)
 
     @lru_cache  # samples often share a batch
     def read_again(index: int) -> tuple[dict, dict]:

@@ -53,7 +53,8 @@ def test_a_lifter_sees_the_joints_of_its_own_skeleton(dataset):
         seen.append(np.array(keypoints_2d))
         return {"pose_3d": np.zeros((*keypoints_2d.shape[:2], 3), np.float32)}
 
-    evaluate_model(batch_predictor(lifter), MPI_INF_3DHP_17, dataset, "test", flip_test=True)
+    predict = batch_predictor(lifter, MPI_INF_3DHP_17, HUMAN36M_17)
+    evaluate_model(predict, MPI_INF_3DHP_17, dataset, "test", flip_test=True)
     labelled = all_examples(dataset)["keypoints_2d"]
     for name in ("left_hip", "right_wrist", "pelvis"):
         other = {"left_hip": "right_hip", "right_wrist": "left_wrist"}.get(name, name)

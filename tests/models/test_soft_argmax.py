@@ -88,7 +88,8 @@ def test_a_map_that_shows_nothing_stays_in_the_middle():
 def test_the_peak_of_a_relative_heatmap_passes_no_gradient():
     """Only where the mass lies can move the joint: the gradient is the one of the map divided by a constant."""
     inputs, gradients = tf.constant(blob(5, 8, 0.4) + 0.3 * blob(9, 12, 0.4)), []
-    for read in (SoftArgmax(10, relative=True), lambda maps: SoftArgmax(10)(maps / tf.reduce_max(inputs))):
+    peak = float(tf.reduce_max(inputs))
+    for read in (SoftArgmax(10, relative=True), lambda maps: SoftArgmax(10)(maps / peak)):
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             x = tf.reduce_sum(read(inputs)[..., 0])
