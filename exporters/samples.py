@@ -35,7 +35,7 @@ class Samples:
 
 
 def load_samples(dataset: str, splits: tuple[str, ...], count: int, info: dict, pictures: bool) -> Samples:
-    """The first `count` examples (0: all) of the first of `splits` that the data set has.
+    """The first `count` examples (0: all) of the first of `splits` that a part of the data set has.
 
     Args:
         info: model.json of the run that they are for.
@@ -45,8 +45,8 @@ def load_samples(dataset: str, splits: tuple[str, ...], count: int, info: dict, 
         UserError: no such split, another size or skeleton than the run's, or no pictures where they are needed.
     """
     data = _fitting(pipeline.open_dataset(dataset), info, pictures)
-    present = data.parts[0].manifest.splits
-    split = next((name for name in splits if present.get(name)), splits[0])
+    manifests = [manifest for _, manifest in data.folders]
+    split = next((name for name in splits if any(m.splits.get(name) for m in manifests)), splits[0])
     total = data.count(split)
     count = min(count, total) or total
     with pipeline.naming_broken_shards(data):

@@ -50,14 +50,15 @@ def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
         raise UserError(f"{source.path} holds a lifter, which has no such forms; name a run that sees pictures")
     output.mkdir(parents=True, exist_ok=True)
     rows = convert_all(source, output, values)
-    missing = [name for name in FILES if "passed" not in rows[name]]
+    asked = {"dataset": values.dataset, "samples": values.samples, "tolerance_mm": values.tolerance_mm}
+    missing = [name for name in FILES if rows[name].get("held_by", asked) != asked or "passed" not in rows[name]]
     if missing:
         part = default_part(source.info["kind"])
         samples = shared_flags.parity_samples(source, part, values)
         expected = compare.keras_outputs(source, part, samples)
         for name in command.progress(missing, len(missing), "form", description="parity"):
             result = compare.compare_file(output / name, source, samples, expected, values.tolerance_mm)
-            rows[name] |= dataclasses.asdict(result)
+            rows[name] |= dataclasses.asdict(result) | {"held_by": asked}
             command.write_json(output / FIGURES, rows)
     if values.latency:
         paths = [output / name for name in (*FILES, *HEADLESS.values())]
@@ -172,15 +173,19 @@ def _ratios(rows: dict[str, dict]) -> Iterator[str]:
     """int8 beside float32, and the float32 files beside the same network without its head."""
     for threads in map(str, benchmark.THREADS):
         ms = {name: row["median_ms"][threads] for name, row in rows.items() if "median_ms" in row}
-        if not ms:
-            return
-        parts = [f"int8 is {ms['pose.tflite'] / ms['pose_int8.tflite']:.1f} times as fast as float32 in LiteRT"]
+        parts = []
+        if {"pose.tflite", "pose_int8.tflite"} <= ms.keys():
+            factor = ms["pose.tflite"] / ms["pose_int8.tflite"]
+            parts.append(f"int8 is {factor:.1f} times as fast as float32 in LiteRT")
         for name, bare in HEADLESS.items():
+            if not {name, bare} <= ms.keys():
+                continue
             share = ms[name] / ms[bare] - 1
             parts.append(
                 f"the head adds {share:+.1%} to the network's {ms[bare]:.1f} ms in {RUNTIMES[Path(name).suffix]}"
             )
-        yield f"With {threads} thread{'s' * (threads != '1')} {'; '.join(parts)}."
+        if parts:
+            yield f"With {threads} thread{'s' * (threads != '1')} {'; '.join(parts)}."
 
 
 def _pair(row: dict, unit: str) -> str:

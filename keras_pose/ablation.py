@@ -78,7 +78,7 @@ def find_rows(patterns: list[str]) -> list[Row]:
 def parse_seeds(texts: list[str]) -> list[int]:
     """The numbers of --seeds; raises UserError for what is none."""
     for text in texts:
-        if not text.isdigit():
+        if not text.isdecimal():
             raise UserError(f"--seeds lists {text!r}, which is no whole number; give 0,1,2, say")
     return [int(text) for text in texts]
 

@@ -46,6 +46,27 @@ class Bvh:
                 result = result @ _about_axis(_ROTATIONS[channel], np.deg2rad(self.motion[:, column]))
         return result
 
+    def rest_positions(self) -> np.ndarray:
+        """(J, 3) joints of the skeleton at rest, relative to the root's own offset."""
+        positions = np.array([joint.offset for joint in self.joints])
+        for j, joint in enumerate(self.joints):
+            if joint.parent >= 0:
+                positions[j] += positions[joint.parent]
+        return positions
+
+    def check_stands(self, left_hip: int, right_hip: int, head: int) -> None:
+        """Raises UserError unless the skeleton at rest stands along +y and faces +z."""
+        rest = self.rest_positions()
+        left = rest[left_hip] - rest[right_hip]
+        up = rest[head] - (rest[left_hip] + rest[right_hip]) / 2
+        if not (left[0] > 0.5 * np.linalg.norm(left) and up[1] > 0.5 * np.linalg.norm(up)):
+            raise UserError(f"{self.name}: the skeleton at rest does not stand along +y facing +z; export it so")
+
+
+def is_motion_file(name: str) -> bool:
+    """Whether a path is a BVH file's; Macs put others beside each, whose names begin with a dot and an underscore."""
+    return name.lower().endswith(".bvh") and not name.replace("\\", "/").rpartition("/")[2].startswith("._")
+
 
 def parse_bvh(text: str, name: str) -> Bvh:
     """Parses the text of a BVH file; `name` stands in messages."""

@@ -84,13 +84,13 @@ def _train_config(values) -> TrainConfig:
 def parse_size(flag: str, text: str) -> tuple[int, int]:
     """`256x192`, height first, to (256, 192); raises UserError that names the flag."""
     height, _, width = text.partition("x")
-    if not (height.isdigit() and width.isdigit()):
+    if not (height.isdecimal() and width.isdecimal()):
         raise UserError(f"--{flag}={text} is not HEIGHTxWIDTH; give 256x192, say")
     return int(height), int(width)
 
 
 def _whole_number(flag: str, text: str) -> int:
-    if not text.isdigit():
+    if not text.isdecimal():
         raise UserError(f"--{flag} lists {text!r}, which is no whole number; give epochs, such as 5,7")
     return int(text)
 

@@ -9,6 +9,7 @@ scored on the test split. Finished runs are skipped and stopped ones go on.
 
 import json
 import math
+import shlex
 from pathlib import Path
 
 from absl import flags
@@ -51,7 +52,8 @@ def main(arguments: list[str]) -> int:
         baseline = Row(f"martinez_{kind}", f"Martinez et al. on {seen}", None, recipe)
         rows += [baseline, ours]
         for seed in ablation.parse_seeds(FLAGS.seeds):
-            changes = [*FLAGS["with"].value.split(), f"--dataset={FLAGS.dataset}", f"--augment_keypoint_noise={noise}"]
+            changes = shlex.split(FLAGS["with"].value)
+            changes += [f"--dataset={FLAGS.dataset}", f"--augment_keypoint_noise={noise}"]
             folder = output / ours.name / f"seed{seed}"
             if not ablation.is_finished(ours, seed, folder, changes):
                 print(f"{ours.name}, seed {seed} into {folder}", flush=True)
@@ -59,7 +61,8 @@ def main(arguments: list[str]) -> int:
                     return code
             seconds, width = write_cost(folder)
             beside = output / baseline.name / f"seed{seed}"
-            if not (beside / run_folder.EVALUATION).is_file():
+            asked = {"processor_seconds": seconds, "width": width, "noise": noise, "data": dataset.manifest_hash}
+            if not baseline_is_finished(beside, asked):
                 print(f"{baseline.name}, seed {seed} into {beside}, {seconds:.0f} s", flush=True)
                 train_baseline(dataset, beside, width, seconds, noise, seed)
             folders.setdefault(ours.name, []).append(folder)
@@ -84,6 +87,20 @@ def _count(weights: list) -> int:
     return sum(math.prod(weight.shape) for weight in weights)
 
 
+def baseline_is_finished(folder: Path, asked: dict) -> bool:
+    """Whether it is there; raises UserError where it is of other data or noise, or not of the lifter beside it."""
+    if not (folder / run_folder.EVALUATION).is_file():
+        return False
+    cost = json.loads((folder / COST).read_text())
+    changed = [name for name, value in asked.items() if cost.get(name, value) != value]
+    if changed:
+        raise UserError(
+            f"{folder} was trained with another {changed[0]} ({cost[changed[0]]}, now {asked[changed[0]]}); "
+            "delete it, or choose another --output"
+        )
+    return True
+
+
 def train_baseline(
     dataset: DatasetInfo, folder: Path, width: int, processor_seconds: float, noise: float, seed: int
 ) -> None:
@@ -100,7 +117,8 @@ def train_baseline(
 
     result = evaluate_model(predict, dataset.skeleton, dataset, "test", martinez.READ_AT_ONCE, name="martinez")
     parameters = _count(model.trainable_weights)
-    cost = {"processor_seconds": processor_seconds, "parameters": parameters, "examples": examples}
+    asked = {"processor_seconds": processor_seconds, "width": width, "noise": noise, "data": dataset.manifest_hash}
+    cost = asked | {"parameters": parameters, "examples": examples}
     command.write_json(folder / COST, cost)
     command.write_json(folder / run_folder.EVALUATION, result.to_dict())
 

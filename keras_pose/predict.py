@@ -61,7 +61,7 @@ class Job:
 
 
 def main(inputs: list[str]) -> int:
-    """Runs the command; 1 where pictures of a folder could not be read."""
+    """Runs the command; 1 where files of a folder could not be read. Ctrl-C in a video ends the list with it."""
     if not FLAGS.model:
         raise UserError("no model; add --model=RUN, a run folder or an exported file")
     if not inputs:
@@ -72,10 +72,19 @@ def main(inputs: list[str]) -> int:
     predictor = PosePredictor(FLAGS.model)
     pictures = [job for job in jobs if not job.is_video]
     unread = predict_pictures(predictor, pictures, FLAGS.height) if pictures else []
-    for job in jobs:
-        if job.is_video:
-            predict_video(predictor, job, FLAGS.height, FLAGS.max_frames, FLAGS.video_format)
-    print(f"{len(jobs) - len(unread)} of {len(jobs)} done, results in {FLAGS.output}/")
+    done = len(pictures) - len(unread)
+    stopped = False
+    for job in [job for job in jobs if job.is_video]:
+        try:
+            stopped = predict_video(predictor, job, FLAGS.height, FLAGS.max_frames, FLAGS.video_format)
+            done += 1
+        except UserError as error:
+            if job.listed:
+                raise
+            unread.append(str(error))
+        if stopped:
+            break
+    print(f"{done} of {len(jobs)} done, results in {FLAGS.output}/")
     for message in unread:
         print(f"left out: {message}")
     return 1 if unread else 0
@@ -100,7 +109,7 @@ def list_jobs(inputs: Sequence[str], output: Path) -> list[Job]:
 
 def _jobs_of(name: str, output: Path) -> list[Job]:
     if name.startswith(CAMERA):
-        if not name[len(CAMERA) :].isdigit():
+        if not name[len(CAMERA) :].isdecimal():
             raise UserError(f"{name!r} is no camera; write {CAMERA}0 for the first one")
         return [Job(name, output / f"{name.replace(':', '')}_pose", is_video=True, listed=True)]
     path = Path(name)
@@ -168,8 +177,8 @@ def draw(image: np.ndarray, result: PoseResult, height: int) -> np.ndarray:
 # --- videos ----------------------------------------------------------------------------------------------------
 
 
-def predict_video(predictor: PosePredictor, job: Job, height: int, max_frames: int | None, video_format: str) -> None:
-    """Writes a video and a JSON of one video; Ctrl-C ends it and keeps the frames so far."""
+def predict_video(predictor: PosePredictor, job: Job, height: int, max_frames: int | None, video_format: str) -> bool:
+    """Writes a video and a JSON of one video; Ctrl-C ends it and keeps the frames so far. Whether it was ended so."""
     is_camera = job.source.startswith(CAMERA)
     capture = cv2.VideoCapture(int(job.source[len(CAMERA) :]) if is_camera else job.source)
     if not capture.isOpened():
@@ -179,6 +188,7 @@ def predict_video(predictor: PosePredictor, job: Job, height: int, max_frames: i
     fps = fps if np.isfinite(fps) and fps > 0 else FALLBACK_FPS
     total = None if is_camera else int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) or None
     total = min(filter(None, (total, max_frames)), default=None)
+    stopped = False
     tracker, frames, writer = PoseTracker(predictor), [], VideoWriter(Path(f"{job.output}.{video_format}"), fps)
     try:
         for time_s, frame in command.progress(_frames(capture, fps, is_camera, max_frames), total, "frame"):
@@ -186,17 +196,21 @@ def predict_video(predictor: PosePredictor, job: Job, height: int, max_frames: i
             writer.write(draw(frame, result, height - height % 2))
             frames.append({"time_s": round(time_s, 4)} | result.to_dict())
     except KeyboardInterrupt:
+        stopped = True
         print(f"stopped after {len(frames)} frames of {job.source}")
     finally:
         capture.release()
         writer.close()
     writer.publish()
+    if not frames and stopped:
+        return True
     if not frames:
         raise UserError(f"{job.source} holds no frame that decodes; convert it to MP4 with H.264")
     shared = {key: frames[0][key] for key in ("skeleton", "units")}
     values = {"file": job.source, "frames_per_second": fps} | shared
     values["frames"] = [{key: value for key, value in frame.items() if key not in shared} for frame in frames]
     command.write_json(f"{job.output}.json", values)
+    return stopped
 
 
 def _frames(

@@ -99,7 +99,7 @@ def _print(values: dict) -> None:
 
 def measure(dataset: DatasetInfo, variant: str) -> Measured:
     """Reads and decodes some training examples, and builds the model."""
-    entries = [entry for part in dataset.parts for entry in part.manifest.splits["train"]]
+    entries = [entry for part in dataset.parts for entry in part.manifest.splits.get("train", ())]
     height, width = dataset.image_size
     batch_size = min(MEASURED_BATCH, dataset.count("train"))
     epochs = (make_batches(dataset, "train", batch_size, training=True, epoch=i) for i in itertools.count())

@@ -36,7 +36,8 @@ def find_model(named: str | os.PathLike | None, folder: Path = Path(), shipped: 
         if path.suffix != ".tflite" or not path.is_file():
             raise UserError(f"--model={named} is no .tflite file; export one: {EXPORT}")
         return path, "named by --model"
-    found = [path for path in [*folder.glob("*.tflite"), *folder.glob("runs/**/*.tflite")] if _takes_pictures(path)]
+    exports = [path for path in [*folder.glob("*.tflite"), *folder.glob("runs/**/*.tflite")] if _takes_pictures(path)]
+    found = [path for path in exports if not path.name.endswith(".partial.tflite")]  # not proven equal yet
     if found:
         return max(found, key=lambda path: path.stat().st_mtime_ns), "the newest export here"
     if shipped is None:
@@ -102,7 +103,9 @@ class ModelFile:
         except ValueError as error:
             raise UserError(f"{sidecar(self.path)} is not JSON; export the model again") from error
         if not describes_pictures(outside):
-            raise UserError(f"{self.path} takes no pictures; serve an export of part pose or keypoints")
+            raise UserError(
+                f"{self.path} takes no pictures or gives no joints; serve an export of part pose or keypoints"
+            )
         inside = metadata_inside(model)
         if inside is not None and inside != outside:
             raise UserError(f"{sidecar(self.path)} belongs to another model; export {self.path} again")
@@ -114,9 +117,14 @@ class ModelFile:
 
 
 def describes_pictures(metadata) -> bool:
-    """Whether that is the metadata of a model that takes pictures; a lifter takes joints."""
-    inputs = metadata.get("inputs") if isinstance(metadata, dict) else None
-    return isinstance(inputs, dict) and "image" in inputs
+    """Whether that is the metadata of a model that takes pictures and gives joints; a lifter takes joints."""
+    inputs, outputs = (metadata.get(key) if isinstance(metadata, dict) else None for key in ("inputs", "outputs"))
+    return (
+        isinstance(inputs, dict)
+        and "image" in inputs
+        and isinstance(outputs, dict)
+        and {"keypoints_2d", "scores"} <= outputs.keys()
+    )
 
 
 def _takes_pictures(path: Path) -> bool:

@@ -39,7 +39,12 @@ def test_flags_become_one_configuration(toy_dataset):
 
 def test_resolved_flags_replay_the_run(toy_dataset, tmp_path):
     values = parse(
-        f"--dataset={toy_dataset}", "--noskip_connection", "--step_epochs=5,7", "--augment_noise=0.1", "--seed=4"
+        f"--dataset={toy_dataset}",
+        "--noskip_connection",
+        "--schedule=step",
+        "--step_epochs=5,7",
+        "--augment_noise=0.1",
+        "--seed=4",
     )
     experiment = build_experiment(values)
     path = tmp_path / "resolved.flags"
@@ -88,6 +93,12 @@ def test_poses_without_pictures_need_no_size(tmp_path):
         ("--input_size=128", "--input_size=128 is not HEIGHTxWIDTH"),
         ("--input_size=100x64", "input size 100x64: HRNet halves it"),
         ("--step_epochs=3,x", "--step_epochs lists 'x'"),
+        ("--step_epochs=3,²", "--step_epochs lists '²'"),
+        ("--step_epochs=3", "--schedule=step and --step_epochs belong together"),
+        ("--schedule=step", "--schedule=step and --step_epochs belong together"),
+        ("--schedule=step --step_epochs=3 --step_factor=-0.1", "factor of --schedule=step is -0.1"),
+        ("--e2e_flip=50", "flip of e2e is 50.0; give --e2e_flip a number from 0 to 1"),
+        ("--e2e_learning_rate=inf", "learning rate of e2e is inf"),
         ("--ema=1", "EMA decay is 1"),
         ("--clip_norm=-1", "gradient clipping is -1"),
         ("--warmup_steps=-1", "warm-up is -1"),

@@ -66,6 +66,10 @@ def test_both_are_trained_for_the_same_time_and_told_in_one_table(tmp_path, monk
     assert run(*arguments, sizes) == 0
     with pytest.raises(UserError, match="holds a finished run of other flags"):
         run(*arguments, sizes + " --dropout=0.3")
+    cost = tmp_path / "runs/martinez_noisy/seed3/cost.json"
+    cost.write_text(json.dumps(json.loads(cost.read_text()) | {"noise": 0.05}))
+    with pytest.raises(UserError, match=r"was trained with another noise \(0.05, now 0.01\); delete it, or choose"):
+        run(*arguments, sizes)
 
 
 def test_mistakes_are_one_line():

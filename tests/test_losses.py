@@ -149,6 +149,15 @@ def test_lifter_is_compared_with_its_input(batch, outputs):
     assert set(found) == {"encoder", "bone_symmetry", "decoder", "loss"} and found["decoder"] == 0
 
 
+def test_what_a_lifter_saw_is_the_target_where_it_is_not_the_label(batch, outputs):
+    """Joints without a label are seen in the middle of the crop, and under noise none is seen at its label."""
+    seen = {"seen_keypoints_2d": outputs["keypoints_2d"], "reprojected_2d": outputs["keypoints_2d"]}
+    lifted = seen | {"pose_3d": outputs["pose_3d"]}
+    found = pose_losses(batch, lifted, HUMAN36M_17, LossConfig(decoder_target="predicted"))
+    assert float(found["decoder"]) == 0
+    assert float(pose_losses(batch, lifted, HUMAN36M_17, LossConfig(decoder_target="ground_truth"))["decoder"]) > 0.01
+
+
 # --- Eq. 9 -----------------------------------------------------------------------------------------------------
 
 

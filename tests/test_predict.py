@@ -68,6 +68,31 @@ def test_folder_goes_on_past_damaged_pictures_and_lists_them(run, tmp_path, caps
     assert "10 of 12 done" in out and out.count("left out") == 2 and "photos/bad.jpg does not decode" in out
 
 
+def test_a_folder_goes_on_past_a_damaged_video(run, tmp_path, capsys):
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "a.mp4").write_bytes(b"no video")
+    write_video(tmp_path / "films" / "b.mp4")
+    assert run("films") == 1
+    out = capsys.readouterr().out
+    assert "1 of 2 done" in out and "left out: films/a.mp4" in out and (tmp_path / "out" / "b_pose.json").is_file()
+    with pytest.raises(UserError, match="a.mp4"):
+        run("films/a.mp4", "--output=listed")
+
+
+def test_ctrl_c_before_the_first_frame_ends_the_list(run, tmp_path, monkeypatch, capsys):
+    for name in ("a.mp4", "b.mp4"):
+        write_video(tmp_path / name)
+
+    class Interrupted(predict.PoseTracker):
+        def __call__(self, frame, time_s):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict, "PoseTracker", Interrupted)
+    assert run("a.mp4", "b.mp4") == 0
+    out = capsys.readouterr().out
+    assert out.count("stopped after 0 frames") == 1 and not list((tmp_path / "out").glob("*.json"))
+
+
 def test_a_listed_damaged_picture_is_an_error(run, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
     with pytest.raises(UserError, match="bad.jpg does not decode"):

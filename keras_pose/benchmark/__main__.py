@@ -129,7 +129,7 @@ def _known(flag: str, known) -> list[str]:
 
 
 def _positive(text: str) -> int:
-    if not (text.isdigit() and int(text)):
+    if not (text.isdecimal() and int(text)):
         raise UserError(f"--batch_sizes lists {text!r}; give whole numbers such as 1,4,16")
     return int(text)
 

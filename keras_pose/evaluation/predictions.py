@@ -118,8 +118,8 @@ def with_flip_test(
             both["heatmaps"] = flip_average(plain["heatmaps"], mirrored["heatmaps"], skeleton, cell_center)
         if "keypoints_2d" in plain:
             both["keypoints_2d"] = (plain["keypoints_2d"] + mirror_points(mirrored["keypoints_2d"])) / 2
-        if "pose_3d" in plain:
-            both["pose_3d"] = (plain["pose_3d"] + mirrored["pose_3d"][:, mirror] * [-1, 1, 1]) / 2
+        for name in {"pose_3d", "pose_3d_noisy"} & plain.keys():
+            both[name] = (plain[name] + mirrored[name][:, mirror] * [-1, 1, 1]) / 2
         return both
 
     return predict_both

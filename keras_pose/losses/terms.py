@@ -147,7 +147,8 @@ def pose_loss_terms(batch: dict, outputs: dict, skeleton: Skeleton, config: Loss
             terms["bone_symmetry"] = weighted_term(symmetry, weights["bone_symmetry"])
     if "reprojected_2d" in outputs and config.gamma:
         labels = batch["keypoints_2d"]
-        target = outputs.get("keypoints_2d", labels) if config.decoder_target == "predicted" else labels
+        predicted = outputs.get("keypoints_2d", outputs.get("seen_keypoints_2d", labels))
+        target = predicted if config.decoder_target == "predicted" else labels
         terms["decoder"] = weighted_term(decoder_loss(target, outputs["reprojected_2d"]), weights["decoder"])
     if "pose_score" in outputs and "adversarial" in weights:
         terms["adversarial"] = weighted_term(adversarial_loss(outputs["pose_score"]), weights["adversarial"])

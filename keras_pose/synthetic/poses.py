@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_pose.archives import check_archive
-from keras_pose.bvh import parse_bvh
+from keras_pose.bvh import is_motion_file, parse_bvh
 from keras_pose.errors import UserError, unknown_name
 from keras_pose.synthetic import rotation
 from keras_pose.synthetic.procedural_poses import KINDS, sample_kind
@@ -219,7 +219,7 @@ def bvh_texts(path: Path) -> Iterator[tuple[str, str]]:
     try:
         for name, content in _folder_files(path) if path.is_dir() else _zip_files(path):
             count += 1
-            yield name.removesuffix(".bvh"), content.decode("utf-8", errors="replace")
+            yield name[: -len(".bvh")], content.decode("utf-8", errors="replace")
     except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
         raise UserError(f"cannot read motion capture from {path} ({error}); give a folder or zip of .bvh") from error
     if not count:
@@ -227,7 +227,7 @@ def bvh_texts(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _folder_files(folder: Path) -> Iterator[tuple[str, bytes]]:
-    for file in sorted(folder.rglob("*.bvh")):
+    for file in sorted(path for path in folder.rglob("*") if is_motion_file(path.name)):
         yield file.relative_to(folder).as_posix(), file.read_bytes()
 
 
@@ -235,5 +235,5 @@ def _zip_files(path: Path) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(path) as archive:
         check_archive(archive, path)
         for name in sorted(archive.namelist()):
-            if name.endswith(".bvh"):
+            if is_motion_file(name):
                 yield name, archive.read(name)

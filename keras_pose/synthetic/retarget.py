@@ -39,11 +39,8 @@ LIMITS_DEG = {"LowerBack": 70, "Spine": 45, "Neck": 45, "Head": 50, "Hand": 80, 
 def retarget(motion: Bvh) -> np.ndarray:
     """(F, len(BONES), 3, 3) float32 local rotations; raises UserError that names file and joint."""
     joints = {name: _find(motion, name) for name in _NAMES}
-    rest = _rest_positions(motion)
-    left = rest[joints["LeftUpLeg"]] - rest[joints["RightUpLeg"]]
-    up = rest[joints["Neck"]] - rest[joints["Hips"]]
-    if not (left[0] > 0.5 * np.linalg.norm(left) and up[1] > 0.5 * np.linalg.norm(up)):
-        raise UserError(f"{motion.name}: the skeleton at rest does not stand along +y facing +z; export it so")
+    motion.check_stands(joints["LeftUpLeg"], joints["RightUpLeg"], joints["Neck"])
+    rest = motion.rest_positions()
     source = _global_rotations(motion, set(joints.values()))
     turns = np.zeros((len(motion.motion), len(BONES), 3, 3))
     for b, name in enumerate(BONES):
@@ -103,14 +100,6 @@ def _find(motion: Bvh, name: str) -> int:
     if index is None:
         raise UserError(f"{motion.name}: no joint {' or '.join(_NAMES[name])}; use a CMU skeleton or leave it out")
     return index
-
-
-def _rest_positions(motion: Bvh) -> np.ndarray:
-    positions = np.array([joint.offset for joint in motion.joints])
-    for j, joint in enumerate(motion.joints):
-        if joint.parent >= 0:
-            positions[j] += positions[joint.parent]
-    return positions
 
 
 def _global_rotations(motion: Bvh, wanted: set[int]) -> dict[int, np.ndarray]:

@@ -1,5 +1,6 @@
 """The whole configuration of a run as frozen dataclasses; `keras_pose.flags` builds it from the command line."""
 
+import math
 from dataclasses import asdict, dataclass, field
 
 from keras_pose.data.augment import AugmentConfig
@@ -58,7 +59,11 @@ class PhaseConfig:
         if self.name not in PHASES:
             raise unknown_name("phase", self.name, PHASES)
         _check(self.epochs >= 1, f"phase {self.name} has {self.epochs} epochs; give at least 1, or leave it out")
-        _check(self.learning_rate > 0, f"learning rate of {self.name} is {self.learning_rate}; give a positive number")
+        _check(
+            0 < self.learning_rate < math.inf,
+            f"learning rate of {self.name} is {self.learning_rate}; give a positive number",
+        )
+        _check(0 <= self.flip <= 1, f"flip of {self.name} is {self.flip}; give --{self.name}_flip a number from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,13 @@ class OptimizerConfig:
         _check(self.muon_factor > 0, f"factor of Muon's steps is {self.muon_factor}; give a positive number")
         if self.schedule not in SCHEDULES:
             raise unknown_name("learning-rate schedule", self.schedule, SCHEDULES)
+        _check(
+            (self.schedule == "step") == bool(self.step_epochs),
+            "--schedule=step and --step_epochs belong together; give both, or neither",
+        )
+        _check(
+            0 < self.step_factor < math.inf, f"factor of --schedule=step is {self.step_factor}; give a positive number"
+        )
         _check(self.warmup_steps >= 0, f"warm-up is {self.warmup_steps} steps; give 0 or more")
         _check(self.clip_norm >= 0, f"gradient clipping is {self.clip_norm}; give a positive norm, or 0 for none")
         _check(

@@ -92,7 +92,8 @@ class Phase:
         pose_3d = parts["encoder"](keypoints_2d, training=training)
         decoder = parts["decoder"]
         inputs = [pose_3d, keypoints_2d] if len(decoder.inputs) == 2 else pose_3d
-        return {"pose_3d": pose_3d, "reprojected_2d": decoder(inputs, training=training)}
+        reprojected_2d = decoder(inputs, training=training)
+        return {"seen_keypoints_2d": keypoints_2d, "pose_3d": pose_3d, "reprojected_2d": reprojected_2d}
 
 
 def dropout_layers(model: keras.Model) -> Iterator[keras.layers.Dropout]:

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,8 @@ from keras_pose.training.experiment import Experiment
 from keras_pose.training.initial_weights import load_initial_weights
 from keras_pose.training.phase_run import PhaseRun, Run
 from keras_pose.training.recorder import Recorder
+
+SAME_STOP_S = 1.0  # a second signal within this is the same wish to stop
 
 
 def train(experiment: Experiment) -> bool:
@@ -70,6 +73,8 @@ def check_data(experiment: Experiment, dataset: DatasetInfo) -> None:
         )
     if experiment.kind != "lifter":
         dataset.at_size(experiment.model.input_size)
+    else:
+        _check_aspect(dataset, experiment.model.input_size)
     if experiment.loss.adversarial_weight and not np.any(dataset.statistics["pose_3d_std"]):
         raise UserError(
             f"data set {dataset.spec} has no 3D poses that predicted ones could be told from; "
@@ -101,6 +106,16 @@ def check_data(experiment: Experiment, dataset: DatasetInfo) -> None:
                 f"split {split} of data set {dataset.spec} has no labelled 2D joints, which every phase sees; "
                 "mix in data that have them"
             )
+
+
+def _check_aspect(dataset: DatasetInfo, input_size: tuple[int, int]) -> None:
+    """Raises UserError where a lifter's joints would be turned in a crop of another shape than they lie in."""
+    height, width = dataset.image_size or input_size  # poses without pictures do not tell
+    if height * input_size[1] != width * input_size[0]:
+        raise UserError(
+            f"the joints of data set {dataset.spec} lie in crops of {height} : {width}, "
+            "the model's are {}x{}; leave --input_size out".format(*input_size)
+        )
 
 
 def _open_run(experiment: Experiment, dataset: DatasetInfo, strategy: tf.distribute.Strategy, is_chief: bool) -> Run:
@@ -159,11 +174,17 @@ def check_same(chiefs: dict, own: dict) -> None:
 
 
 def _catch_signals(run: Run) -> dict[int, Callable]:
-    """Lets the first SIGTERM or SIGINT ask the run to stop, the second end it; returns the handlers before."""
+    """Lets the first SIGTERM or SIGINT ask the run to stop, the second end it; returns the handlers before.
+
+    One stop may come as two signals: to the group of processes, and from the parent that passes its own on.
+    """
+    first = 0.0
 
     def on_signal(number, frame) -> None:
-        if run.stop_signal:
+        nonlocal first
+        if not run.stop_signal:
+            run.stop_signal, first = number, time.monotonic()
+        elif time.monotonic() - first > SAME_STOP_S:
             raise KeyboardInterrupt
-        run.stop_signal = number
 
     return {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}

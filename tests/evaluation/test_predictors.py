@@ -45,6 +45,12 @@ def test_a_lifter_is_tried_with_a_detectors_errors_too(dataset):
     assert evaluate(oracle, dataset).summary()["mpjpe_noisy_mm"] is None
 
 
+def test_the_flip_test_keeps_a_lifters_figure_under_noise(dataset):
+    predict = batch_predictor(lambda points, training: {"pose_3d": np.pad(points * 1000, [(0, 0), (0, 0), (0, 1)])})
+    plain, flipped = (evaluate(predict, dataset, flip_test=flip).summary() for flip in (False, True))
+    assert plain["mpjpe_noisy_mm"] > 0 and flipped["mpjpe_noisy_mm"] > 0
+
+
 def test_a_lifter_sees_the_joints_of_its_own_skeleton(dataset):
     """Data of another skeleton: what the lifter sees is mapped by name, mirrored or not."""
     seen = []

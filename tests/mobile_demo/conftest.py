@@ -15,7 +15,11 @@ from mobile_demo.protocol import Limits
 from mobile_demo.server import Server, Settings, serve
 from mobile_demo.vendor import MANIFEST, packed_name, read_checksums
 
-METADATA = {"inputs": {"image": {"shape": [1, 8, 6, 3]}}, "outputs": {"pose_3d": {}}, "input_size": [8, 6]}
+METADATA = {
+    "inputs": {"image": {"shape": [1, 8, 6, 3]}},
+    "outputs": {"keypoints_2d": {}, "pose_3d": {}, "scores": {}},
+    "input_size": [8, 6],
+}
 SECRET = b"not for phones"
 TIMEOUT_S = 0.5  # of the servers under test
 PATIENCE_S = 10  # of the clients: only a server that hangs makes them wait for it

@@ -39,6 +39,8 @@ def test_files_that_are_no_exports_of_pictures_are_passed_over(tmp_path, shipped
     here = tmp_path / "here"
     write_model(here / "lifter.tflite", inputs={"keypoints_2d": {}})
     write_model(here / "list.tflite", inputs=["image"])
+    write_model(here / "heatmaps.tflite", outputs={"heatmaps": {}})
+    write_model(here / "pose.partial.tflite")  # of an export whose parity is still to be proven
     write_model(here / "runs" / "broken.tflite")
     sidecar(here / "runs" / "broken.tflite").write_text("{")
     (here / "bare.tflite").write_bytes(b"model")
@@ -66,6 +68,7 @@ def test_without_any_the_error_names_the_mend(tmp_path):
         (b"model", "[]", "takes no pictures"),
         (b"model", "null", "takes no pictures"),
         (b"model", '{"inputs": {"keypoints_2d": {}}}', "takes no pictures"),
+        (b"model", '{"inputs": {"image": {}}, "outputs": {"heatmaps": {}}}', "takes no pictures or gives no joints"),
         (b"model", None, r"cannot read .*pose.tflite.json: No such file.*keep them so"),
     ],
 )

@@ -1,6 +1,7 @@
 """3D data mixed with photos that have 2D labels alone: what the photos teach, and what they leave alone."""
 
 import contextlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,12 +96,20 @@ def test_labels_that_a_phase_lacks_are_told_before_it_begins(tmp_path, phase, tr
     without_pose = {"has_pose_3d": False, "pose_3d_mm": np.zeros((17, 3))}
     labels = {"3d": {}, "2d": without_pose, "none": without_pose | {"keypoint_valid": np.zeros(17, bool)}}
     folders = [
-        write_dataset(tmp_path / split, {split: 4}, **labels[kind])
+        write_dataset(tmp_path / split, {split: 8}, **labels[kind])
         for split, kind in (("train", train), ("validation", validation))
     ]
     experiment = tiny_experiment(tmp_path / "run", ",".join(map(str, folders)), (PhaseConfig(phase, 1),))
     with pytest.raises(UserError, match=message) if message else contextlib.nullcontext():
         check_data(experiment, open_dataset(experiment.data.dataset))
+
+
+def test_a_lifters_crop_has_the_shape_that_its_joints_lie_in(toy_dataset, tmp_path):
+    experiment = tiny_experiment(tmp_path / "run", toy_dataset, (PhaseConfig("lifter", 1),))
+    square = replace(experiment, model=replace(experiment.model, input_size=(64, 64)))
+    check_data(experiment, open_dataset(str(toy_dataset)))
+    with pytest.raises(UserError, match="lie in crops of 64 : 96, the model's are 64x64; leave --input_size out"):
+        check_data(square, open_dataset(str(toy_dataset)))
 
 
 def test_a_weight_of_what_does_not_train_is_refused(toy_dataset, tmp_path):

@@ -1,4 +1,5 @@
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,6 +98,7 @@ def test_the_second_signal_does_not_wait(tmp_path, finished_lifter, monkeypatch)
 
     def press_twice():
         signal.raise_signal(signal.SIGINT)
+        time.sleep(1.1)
         signal.raise_signal(signal.SIGINT)
 
     interrupt_at(monkeypatch, 2, press_twice)
@@ -104,6 +106,20 @@ def test_the_second_signal_does_not_wait(tmp_path, finished_lifter, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         run(experiment)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_one_stop_that_comes_as_two_signals_writes_its_checkpoint(tmp_path, finished_lifter, monkeypatch):
+    """`timeout` and Ctrl-C signal a whole group of processes, and a parent in it passes its own signal on."""
+    experiment = replace(finished_lifter, output=str(tmp_path / "run"))
+
+    def twice_at_once():
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+
+    interrupt_at(monkeypatch, 2, twice_at_once)
+    with pytest.raises(Stopped):
+        run(experiment)
+    assert checkpoint.load_progress(tmp_path / "run" / run_folder.LAST_CHECKPOINT).step == 2
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, finished_lifter, monkeypatch):

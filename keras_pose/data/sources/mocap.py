@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_pose import geometry
-from keras_pose.bvh import Bvh, parse_bvh
+from keras_pose.bvh import Bvh, is_motion_file, parse_bvh
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base
 from keras_pose.data.sources.base import Item, Options, Source
@@ -94,7 +94,7 @@ def _list_files(input_path: Path) -> list[str]:
             names = archive.namelist()
     else:
         names = [str(path) for path in input_path.rglob("*")]
-    names = sorted(name for name in names if name.lower().endswith(".bvh"))
+    names = sorted(name for name in names if is_motion_file(name))
     if not names:
         raise UserError(f"{input_path} holds no .bvh file; name a folder or a zip file of them")
     return names
@@ -110,10 +110,16 @@ def _read_text(input_path: Path, name: str) -> str:
         return archive.read(name).decode("latin-1")
 
 
+def _name_inside(item: Item) -> str:
+    """A motion's name in its folder or zip: the same wherever that lies."""
+    name, folder = item.data["file"], Path(item.data["input"])
+    return Path(name).relative_to(folder).as_posix() if folder.is_dir() else name
+
+
 def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
     target = SOURCE.target_skeleton(options)
     motion = parse_bvh(_read_text(Path(item.data["input"]), item.data["file"]), item.data["file"])
-    rng = np.random.default_rng(zlib.crc32(f"{item.data['file']} {item.data['camera']}".encode()))
+    rng = np.random.default_rng(zlib.crc32(f"{_name_inside(item)} {item.data['camera']}".encode()))
     poses = vary_body(to_human36m(motion), rng)
     camera = random_camera(rng)
     for frame in range(0, len(poses), options.frame_step):
@@ -136,6 +142,7 @@ def to_human36m(motion: Bvh) -> np.ndarray:
     positions, turns = _forward_kinematics(motion)
     index = {name: _find(motion, names) for name, names in _BONES.items()}
     joints = {name: positions[j] for name, j in index.items()}
+    motion.check_stands(index["left_hip"], index["right_hip"], index["neck_nose"])
     if np.linalg.norm(joints["left_hip"] - joints["left_ankle"], axis=-1).max() < 1e-6:
         raise UserError(f"{motion.name}: its legs have no length; export it again")
     joints["pelvis"] = (joints["left_hip"] + joints["right_hip"]) / 2

@@ -1,6 +1,7 @@
 """BVH motion capture: toy figures in both dialects, and CMU's."""
 
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,6 +131,31 @@ def test_a_folder_and_a_zip_file_give_projected_poses(tmp_path):
             assert example.has_pose_3d and not example.image_jpeg and example.keypoint_valid.all()
             camera_mm = example.pose_3d_mm + example.root_position_mm
             toy.assert_projects(example, camera_mm, geometry.project_points(camera_mm, example.intrinsics))
+
+
+def test_a_skeleton_that_lies_at_rest_is_refused():
+    """Its head's own +y is no longer along the head, and the top of the head would be beside it."""
+    lying = figure({}).replace("OFFSET 0 15 0", "OFFSET 15 0 0").replace("OFFSET 0 26 0", "OFFSET 26 0 0")
+    with pytest.raises(UserError, match=r"lying.bvh: the skeleton at rest does not stand along \+y facing \+z"):
+        mocap.to_human36m(parse_bvh(lying, "lying.bvh"))
+
+
+def test_a_macs_zip_holds_files_that_are_no_motion(tmp_path):
+    texts = {"walk_01.bvh": figure({}), "__MACOSX/._walk_01.bvh": "\x00\x05\x16"}
+    assert mocap._list_files(zipped(tmp_path / "in.zip", texts)) == ["walk_01.bvh"]
+    assert len(mocap._list_files(write(tmp_path / "in", texts))) == 1
+
+
+def test_a_folder_gives_the_same_poses_wherever_it_lies(tmp_path, monkeypatch):
+    found = []
+    for place in (tmp_path / "here", tmp_path / "there"):
+        place.mkdir()
+        write(place / "in", {"sub/walk_01.bvh": figure({"LeftLeg": (0, 30, 0)})})
+        monkeypatch.chdir(place)
+        for path in (place / "in", Path("in")):
+            (item, *_) = mocap.list_items(path, Options((64, 64)))
+            found.append(next(mocap.read_item(item, Options((64, 64)))).pose_3d_mm)
+    np.testing.assert_array_equal(found, [found[0]] * 4)
 
 
 def test_the_same_files_give_the_same_poses(tmp_path):
