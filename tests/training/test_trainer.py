@@ -119,7 +119,7 @@ def test_one_stop_that_comes_as_two_signals_writes_its_checkpoint(tmp_path, fini
     interrupt_at(monkeypatch, 2, twice_at_once)
     with pytest.raises(Stopped):
         run(experiment)
-    assert checkpoint.load_progress(tmp_path / "run" / run_folder.LAST_CHECKPOINT).step == 2
+    assert checkpoint.load_progress(tmp_path / "run" / run_folder.LAST_CHECKPOINT).step == 3
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, finished_lifter, monkeypatch):
