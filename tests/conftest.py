@@ -1,5 +1,6 @@
 """What several test modules share: small data sets and the rule on missing data."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -40,6 +41,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ranks = {ROOT / "tests" / name: rank for rank, name in enumerate(SLOW_FILES)}
     assert all(path.is_file() for path in ranks)
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def light_collections():
+    """What a file's tests leave behind stays (traced functions, Keras' names): it is not looked through for ever."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 def shared_data(name: str) -> Path:

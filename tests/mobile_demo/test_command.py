@@ -96,7 +96,7 @@ def test_https(tmp_path, environment, number):
 
 def test_http_is_for_this_machine(tmp_path, environment):
     """Neither a certificate nor a key is made, and no other machine gets in."""
-    model = write_model(tmp_path / "named.tflite", outputs={})
+    model = write_model(tmp_path / "named.tflite", outputs={"keypoints_2d": {}, "scores": {}})
     with running(tmp_path, environment, "--http", f"--model={model}") as (process, printed):
         assert f"{model} (named by --model): 0 joints, 2D alone, 8 x 6 pixels" in printed
         url = re.search(r"^open     (http://localhost:(\d+)/)$", printed, re.MULTILINE)
