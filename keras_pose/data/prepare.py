@@ -124,7 +124,8 @@ def prepare(
     with shard_jobs.claimed(output_dir, settings) as is_finished:
         if is_finished:
             manifest = shards.read_manifest(output_dir)
-            if manifest.generator.get("labels", labels_hash(items)) != labels_hash(items):
+            labels = labels_hash(items)
+            if manifest.generator.get("labels", labels) != labels:
                 raise UserError(f"{output_dir} was made of other labels than {input_dir} has now; take a new --output")
             print(f"{output_dir} is complete already")
             return manifest

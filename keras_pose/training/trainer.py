@@ -114,7 +114,7 @@ def _check_aspect(dataset: DatasetInfo, input_size: tuple[int, int]) -> None:
     if height * input_size[1] != width * input_size[0]:
         raise UserError(
             f"the joints of data set {dataset.spec} lie in crops of {height} : {width}, "
-            "the model's are {}x{}; leave --input_size out".format(*input_size)
+            f"the model's are {input_size[0]}x{input_size[1]}; leave --input_size out"
         )
 
 
