@@ -23,6 +23,7 @@ AUGMENTATIONS = {
     "brightness": "Largest shift of brightness, in shares of full white.",
     "contrast": "Largest change of the contrast's factor 1.",
     "saturation": "Largest change of the saturation's factor 1.",
+    "hue": "Largest turn of the colour circle, in turns; 0.5 gives every colour.",
     "rotation_deg": "Largest turn of the picture, either way, in degrees.",
     "scale": "Largest change of the person's size, in shares of it.",
     "translation": "Largest shift of the picture, in shares of its size.",

@@ -91,7 +91,7 @@ def of_augmentation(batch: dict) -> dict:
     return {
         "augment/image": moved["image"] / 255,
         "augment/blur": augment_ops.blur(image, 1.5, angles / 40) / 255,
-        "augment/colour": augment_ops.adjust_colour(image, angles / 100, scales, scales) / 255,
+        "augment/colour": augment_ops.adjust_colour(image, angles / 100, scales, scales, angles / 100) / 255,
         "augment/keypoints_2d": moved["keypoints_2d"],
         "augment/pose_3d": moved["pose_3d"] / 1000,
     }

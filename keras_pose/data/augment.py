@@ -10,6 +10,8 @@ from keras_pose.data import augment_ops
 from keras_pose.errors import UserError
 from keras_pose.skeleton import Skeleton
 
+LARGEST = {"rotation_deg": 180.0, "blur_px": 10.0, "hue": 0.5}  # of what may be more or less than 1
+
 
 @dataclass(frozen=True)
 class AugmentConfig:
@@ -19,6 +21,7 @@ class AugmentConfig:
         brightness: largest shift, in shares of 255.
         contrast: largest change of the factor 1, about the image's mean grey.
         saturation: largest change of the factor 1, about each pixel's grey.
+        hue: largest turn of the colour circle, in turns; 0.5 gives every colour.
         flip: probability of mirroring left to right.
         rotation_deg: largest turn, either way.
         scale: largest change of the factor 1; above it people grow.
@@ -33,6 +36,7 @@ class AugmentConfig:
     brightness: float = 0.2
     contrast: float = 0.2
     saturation: float = 0.2
+    hue: float = 0.0
     flip: float = 0.5
     rotation_deg: float = 0.0
     scale: float = 0.0
@@ -44,7 +48,7 @@ class AugmentConfig:
 
     def __post_init__(self):
         for field in fields(self):
-            value, largest = getattr(self, field.name), {"rotation_deg": 180.0, "blur_px": 10.0}.get(field.name, 1.0)
+            value, largest = getattr(self, field.name), LARGEST.get(field.name, 1.0)
             if not 0 <= value <= largest:
                 raise UserError(f"augmentation {field.name} is {value}; give a number from 0 to {largest:g}")
         if self.scale == 1.0:
@@ -92,7 +96,7 @@ class Augmentation(keras.layers.Layer):
         shape = (ops.shape(batch["image"])[0], 14)
         draws = ops.unstack(keras.random.uniform(shape, seed=_GivenSeed(seed)), 14, axis=1)  # 14 of (B,) in [0, 1)
         batch = self._move(batch, draws[:5])
-        image = self._colour(batch["image"], draws[5:8])
+        image = self._colour(batch["image"], draws[5:8], seed)
         image = self._degrade(image, draws[8:], seed)
         if self.config.keypoint_noise:
             own_seed = _GivenSeed(seed + np.array([2_000_003, 0], "int32"))
@@ -113,15 +117,19 @@ class Augmentation(keras.layers.Layer):
             batch = augment_ops.transform(batch, rotation_deg, scale, shift)
         return batch
 
-    def _colour(self, image, draws):
-        config = self.config
-        if not (config.brightness or config.contrast or config.saturation):
+    def _colour(self, image, draws, seed):
+        config, hue = self.config, None
+        if not (config.brightness or config.contrast or config.saturation or config.hue):
             return image
+        if config.hue:
+            own_seed = _GivenSeed(seed + np.array([3_000_017, 0], "int32"))
+            hue = _between(keras.random.uniform(ops.shape(draws[0]), seed=own_seed), config.hue)
         return augment_ops.adjust_colour(
             image,
             _between(draws[0], config.brightness),
             1.0 + _between(draws[1], config.contrast),
             1.0 + _between(draws[2], config.saturation),
+            hue,
         )
 
     def _degrade(self, image, draws, seed):

@@ -12,11 +12,21 @@ FAR_FACTOR = 6.0
 FAR_LIMIT = 1.959964  # one draw in twenty of the standard normal distribution is farther from 0
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 
+
+def _quarter_turn() -> np.ndarray:
+    """The (3, 3) matrix, for rows, that turns what a colour has beside its grey by 90 degrees, its grey to 0."""
+    axis = np.full(3, 3**-0.5)  # of the greys
+    cross = np.cross(np.eye(3), axis)  # rows times it: axis x row
+    return (cross - np.outer(cross @ GREY_WEIGHTS, np.ones(3))).astype("float32")
+
+
+QUARTER_TURN = _quarter_turn()
+
 # --- colour ----------------------------------------------------------------------------------------------------
 
 
-def adjust_colour(image, brightness, contrast, saturation):
-    """Changes brightness, then contrast, then saturation, and does not clip.
+def adjust_colour(image, brightness, contrast, saturation, hue=None):
+    """Changes brightness, then contrast, then saturation, then hue, and does not clip.
 
     Each is linear in a pixel's colour, so together they are one matrix and one offset an image.
 
@@ -25,15 +35,22 @@ def adjust_colour(image, brightness, contrast, saturation):
         brightness: (B,), what is added, in shares of 255.
         contrast: (B,), the factor by which pixels move from the image's mean grey.
         saturation: (B,), the factor by which pixels move from their own grey.
+        hue: (B,), turns of the colour circle, about that grey; None leaves colours where they are.
     """
     height, width = image.shape[1:3]
     pixels = ops.reshape(image, (-1, height * width, 3))
     weights = np.array(GREY_WEIGHTS, "float32")
     mean = ops.matmul(ops.mean(pixels, axis=1), weights)  # (B,)
+    turned = None
+    if hue is not None:
+        angle = 2.0 * np.pi * hue
+        turned = QUARTER_TURN * ops.reshape(contrast * saturation * ops.sin(angle), (-1, 1, 1))
+        saturation = saturation * ops.cos(angle)
     own = np.eye(3, dtype="float32") * ops.reshape(contrast * saturation, (-1, 1, 1))
     grey = np.tile(weights[:, None], (1, 3)) * ops.reshape(contrast * (1.0 - saturation), (-1, 1, 1))
     offset = 255.0 * brightness + (1.0 - contrast) * mean  # (B,)
-    pixels = ops.matmul(pixels, own + grey) + offset[:, None, None]
+    matrix = own + grey if turned is None else own + grey + turned
+    pixels = ops.matmul(pixels, matrix) + offset[:, None, None]
     return ops.reshape(pixels, (-1, height, width, 3))
 
 

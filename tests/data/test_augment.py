@@ -118,9 +118,9 @@ def test_resampling_by_nothing_is_identity(floating):
 # --- colour and pixels -----------------------------------------------------------------------------------------
 
 
-def adjust_colour(image, brightness=0.0, contrast=1.0, saturation=1.0):
+def adjust_colour(image, brightness=0.0, contrast=1.0, saturation=1.0, hue=0.0):
     """Of all examples alike."""
-    each = [np.full(len(image), value, np.float32) for value in (brightness, contrast, saturation)]
+    each = [np.full(len(image), value, np.float32) for value in (brightness, contrast, saturation, hue)]
     return np.asarray(augment_ops.adjust_colour(image, *each))
 
 
@@ -138,10 +138,24 @@ def test_colour_changes_by_hand():
 
 
 def test_colour_changes_follow_one_another(floating):
-    """Brightness, then contrast, then saturation."""
-    image = floating["image"]
-    steps = adjust_colour(adjust_colour(adjust_colour(image, brightness=0.2), contrast=0.7), saturation=1.4)
-    np.testing.assert_allclose(adjust_colour(image, 0.2, 0.7, 1.4), steps, atol=1e-3)
+    """Brightness, then contrast, then saturation, then hue."""
+    image = steps = floating["image"]
+    for change, value in {"brightness": 0.2, "contrast": 0.7, "saturation": 1.4, "hue": 0.2}.items():
+        steps = adjust_colour(steps, **{change: value})
+    np.testing.assert_allclose(adjust_colour(image, 0.2, 0.7, 1.4, 0.2), steps, atol=1e-3)
+
+
+def test_hue_turns_colours_about_their_grey(floating):
+    image, weights = floating["image"], np.float32([0.299, 0.587, 0.114])
+    turned = adjust_colour(image, hue=0.15)
+    np.testing.assert_allclose(turned @ weights, image @ weights, atol=1e-3)  # as bright as before
+    assert np.abs(turned - image).mean() > 5
+    np.testing.assert_allclose(adjust_colour(turned, hue=-0.15), image, atol=1e-3)
+    np.testing.assert_allclose(adjust_colour(image, hue=0.5), adjust_colour(image, saturation=-1), atol=1e-3)
+    thirds = adjust_colour(np.float32([[[[255, 0, 0]]]]), hue=1 / 3)[0, 0, 0]  # red to green, or to blue
+    assert thirds.argmax() == 2 or thirds.argmax() == 1
+    grey = np.full((1, 2, 2, 3), 90, np.float32)
+    np.testing.assert_allclose(adjust_colour(grey, hue=0.3), grey, rtol=1e-5)
 
 
 def test_each_example_changes_colour_by_its_own_numbers(floating):
@@ -209,7 +223,7 @@ def test_off_changes_nothing(batch):
     assert_same(build_augmentation(AugmentConfig(**OFF), HUMAN36M_17)(batch, SEED), batch, atol=0)
 
 
-@pytest.mark.parametrize("kind", ["brightness", "contrast", "saturation", "cut_out", "blur_px", "noise"])
+@pytest.mark.parametrize("kind", ["brightness", "contrast", "saturation", "hue", "cut_out", "blur_px", "noise"])
 def test_each_alone_changes_pixels_alone(kind, batch):
     changed = build_augmentation(AugmentConfig(**OFF | {kind: 0.5}), HUMAN36M_17)(batch, SEED)
     assert np.abs(changed["image"] - batch["image"]).max() > 2
