@@ -39,7 +39,11 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     def _fused_kernel(self, inputs, training):
         import tensorflow as tf
 
-        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        # The tape knows that of the oldest version's outputs the first alone is differentiated; for the others of later
+        # versions it makes zeros, a sixth of the operations of HRNet's training step. The oldest takes float32 alone.
+        first_version = training and inputs.dtype == tf.float32
+        kernel = tf.raw_ops.FusedBatchNorm if first_version else tf.raw_ops.FusedBatchNormV3
+        outputs, mean, variance, *_ = kernel(
             x=inputs,
             scale=self.gamma,
             offset=self.beta,

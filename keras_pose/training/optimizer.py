@@ -181,4 +181,4 @@ def assign(variable: keras.Variable, value, keep) -> None:
 
 
 def zeros(size: int, name: str) -> keras.Variable:
-    return keras.Variable(np.zeros(size, "float32"), dtype="float32", trainable=False, name=name)
+    return keras.Variable("zeros", shape=(size,), dtype="float32", trainable=False, name=name)
