@@ -23,6 +23,7 @@ def start(rewritten: bool, job: Job) -> dict[str, float]:
     """From nothing to a first step and some later ones; imports do not count."""
     from keras_pose.benchmark.training_step import make_steps
     from keras_pose.training import distribution, phases
+    from keras_pose.training.garbage import collections_paused
 
     experiment = job.experiment
     strategy = distribution.make_strategy("one_device")
@@ -33,7 +34,7 @@ def start(rewritten: bool, job: Job) -> dict[str, float]:
         (step,) = make_steps(strategy, phase, experiment)
         built = time.perf_counter()
         if rewritten:
-            step = getattr(step, "__wrapped__", step)  # on a GPU it is rewritten either way
+            step = collections_paused()(getattr(step, "__wrapped__", step))  # on a GPU it is rewritten either way
         _run(step, batch, 0)
         first, first_cpu = time.perf_counter(), cpu_seconds()
         for i in range(LATER_STEPS):

@@ -1,8 +1,11 @@
 """Training steps run as they were traced, and nothing else does."""
 
+import gc
+
 import pytest
 import tensorflow as tf
 
+from keras_pose.training.garbage import collections_paused
 from keras_pose.training.rewrites import OFF, start_sooner
 
 
@@ -36,4 +39,23 @@ def test_a_step_gives_the_same_either_way():
 
 def test_graphs_for_gpus_are_rewritten(monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
-    assert start_sooner(len) is len
+    assert start_sooner(is_off)() is False
+
+
+@pytest.mark.parametrize("devices", [[], ["gpu"]])
+def test_no_garbage_is_collected_during_the_step(monkeypatch, devices):
+    """Nor while a model is built; afterwards all is as it was, whatever went wrong."""
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: devices)
+    assert gc.isenabled() and start_sooner(gc.isenabled)() is False and gc.isenabled()
+    with pytest.raises(TypeError):
+        start_sooner(len)(1)
+    assert gc.isenabled()
+    with collections_paused(), collections_paused():
+        pass
+    gc.disable()
+    try:
+        with collections_paused():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
