@@ -124,6 +124,21 @@ def pckh(target_px, predicted_px, valid, skeleton: Skeleton, fraction: float = 0
     return _within(target_px, predicted_px, valid, *head_px, fraction)
 
 
+def pck_either_side(target_px, predicted_px, valid, skeleton: Skeleton, fraction: float = 0.2):
+    """`pck` where the two predictions of a left/right pair may be exchanged: what would be right if sides were known.
+
+    Returns:
+        (B, J) 1 where right, each pair whichever way more of it is, and (B, J) weights as of `pck`.
+    """
+    other_side = np.arange(skeleton.num_joints)
+    for left, right in skeleton.left_right_pairs:
+        other_side[[left, right]] = right, left
+    as_is, weights = pck(target_px, predicted_px, valid, skeleton, fraction)
+    exchanged, _ = pck(target_px, ops.take(predicted_px, other_side, axis=1), valid, skeleton, fraction)
+    counts = [right * weights + ops.take(right * weights, other_side, axis=1) for right in (as_is, exchanged)]
+    return ops.where(counts[1] > counts[0], exchanged, as_is), weights
+
+
 def left_right_collapse(target_px, predicted_px, valid, skeleton: Skeleton, smallest_gap: float = 0.4):
     """Whether both predictions of a left/right pair are nearer to the same one of the pair's labels.
 

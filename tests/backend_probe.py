@@ -59,6 +59,7 @@ def of_metrics(batch: dict, outputs: dict) -> dict:
         "metrics/auc": metrics.auc(batch["pose_3d"], outputs["pose_3d"]),
         "metrics/pck": metrics.pck(*pixels)[0],
         "metrics/pckh": metrics.pckh(*pixels)[0],
+        "metrics/either_side": metrics.pck_either_side(*pixels)[0],
         "metrics/collapse": metrics.left_right_collapse(*pixels)[1],
     }
 

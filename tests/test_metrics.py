@@ -149,6 +149,26 @@ def test_pckh_of_other_skeletons(skeleton, rng):
     assert np.all(right == 1) and np.all(weights == 1)
 
 
+def test_either_side_exchanges_pairs_where_more_is_then_right(person_px):
+    names, valid = ("left_wrist", "right_wrist"), np.ones((1, 17))
+    wrists = [HUMAN36M_17.index(name) for name in names]
+
+    def right(left_px, right_px):
+        predicted = person_px.copy()
+        predicted[0, wrists] = left_px, right_px
+        values, weights = metrics.pck_either_side(person_px, predicted, valid, HUMAN36M_17)
+        np.testing.assert_array_equal(np.delete(values[0], wrists), 1)
+        np.testing.assert_array_equal(weights, 1)
+        return np.asarray(values)[0, wrists].tolist()
+
+    left_px, right_px, nowhere = (150, 70), (80, 70), (500, 500)
+    assert right(left_px, right_px) == right(right_px, left_px) == [1, 1]
+    assert right(left_px, left_px) == [1, 0]  # collapsed: one limb is found, whoever found it
+    assert right(left_px, nowhere) == [1, 0] and right(right_px, nowhere) == [0, 1]
+    valid[0, wrists[1]] = 0
+    assert metrics.pck_either_side(person_px, person_px, valid, HUMAN36M_17)[1][0, wrists[1]] == 0
+
+
 def test_left_right_collapse(person_px):
     wrists = [HUMAN36M_17.index(name) for name in ("left_wrist", "right_wrist")]
     pair = HUMAN36M_17.left_right_pairs.index(tuple(wrists))

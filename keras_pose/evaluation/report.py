@@ -24,6 +24,7 @@ COLUMNS = {
     "pck_0_2": ("PCK@0.2", "{:.3f}"),
     "pck_0_2_limbs": ("PCK limbs", "{:.3f}"),
     "pckh_0_5_limbs": ("PCKh limbs", "{:.3f}"),
+    "pck_0_2_either_side": ("PCK either side", "{:.3f}"),
     "left_right_collapse": ("L/R collapse", "{:.3f}"),
 }
 

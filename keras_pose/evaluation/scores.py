@@ -20,6 +20,7 @@ SUMMARY = {
     "pck_0_2": "pck",
     "pck_0_2_limbs": "limb_pck",
     "pckh_0_5_limbs": "limb_pckh",
+    "pck_0_2_either_side": "either_side_pck",
     "left_right_collapse": "collapse",
 }
 # The joints that every skeleton of whole bodies marks alike: what different models can be compared by.
@@ -49,7 +50,8 @@ def score_batch(
         mean_pose_mm: (J, 3), what the mean-pose error always predicts.
 
     Returns:
-        (B, J): `error_px`, `pck`, `pckh`, `error_mm`, `noisy_error_mm`, `mean_pose_error_mm`, `pck3d`, `auc`;
+        (B, J): `error_px`, `pck`, `either_side_pck`, `pckh`, `error_mm`, `noisy_error_mm`, `mean_pose_error_mm`,
+        `pck3d`, `auc`;
         (B, L), of the joints of `LIMBS`: `limb_pck`, `limb_pckh`; (B, pairs): `collapse`;
         (B,): `upright`, `aligned_error_mm`, `scaled_error_mm`.
     """
@@ -64,7 +66,7 @@ def _scores_2d(batch: dict, predicted: dict, skeleton: Skeleton, image_size: tup
     valid = batch["keypoint_valid"]
     pairs = np.array(skeleton.left_right_pairs, int).reshape(-1, 2)
     unscored = np.full(valid.shape, np.nan, np.float32)  # (B, J)
-    scores = {name: unscored for name in ("error_px", "pck", "pckh")}
+    scores = {name: unscored for name in ("error_px", "pck", "either_side_pck", "pckh")}
     scores["collapse"] = np.full((len(valid), len(pairs)), np.nan, np.float32)
     if "keypoints_2d" not in predicted or image_size is None:
         return scores
@@ -74,6 +76,7 @@ def _scores_2d(batch: dict, predicted: dict, skeleton: Skeleton, image_size: tup
     scores["error_px"] = np.where(valid > 0, _numpy(metrics.joint_errors(target_px, predicted_px)), np.nan)
     ways = {"pck": (metrics.pck, known), "pckh": (metrics.pckh, known)}
     if len(pairs):
+        ways["either_side_pck"] = metrics.pck_either_side, known
         ways["collapse"] = metrics.left_right_collapse, known[:, pairs].all(-1)
     for name, (metric, counts) in ways.items():
         try:

@@ -18,7 +18,7 @@ from tests.evaluation.conftest import KEYS, all_examples, evaluate, oracle
 def test_perfect_predictions_have_no_error(dataset):
     summary = evaluate(oracle, dataset).summary()
     assert summary["mpjpe_mm"] == 0 and summary["pa_mpjpe_mm"] < 0.1 and summary["n_mpjpe_mm"] < 0.1
-    for name in ("pck3d_150mm", "auc", "pck_0_2", "pckh_0_5"):
+    for name in ("pck3d_150mm", "auc", "pck_0_2", "pck_0_2_either_side", "pckh_0_5"):
         assert summary[name] == 1
     assert summary["left_right_collapse"] == 0
     assert summary["mean_pose_mpjpe_mm"] > 100
@@ -116,7 +116,20 @@ def test_upright_people_are_scored_apart(tmp_path):
     assert (upright["count"], others["count"]) == (3, 4)
     assert upright["pck_0_2"] == 1 and others["pck_0_2"] == 0
     rows = format_comparison([result, result]).splitlines()[1:]
-    assert [row.split()[-6] for row in rows] == ["8", "3", "4"] * 2
+    assert [row.split()[-7] for row in rows] == ["8", "3", "4"] * 2
+
+
+def test_people_seen_from_the_wrong_side_are_right_but_for_their_sides(dataset):
+    left, right = np.array(HUMAN36M_17.left_right_pairs).T
+
+    def predict(batch):
+        points = batch["keypoints_2d"].copy()
+        points[:, left], points[:, right] = points[:, right], points[:, left].copy()
+        return {"keypoints_2d": points}
+
+    summary = evaluate(predict, dataset).summary()
+    assert summary["pck_0_2_either_side"] == 1 and summary["left_right_collapse"] == 0
+    assert summary["pck_0_2"] < 0.8
 
 
 def test_both_of_a_pair_on_one_limb_is_a_collapse(dataset):
