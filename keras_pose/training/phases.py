@@ -10,6 +10,7 @@ from keras import ops
 from keras_pose.errors import UserError
 from keras_pose.models.pose_discriminator import build_pose_discriminator
 from keras_pose.models.pose_model import PoseStatistics, build_keypoint_model, build_lifter, build_pose_model
+from keras_pose.models.quick_variables import quick_variables
 from keras_pose.models.widening import can_widen, widen
 from keras_pose.training.experiment import Experiment
 from keras_pose.training.garbage import collections_paused
@@ -19,6 +20,7 @@ TRAINED_PARTS = {"hrnet": ("hrnet",), "lifter": ("encoder", "decoder"), "e2e": P
 
 
 @collections_paused()
+@quick_variables()
 def build_model(experiment: Experiment, statistics: dict) -> keras.Model:
     """The model that a run saves: the whole one, or what its phases train of it (see `Experiment.kind`)."""
     if experiment.kind == "keypoints":

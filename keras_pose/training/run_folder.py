@@ -15,6 +15,7 @@ from keras_pose.data.pipeline import DatasetInfo
 from keras_pose.errors import UserError
 from keras_pose.losses import target_peak
 from keras_pose.models.keras_file import check_keras_file
+from keras_pose.models.quick_variables import quick_variables
 from keras_pose.training.experiment import Experiment
 
 FORMAT_VERSION = 1
@@ -131,7 +132,8 @@ def load_model(path: str | os.PathLike) -> keras.Model:
         raise UserError(f"{path} is missing; name a run that has finished an epoch, or copy its whole folder")
     check_keras_file(path)
     try:
-        return keras.models.load_model(path, compile=False)
+        with quick_variables():
+            return keras.models.load_model(path, compile=False)
     except Exception as error:  # a broken file may raise almost anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise UserError(f"{path} does not load ({reason}); train or convert it again") from error
