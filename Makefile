@@ -11,7 +11,7 @@ RUNTIME := mobile_demo/runtime/manifest.json
 help:
 	@echo "make train   train on the data that ships and evaluate: about 3 minutes to install, about 13 to train (2 cores)"
 	@echo "make demo    the page for a phone, served to this network; FLAGS=\"--model=pose.tflite --http\", say"
-	@echo "make test    linters and all tests: about 5 minutes to install, 15 to 22 to run (2 cores, three processes)"
+	@echo "make test    linters and all tests: about 5 minutes to install, 15 to 22 to run (2 cores, two processes)"
 	@echo "make lint    the linters alone"
 	@echo "make wheel   the package with the page and its runtime, into dist/"
 
@@ -24,7 +24,7 @@ demo: $(VENV)/.installed-demo $(RUNTIME)
 
 test: $(VENV)/.installed-test $(RUNTIME) lint
 	@echo "Running all tests, 15 to 22 minutes on two cores."
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=20
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20
 
 lint: $(VENV)/.installed-test $(MODULES)
 	$(BIN)/ruff check .
