@@ -1,6 +1,5 @@
 """In which order records are read: a function of (seed, epoch), and of the worker where each reads files of its own."""
 
-import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -109,16 +108,3 @@ def _one_pass(info, split, seed, number, read, endless) -> tf.data.Dataset:
 def _derived_seed(*parts: int) -> int:
     """A 31-bit seed that differs for every tuple."""
     return int(np.random.SeedSequence(parts).generate_state(1)[0] >> 1)
-
-
-def ending_at_once(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Leaves a pipeline's parallelism untuned where an operation has one thread.
-
-    There the thread that tunes it often sleeps on when the pipeline is given up, for as long again as it was used, and
-    who gives it up waits. With more threads it wakes at once.
-    """
-    if (tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()) != 1:
-        return batches
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return batches.with_options(options)

@@ -227,7 +227,7 @@ def make_batches(
     seen = skip_batches * (batch_size if share == shard else global_batch)
     if not training:
         records = _share_of(order.records_in_order(info, split, share).skip(seen), shard, share)
-        return order.ending_at_once(records.map(decode, tf.data.AUTOTUNE).batch(batch_size).prefetch(2))
+        return records.map(decode, tf.data.AUTOTUNE).batch(batch_size).prefetch(2)
     if count < global_batch:
         raise UserError(
             f"split {split} of {info.spec} has {count} examples, fewer than one batch of {global_batch}; "
@@ -247,10 +247,10 @@ def make_batches(
 
     if data_service:
         chunks = order.training_stream(info, split, seed, passes_over_data, read, endless=True)
-        return order.ending_at_once(chunks.rebatch(batch_size, drop_remainder=True).take(steps).prefetch(2))
+        return chunks.rebatch(batch_size, drop_remainder=True).take(steps).prefetch(2)
     records = order.training_stream(info, split, seed, passes_over_data, read).skip(seen)
     examples = _share_of(records, shard, share).map(decode, tf.data.AUTOTUNE)
-    return order.ending_at_once(examples.batch(batch_size, drop_remainder=True).take(steps).prefetch(2))
+    return examples.batch(batch_size, drop_remainder=True).take(steps).prefetch(2)
 
 
 def _share_of(records: tf.data.Dataset, shard: tuple[int, int], share: tuple[int, int]) -> tf.data.Dataset:

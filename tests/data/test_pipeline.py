@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_pose.data import pipeline
 from keras_pose.errors import UserError
@@ -69,19 +68,6 @@ def test_workers_share_each_global_batch(toy_dataset):
     whole = frames(info, "train", 8, training=True, seed=1)
     parts = [frames(info, "train", 4, training=True, seed=1, shard=(i, 2), skip_batches=1) for i in range(2)]
     assert [sorted(a + b) for a, b in zip(*parts, strict=True)] == [sorted(batch) for batch in whole[1:]]
-
-
-@pytest.mark.parametrize("training", [False, True])
-def test_with_one_thread_an_operation_nothing_is_tuned(toy_dataset, monkeypatch, training):
-    """The thread that tunes would sleep on when the epoch is over; the batches are the same."""
-    info = pipeline.open_dataset(str(toy_dataset))
-    split = "train" if training else "validation"
-    tuned = pipeline.make_batches(info, split, 4, training=training)
-    monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: 1)
-    untuned = pipeline.make_batches(info, split, 4, training=training)
-    assert untuned.options().autotune.enabled is False and tuned.options().autotune.enabled is not False
-    for ours, theirs in zip(untuned.as_numpy_iterator(), tuned.as_numpy_iterator(), strict=True):
-        np.testing.assert_array_equal(ours["image"], theirs["image"])
 
 
 def test_evaluation_sees_everything_in_order(toy_dataset):
