@@ -6,6 +6,7 @@ The batch's fields are told in docs/architecture.md.
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +23,8 @@ from keras_pose.skeleton import Skeleton
 # Below this a data set's checksums are verified whenever it is opened (about a second's work).
 ALWAYS_VERIFIED_BYTES = 1 << 30
 SHARD_BY = ("examples", "files")
+# Pictures decoded at a time, see `_untuned`; left to tf.data these would be as many as an operation may use threads.
+DECODERS = os.cpu_count() or 1
 READ_ERRORS = (
     tf.errors.DataLossError,
     tf.errors.InvalidArgumentError,
@@ -227,7 +230,7 @@ def make_batches(
     seen = skip_batches * (batch_size if share == shard else global_batch)
     if not training:
         records = _share_of(order.records_in_order(info, split, share).skip(seen), shard, share)
-        return records.map(decode, tf.data.AUTOTUNE).batch(batch_size).prefetch(2)
+        return _untuned(records.map(decode, DECODERS).batch(batch_size).prefetch(2))
     if count < global_batch:
         raise UserError(
             f"split {split} of {info.spec} has {count} examples, fewer than one batch of {global_batch}; "
@@ -247,10 +250,21 @@ def make_batches(
 
     if data_service:
         chunks = order.training_stream(info, split, seed, passes_over_data, read, endless=True)
-        return chunks.rebatch(batch_size, drop_remainder=True).take(steps).prefetch(2)
+        return _untuned(chunks.rebatch(batch_size, drop_remainder=True).take(steps).prefetch(2))
     records = order.training_stream(info, split, seed, passes_over_data, read).skip(seen)
-    examples = _share_of(records, shard, share).map(decode, tf.data.AUTOTUNE)
-    return examples.batch(batch_size, drop_remainder=True).take(steps).prefetch(2)
+    examples = _share_of(records, shard, share).map(decode, DECODERS)
+    return _untuned(examples.batch(batch_size, drop_remainder=True).take(steps).prefetch(2))
+
+
+def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The data set without tf.data's tuning of its parallelism.
+
+    Its thread wakes after 10 ms, then 20, 40 and so on up to a minute, and an iterator that is freed often waits for
+    it: being told to end, the thread may look before it is written that it shall, and sleeps once more.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def _share_of(records: tf.data.Dataset, shard: tuple[int, int], share: tuple[int, int]) -> tf.data.Dataset:
@@ -282,6 +296,6 @@ def read_examples(info: DatasetInfo, split: str) -> Iterator[PoseExample]:
     """The examples of a split as PoseExamples, in the order of the shards; pictures stay JPEG."""
     with naming_broken_shards(info):
         joints = info.skeleton.num_joints
-        records = order.records_in_order(info, split).map(lambda record: parse_example(record, joints))
+        records = _untuned(order.records_in_order(info, split).map(lambda record: parse_example(record, joints)))
         for fields in records.as_numpy_iterator():
             yield to_example(fields)

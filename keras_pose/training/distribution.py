@@ -66,6 +66,8 @@ def distribute_batches(
     """`make_batches` over the replicas: `batch_size`, a multiple of them, and `skip_batches` count global batches.
 
     The replicas' batches of one step together hold the examples of the one batch that a single device would see.
+    A processor alone reads the data set itself: on the way to other devices tf.data puts a pipeline that it tunes,
+    and freeing that one may wait, see `pipeline.make_batches`.
     """
     replicas = strategy.num_replicas_in_sync
 
@@ -88,7 +90,14 @@ def distribute_batches(
             else batches
         )
 
+    if _is_processor_alone(strategy):
+        return local_batches(tf.distribute.InputContext())
     return strategy.distribute_datasets_from_function(local_batches)
+
+
+def _is_processor_alone(strategy: tf.distribute.Strategy) -> bool:
+    devices = strategy.extended.worker_devices
+    return isinstance(strategy, tf.distribute.OneDeviceStrategy) and "CPU" in devices[0]
 
 
 # --- inside a replica ------------------------------------------------------------------------------------------
