@@ -9,14 +9,14 @@ RUNTIME := mobile_demo/runtime/manifest.json
 .PHONY: help train demo test lint runtime wheel clean
 
 help:
-	@echo "make train   train on the data that ships and evaluate: about 3 minutes to install, 13 to 17 to train (2 cores)"
+	@echo "make train   train on the data that ships and evaluate: about 3 minutes to install, 11 to 14 to train (2 cores)"
 	@echo "make demo    the page for a phone, served to this network; FLAGS=\"--model=pose.tflite --http\", say"
 	@echo "make test    linters and all tests: about 5 minutes to install, 15 to 22 to run (2 cores, two processes)"
 	@echo "make lint    the linters alone"
 	@echo "make wheel   the package with the page and its runtime, into dist/"
 
 train: $(VENV)/.installed
-	@echo "Training on the embedded data, 13 to 17 minutes on two cores; the result goes to runs/e2e."
+	@echo "Training on the embedded data, 11 to 14 minutes on two cores; the result goes to runs/e2e."
 	$(BIN)/python -m keras_pose.train --flagfile=e2e.flags
 
 demo: $(VENV)/.installed-demo $(RUNTIME)

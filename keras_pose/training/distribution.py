@@ -69,7 +69,7 @@ def distribute_batches(
     A processor alone reads the data set itself: on the way to other devices tf.data puts a pipeline that it tunes,
     and freeing that one may wait, see `pipeline.make_batches`.
     """
-    replicas = strategy.num_replicas_in_sync
+    replicas, is_alone = strategy.num_replicas_in_sync, _is_processor_alone(strategy)
 
     def local_batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
         workers = context.num_input_pipelines
@@ -84,13 +84,12 @@ def distribute_batches(
         )
         # Workers would ask each other before every batch whether all have one. In training they do: nobody asks for
         # more steps than there are, so the data set may call itself endless.
+        endless = training and not is_alone
         return (
-            batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-            if training
-            else batches
+            batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)) if endless else batches
         )
 
-    if _is_processor_alone(strategy):
+    if is_alone:
         return local_batches(tf.distribute.InputContext())
     return strategy.distribute_datasets_from_function(local_batches)
 

@@ -75,6 +75,13 @@ def test_evaluation_sees_everything_in_order(toy_dataset):
     assert frames(info, "validation", 4, training=False) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
+@pytest.mark.parametrize(("split", "training"), [("train", True), ("validation", False)])
+def test_no_thread_tunes_a_pipeline(toy_dataset, split, training):
+    """Freeing an iterator waits for that thread, for half a minute at the end of a long epoch."""
+    batches = pipeline.make_batches(pipeline.open_dataset(str(toy_dataset)), split, 4, training=training)
+    assert batches.options().autotune.enabled is False
+
+
 def test_a_mix_draws_by_weight(tmp_path):
     a = write_dataset(tmp_path / "a", {"train": 200, "test": 3}, shard_size=100, source="a")
     b = write_dataset(tmp_path / "b", {"train": 60, "test": 2}, seed=1, shard_size=100, source="b")
