@@ -77,6 +77,8 @@ def run_export(
         raise UserError(f"unknown argument {arguments[0]!r}; give everything as --name=value")
     if not values.output or Path(values.output).suffix != suffix:
         raise UserError(f"--output={values.output or ''} must name a file that ends in {suffix}")
+    if values.json and not values.parity:
+        raise UserError("--json takes the figures of the comparison; leave --noparity or --json out")
     output = Path(values.output)
     if output.exists() and not values.overwrite:
         raise UserError(f"{output} is there already; choose another --output, or add --overwrite")

@@ -193,7 +193,7 @@ def predict_video(predictor: PosePredictor, job: Job, height: int, max_frames: i
     try:
         for time_s, frame in command.progress(_frames(capture, fps, is_camera, max_frames), total, "frame"):
             result = tracker(frame, time_s)
-            writer.write(draw(frame, result, height - height % 2))
+            writer.write(draw(frame, result, height - height % 2), time_s if is_camera else None)
             frames.append({"time_s": round(time_s, 4)} | result.to_dict())
     except KeyboardInterrupt:
         stopped = True
@@ -216,12 +216,14 @@ def predict_video(predictor: PosePredictor, job: Job, height: int, max_frames: i
 def _frames(
     capture: cv2.VideoCapture, fps: float, is_camera: bool, max_frames: int | None
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """(time in seconds, (H, W, 3) RGB) of each frame: by its number, for a camera by the clock."""
-    start, index = time.monotonic(), 0
+    """(time in seconds, (H, W, 3) RGB) of each frame: by its number, for a camera by the clock since the first."""
+    index = 0
     while index != max_frames:
         ok, frame = capture.read()
         if not ok:
             return
+        if not index:
+            start = time.monotonic()
         yield (time.monotonic() - start if is_camera else index / fps), cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
         index += 1
 

@@ -7,6 +7,8 @@ than half. --dataset names data that everyone holds: exporters calibrate and che
 stands in model.json under `trained_on`. The run's resolved.flags goes along as recipe.flags.
 """
 
+import hashlib
+import json
 import shutil
 import tempfile
 import zipfile
@@ -45,6 +47,8 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"{output} holds weights already; choose another --output, or add --overwrite")
     ship(Path(FLAGS.model), output, FLAGS.dataset)
     print(f"wrote {output}: {(output / run_folder.MODEL).stat().st_size / 1e6:.1f} MB")
+    for name in exports_of_others(output):
+        print(f"{output / name} was exported from other weights; export it anew with --overwrite")
 
 
 def ship(run: Path, output: Path, dataset: str) -> None:
@@ -70,6 +74,16 @@ def ship(run: Path, output: Path, dataset: str) -> None:
             shutil.move(Path(scratch) / name, output / name)
     lines = [name_data(line) for line in recipe.read_text().splitlines()]
     command.write_atomically(output / RECIPE, ("\n".join(lines) + "\n").encode())
+
+
+def exports_of_others(folder: Path) -> list[str]:
+    """Exported files in the folder that are not of its weights, as the JSON beside them tells."""
+    weights = hashlib.sha256((folder / run_folder.MODEL).read_bytes()).hexdigest()
+    told = {
+        path: json.loads(path.read_text())
+        for path in sorted([*folder.glob("*.tflite.json"), *folder.glob("*.onnx.json")])
+    }
+    return [path.stem for path, metadata in told.items() if metadata["source"]["model_sha256"] != weights]
 
 
 def name_data(line: str) -> str:

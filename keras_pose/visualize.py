@@ -86,6 +86,7 @@ def draw_pose_3d(
     view = _rotation(yaw_deg, pitch_deg)
     points = np.concatenate(poses)
     points = points[np.isfinite(points).all(-1)]
+    points = points if len(points) else np.zeros((1, 3))  # an empty floor
     middle = (points.min(0) + points.max(0)) / 2
     scale = min(size) / (2 * radius_mm)
 

@@ -1,5 +1,6 @@
 """Weights that ship: rounded, packed, and found by name."""
 
+import hashlib
 import json
 import zipfile
 
@@ -55,6 +56,20 @@ def test_what_ships_is_smaller_and_nearly_the_same(tmp_path):
     assert (tmp_path / "small" / ship.RECIPE).read_text() == "--dataset=where\n--seed=3\n"
     with zipfile.ZipFile(tmp_path / "small" / run_folder.MODEL) as archive:
         assert archive.testzip() is None
+
+
+def test_an_export_of_weights_before_is_told(tmp_path):
+    write_run(tmp_path / "run")
+    ship.ship(tmp_path / "run", tmp_path / "small", "embedded")
+    weights = hashlib.sha256((tmp_path / "small" / run_folder.MODEL).read_bytes()).hexdigest()
+    for name, source in (("new.tflite", weights), ("old.onnx", "0" * 64)):
+        (tmp_path / "small" / f"{name}.json").write_text(json.dumps({"source": {"model_sha256": source}}))
+    assert ship.exports_of_others(tmp_path / "small") == ["old.onnx"]
+
+
+@pytest.mark.parametrize("name", SHIPPED_WEIGHTS)
+def test_exports_that_ship_are_of_the_weights_beside_them(name):
+    assert ship.exports_of_others(SHIPPED_WEIGHTS[name]) == []
 
 
 def test_data_of_other_joints_is_refused(tmp_path):

@@ -52,6 +52,21 @@ def test_frames_read_back(tmp_path, name):
     assert not list(path.parent.glob("*.partial*"))
 
 
+def test_frames_of_a_camera_are_seen_when_they_came(tmp_path):
+    """At 0, 0.1 and 0.5 s; the one at 0.11 s comes too soon for 10 frames a second."""
+    times = (0.0, 0.1, 0.11, 0.5)
+    for suffix in ("mp4", "webp"):
+        writer = video.VideoWriter(tmp_path / f"a.{suffix}", 10)
+        for grey, time_s in zip(GREYS, times, strict=True):
+            writer.write(plain(grey), time_s)
+        writer.close()
+        writer.publish()
+    greys = read(tmp_path / "a.mp4")[0].mean((1, 2, 3))
+    np.testing.assert_allclose(greys, [20, 90, 90, 90, 90, 230], atol=8)
+    done, animation = cv2.imreadanimation(str(tmp_path / "a.webp"))
+    assert done and animation.durations.ravel().tolist() == [100, 10, 390, 100]
+
+
 @pytest.mark.parametrize("fps", [119.8766, 143.857, 960.001])
 def test_slow_motion_is_written_at_its_rate(tmp_path, fps):
     """MPEG-4's clock counts to 65535: OpenCV refuses rates of more digits than fit."""

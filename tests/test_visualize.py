@@ -102,6 +102,11 @@ def test_joints_that_are_not_known_are_left_out_in_3d():
     assert len(_side_pixels(drawn, "left")) > 20 and len(_side_pixels(drawn, "right")) == 0
 
 
+def test_a_pose_of_which_nothing_is_known_is_an_empty_floor():
+    drawn = visualize.draw_pose_3d(np.full((17, 3), np.nan), HUMAN36M_17, (200, 150))
+    assert drawn.shape == (200, 150, 3) and not len(_side_pixels(drawn, "left")) + len(_side_pixels(drawn, "right"))
+
+
 def test_the_truth_is_drawn_in_grey_behind():
     alone = visualize.draw_pose_3d(STANDING_MM, HUMAN36M_17, (200, 200))
     with_truth = visualize.draw_pose_3d(STANDING_MM, HUMAN36M_17, (200, 200), reference_mm=STANDING_MM * [0.5, 1, 1])

@@ -134,6 +134,7 @@ def test_wrong_inputs_are_one_line(runs, toy_dataset, tmp_path, exported):
         ((tflite, "--model=nowhere", output), "no run nowhere"),
         ((tflite, f"--model={unfinished}", output), r"unfinished has no weights \(model.keras\)"),
         ((tflite, f"--model={runs['keypoints']}", output, "--part=pose", "--noparity"), "kind keypoints.*needs pose"),
+        ((tflite, model, output, "--noparity", "--json=figures.json"), "--json takes the figures of the comparison"),
         ((tflite, f"--model={runs['lifter']}", output, "--quantize=int8"), "lifter stays in floating point"),
         ((tflite, model, output, "--part=lifter", "--heatmaps"), "lifter sees no pictures"),
         ((tflite, model, output, "--quantize=int8", f"--calibration={other_size}"), "32x32, the model sees 64x96"),
