@@ -36,6 +36,7 @@ class Tolerance:
 TOLERANCES = {
     "none": Tolerance("largest", px=0.01, mm=0.05),
     "float16": Tolerance("mean", px=0.1, mm=0.5),
+    "float16_arithmetic": Tolerance("mean", px=0.1, mm=0.5),
     "dynamic": Tolerance("growth", px=0.5, mm=1.5),
     "int8": Tolerance("growth", px=0.5, mm=1.5),
 }

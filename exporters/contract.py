@@ -14,7 +14,8 @@ from keras_pose.skeleton import Skeleton
 
 FORMAT_VERSION = 1
 METADATA_KEY = "keras_pose"  # names the metadata inside a file
-QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
+# float16: weights alone, on a CPU the arithmetic stays in float32; float16_arithmetic: the network computes in it, too.
+QUANTIZATIONS = ("none", "float16", "float16_arithmetic", "dynamic", "int8")
 INPUT_DTYPES = ("uint8", "float32")
 LAYOUTS = ("nhwc", "nchw")
 
@@ -72,8 +73,8 @@ class Form:
                 raise unknown_name(name, value, known)
         if self.part == "lifter" and (self.heatmaps or self.layout != "nhwc"):
             raise UserError("a lifter sees no pictures; leave out the heatmaps and the layout")
-        if self.part == "lifter" and self.quantization in ("dynamic", "int8"):
-            raise UserError("a lifter stays in floating point; choose none or float16")
+        if self.part == "lifter" and self.quantization not in ("none", "float16"):
+            raise UserError("a lifter computes in float32; choose none or float16")
 
 
 def tensor_shapes(form: Form, input_size: tuple[int, int], joints: int) -> tuple[dict, dict]:

@@ -2,8 +2,8 @@
 
     python -m exporters.onnx --model=runs/e2e --output=pose.onnx
 
---precision=float16 halves the download, for GPUs; --layout=nchw takes the channels first. docs/deploy.md has the
-measured table.
+--precision=float16 halves the download, float16_arithmetic also computes in half precision, for GPUs; --layout=nchw
+takes the channels first. docs/deploy.md has the measured table.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import warnings
 from pathlib import Path
 
 import keras
+import numpy as np
 import onnx
 from absl import flags
 
@@ -31,17 +32,20 @@ OPERATIONS = {
 
 DEFAULT_OPSET = 18
 OPSETS = (13, 18)  # uint8 Cast and per-axis shapes as they are now; tf2onnx writes no later one
-# Nodes whose names hold one of these stay in float32 in a float16 file.
+FORMS = {"float32": "none", "float16": "float16", "float16_arithmetic": "float16_arithmetic"}  # by --precision
+# Operations whose second input is a weight, and the nodes, by their names, whose weights are halved.
+WEIGHTED, HALVED_LAYERS = ("Conv", "Gemm", "MatMul"), ("/hrnet", "/encoder")
+# Nodes whose names hold one of these compute in float32 in a file of half arithmetic.
 FLOAT32_LAYERS = ("normalize_image", "final_layer", "soft_argmax", "encoder")
 
 
 def convert(graph: keras.Model, metadata: dict, opset: int = DEFAULT_OPSET) -> bytes:
     """A fixed-batch model as the bytes of an .onnx file, in the precision that `metadata["quantization"]` says."""
-    if metadata["part"] == "lifter" and metadata["quantization"] == "float16":
-        raise UserError(
-            "a lifter stays in float32 in an .onnx file; leave --precision out, "
-            "or take exporters.tflite --quantize=float16"
-        )
+    return finish(convert_float(graph, opset), metadata)
+
+
+def convert_float(graph: keras.Model, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
+    """A fixed-batch model in float32, still without metadata."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = Path(folder) / "graph.onnx"
@@ -51,8 +55,15 @@ def convert(graph: keras.Model, metadata: dict, opset: int = DEFAULT_OPSET) -> b
             )
         model = onnx.load(path)
     _plain_resizes(model)
+    return model
+
+
+def finish(model: onnx.ModelProto, metadata: dict) -> bytes:
+    """The model of `convert_float`, which is changed, in its final form."""
     if metadata["quantization"] == "float16":
-        model = _halve(model)
+        _halve_weights(model)
+    elif metadata["quantization"] == "float16_arithmetic":
+        model = _halve_arithmetic(model)
     model.producer_name, model.producer_version = METADATA_KEY, metadata["keras_pose_version"]
     onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(metadata)})
     onnx.checker.check_model(model, full_check=True)
@@ -93,7 +104,26 @@ def _plain_resizes(model: onnx.ModelProto) -> None:
                 attribute.s = b"asymmetric"
 
 
-def _halve(model: onnx.ModelProto) -> onnx.ModelProto:
+def _halve_weights(model: onnx.ModelProto) -> None:
+    """Stores weights in float16; a Cast, which runtimes do once when they load, gives them to the same operations."""
+    of_weights = (node for node in model.graph.node if node.op_type in WEIGHTED)
+    halved = {node.input[1] for node in of_weights if any(layer in node.name for layer in HALVED_LAYERS)}
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.name in halved and tensor.data_type == onnx.TensorProto.FLOAT:
+            casts.append(
+                onnx.helper.make_node(
+                    "Cast", [f"{tensor.name}_half"], [tensor.name], f"{tensor.name}_cast", to=onnx.TensorProto.FLOAT
+                )
+            )
+            half = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(half, f"{tensor.name}_half"))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _halve_arithmetic(model: onnx.ModelProto) -> onnx.ModelProto:
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
@@ -106,7 +136,13 @@ def _halve(model: onnx.ModelProto) -> onnx.ModelProto:
 def define_flags(values: flags.FlagValues) -> None:
     """The command's flags."""
     shared_flags.define_export_flags(values)
-    flags.DEFINE_enum("precision", "float32", ["float32", "float16"], "Of weights and arithmetic.", flag_values=values)
+    flags.DEFINE_enum(
+        "precision",
+        "float32",
+        list(FORMS),
+        "Of the weights; float16_arithmetic: of the network's arithmetic, too.",
+        flag_values=values,
+    )
     flags.DEFINE_integer(
         "opset", DEFAULT_OPSET, "ONNX operator set.", lower_bound=OPSETS[0], upper_bound=OPSETS[1], flag_values=values
     )
@@ -117,13 +153,12 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
     """Runs the command."""
-    quantization = "none" if values.precision == "float32" else "float16"
     return shared_flags.run_export(
         arguments,
         values,
         ".onnx",
         lambda source, form: lambda graph, metadata: convert(graph, metadata, values.opset),
-        quantization=quantization,
+        quantization=FORMS[values.precision],
         layout=values.layout,
     )
 

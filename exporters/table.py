@@ -34,6 +34,7 @@ FILES = {
     "pose_int8.tflite": "int8",
     "pose.onnx": "none",
     "pose_float16.onnx": "float16",
+    "pose_float16_arithmetic.onnx": "float16_arithmetic",
 }
 # The network up to its heatmaps, without soft-argmax, scores and lifter: what the head costs is told by it.
 HEADLESS = {"pose.tflite": "heatmaps.tflite", "pose.onnx": "heatmaps.onnx"}

@@ -22,13 +22,15 @@ from ai_edge_quantizer.utils import qsv_utils
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from exporters import flags as shared_flags
-from exporters.contract import QUANTIZATIONS, Form
+from exporters.contract import Form
 from exporters.inference_graph import Source
 from exporters.samples import load_samples
 from exporters.tflite_file import append_metadata, finish, operations, read_metadata, read_operations
 from keras_pose import command
 
 __all__ = ["OPERATIONS", "convert", "operations", "read_metadata"]
+
+FORMS = ("none", "float16", "dynamic", "int8")
 
 # What CPUs, GPU delegates and WebGPU run. MINIMUM and RELU clip the scores; the last two come with quantisation.
 OPERATIONS = {
@@ -151,7 +153,7 @@ def calibration_inputs(source: Source, form: Form, values: flags.FlagValues) -> 
 def define_flags(values: flags.FlagValues) -> None:
     """The command's flags."""
     shared_flags.define_export_flags(values)
-    flags.DEFINE_enum("quantize", "none", QUANTIZATIONS, "See docs/deploy.md; int8 is for phones.", flag_values=values)
+    flags.DEFINE_enum("quantize", "none", FORMS, "See docs/deploy.md; int8 is for phones.", flag_values=values)
     define_calibration_flags(values)
 
 

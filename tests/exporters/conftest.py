@@ -1,5 +1,6 @@
 """Runs of the tiny model on 64 x 96 pictures, and their exports; made once a session."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -36,8 +37,10 @@ FORMS = {
     "lifter.tflite": Form("lifter"),
     "pose.onnx": Form("pose"),
     "pose_float16.onnx": Form("pose", "float16"),
+    "pose_float16_arithmetic.onnx": Form("pose", "float16_arithmetic"),
     "pose_nchw.onnx": Form("pose", layout="nchw"),
     "lifter.onnx": Form("lifter"),
+    "lifter_float16.onnx": Form("lifter", "float16"),
 }
 
 
@@ -113,12 +116,18 @@ def exported(source, toy_dataset, tmp_path_factory) -> dict[str, Path]:
     calibration = load_samples(str(toy_dataset), ("train",), 0, source.info, pictures=True).image
     converted = {}  # the float form of each graph: all quantisations begin with it
 
-    def to_tflite(graph, metadata):
-        key = json.dumps([metadata["inputs"], metadata["outputs"]])
+    def once(convert_float, *arguments, metadata):
+        key = json.dumps([convert_float.__module__, metadata["inputs"], metadata["outputs"]])
         if key not in converted:
-            converted[key] = tflite.convert_float(graph, metadata)
-        return tflite.quantize(converted[key], metadata, calibration)
+            converted[key] = convert_float(*arguments)
+        return copy.deepcopy(converted[key])
+
+    def to_tflite(graph, metadata):
+        return tflite.quantize(once(tflite.convert_float, graph, metadata, metadata=metadata), metadata, calibration)
+
+    def to_onnx(graph, metadata):
+        return onnx.finish(once(onnx.convert_float, graph, metadata=metadata), metadata)
 
     for name, form in FORMS.items():
-        export(source, form, folder / name, onnx.convert if name.endswith(".onnx") else to_tflite, check=None)
+        export(source, form, folder / name, to_onnx if name.endswith(".onnx") else to_tflite, check=None)
     return {name: folder / name for name in FORMS}

@@ -57,9 +57,9 @@ def test_onnx_takes_pictures_at_the_oldest_opset(runs, tmp_path, toy_dataset):
     assert "GlobalMaxPool" in {kind for kind, _ in onnx.operations(output)}
 
 
-def test_a_lifter_in_half_precision_is_tflites(lifter, tmp_path):
-    with pytest.raises(UserError, match="a lifter stays in float32 in an .onnx file; leave --precision out, or take"):
-        run(onnx, lifter, f"--output={tmp_path / 'lifter.onnx'}", "--precision=float16", "--noparity")
+def test_a_lifter_computes_in_float32(lifter, tmp_path):
+    with pytest.raises(UserError, match="a lifter computes in float32; choose none or float16"):
+        run(onnx, lifter, f"--output={tmp_path / 'lifter.onnx'}", "--precision=float16_arithmetic", "--noparity")
 
 
 def test_the_flat_form_is_refused_before_the_conversion(runs):
@@ -135,7 +135,7 @@ def test_wrong_inputs_are_one_line(runs, toy_dataset, tmp_path, exported):
         ((tflite, f"--model={unfinished}", output), r"unfinished has no weights \(model.keras\)"),
         ((tflite, f"--model={runs['keypoints']}", output, "--part=pose", "--noparity"), "kind keypoints.*needs pose"),
         ((tflite, model, output, "--noparity", "--json=figures.json"), "--json takes the figures of the comparison"),
-        ((tflite, f"--model={runs['lifter']}", output, "--quantize=int8"), "lifter stays in floating point"),
+        ((tflite, f"--model={runs['lifter']}", output, "--quantize=int8"), "lifter computes in float32"),
         ((tflite, model, output, "--part=lifter", "--heatmaps"), "lifter sees no pictures"),
         ((tflite, model, output, "--quantize=int8", f"--calibration={other_size}"), "32x32, the model sees 64x96"),
         ((tflite, model, output, f"--dataset={other_size}"), "32x32, the model sees 64x96"),

@@ -28,7 +28,13 @@ OUTPUTS = {
     "lifter": {"pose_3d"},
 }
 # Mean distances (px, mm) that rounding may cost a model that was not trained; float32 keeps its own tolerance.
-MEAN_BOUNDS = {"none": (0.001, 0.01), "float16": (0.1, 2.0), "dynamic": (1.0, 40.0), "int8": (2.0, 40.0)}
+MEAN_BOUNDS = {
+    "none": (0.001, 0.01),
+    "float16": (0.1, 2.0),
+    "float16_arithmetic": (0.1, 2.0),
+    "dynamic": (1.0, 40.0),
+    "int8": (2.0, 40.0),
+}
 
 
 @pytest.fixture(params=FORMS)
@@ -95,7 +101,7 @@ def test_equals_keras_over_real_samples(exported, name, source, samples, expecte
     assert result.samples == len(samples) == 6
     if part != "lifter":
         found = file_outputs(path, source, part, samples)
-        tolerance = {"none": 1e-5, "float16": 2e-3}.get(FORMS[name].quantization, 0.1)
+        tolerance = {"none": 1e-5, "float16": 2e-3, "float16_arithmetic": 2e-3}.get(FORMS[name].quantization, 0.1)
         assert np.allclose(found["scores"], expected["pose"]["scores"], atol=tolerance)
 
 
@@ -126,7 +132,8 @@ def test_int8_keeps_heatmaps_soft_argmax_lifter_and_thin_residuals_in_float(expo
 
 def test_smaller_forms_are_smaller(exported):
     size = {name: path.stat().st_size for name, path in exported.items()}
-    assert size["pose_float16.tflite"] < 0.6 * size["pose.tflite"]
+    for kind in ("tflite", "onnx"):
+        assert size[f"pose_float16.{kind}"] < 0.6 * size[f"pose.{kind}"]
     assert size["pose_int8.tflite"] < 0.5 * size["pose.tflite"]
 
 
@@ -151,11 +158,26 @@ def test_no_tensor_is_flattened_to_one_axis(exported):
     assert all(len(shape) > 1 for _, shape in exporter_of(exported["pose.tflite"]).operations(exported["pose.tflite"]))
 
 
-def test_onnx_precision_and_opset(exported):
-    model = onnx_package.load(exported["pose_float16.onnx"])
-    halves = [t for t in model.graph.initializer if t.data_type == onnx_package.TensorProto.FLOAT16]
-    assert len(halves) > 40
+def test_onnx_opset(exported):
     assert onnx_package.load(exported["pose.onnx"]).opset_import[0].version == 18
+
+
+@pytest.mark.parametrize("name", ["pose_float16.onnx", "pose_float16_arithmetic.onnx", "lifter_float16.onnx"])
+def test_onnx_in_half_precision(exported, name):
+    """Every weight of the network and of the lifter is halved; only one form multiplies halves."""
+    model = onnx_package.load(exported[name])
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    half = onnx_package.TensorProto.FLOAT16
+    halves = {name for name, kind in types.items() if kind == half}
+    assert len(halves) >= (6 if name.startswith("lifter") else 40)
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    if name == "pose_float16_arithmetic.onnx":
+        assert any(types.get(node.input[1]) == half for node in convolutions)
+    else:
+        casts = {node.output[0] for node in model.graph.node if node.op_type == "Cast" and node.input[0] in halves}
+        assert len(casts) == len(halves)
+        weighted = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
+        assert weighted and all(node.input[1] in casts for node in weighted)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "altered", "empty"])
