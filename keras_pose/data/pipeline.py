@@ -257,10 +257,9 @@ def make_batches(
 
 
 def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """The data set without tf.data's tuning of its parallelism.
+    """The data set without tf.data's tuning, whose thread wakes after 10 ms, then 20, 40 and so on up to a minute.
 
-    Its thread wakes after 10 ms, then 20, 40 and so on up to a minute, and an iterator that is freed often waits for
-    it: being told to end, the thread may look before it is written that it shall, and sleeps once more.
+    A freed iterator often waits for it: told to end, it may look before that is written, and sleeps once more.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
