@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# What is never imported need not be compiled: that would be a third of the time that installing takes.
+# What is never imported need not be compiled.
 INSTALL := $(BIN)/pip install --quiet --no-compile
 NPM := npm --prefix mobile_demo
 MODULES := mobile_demo/node_modules/.package-lock.json
