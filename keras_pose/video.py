@@ -59,7 +59,7 @@ class VideoWriter:
                 raise UserError(f"cannot write {self._path}; check the folder, and that OpenCV has FFmpeg")
         place = self._written if time_s is None else round(time_s * self._fps)
         for _ in range(place - self._written):
-            self._writer.write(self._last)
+            self._writer.write(picture if self._last is None else self._last)
         if place >= self._written:
             self._writer.write(picture)
             self._last, self._written = picture, place + 1

@@ -63,6 +63,11 @@ def test_frames_of_a_camera_are_seen_when_they_came(tmp_path):
         writer.publish()
     greys = read(tmp_path / "a.mp4")[0].mean((1, 2, 3))
     np.testing.assert_allclose(greys, [20, 90, 90, 90, 90, 230], atol=8)
+    late = video.VideoWriter(tmp_path / "late.mp4", 10)
+    late.write(plain(GREYS[2]), 0.2)
+    late.close()
+    late.publish()
+    np.testing.assert_allclose(read(tmp_path / "late.mp4")[0].mean((1, 2, 3)), [160] * 3, atol=8)
     done, animation = cv2.imreadanimation(str(tmp_path / "a.webp"))
     assert done and animation.durations.ravel().tolist() == [100, 10, 390, 100]
 
