@@ -120,8 +120,3 @@ def build_inference_graph(source: Source, form: Form) -> keras.Model:
     if "pose_3d" in output_shapes:
         outputs["pose_3d"] = trained.get_layer("encoder")(keypoints_2d)
     return keras.Model(image, {name: outputs[name] for name in output_shapes}, name="inference")
-
-
-def input_signature(graph: keras.Model) -> list[keras.InputSpec]:
-    """What `Model.export` needs to keep the batch at one: by itself it opens it."""
-    return [keras.InputSpec(shape=tensor.shape, dtype=tensor.dtype, name=tensor.name) for tensor in graph.inputs]

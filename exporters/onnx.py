@@ -9,18 +9,19 @@ takes the channels first. docs/deploy.md has the measured table.
 import contextlib
 import io
 import json
-import tempfile
 import warnings
 from pathlib import Path
 
 import keras
 import numpy as np
 import onnx
+import tensorflow as tf
+import tf2onnx
 from absl import flags
+from keras.src.export.onnx import patch_tf2onnx
 
 from exporters import flags as shared_flags
 from exporters.contract import LAYOUTS, METADATA_KEY
-from exporters.inference_graph import input_signature
 from keras_pose import command
 from keras_pose.errors import UserError
 
@@ -45,15 +46,17 @@ def convert(graph: keras.Model, metadata: dict, opset: int = DEFAULT_OPSET) -> b
 
 
 def convert_float(graph: keras.Model, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
-    """A fixed-batch model in float32, still without metadata."""
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    """A fixed-batch model in float32, still without metadata.
+
+    `Model.export` would do the same in a quarter more time: it compares all parts of the model with one another.
+    """
+    (image,) = graph.inputs
+    signature = [tf.TensorSpec(image.shape, image.dtype, name=image.name)]
+    infer = tf.function(lambda inputs: graph(inputs, training=False), signature, autograph=False)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        path = Path(folder) / "graph.onnx"
-        with contextlib.redirect_stdout(io.StringIO()):
-            graph.export(
-                path, format="onnx", verbose=False, input_signature=input_signature(graph), opset_version=opset
-            )
-        model = onnx.load(path)
+        patch_tf2onnx()  # for NumPy 2
+        model, _ = tf2onnx.convert.from_function(infer, signature, opset=opset)
     _plain_resizes(model)
     return model
 
