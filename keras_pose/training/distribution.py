@@ -67,7 +67,7 @@ def distribute_batches(
 
     The replicas' batches of one step together hold the examples of the one batch that a single device would see.
     A processor alone reads the data set itself: on the way to other devices tf.data puts a pipeline that it tunes,
-    and freeing that one may wait, see `pipeline.make_batches`.
+    and freeing that one may wait, see `pipeline._untuned`.
     """
     replicas, is_alone = strategy.num_replicas_in_sync, _is_processor_alone(strategy)
 
