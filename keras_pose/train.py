@@ -22,7 +22,7 @@ from keras_pose.folder_lock import locked
 from keras_pose.models.hrnet import get_variant
 from keras_pose.training import distribution, run_folder, trainer
 from keras_pose.training.experiment import Experiment
-from keras_pose.training.phase_run import Stopped
+from keras_pose.training.run_state import Stopped
 
 
 def main(arguments: list[str]) -> int:

@@ -30,6 +30,7 @@ class Progress:
         sums: of the current epoch's training figures, one addition a step.
         best: the best validation result of this phase, None before the first.
         data: the data set's `manifest_hash`.
+        timings: `seconds` and `processor_seconds` that the current epoch has taken.
     """
 
     phase: int = 0
@@ -38,6 +39,7 @@ class Progress:
     sums: dict[str, float] = field(default_factory=dict)
     best: float | None = None
     data: str = ""
+    timings: dict[str, float] = field(default_factory=dict)
 
 
 def save(path: str | os.PathLike, progress: Progress, variables: dict[str, keras.Variable]) -> None:

@@ -1,10 +1,8 @@
 """One phase of a run: its epochs of steps, what they record, and what stops them."""
 
 import signal
-import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,76 +10,19 @@ import tensorflow as tf
 
 from keras_pose import command
 from keras_pose.data import audit
-from keras_pose.data.audit import ShardWatch
-from keras_pose.data.pipeline import DatasetInfo
 from keras_pose.errors import UserError
 from keras_pose.training import checkpoint, distribution, phases, run_folder, steps
 from keras_pose.training.adversary import Adversary
-from keras_pose.training.checkpoint import Progress
-from keras_pose.training.experiment import Experiment, PhaseConfig
+from keras_pose.training.experiment import PhaseConfig
 from keras_pose.training.muon import make_optimizer
 from keras_pose.training.optimizer import LossScale
-from keras_pose.training.recorder import Recorder
+from keras_pose.training.run_state import EpochClock, Run, Stopped
 from keras_pose.training.schedule import Schedule
 from keras_pose.training.validation import Validator
 
 # What a phase is judged by after each epoch; the lowest is the best. Heatmaps are not judged by their joints' error in
 # pixels: it is low where joints are drawn halfway between left and right.
 JUDGED_BY = {"hrnet": "loss", "lifter": "mpjpe_mm", "e2e": "mpjpe_mm"}
-
-
-class Stopped(Exception):
-    """The signal of that number stopped the run; its checkpoint is written. The message says how to go on."""
-
-    def __init__(self, number: int, step: int):
-        super().__init__(f"stopped by {signal.Signals(number).name} at step {step}; run the same command to go on")
-        self.signal = number
-
-
-@dataclass
-class Run:
-    """What the phases of a run share.
-
-    Attributes:
-        resumes: whether the next phase takes up the last checkpoint.
-        is_chief: whether this process reads and writes the run's folder; of many workers one does.
-        discriminator: of the adversarial prior, None without one.
-        recorder: None in workers that write no files.
-        watch: notices shards that change while the run reads them.
-        stop_signal: the signal that asked this process to stop, 0 where none did.
-        last_votes: how many replicas wanted to stop before the last step; None before the first.
-    """
-
-    experiment: Experiment
-    dataset: DatasetInfo
-    strategy: tf.distribute.Strategy
-    model: keras.Model
-    progress: Progress
-    resumes: bool = False
-    is_chief: bool = True
-    discriminator: keras.Model | None = None
-    recorder: Recorder | None = None
-    watch: ShardWatch | None = None
-    stop_signal: int = 0
-    last_votes: tf.Tensor | None = None
-
-    @property
-    def directory(self) -> Path:
-        return Path(self.experiment.output)
-
-    @property
-    def checkpoint_path(self) -> Path:
-        return self.directory / run_folder.LAST_CHECKPOINT
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return self.dataset.count("train") * self.experiment.data.passes // self.experiment.data.batch_size
-
-    @property
-    def step(self) -> int:
-        """Steps since the run began, over all phases."""
-        epochs = sum(phase.epochs for phase in self.experiment.train.phases[: self.progress.phase])
-        return (epochs + self.progress.epoch) * self.steps_per_epoch + self.progress.step
 
 
 class PhaseRun:
@@ -149,14 +90,14 @@ class PhaseRun:
     # --- training ----------------------------------------------------------------------------------------------
 
     def _train_epoch(self) -> dict[str, float]:
-        """Does the steps of an epoch that are left; returns how fast they were."""
+        """Does the steps of an epoch that are left; returns how fast all of the epoch's were."""
         experiment, progress = self.experiment, self.progress
         batch_size, steps_per_epoch = experiment.data.batch_size, self.context.steps_per_epoch
         self.context.watch.check()
         batches = iter(self._batches())
         alpha = tf.constant(experiment.loss.alpha_at(progress.epoch), tf.float32)
         pending: list[dict] = []
-        first, started, processor = progress.step, time.perf_counter(), time.process_time()
+        clock = EpochClock(progress)
         with self._progress_bar() as bar:
             while progress.step < steps_per_epoch:
                 step = tf.constant(progress.epoch * steps_per_epoch + progress.step, tf.int32)
@@ -171,13 +112,14 @@ class PhaseRun:
                     values = self._record(pending)
                     bar.set_postfix(loss=f"{values['loss']:.4g}")
                 if saves:
+                    clock.stop()
                     self._save_checkpoint()
                 if stops:
                     raise Stopped(self.context.stop_signal or signal.SIGTERM, self.context.step)
-        seconds = time.perf_counter() - started
-        images = (progress.step - first) * batch_size
-        timings = {"seconds": seconds, "processor_seconds": time.process_time() - processor}
-        return {"images_per_second": round(images / seconds, 2)} | {name: round(t, 2) for name, t in timings.items()}
+        clock.stop()
+        images = steps_per_epoch * batch_size
+        timings = {"images_per_second": images / progress.timings["seconds"]} | progress.timings
+        return {name: round(value, 2) for name, value in timings.items()}
 
     def _stops(self, votes: tf.Tensor) -> bool:
         """Whether the run stops after this step. Workers agree on it by the votes of the step before, which are there
@@ -258,7 +200,7 @@ class PhaseRun:
             validation = self.validator.run(self._draw_samples)
             if not np.isfinite(validation[JUDGED_BY[self.config.name]]):
                 raise self._failure(run.step, "the validation's error")
-            progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
+            progress.epoch, progress.step, progress.sums, progress.timings = progress.epoch + 1, 0, {}, {}
             named = {f"val_{name}": value for name, value in validation.items()}
             if run.recorder:
                 run.recorder.epoch(self.config.name, progress.epoch, run.step, means | named, timings)

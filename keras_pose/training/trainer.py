@@ -19,8 +19,9 @@ from keras_pose.training.checkpoint import Progress
 from keras_pose.training.cluster import naming_lost_workers, read_cluster
 from keras_pose.training.experiment import Experiment
 from keras_pose.training.initial_weights import load_initial_weights
-from keras_pose.training.phase_run import PhaseRun, Run
+from keras_pose.training.phase_run import PhaseRun
 from keras_pose.training.recorder import Recorder
+from keras_pose.training.run_state import Run
 
 SAME_STOP_S = 1.0  # a second signal within this is the same wish to stop
 

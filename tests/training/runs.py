@@ -66,10 +66,10 @@ def interrupt_at(monkeypatch, step: int, interrupt) -> None:
     monkeypatch.setattr(Recorder, "step", record_and_interrupt)
 
 
-def read_metrics(directory) -> list[dict]:
+def read_metrics(directory, without: tuple[str, ...] = TIMINGS) -> list[dict]:
     """metrics.jsonl without what differs from run to run."""
     lines = (Path(directory) / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k not in TIMINGS} for line in lines]
+    return [{k: v for k, v in json.loads(line).items() if k not in without} for line in lines]
 
 
 def weights_of(experiment: Experiment) -> list[np.ndarray]:

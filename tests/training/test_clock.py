@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_pose.training.phase_run import Stopped
+from keras_pose.training.run_state import Stopped
 from tests.training.runs import assert_same_run, interrupt_at, run
 
 DAY = 86400.0
