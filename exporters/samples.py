@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_pose.data import pipeline
+from keras_pose.data.dataset import DatasetInfo, naming_broken_shards, open_dataset
 from keras_pose.errors import UserError
 from keras_pose.skeleton import Skeleton
 
@@ -44,12 +45,12 @@ def load_samples(dataset: str, splits: tuple[str, ...], count: int, info: dict, 
     Raises:
         UserError: no such split, another size or skeleton than the run's, or no pictures where they are needed.
     """
-    data = _fitting(pipeline.open_dataset(dataset), info, pictures)
+    data = _fitting(open_dataset(dataset), info, pictures)
     manifests = [manifest for _, manifest in data.folders]
     split = next((name for name in splits if any(m.splits.get(name) for m in manifests)), splits[0])
     total = data.count(split)
     count = min(count, total) or total
-    with pipeline.naming_broken_shards(data):
+    with naming_broken_shards(data):
         batches = list(pipeline.make_batches(data, split, BATCH, training=False).take(-(-count // BATCH)))
     columns = {name: np.concatenate([batch[name].numpy() for batch in batches])[:count] for name in batches[0]}
     return Samples(
@@ -57,7 +58,7 @@ def load_samples(dataset: str, splits: tuple[str, ...], count: int, info: dict, 
     )
 
 
-def _fitting(data: pipeline.DatasetInfo, info: dict, pictures: bool) -> pipeline.DatasetInfo:
+def _fitting(data: DatasetInfo, info: dict, pictures: bool) -> DatasetInfo:
     """The data at the model's size; raises UserError where they are not for it."""
     skeleton, size = Skeleton.from_dict(info["skeleton"]), tuple(info["input_size"])
     if data.skeleton != skeleton:

@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import flags
 
 from keras_pose import command
-from keras_pose.data.pipeline import open_dataset
+from keras_pose.data.dataset import open_dataset
 from keras_pose.errors import UserError
 from keras_pose.evaluation import (
     batch_predictor,

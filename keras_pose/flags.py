@@ -6,7 +6,7 @@ from pathlib import Path
 from absl import flags
 
 from keras_pose.data.augment import AugmentConfig
-from keras_pose.data.pipeline import DatasetInfo, open_dataset
+from keras_pose.data.dataset import DatasetInfo, open_dataset
 from keras_pose.errors import UserError
 from keras_pose.flag_definitions import AUGMENTATIONS, define_flags
 from keras_pose.losses import LossConfig
@@ -52,7 +52,7 @@ def build_experiment(values: flags.FlagValues = flags.FLAGS) -> Experiment:
 
 def _model_config(values, dataset: DatasetInfo) -> PoseModelConfig:
     skeleton = dataset.skeleton
-    size = dataset.image_size or PoseModelConfig().input_size  # poses without pictures have none
+    size = dataset.image_size or _usual_size(dataset)
     if values.input_size:
         size = parse_size("input_size", values.input_size)
     return PoseModelConfig(
@@ -66,6 +66,13 @@ def _model_config(values, dataset: DatasetInfo) -> PoseModelConfig:
         dropout=values.dropout,
         skip_connection=values.skip_connection,
     )
+
+
+def _usual_size(dataset: DatasetInfo) -> tuple[int, int]:
+    """For poses without pictures, the size of a model whose crops have the shape of theirs."""
+    usual = PoseModelConfig().input_size
+    height, width = dataset.crop_size
+    return usual if usual[0] * width == usual[1] * height else (height, width)
 
 
 def _train_config(values) -> TrainConfig:

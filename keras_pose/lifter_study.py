@@ -15,7 +15,7 @@ from pathlib import Path
 from absl import flags
 
 from keras_pose import ablation, command, study
-from keras_pose.data.pipeline import DatasetInfo, open_dataset
+from keras_pose.data.dataset import DatasetInfo, open_dataset
 from keras_pose.errors import UserError
 from keras_pose.evaluation import evaluate_model
 from keras_pose.evaluation.predictions import with_detector_errors

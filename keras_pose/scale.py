@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from absl import flags
 
 from keras_pose import command
-from keras_pose.data.pipeline import DatasetInfo, make_batches, open_dataset
+from keras_pose.data.dataset import DatasetInfo, open_dataset
+from keras_pose.data.pipeline import make_batches
 from keras_pose.errors import UserError
 from keras_pose.flags import parse_size
 from keras_pose.models.hrnet import VARIANTS, build_hrnet

@@ -18,7 +18,7 @@ import numpy as np
 from absl import flags
 
 from keras_pose import command
-from keras_pose.data.pipeline import open_dataset
+from keras_pose.data.dataset import open_dataset
 from keras_pose.errors import UserError
 from keras_pose.training import run_folder
 

@@ -13,7 +13,7 @@ import sys
 from absl import flags
 
 from keras_pose import command
-from keras_pose.data.pipeline import DatasetInfo, open_dataset
+from keras_pose.data.dataset import DatasetInfo, open_dataset
 from keras_pose.errors import UserError
 from keras_pose.evaluate import open_predictor
 from keras_pose.evaluation import evaluate_model, format_tables, write_evaluation

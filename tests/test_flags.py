@@ -76,9 +76,11 @@ def test_flag_files_hold_known_flags_each_with_a_comment(name, toy_dataset, monk
         assert info["skeleton"] == experiment.model.get_skeleton().to_dict()
 
 
-def test_poses_without_pictures_need_no_size(tmp_path):
-    poses = write_poses(tmp_path, {"train": 3})
-    assert build_experiment(parse(f"--dataset={poses}", "--phases=lifter")).kind == "lifter"
+@pytest.mark.parametrize(("crop", "size"), [((64, 96), (64, 96)), ((80, 80), (256, 256))])
+def test_poses_without_pictures_need_no_size(tmp_path, crop, size):
+    poses = write_poses(tmp_path, {"train": 3}, image_size=crop)
+    experiment = build_experiment(parse(f"--dataset={poses}", "--phases=lifter"))
+    assert experiment.kind == "lifter" and experiment.model.input_size == size
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from absl import flags
 
 from keras_pose import command
 from keras_pose.benchmark import contest, machine, report, rows, start, workers
-from keras_pose.data.pipeline import open_dataset
+from keras_pose.data.dataset import open_dataset
 from keras_pose.errors import UserError
 from keras_pose.flags import parse_size
 from keras_pose.models.hrnet import VARIANTS

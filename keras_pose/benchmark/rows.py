@@ -16,7 +16,8 @@ import numpy as np
 from keras_pose.benchmark import contest, kernels
 from keras_pose.benchmark.contestant import cpu_seconds
 from keras_pose.data import shards
-from keras_pose.data.pipeline import DatasetInfo, make_batches, open_dataset, read_examples
+from keras_pose.data.dataset import DatasetInfo, open_dataset
+from keras_pose.data.pipeline import make_batches, read_examples
 from keras_pose.errors import UserError
 from keras_pose.example import PoseExample, encode_jpeg
 from keras_pose.training.experiment import Experiment

@@ -13,6 +13,7 @@ from absl import flags
 
 from keras_pose import command, visualize
 from keras_pose.data import inspection, pipeline, shards
+from keras_pose.data.dataset import DatasetInfo, open_dataset
 from keras_pose.errors import UserError
 from keras_pose.example import PoseExample
 from keras_pose.skeleton import Skeleton
@@ -23,7 +24,7 @@ SHEET_WIDTH = 1600
 
 
 def inspect(spec: str, output: str, pictures: int = 24, limit: int = 2000, json_path: str | None = None) -> dict:
-    """Looks at a data set (see `pipeline.open_dataset`), prints what it finds and draws a contact sheet.
+    """Looks at a data set (see `open_dataset`), prints what it finds and draws a contact sheet.
 
     Args:
         output: the PNG to write.
@@ -33,7 +34,7 @@ def inspect(spec: str, output: str, pictures: int = 24, limit: int = 2000, json_
     Returns:
         `splits`, a dict of `inspection.summarize` and `problems` by split; and `problems`, lines, of them all.
     """
-    info = pipeline.open_dataset(spec)
+    info = open_dataset(spec)
     splits = [split for split in shards.SPLITS if any(part.manifest.splits.get(split) for part in info.parts)]
     results, cells, subjects = {}, [], {}
     for split in splits:
@@ -56,7 +57,7 @@ def inspect(spec: str, output: str, pictures: int = 24, limit: int = 2000, json_
     return found
 
 
-def spread_examples(info: pipeline.DatasetInfo, split: str, limit: int) -> Iterator[PoseExample]:
+def spread_examples(info: DatasetInfo, split: str, limit: int) -> Iterator[PoseExample]:
     """All examples of a split; of a split of more than `limit`, about that many from shards spread over it."""
     if info.count(split) <= limit:
         yield from pipeline.read_examples(info, split)
@@ -95,7 +96,7 @@ def shared_subjects(subjects: dict[str, set[str]]) -> list[str]:
     ]
 
 
-def print_findings(info: pipeline.DatasetInfo, found: dict) -> None:
+def print_findings(info: DatasetInfo, found: dict) -> None:
     size = "{}x{} pixels".format(*info.image_size) if info.image_size else "no pictures"
     print(f"{info.spec}: {info.skeleton.name}, {size}")
     for split, values in found["splits"].items():

@@ -1,22 +1,19 @@
 """In which order records are read: a function of (seed, epoch), and of the worker where each reads files of its own."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 from keras_pose.data import files
-
-if TYPE_CHECKING:
-    from keras_pose.data.pipeline import DatasetInfo, Part
+from keras_pose.data.dataset import DatasetInfo, Part
 
 SHUFFLE_BUFFER = 16384
 PARALLEL_SHARDS = 4
 WHOLE = (0, 1)
 
 
-def records_in_order(info: "DatasetInfo", split: str, share: tuple[int, int] = WHOLE) -> tf.data.Dataset:
+def records_in_order(info: DatasetInfo, split: str, share: tuple[int, int] = WHOLE) -> tf.data.Dataset:
     """The records of a split in the order of the shards; of `share` (i, n) the i-th of n equal stretches."""
     result = None
     for part in info.parts_with(split):
@@ -25,7 +22,7 @@ def records_in_order(info: "DatasetInfo", split: str, share: tuple[int, int] = W
     return result
 
 
-def shuffled_records(part: "Part", split: str, seed: int, share: tuple[int, int] = WHOLE) -> tf.data.Dataset:
+def shuffled_records(part: Part, split: str, seed: int, share: tuple[int, int] = WHOLE) -> tf.data.Dataset:
     """The records of a part once, shuffled.
 
     The order of the shards is shuffled; `share` (i, n) is the i-th of n stretches of equally many records in it, so
@@ -41,12 +38,12 @@ def shuffled_records(part: "Part", split: str, seed: int, share: tuple[int, int]
     return records.shuffle(count, seed=seed, reshuffle_each_iteration=False)
 
 
-def _entries(part: "Part", split: str) -> Sequence:
+def _entries(part: Part, split: str) -> Sequence:
     part.manifest.count(split)  # raises where there is none
     return part.manifest.splits[split]
 
 
-def _pieces(part: "Part", entries: Sequence, share: tuple[int, int]) -> tf.data.Dataset:
+def _pieces(part: Part, entries: Sequence, share: tuple[int, int]) -> tf.data.Dataset:
     """(file, records to skip, records to read) of a share of shards in the given order."""
     total, (index, workers) = sum(entry.count for entry in entries), share
     start, end = index * total // workers, (index + 1) * total // workers
@@ -71,11 +68,11 @@ def _read_piece(file: tf.Tensor, skip: tf.Tensor, take: tf.Tensor) -> tf.data.Da
 
 
 def training_stream(
-    info: "DatasetInfo",
+    info: DatasetInfo,
     split: str,
     seed: int,
     passes: Sequence[int],
-    read: Callable[["Part", int], tf.data.Dataset],
+    read: Callable[[Part, int], tf.data.Dataset],
     endless: bool = False,
 ) -> tf.data.Dataset:
     """Passes over a split one after the other, each shuffled by its number.

@@ -18,7 +18,8 @@ from absl import flags
 import keras_pose
 from keras_pose import command, geometry
 from keras_pose.data import shards
-from keras_pose.data.pipeline import DatasetInfo, open_dataset, read_examples
+from keras_pose.data.dataset import DatasetInfo, open_dataset
+from keras_pose.data.pipeline import read_examples
 from keras_pose.data.prepare import parse_image_size
 from keras_pose.errors import UserError
 from keras_pose.example import PoseExample, encode_jpeg

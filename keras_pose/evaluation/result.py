@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_pose import command
 from keras_pose.data import pipeline
+from keras_pose.data.dataset import DatasetInfo, naming_broken_shards
 from keras_pose.errors import UserError
 from keras_pose.evaluation import scores as scoring
 from keras_pose.evaluation.predictions import BatchPredictor, to_skeleton, with_decoder, with_flip_test
@@ -89,7 +90,7 @@ class EvaluationResult:
 def evaluate_model(
     predict: BatchPredictor,
     skeleton: Skeleton,
-    dataset: pipeline.DatasetInfo,
+    dataset: DatasetInfo,
     split: str = "test",
     batch_size: int = 32,
     flip_test: bool = False,
@@ -134,7 +135,7 @@ def evaluate_model(
 
     parts, actions = [], []
     total = math.ceil(dataset.count(split) / batch_size)
-    with pipeline.naming_broken_shards(dataset):
+    with naming_broken_shards(dataset):
         for batch in command.progress(batches(), total, "batch", description=f"evaluate {split}"):
             predicted = predict_batch(batch)
             parts.append(scoring.score_batch(batch, predicted, dataset.skeleton, dataset.image_size, mean_pose_mm))
@@ -152,7 +153,7 @@ def evaluate_model(
     )
 
 
-def _training_mean_pose(dataset: pipeline.DatasetInfo) -> np.ndarray | None:
+def _training_mean_pose(dataset: DatasetInfo) -> np.ndarray | None:
     """(J, 3) mm; None where the data set has no training split."""
     try:
         return np.array(dataset.statistics["pose_3d_mean"], np.float32)

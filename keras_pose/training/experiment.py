@@ -21,7 +21,7 @@ class DataConfig:
     """Where the examples come from.
 
     Attributes:
-        dataset: what `keras_pose.data.pipeline.open_dataset` takes.
+        dataset: what `keras_pose.data.dataset.open_dataset` takes.
         batch_size: of the whole, global batch.
         passes: how often an epoch goes over the training split.
         shard_by, data_service: see `keras_pose.data.pipeline.make_batches`; validation is decoded by the trainers.

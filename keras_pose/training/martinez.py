@@ -14,7 +14,8 @@ import tensorflow as tf
 from keras import ops
 
 from keras_pose.data import augment_ops
-from keras_pose.data.pipeline import DatasetInfo, make_batches
+from keras_pose.data.dataset import DatasetInfo
+from keras_pose.data.pipeline import make_batches
 from keras_pose.models.pose_autoencoder import Standardize
 
 BATCH_SIZE = 64

@@ -11,7 +11,7 @@ import tensorflow as tf
 import keras_pose
 from keras_pose import folder_lock
 from keras_pose.command import cannot_write, discard, write_atomically, write_json
-from keras_pose.data.pipeline import DatasetInfo
+from keras_pose.data.dataset import DatasetInfo
 from keras_pose.errors import UserError
 from keras_pose.losses import target_peak
 from keras_pose.models.keras_file import check_keras_file

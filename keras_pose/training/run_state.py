@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_pose.data.audit import ShardWatch
-from keras_pose.data.pipeline import DatasetInfo
+from keras_pose.data.dataset import DatasetInfo
 from keras_pose.training import run_folder
 from keras_pose.training.checkpoint import Progress
 from keras_pose.training.experiment import Experiment

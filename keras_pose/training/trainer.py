@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_pose.data.audit import ShardWatch
-from keras_pose.data.pipeline import DatasetInfo, naming_broken_shards, open_dataset
+from keras_pose.data.dataset import DatasetInfo, naming_broken_shards, open_dataset
 from keras_pose.errors import UserError
 from keras_pose.training import checkpoint, distribution, phases, run_folder
 from keras_pose.training.checkpoint import Progress
@@ -111,7 +111,7 @@ def check_data(experiment: Experiment, dataset: DatasetInfo) -> None:
 
 def _check_aspect(dataset: DatasetInfo, input_size: tuple[int, int]) -> None:
     """Raises UserError where a lifter's joints would be turned in a crop of another shape than they lie in."""
-    height, width = dataset.image_size or input_size  # poses without pictures do not tell
+    height, width = dataset.crop_size
     if height * input_size[1] != width * input_size[0]:
         raise UserError(
             f"the joints of data set {dataset.spec} lie in crops of {height} : {width}, "

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from keras_pose.data.pipeline import DatasetInfo
+from keras_pose.data.dataset import DatasetInfo
 from keras_pose.training import distribution, steps
 from keras_pose.training.experiment import Experiment
 from keras_pose.training.phases import Phase

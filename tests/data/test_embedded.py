@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from keras_pose import geometry
+from keras_pose.data.dataset import open_dataset
 from keras_pose.data.locate import NAMED_DATASETS
-from keras_pose.data.pipeline import open_dataset, read_examples
+from keras_pose.data.pipeline import read_examples
 from keras_pose.data.shards import SPLITS
 from keras_pose.skeleton import HUMAN36M_17
 

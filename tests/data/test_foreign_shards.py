@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from keras_pose.data import audit, pipeline, records, shards
+from keras_pose.data.dataset import naming_broken_shards, open_dataset
 from keras_pose.errors import UserError
 from keras_pose.example import encode_jpeg
 from tests.conftest import make_example, write_dataset
@@ -48,8 +49,8 @@ def rewrite(path, content: bytes, **entry_changes) -> None:
 
 
 def read_batches(folder, split: str = "train") -> None:
-    info = pipeline.open_dataset(str(folder))
-    with pipeline.naming_broken_shards(info, lambda: "at step 7: "):
+    info = open_dataset(str(folder))
+    with naming_broken_shards(info, lambda: "at step 7: "):
         for _ in pipeline.make_batches(info, split, 4, training=split == "train"):
             pass
 
@@ -145,7 +146,7 @@ def test_a_record_that_is_no_example_is_named(tmp_path, content):
 def test_a_manifest_that_counts_more_than_there_is_is_named(tmp_path):
     path = foreign(tmp_path) / f"{SHARD}.tfrecord"
     rewrite(path, path.read_bytes(), count=9)
-    info = pipeline.open_dataset(str(tmp_path))
+    info = open_dataset(str(tmp_path))
     with pytest.raises(UserError, match=f"{SHARD}.tfrecord holds 6 examples, its manifest says 9"):
         audit.name_fault(info.folders)
 
@@ -172,7 +173,7 @@ def flip_a_bit(path):
 def swap(path):
     """Another whole shard in its place, of the same size, with the times of the old one."""
     times = path.stat()
-    examples = list(pipeline.read_examples(pipeline.open_dataset(str(path.parent)), "train"))[7:14]
+    examples = list(pipeline.read_examples(open_dataset(str(path.parent)), "train"))[7:14]
     for example in examples:
         example.frame += 1
     path.write_bytes(b"".join(records.frame(records.serialize(example)) for example in examples))
@@ -186,7 +187,7 @@ DAMAGES["gone"] = lambda path: path.unlink()
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_shard_that_changes_is_named(tmp_path, damage):
-    info = pipeline.open_dataset(str(write_dataset(tmp_path, {"train": 20})))
+    info = open_dataset(str(write_dataset(tmp_path, {"train": 20})))
     watch = audit.ShardWatch(info.folders)
     watch.check()
     DAMAGES[damage](tmp_path / f"{SHARD}.tfrecord")
@@ -195,7 +196,7 @@ def test_a_shard_that_changes_is_named(tmp_path, damage):
 
 
 def test_the_same_bytes_written_again_are_no_change(tmp_path):
-    info = pipeline.open_dataset(str(write_dataset(tmp_path, {"train": 20})))
+    info = open_dataset(str(write_dataset(tmp_path, {"train": 20})))
     watch = audit.ShardWatch(info.folders)
     path = tmp_path / f"{SHARD}.tfrecord"
     copy = path.with_suffix(".copy")
@@ -209,7 +210,7 @@ def test_the_same_bytes_written_again_are_no_change(tmp_path):
 
 def test_every_part_of_a_mix_is_watched(tmp_path):
     folders = [write_dataset(tmp_path / name, {"train": 20}, seed=seed) for seed, name in enumerate("ab")]
-    info = pipeline.open_dataset(",".join(f"{folder}:0.5" for folder in folders))
+    info = open_dataset(",".join(f"{folder}:0.5" for folder in folders))
     watch = audit.ShardWatch(info.folders)
     flip_a_bit(folders[1] / f"{SHARD}.tfrecord")
     with pytest.raises(UserError, match=f"shard {folders[1]}"):

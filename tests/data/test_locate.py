@@ -6,12 +6,13 @@ import pytest
 import tensorflow as tf
 
 from keras_pose.data import files, pipeline
+from keras_pose.data.dataset import open_dataset
 from keras_pose.errors import UserError
 from tests.conftest import write_dataset
 
 
 def frames(spec: str, split: str = "train") -> list[int]:
-    return sorted(example.frame for example in pipeline.read_examples(pipeline.open_dataset(spec), split))
+    return sorted(example.frame for example in pipeline.read_examples(open_dataset(spec), split))
 
 
 @pytest.fixture(scope="module")
@@ -26,22 +27,22 @@ def folders(tmp_path_factory):
 
 
 def test_folders_by_pattern_are_one_data_set(folders, monkeypatch):
-    info = pipeline.open_dataset(f"{folders}/people-*")
+    info = open_dataset(f"{folders}/people-*")
     assert (info.count("train"), info.count("validation")) == (33, 3)
     assert frames(f"{folders}/people-*") == sorted([*range(24), *range(9)])
-    alone = [pipeline.open_dataset(f"{folders}/people-{i}").manifest_hash for i in (1, 2)]
+    alone = [open_dataset(f"{folders}/people-{i}").manifest_hash for i in (1, 2)]
     assert info.manifest_hash not in alone
     monkeypatch.chdir(folders)
-    assert pipeline.open_dataset("people-[12]").count("train") == 33
-    assert pipeline.open_dataset("people-?:0.5,people-1:0.5").count("train") == 57
+    assert open_dataset("people-[12]").count("train") == 33
+    assert open_dataset("people-?:0.5,people-1:0.5").count("train") == 57
 
 
 def test_shards_by_pattern_are_a_part_of_a_data_set(folders):
     spec = f"{folders}/people-1/train-0000[02]-of-*"
-    info = pipeline.open_dataset(spec)
+    info = open_dataset(spec)
     assert (info.count("train"), info.count("validation")) == (14, 3)
     assert frames(spec) == [*range(7), *range(14, 21)]
-    whole = pipeline.open_dataset(f"{folders}/people-1")
+    whole = open_dataset(f"{folders}/people-1")
     assert info.statistics != whole.statistics and info.manifest_hash != whole.manifest_hash
 
 
@@ -55,12 +56,12 @@ def test_shards_by_pattern_are_a_part_of_a_data_set(folders):
 )
 def test_patterns_that_name_no_data_set(folders, pattern, message):
     with pytest.raises(UserError, match=message):
-        pipeline.open_dataset(f"{folders}/{pattern}")
+        open_dataset(f"{folders}/{pattern}")
 
 
 def test_a_folder_may_have_wildcards_in_its_name(folders, tmp_path):
     shutil.copytree(folders / "people-2", tmp_path / "a[1]*")
-    assert pipeline.open_dataset(str(tmp_path / "a[1]*")).count("train") == 9
+    assert open_dataset(str(tmp_path / "a[1]*")).count("train") == 9
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def remote(folders):
 
 
 def test_a_remote_data_set_is_read_like_a_local_one(folders, remote):
-    local, far = (pipeline.open_dataset(f"{base}/people-1") for base in (folders, remote))
+    local, far = (open_dataset(f"{base}/people-1") for base in (folders, remote))
     assert far.manifest_hash == local.manifest_hash
     for ours, theirs in zip(
         pipeline.make_batches(far, "train", 5, training=True, seed=1),
@@ -84,7 +85,7 @@ def test_a_remote_data_set_is_read_like_a_local_one(folders, remote):
     ):
         tf.debugging.assert_equal(ours["image"], theirs["image"])
     assert frames(f"{remote}/people-*:0.7") == frames(f"{folders}/people-*")
-    assert pipeline.open_dataset(f"{remote}/people-1/train-0000[02]-of-*").count("train") == 14
+    assert open_dataset(f"{remote}/people-1/train-0000[02]-of-*").count("train") == 14
 
 
 def test_a_remote_data_set_is_checked(remote):
@@ -96,17 +97,17 @@ def test_a_remote_data_set_is_checked(remote):
         with tf.io.gfile.GFile(path, "wb") as file:
             file.write(broken)
         with pytest.raises(UserError, match=message):
-            pipeline.open_dataset(f"{remote}/people-2", verify=verify)
+            open_dataset(f"{remote}/people-2", verify=verify)
     tf.io.gfile.remove(path)
     with pytest.raises(UserError, match="is missing"):
-        pipeline.open_dataset(f"{remote}/people-2")
+        open_dataset(f"{remote}/people-2")
     with tf.io.gfile.GFile(path, "wb") as file:
         file.write(content)
-    assert pipeline.open_dataset(f"{remote}/people-2", verify=True).count("train") == 9
+    assert open_dataset(f"{remote}/people-2", verify=True).count("train") == 9
 
 
 def test_what_tensorflow_cannot_open_is_told():
     with pytest.raises(UserError, match="holds no manifest.json"):
-        pipeline.open_dataset("ram://nowhere")
+        open_dataset("ram://nowhere")
     with pytest.raises(UserError, match="cannot read far://away/manifest.json: .*far.* not implemented"):
-        pipeline.open_dataset("far://away")
+        open_dataset("far://away")

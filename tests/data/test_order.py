@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_pose.data import order, pipeline, shards
+from keras_pose.data.dataset import open_dataset
 from keras_pose.skeleton import HUMAN36M_17
 from tests.conftest import make_example
 
@@ -21,7 +22,7 @@ def info(tmp_path_factory):
         first += count
     manifest = shards.Manifest("uneven", HUMAN36M_17, None, {"train": tuple(entries)}, {"name": "tests"})
     shards.write_manifest(directory, manifest)
-    return pipeline.open_dataset(str(directory))
+    return open_dataset(str(directory))
 
 
 def frames(info, batch_size, **options):
@@ -72,6 +73,6 @@ def test_evaluation_by_files_sees_everything_once_and_in_order(info):
 
 
 def test_a_mix_by_files_has_each_workers_share(info):
-    mix = pipeline.open_dataset(f"{info.spec}:0.5,{info.spec}:0.5")
+    mix = open_dataset(f"{info.spec}:0.5,{info.spec}:0.5")
     parts = [frames(mix, 2, training=True, seed=1, shard=(i, 2)) for i in range(2)]
     assert [len(part) for part in parts] == [46 // 4, 46 // 4]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from keras_pose.data import pipeline
+from keras_pose.data.dataset import open_dataset
 from keras_pose.errors import UserError
 from tests.conftest import write_dataset
 
@@ -12,7 +13,7 @@ def frames(info, split, batch_size, **options):
 
 
 def test_a_batch_has_the_fields_that_the_architecture_promises(toy_dataset):
-    info = pipeline.open_dataset(str(toy_dataset))
+    info = open_dataset(str(toy_dataset))
     batch = next(iter(pipeline.make_batches(info, "train", 4, training=True)))
     shapes = {name: (tuple(value.shape), value.dtype.name) for name, value in batch.items()}
     assert shapes == {
@@ -25,7 +26,7 @@ def test_a_batch_has_the_fields_that_the_architecture_promises(toy_dataset):
 
 
 def test_without_pictures_everything_else_is_the_same(toy_dataset):
-    info = pipeline.open_dataset(str(toy_dataset))
+    info = open_dataset(str(toy_dataset))
     whole = next(iter(pipeline.make_batches(info, "train", 4, training=True, seed=1)))
     rest = next(iter(pipeline.make_batches(info.without_pictures(), "train", 4, training=True, seed=1)))
     assert set(whole) - set(rest) == {"image"}
@@ -34,7 +35,7 @@ def test_without_pictures_everything_else_is_the_same(toy_dataset):
 
 
 def test_keypoints_are_normalised_by_width_and_height(toy_dataset):
-    info = pipeline.open_dataset(str(toy_dataset))
+    info = open_dataset(str(toy_dataset))
     example = next(pipeline.read_examples(info, "validation"))
     batch = next(iter(pipeline.make_batches(info, "validation", 1, training=False)))
     np.testing.assert_allclose(batch["keypoints_2d"][0] * [96, 64], example.keypoints_2d_px, rtol=1e-5)
@@ -42,7 +43,7 @@ def test_keypoints_are_normalised_by_width_and_height(toy_dataset):
 
 
 def test_an_epoch_is_every_example_once_and_epochs_differ(toy_dataset):
-    info = pipeline.open_dataset(str(toy_dataset))
+    info = open_dataset(str(toy_dataset))
     first = frames(info, "train", 4, training=True, seed=1, epoch=0)
     assert sorted(sum(first, [])) == list(range(24))
     assert first == frames(info, "train", 4, training=True, seed=1, epoch=0)
@@ -51,41 +52,41 @@ def test_an_epoch_is_every_example_once_and_epochs_differ(toy_dataset):
 
 
 def test_skipping_resumes_the_same_order(toy_dataset):
-    info = pipeline.open_dataset(str(toy_dataset))
+    info = open_dataset(str(toy_dataset))
     whole = frames(info, "train", 5, training=True, seed=1, epoch=3)
     assert frames(info, "train", 5, training=True, seed=1, epoch=3, skip_batches=2) == whole[2:]
 
 
 def test_an_epoch_of_two_passes_is_two_epochs_of_one(toy_dataset):
-    info = pipeline.open_dataset(str(toy_dataset))
+    info = open_dataset(str(toy_dataset))
     twice = frames(info, "train", 8, training=True, seed=1, epoch=2, passes=2)
     single = [frames(info, "train", 8, training=True, seed=1, epoch=epoch) for epoch in (4, 5)]
     assert twice == single[0] + single[1]
 
 
 def test_workers_share_each_global_batch(toy_dataset):
-    info = pipeline.open_dataset(str(toy_dataset))
+    info = open_dataset(str(toy_dataset))
     whole = frames(info, "train", 8, training=True, seed=1)
     parts = [frames(info, "train", 4, training=True, seed=1, shard=(i, 2), skip_batches=1) for i in range(2)]
     assert [sorted(a + b) for a, b in zip(*parts, strict=True)] == [sorted(batch) for batch in whole[1:]]
 
 
 def test_evaluation_sees_everything_in_order(toy_dataset):
-    info = pipeline.open_dataset(str(toy_dataset))
+    info = open_dataset(str(toy_dataset))
     assert frames(info, "validation", 4, training=False) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
 @pytest.mark.parametrize(("split", "training"), [("train", True), ("validation", False)])
 def test_no_thread_tunes_a_pipeline(toy_dataset, split, training):
     """Freeing an iterator waits for that thread, for half a minute at the end of a long epoch."""
-    batches = pipeline.make_batches(pipeline.open_dataset(str(toy_dataset)), split, 4, training=training)
+    batches = pipeline.make_batches(open_dataset(str(toy_dataset)), split, 4, training=training)
     assert batches.options().autotune.enabled is False
 
 
 def test_a_mix_draws_by_weight(tmp_path):
     a = write_dataset(tmp_path / "a", {"train": 200, "test": 3}, shard_size=100, source="a")
     b = write_dataset(tmp_path / "b", {"train": 60, "test": 2}, seed=1, shard_size=100, source="b")
-    info = pipeline.open_dataset(f"{a}:0.25,{b}:0.75")
+    info = open_dataset(f"{a}:0.25,{b}:0.75")
     batches = pipeline.make_batches(info, "train", 10, training=True, with_metadata=True)
     sources = np.concatenate([batch["source"].numpy() for batch in batches])
     assert len(sources) == 260
@@ -96,7 +97,7 @@ def test_a_mix_draws_by_weight(tmp_path):
 def test_parts_of_a_mix_may_lack_a_split(tmp_path):
     a = write_dataset(tmp_path / "a", {"train": 20, "validation": 4}, source="a")
     b = write_dataset(tmp_path / "b", {"train": 20, "test": 3}, seed=1, source="b")
-    info = pipeline.open_dataset(f"{a}:0.5,{b}:0.5")
+    info = open_dataset(f"{a}:0.5,{b}:0.5")
     assert [info.count(split) for split in ("train", "validation", "test")] == [40, 4, 3]
     for split, sources in (("validation", {"a"}), ("test", {"b"})):
         assert {example.source for example in pipeline.read_examples(info, split)} == sources
@@ -108,7 +109,7 @@ def test_parts_of_a_mix_may_lack_a_split(tmp_path):
 
 
 def test_poses_without_pictures_make_batches_without_images(tmp_path):
-    info = pipeline.open_dataset(str(write_dataset(tmp_path, {"train": 6}, image_jpeg=b"", image_size=(1000, 1000))))
+    info = open_dataset(str(write_dataset(tmp_path, {"train": 6}, image_jpeg=b"", image_size=(1000, 1000))))
     part = info.parts[0]
     object.__setattr__(part.manifest, "image_size", None)
     batch = next(iter(pipeline.make_batches(info, "train", 2, training=True)))
@@ -121,11 +122,11 @@ def test_poses_without_pictures_make_batches_without_images(tmp_path):
 def test_bad_names_and_mixes_are_refused(toy_dataset, tmp_path, spec, message):
     small = write_dataset(tmp_path, {"train": 6}, image_size=(32, 32))
     with pytest.raises(UserError, match=message):
-        pipeline.open_dataset(spec.format(toy=toy_dataset, small=small))
+        open_dataset(spec.format(toy=toy_dataset, small=small))
 
 
 def test_an_unknown_split_and_a_batch_too_large_are_refused(toy_dataset):
-    info = pipeline.open_dataset(str(toy_dataset))
+    info = open_dataset(str(toy_dataset))
     with pytest.raises(UserError, match="validation"):
         pipeline.make_batches(info, "dev", 4, training=False)
     with pytest.raises(UserError, match="smaller batch"):
@@ -133,7 +134,7 @@ def test_an_unknown_split_and_a_batch_too_large_are_refused(toy_dataset):
 
 
 def test_pictures_shrink_to_whole_fractions_by_the_mean(toy_dataset):
-    info = pipeline.open_dataset(str(toy_dataset))
+    info = open_dataset(str(toy_dataset))
     small = info.at_size((32, 48))
     assert small.image_size == (32, 48) and info.at_size((64, 96)) == info
     full, half = (next(iter(pipeline.make_batches(i, "validation", 3, training=False))) for i in (info, small))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from keras_pose.data import decode_service, pipeline
+from keras_pose.data.dataset import open_dataset
 from keras_pose.errors import UserError
 from keras_pose.training import distribution
 from keras_pose.training.checkpoint import Progress
@@ -39,7 +40,7 @@ def service():
 
 @pytest.fixture(scope="module")
 def info(toy_dataset):
-    return pipeline.open_dataset(str(toy_dataset))
+    return open_dataset(str(toy_dataset))
 
 
 def batches(info, service="", **options):
@@ -77,7 +78,7 @@ def test_a_resumed_epoch_has_as_many_batches_as_it_lacks(info, service):
 
 
 def test_a_mix_is_served(info, service):
-    mix = pipeline.open_dataset(f"{info.spec}:0.5,{info.spec}:0.5")
+    mix = open_dataset(f"{info.spec}:0.5,{info.spec}:0.5")
     assert len(batches(mix, service)) == 12
 
 

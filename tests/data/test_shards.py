@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from keras_pose import geometry
 from keras_pose.data import pipeline, shards
+from keras_pose.data.dataset import open_dataset
 from keras_pose.errors import UserError
 from tests.conftest import make_example, write_dataset
 
@@ -28,7 +29,7 @@ def test_records_are_what_tensorflow_writes(tmp_path):
 def test_examples_come_back_as_they_went(tmp_path):
     write_dataset(tmp_path, {"train": 9}, seed=3)
     rng = np.random.default_rng(3)
-    read = list(pipeline.read_examples(pipeline.open_dataset(str(tmp_path)), "train"))
+    read = list(pipeline.read_examples(open_dataset(str(tmp_path)), "train"))
     assert len(read) == 9
     for i, got in enumerate(read):
         expected = make_example(rng, i)
@@ -38,7 +39,7 @@ def test_examples_come_back_as_they_went(tmp_path):
 
 
 def test_statistics_are_of_the_training_split(tmp_path):
-    info = pipeline.open_dataset(str(write_dataset(tmp_path, {"train": 20, "test": 5})))
+    info = open_dataset(str(write_dataset(tmp_path, {"train": 20, "test": 5})))
     examples = list(pipeline.read_examples(info, "train"))
     poses = np.stack([e.pose_3d_mm for e in examples])
     keypoints = np.stack([geometry.normalize_keypoints(e.keypoints_2d_px, e.image_size) for e in examples])
@@ -74,11 +75,11 @@ def test_a_damaged_shard_is_named(tmp_path, damage, message):
     write_dataset(tmp_path, {"train": 20})
     damage(tmp_path / shards.shard_name("train", 1, 3))
     with pytest.raises(UserError, match=f"train-00001-of-00003.*{message}"):
-        pipeline.open_dataset(str(tmp_path))
+        open_dataset(str(tmp_path))
 
 
 def test_damage_after_opening_is_named_while_reading(tmp_path):
-    info = pipeline.open_dataset(str(write_dataset(tmp_path, {"train": 20})))
+    info = open_dataset(str(write_dataset(tmp_path, {"train": 20})))
     _flip_a_bit(tmp_path / shards.shard_name("train", 2, 3))
     with pytest.raises(UserError, match="train-00002-of-00003"):
         list(pipeline.read_examples(info, "train"))

@@ -8,7 +8,8 @@ import pytest
 from absl import flags
 
 from keras_pose import PosePredictor, evaluate
-from keras_pose.data.pipeline import make_batches, open_dataset
+from keras_pose.data.dataset import open_dataset
+from keras_pose.data.pipeline import make_batches
 from keras_pose.errors import UserError
 from keras_pose.evaluation import evaluate_model, heatmap_predictor
 from keras_pose.models import pretrained

@@ -7,7 +7,7 @@ import pytest
 
 from keras_pose import geometry
 from keras_pose.data import shards
-from keras_pose.data.pipeline import open_dataset
+from keras_pose.data.dataset import open_dataset
 from keras_pose.errors import UserError
 from keras_pose.evaluation import format_comparison
 from keras_pose.skeleton import COCO_17, HUMAN36M_17, LSP_14, map_joints

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from keras_pose.data.pipeline import open_dataset
+from keras_pose.data.dataset import open_dataset
 from keras_pose.errors import UserError
 from keras_pose.evaluation import batch_predictor, evaluate_model
 from keras_pose.runtimes import LoadedModel

@@ -14,7 +14,8 @@ from exporters.contract import Form
 from exporters.export import export
 from exporters.inference_graph import Source, load_source
 from exporters.samples import load_samples
-from keras_pose.data.pipeline import make_batches, open_dataset
+from keras_pose.data.dataset import open_dataset
+from keras_pose.data.pipeline import make_batches
 from keras_pose.models.pose_model import (
     PoseModelConfig,
     PoseStatistics,

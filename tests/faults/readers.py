@@ -17,7 +17,8 @@ from exporters import onnx as onnx_exporter
 from exporters import tflite_file
 from keras_pose import command, images
 from keras_pose.bvh import parse_bvh
-from keras_pose.data import audit, pipeline, shard_jobs, shards
+from keras_pose.data import audit, shard_jobs, shards
+from keras_pose.data.dataset import open_dataset
 from keras_pose.data.sources import base, get_source
 from keras_pose.data.sources.base import Options
 from keras_pose.flags import build_experiment, define_flags
@@ -176,7 +177,7 @@ def settings(folder: Path) -> None:
 
 
 READERS: dict[str, Reader] = {
-    "manifest": Reader("manifest.json", tiny_dataset, lambda f: pipeline.open_dataset(str(f)), 2),
+    "manifest": Reader("manifest.json", tiny_dataset, lambda f: open_dataset(str(f)), 2),
     "shard": Reader("train-00000-of-00001.tfrecord", tiny_dataset, read_shard, 0.3),
     "job settings": Reader("settings.json", settings, settings, 2),
     "model.json": Reader(

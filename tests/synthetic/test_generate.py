@@ -13,7 +13,8 @@ import pytest
 
 from keras_pose import geometry
 from keras_pose.data import shards
-from keras_pose.data.pipeline import open_dataset, read_examples
+from keras_pose.data.dataset import open_dataset
+from keras_pose.data.pipeline import read_examples
 from keras_pose.errors import UserError
 from keras_pose.folder_lock import LOCK, locked
 from keras_pose.synthetic import generate as generate_module

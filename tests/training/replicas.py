@@ -17,7 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_pose.data.augment import AugmentConfig
-from keras_pose.data.pipeline import DatasetInfo, make_batches, open_dataset
+from keras_pose.data.dataset import DatasetInfo, open_dataset
+from keras_pose.data.pipeline import make_batches
 from keras_pose.losses import LossConfig
 from keras_pose.models.batch_norm import FusedBatchNormalization
 from keras_pose.training import distribution, phases, steps

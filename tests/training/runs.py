@@ -31,14 +31,17 @@ def tiny_experiment(
     )
 
 
-def write_poses(directory: Path, counts: dict[str, int]) -> Path:
-    """A data set of poses without pictures, for the lifter."""
+def write_poses(directory: Path, counts: dict[str, int], image_size: tuple[int, int] = (64, 96)) -> Path:
+    """A data set of poses without pictures, for the lifter; they lie in crops of that size."""
     rng = np.random.default_rng(0)
     splits = {
         split: (
             shards.write_shard(
                 directory / shards.shard_name(split, 0, 1),
-                (make_example(rng, i, image_jpeg=b"", keypoint_valid=rng.uniform(size=17) < 0.8) for i in range(count)),
+                (
+                    make_example(rng, i, image_size, image_jpeg=b"", keypoint_valid=rng.uniform(size=17) < 0.8)
+                    for i in range(count)
+                ),
             ),
         )
         for split, count in counts.items()

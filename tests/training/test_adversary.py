@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from keras_pose.data.augment import AugmentConfig
-from keras_pose.data.pipeline import make_batches, open_dataset
+from keras_pose.data.dataset import open_dataset
+from keras_pose.data.pipeline import make_batches
 from keras_pose.errors import UserError
 from keras_pose.losses import LossConfig
 from keras_pose.models.pose_discriminator import build_pose_discriminator

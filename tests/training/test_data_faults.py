@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_pose.data import pipeline, records, shards
+from keras_pose.data.dataset import open_dataset
 from keras_pose.errors import UserError
 from keras_pose.training import checkpoint, run_folder
 from keras_pose.training.experiment import PhaseConfig
@@ -50,7 +51,7 @@ def with_bad_label(folder, split: str, value: float):
     """Poses whose fourth example has a label that no writer of this package lets through."""
     write_poses(folder, {"train": 32, "validation": 10})
     path = folder / shards.shard_name(split, 0, 1)
-    examples = list(pipeline.read_examples(pipeline.open_dataset(str(folder)), split))
+    examples = list(pipeline.read_examples(open_dataset(str(folder)), split))
     examples[3].pose_3d_mm = examples[3].pose_3d_mm.copy()
     examples[3].pose_3d_mm[5, 1] = value
     rewrite(path, b"".join(records.frame(records.serialize(example)) for example in examples))

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_pose.data.pipeline import make_batches, open_dataset
+from keras_pose.data.dataset import open_dataset
+from keras_pose.data.pipeline import make_batches
 from keras_pose.training import martinez
 from tests.training.runs import write_poses
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_pose.data.pipeline import make_batches, open_dataset
+from keras_pose.data.dataset import open_dataset
+from keras_pose.data.pipeline import make_batches
 from keras_pose.errors import UserError
 from keras_pose.losses import LossConfig, pose_losses
 from keras_pose.models.pose_model import PoseModelConfig, PoseStatistics, build_pose_model
@@ -17,7 +18,7 @@ from keras_pose.training.experiment import PhaseConfig
 from keras_pose.training.phases import Phase, parts_of
 from keras_pose.training.trainer import check_data
 from tests.conftest import write_dataset
-from tests.training.runs import read_metrics, run, tiny_experiment
+from tests.training.runs import read_metrics, run, tiny_experiment, write_poses
 
 
 @pytest.fixture(scope="module")
@@ -104,12 +105,14 @@ def test_labels_that_a_phase_lacks_are_told_before_it_begins(tmp_path, phase, tr
         check_data(experiment, open_dataset(experiment.data.dataset))
 
 
-def test_a_lifters_crop_has_the_shape_that_its_joints_lie_in(toy_dataset, tmp_path):
-    experiment = tiny_experiment(tmp_path / "run", toy_dataset, (PhaseConfig("lifter", 1),))
+@pytest.mark.parametrize("pictures", [True, False])
+def test_a_lifters_crop_has_the_shape_that_its_joints_lie_in(toy_dataset, tmp_path, pictures):
+    folder = toy_dataset if pictures else write_poses(tmp_path / "poses", {"train": 8, "validation": 2})
+    experiment = tiny_experiment(tmp_path / "run", folder, (PhaseConfig("lifter", 1),))
     square = replace(experiment, model=replace(experiment.model, input_size=(64, 64)))
-    check_data(experiment, open_dataset(str(toy_dataset)))
+    check_data(experiment, open_dataset(str(folder)))
     with pytest.raises(UserError, match="lie in crops of 64 : 96, the model's are 64x64; leave --input_size out"):
-        check_data(square, open_dataset(str(toy_dataset)))
+        check_data(square, open_dataset(str(folder)))
 
 
 def test_a_weight_of_what_does_not_train_is_refused(toy_dataset, tmp_path):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from keras_pose import geometry
 from keras_pose.data import prepare
-from keras_pose.data.pipeline import open_dataset
+from keras_pose.data.dataset import open_dataset
 from keras_pose.data.sources import get_source
 from keras_pose.data.sources.base import Options
 from keras_pose.errors import UserError

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_pose.data.pipeline import open_dataset
+from keras_pose.data.dataset import open_dataset
 from keras_pose.data.sources.base import Options
 from keras_pose.data.sources.human36m_common import CAMERA_IDS
 from keras_pose.errors import UserError

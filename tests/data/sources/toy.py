@@ -5,7 +5,8 @@ import numpy as np
 
 from keras_pose import geometry
 from keras_pose.data import prepare
-from keras_pose.data.pipeline import open_dataset, read_examples
+from keras_pose.data.dataset import open_dataset
+from keras_pose.data.pipeline import read_examples
 from keras_pose.data.sources import get_source
 from keras_pose.data.sources.base import Options
 from keras_pose.data.sources.human36m_common import JOINTS_17_OF_32, make_camera

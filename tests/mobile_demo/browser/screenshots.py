@@ -13,7 +13,8 @@ import numpy as np
 from absl import flags
 
 from keras_pose import command
-from keras_pose.data.pipeline import open_dataset, read_examples
+from keras_pose.data.dataset import open_dataset
+from keras_pose.data.pipeline import read_examples
 from mobile_demo.browser import PHONE, camera, open_browser
 from mobile_demo.clip import write_clip
 from tests.mobile_demo.browser.conftest import a_phone, serving

@@ -1,0 +1,168 @@
+"""What a data set is once it is opened: its parts, their skeleton, size and statistics."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import tensorflow as tf
+
+from keras_pose.data import audit, files, shards
+from keras_pose.data.examples import parse_example
+from keras_pose.data.locate import locate
+from keras_pose.errors import UserError
+from keras_pose.skeleton import Skeleton
+
+# Below this a data set's checksums are verified whenever it is opened (about a second's work).
+ALWAYS_VERIFIED_BYTES = 1 << 30
+READ_ERRORS = (
+    tf.errors.DataLossError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.FailedPreconditionError,  # fewer records than the manifest says
+    UnicodeDecodeError,  # TensorFlow quotes the bytes of a broken record
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One data set of a mix, with its weight."""
+
+    directory: str
+    manifest: shards.Manifest
+    weight: float
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What `open_dataset` found; `parts` has more than one entry for a mix. All parts share skeleton and size.
+
+    Pictures come `shrink` times smaller than they are stored, see `at_size`, or not at all, see `without_pictures`.
+    """
+
+    spec: str
+    parts: tuple[Part, ...]
+    shrink: int = 1
+    has_pictures: bool = True
+
+    @property
+    def skeleton(self) -> Skeleton:
+        return self.parts[0].manifest.skeleton
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """(height, width) of the pictures; None for poses without pictures."""
+        stored = self.parts[0].manifest.image_size if self.has_pictures else None
+        return stored and (stored[0] // self.shrink, stored[1] // self.shrink)
+
+    @cached_property
+    def crop_size(self) -> tuple[int, int]:
+        """(height, width) of the crops that the joints lie in; of poses without pictures, what the first one tells."""
+        manifest = self.parts[0].manifest
+        if manifest.image_size:
+            return manifest.image_size
+        names = [entry.file for entries in manifest.splits.values() for entry in entries]
+        paths = [files.join(self.parts[0].directory, name) for name in names[:1]]
+        with naming_broken_shards(self):
+            for record in tf.data.TFRecordDataset(paths) if paths else ():
+                return tuple(parse_example(record, self.skeleton.num_joints)["image_size"].numpy().tolist())
+        raise UserError(f"data set {self.spec} has no examples; prepare it again into a new folder")
+
+    def at_size(self, image_size: tuple[int, int]) -> "DatasetInfo":
+        """The same data with pictures of (height, width): the stored size, or a whole fraction of it.
+
+        Raises UserError for any other size, and where there are no pictures.
+        """
+        stored = self.parts[0].manifest.image_size
+        shrink = stored[0] // image_size[0] if stored else 0
+        if shrink < 1 or (image_size[0] * shrink, image_size[1] * shrink) != stored:
+            have = "pictures of {}x{}".format(*stored) if stored else "no pictures"
+            raise UserError(
+                f"data set {self.spec} has {have}, the model sees {image_size[0]}x{image_size[1]}; "
+                "prepare the data at that size or a whole multiple of it, or leave --input_size out"
+            )
+        return replace(self, shrink=shrink)
+
+    def without_pictures(self) -> "DatasetInfo":
+        """The same examples, their pictures left where they are: for what learns from joints alone."""
+        return replace(self, has_pictures=False)
+
+    @cached_property
+    def statistics(self) -> dict:
+        """Means and standard deviations over the training splits of all parts."""
+        entries = [entry for part in self.parts for entry in part.manifest.splits.get("train", ())]
+        if not entries:
+            raise UserError(f"data set {self.spec} has no training split to take statistics from")
+        return shards.statistics(entries)
+
+    @property
+    def folders(self) -> list[tuple[str, shards.Manifest]]:
+        """Folder and manifest of each part."""
+        return [(part.directory, part.manifest) for part in self.parts]
+
+    @property
+    def manifest_hash(self) -> str:
+        """Names the exact bytes of the data."""
+        return "+".join(part.manifest.digest()[:16] for part in self.parts)
+
+    def count(self, split: str) -> int:
+        """Examples in a split, over all parts; raises UserError where none has any."""
+        return sum(part.manifest.count(split) for part in self.parts_with(split))
+
+    def label_counts(self, split: str) -> tuple[float, float]:
+        """Labelled 2D joints, and examples with a 3D pose, in a split over all parts."""
+        sums = [entry.sums for part in self.parts_with(split) for entry in part.manifest.splits.get(split, ())]
+        return sum(sum(s["keypoint_count"]) for s in sums), sum(s["pose_count"] for s in sums)
+
+    def parts_with(self, split: str) -> tuple[Part, ...]:
+        """The parts that have the split; photos with 2D labels, say, often only train. All of them where none has."""
+        return tuple(part for part in self.parts if part.manifest.splits.get(split)) or self.parts
+
+
+def open_dataset(spec: str, verify: bool = False) -> DatasetInfo:
+    """Opens what `spec` names: what `locate` takes (a folder, a pattern), or a weighted mix like `a:0.7,b:0.3`.
+
+    Checks that every shard is there and whole (`verify`: by checksum, also what is remote or over a gigabyte).
+    Raises UserError for a missing folder, a broken shard, and parts of different skeletons or sizes.
+    """
+    parts = tuple(_open_part(word, verify) for word in spec.split(",") if word)
+    if not parts:
+        raise UserError("the data set's name is empty; name a folder, or embedded")
+    first = parts[0].manifest
+    for part in parts[1:]:
+        if part.manifest.skeleton != first.skeleton or part.manifest.image_size != first.image_size:
+            raise UserError(
+                f"{part.directory} holds {part.manifest.skeleton.name} at {part.manifest.image_size}, "
+                f"{parts[0].directory} {first.skeleton.name} at {first.image_size}; prepare both alike to mix them"
+            )
+    return DatasetInfo(spec, parts)
+
+
+def _open_part(word: str, verify: bool) -> Part:
+    name, _, weight_text = word.rpartition(":") if _is_weight(word.rpartition(":")[2]) else (word, "", "1")
+    directory, manifest = locate(name)
+    small = sum(entry.bytes for entries in manifest.splits.values() for entry in entries) < ALWAYS_VERIFIED_BYTES
+    shards.check_shards(directory, manifest, checksums=verify or (small and not files.is_remote(directory)))
+    return Part(directory, manifest, float(weight_text))
+
+
+def _is_weight(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return float(text) > 0
+    return False
+
+
+@contextlib.contextmanager
+def naming_broken_shards(info: DatasetInfo, when: Callable[[], str] = str) -> Iterator[None]:
+    """Turns a read error of TensorFlow's inside the block into a UserError that names the broken shard and record.
+
+    Its message begins with what `when` says then.
+    """
+    try:
+        yield
+    except READ_ERRORS as error:
+        try:
+            audit.name_fault(info.folders)
+        except UserError as fault:
+            raise UserError(f"{when()}{fault}") from error
+        raise error
