@@ -7,8 +7,7 @@ from functools import cached_property
 
 import tensorflow as tf
 
-from keras_pose.data import audit, files, shards
-from keras_pose.data.examples import parse_example
+from keras_pose.data import audit, files, records, shards
 from keras_pose.data.locate import locate
 from keras_pose.errors import UserError
 from keras_pose.skeleton import Skeleton
@@ -62,11 +61,15 @@ class DatasetInfo:
         if manifest.image_size:
             return manifest.image_size
         names = [entry.file for entries in manifest.splits.values() for entry in entries]
-        paths = [files.join(self.parts[0].directory, name) for name in names[:1]]
-        with naming_broken_shards(self):
-            for record in tf.data.TFRecordDataset(paths) if paths else ():
-                return tuple(parse_example(record, self.skeleton.num_joints)["image_size"].numpy().tolist())
-        raise UserError(f"data set {self.spec} has no examples; prepare it again into a new folder")
+        if not names:
+            raise UserError(f"data set {self.spec} has no examples; prepare it again into a new folder")
+        try:  # without an operation of TensorFlow's: workers must meet before its first one
+            record = records.first_record(files.start(files.join(self.parts[0].directory, names[0])))
+            height, width = tf.train.Example.FromString(record).features.feature["image_size"].int64_list.value
+        except Exception:  # a broken record may raise almost anything
+            audit.name_fault(self.folders)
+            raise
+        return height, width
 
     def at_size(self, image_size: tuple[int, int]) -> "DatasetInfo":
         """The same data with pictures of (height, width): the stored size, or a whole fraction of it.

@@ -41,6 +41,11 @@ def read(path: str | os.PathLike) -> bytes:
     return b"".join(_chunks(path))
 
 
+def start(path: str | os.PathLike) -> bytes:
+    """The first bytes, at most `CHUNK_BYTES`; raises UserError where they cannot be read."""
+    return next(_chunks(path), b"")
+
+
 def sha256(path: str | os.PathLike) -> str:
     digest = hashlib.sha256()
     for chunk in _chunks(path):

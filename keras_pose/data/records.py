@@ -65,6 +65,15 @@ def frame(record: bytes) -> bytes:
     return length + _masked_crc(length) + record + _masked_crc(record)
 
 
+def first_record(data: bytes) -> bytes:
+    """The first record in the bytes that a TFRecord file begins with; raises ValueError where it is not whole."""
+    (length,) = struct.unpack("<Q", data[:8].ljust(8, b"\xff"))
+    record = data[12 : 12 + length]
+    if len(record) < length:
+        raise ValueError("the first record is cut off")
+    return record
+
+
 def _masked_crc(data: bytes) -> bytes:
     crc = google_crc32c.value(data)
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)

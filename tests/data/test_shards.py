@@ -5,10 +5,11 @@ import pytest
 import tensorflow as tf
 
 from keras_pose import geometry
-from keras_pose.data import pipeline, shards
+from keras_pose.data import dataset, pipeline, shards
 from keras_pose.data.dataset import open_dataset
 from keras_pose.errors import UserError
 from tests.conftest import make_example, write_dataset
+from tests.training.runs import write_poses
 
 
 def test_records_are_what_tensorflow_writes(tmp_path):
@@ -36,6 +37,19 @@ def test_examples_come_back_as_they_went(tmp_path):
         for name in vars(expected):
             np.testing.assert_array_equal(getattr(got, name), np.asarray(getattr(expected, name)), err_msg=name)
         assert got.decode_image().shape == (64, 96, 3)
+
+
+def test_poses_without_pictures_tell_the_size_of_their_crops(tmp_path, monkeypatch):
+    folder = write_poses(tmp_path / "poses", {"train": 3}, image_size=(80, 64))
+    assert open_dataset(str(folder)).image_size is None
+    assert open_dataset(str(folder)).crop_size == (80, 64)
+    (path,) = folder.glob("train-*.tfrecord")
+    content = path.read_bytes()
+    monkeypatch.setattr(dataset, "ALWAYS_VERIFIED_BYTES", 0)
+    for broken in (content[:12] + bytes(40) + content[52:], b"\xff" * len(content), bytes(len(content))):
+        path.write_bytes(broken)
+        with pytest.raises(UserError, match=path.name):
+            open_dataset(str(folder)).crop_size  # noqa: B018
 
 
 def test_statistics_are_of_the_training_split(tmp_path):
