@@ -1,4 +1,4 @@
-"""The clock is no part of any decision: a run that is resumed in the past ends as one that is not."""
+"""The clock is no part of any decision, it only tells times: a run that is resumed in the past ends as any other."""
 
 import os
 import signal
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from keras_pose.training.run_state import Stopped
-from tests.training.runs import assert_same_run, interrupt_at, run
+from keras_pose.training.run_state import EpochClock, Stopped
+from tests.training.runs import assert_same_run, interrupt_at, read_metrics, run
 
 DAY = 86400.0
 
@@ -29,3 +29,17 @@ def test_a_clock_that_goes_back_changes_nothing(tmp_path, finished_lifter, monke
     run(experiment)
     assert next(looks) > 3  # it was asked
     assert_same_run(experiment, finished_lifter)
+
+
+def test_a_resumed_epoch_counts_the_time_before_it_was_stopped(tmp_path, finished_lifter, monkeypatch):
+    looks = iter(range(0, 10**6, 100))
+    monkeypatch.setattr(EpochClock, "_now", lambda _: dict.fromkeys(("seconds", "processor_seconds"), next(looks)))
+    experiment = replace(finished_lifter, output=str(tmp_path / "run"))
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 5, lambda: signal.raise_signal(signal.SIGTERM))  # in the second epoch
+        with pytest.raises(Stopped):
+            run(experiment)
+    run(experiment)
+    epochs = [record for record in read_metrics(experiment.output, without=("time",)) if record["kind"] == "epoch"]
+    assert [epoch["seconds"] for epoch in epochs] == [epoch["processor_seconds"] for epoch in epochs] == [100, 200]
+    assert [epoch["images_per_second"] for epoch in epochs] == [0.32, 0.16]  # four steps of eight

@@ -14,7 +14,7 @@ from keras_pose.skeleton import COCO_17
 from keras_pose.training import checkpoint, phase_run, run_folder, trainer
 from keras_pose.training.experiment import OptimizerConfig, PhaseConfig
 from keras_pose.training.optimizer import FlatAdam
-from keras_pose.training.run_state import EpochClock, Stopped
+from keras_pose.training.run_state import Stopped
 from tests.conftest import write_dataset
 from tests.training.runs import assert_same_run, interrupt_at, read_metrics, run, tiny_experiment, write_poses
 
@@ -81,20 +81,6 @@ def test_a_run_that_was_killed_goes_on_at_its_last_checkpoint(tmp_path, finished
     assert (progress.epoch, progress.step) == (1, 0)
     run(experiment)
     assert_same_run(experiment, finished_lifter)
-
-
-def test_a_resumed_epoch_counts_the_time_before_it_was_stopped(tmp_path, finished_lifter, monkeypatch):
-    looks = iter(range(0, 10**6, 100))
-    monkeypatch.setattr(EpochClock, "_now", lambda _: dict.fromkeys(("seconds", "processor_seconds"), next(looks)))
-    experiment = replace(finished_lifter, output=str(tmp_path / "run"))
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, 5, lambda: signal.raise_signal(signal.SIGTERM))  # in the second epoch
-        with pytest.raises(Stopped):
-            run(experiment)
-    run(experiment)
-    epochs = [record for record in read_metrics(experiment.output, without=("time",)) if record["kind"] == "epoch"]
-    assert [epoch["seconds"] for epoch in epochs] == [epoch["processor_seconds"] for epoch in epochs] == [100, 200]
-    assert [epoch["images_per_second"] for epoch in epochs] == [0.32, 0.16]  # four steps of eight
 
 
 def test_checkpoints_come_within_an_epoch(tmp_path, finished_lifter, monkeypatch):
