@@ -1,5 +1,6 @@
 """The configuration that the flags of training become. Nothing below the commands sees flags."""
 
+import math
 from dataclasses import fields
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from keras_pose.data.dataset import DatasetInfo, open_dataset
 from keras_pose.errors import UserError
 from keras_pose.flag_definitions import AUGMENTATIONS, define_flags
 from keras_pose.losses import LossConfig
+from keras_pose.models.hrnet import SIZE_MULTIPLE
 from keras_pose.models.pose_model import PoseModelConfig
 from keras_pose.skeleton import SKELETONS
 from keras_pose.training.experiment import (
@@ -69,10 +71,14 @@ def _model_config(values, dataset: DatasetInfo) -> PoseModelConfig:
 
 
 def _usual_size(dataset: DatasetInfo) -> tuple[int, int]:
-    """For poses without pictures, the size of a model whose crops have the shape of theirs."""
+    """For poses without pictures, the size of a model whose crops have the shape of theirs; HRNet takes it."""
     usual = PoseModelConfig().input_size
     height, width = dataset.crop_size
-    return usual if usual[0] * width == usual[1] * height else (height, width)
+    if usual[0] * width == usual[1] * height:
+        return usual
+    divisor = math.gcd(height, width)
+    unit = divisor if divisor % SIZE_MULTIPLE == 0 else SIZE_MULTIPLE
+    return height // divisor * unit, width // divisor * unit
 
 
 def _train_config(values) -> TrainConfig:
