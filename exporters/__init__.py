@@ -8,7 +8,7 @@ An exporter is a module with
 - `read_metadata(path)`: the metadata inside a file,
 - `define_flags(values)`, and a `main` that ends in `exporters.flags.run_export`.
 
-Its files are run by `keras_pose.runtimes.SESSIONS`.
+Its files are run by `keras_pose.inference.runtimes.SESSIONS`.
 """
 
 import importlib
@@ -16,7 +16,7 @@ import os
 from pathlib import Path
 from types import ModuleType
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported: its notes would bury the figures
 

@@ -11,9 +11,9 @@ from exporters.contract import PARTS
 from exporters.inference_graph import Source, heatmap_peak
 from exporters.samples import Samples
 from exporters.worker import measure
-from keras_pose import runtimes
-from keras_pose.errors import UserError
-from keras_pose.skeleton import Skeleton
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import Skeleton
+from keras_pose.inference import runtimes
 
 LARGEST_RANK = 4
 Outputs = dict[str, np.ndarray]

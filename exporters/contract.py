@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keras_pose import __version__
-from keras_pose.errors import UserError, unknown_name
-from keras_pose.skeleton import Skeleton
+from keras_pose.core.errors import UserError, unknown_name
+from keras_pose.core.skeleton import Skeleton
 
 FORMAT_VERSION = 1
 METADATA_KEY = "keras_pose"  # names the metadata inside a file

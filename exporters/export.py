@@ -13,8 +13,8 @@ from exporters.compare import Parity, compare_file, describe_failure, keras_outp
 from exporters.contract import Form, make_metadata, sidecar_path
 from exporters.inference_graph import Source, build_inference_graph
 from exporters.samples import Samples
-from keras_pose.command import write_atomically, write_json
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.io.atomic import write_atomically, write_json
 
 # The file, the SavedModel it is made of, and their copies, as a multiple of the weights.
 SPACE_FACTOR = 4

@@ -10,8 +10,8 @@ from exporters.contract import INPUT_DTYPES, PARTS, Form, default_part
 from exporters.export import Check, export
 from exporters.inference_graph import Source, find_run, load_source
 from exporters.samples import Samples, load_samples
-from keras_pose import command
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.io import atomic
 
 PARITY_SPLITS = ("test", "validation", "train")
 
@@ -90,6 +90,6 @@ def run_export(
     if result:
         print(compare.format_table([result]))
         if values.json:
-            command.write_json(values.json, compare.to_dict([result]))
+            atomic.write_json(values.json, compare.to_dict([result]))
     print(f"wrote {output} and {output.name}.json")
     return 0

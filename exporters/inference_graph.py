@@ -9,13 +9,12 @@ import numpy as np
 from keras import ops
 
 from exporters.contract import PARTS, Form, sidecar_path, tensor_shapes
-from keras_pose.errors import UserError
-from keras_pose.models.decoders import OWN_CELL_CENTER
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import Skeleton
+from keras_pose.models.decoders import OWN_CELL_CENTER, TARGET_PEAK
 from keras_pose.models.hrnet import HEATMAP_STRIDE
+from keras_pose.models.model_folder import MODEL, load_model, load_run
 from keras_pose.models.soft_argmax import joint_scores
-from keras_pose.runtimes import TARGET_PEAK
-from keras_pose.skeleton import Skeleton
-from keras_pose.training.run_folder import MODEL, load_model, load_run
 from keras_pose.weights import DEFAULT_WEIGHTS, SHIPPED_WEIGHTS
 
 

@@ -25,8 +25,9 @@ from exporters.contract import Form
 from exporters.inference_graph import Source, build_inference_graph, find_run, load_source
 from exporters.parity import check_files
 from exporters.tflite_file import read_operations
-from keras_pose import command
-from keras_pose.errors import UserError
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.io import atomic
 
 MSE = ValidationErrorMetric.MSE
 METADATA_KEYS = ("part", "quantization", "layout")
@@ -136,7 +137,7 @@ def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
     errors = measure(path.read_bytes(), float_reference(source, metadata), inputs)
     print(format_table(errors, values.worst))
     if values.json:
-        command.write_json(values.json, {"layers": [dataclasses.asdict(error) for error in errors]})
+        atomic.write_json(values.json, {"layers": [dataclasses.asdict(error) for error in errors]})
     return 0
 
 

@@ -22,8 +22,8 @@ from keras.src.export.onnx import patch_tf2onnx
 
 from exporters import flags as shared_flags
 from exporters.contract import LAYOUTS, METADATA_KEY
-from keras_pose import command
-from keras_pose.errors import UserError
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
 
 # What ONNX Runtime and onnxruntime-web run on CPU and WebGPU.
 OPERATIONS = {

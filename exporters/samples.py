@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import Skeleton
 from keras_pose.data import pipeline
 from keras_pose.data.dataset import DatasetInfo, naming_broken_shards, open_dataset
-from keras_pose.errors import UserError
-from keras_pose.skeleton import Skeleton
 
 BATCH = 16
 

@@ -21,9 +21,11 @@ from exporters import benchmark, compare, exporter_of, onnx, tflite
 from exporters import flags as shared_flags
 from exporters.contract import Form, default_part, make_metadata, sidecar_path
 from exporters.inference_graph import Source, build_inference_graph, find_run, load_source
-from keras_pose import command
-from keras_pose.errors import UserError
-from keras_pose.study import put_between_marks
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.core.progress import progress
+from keras_pose.io import atomic
+from keras_pose.studies.study import put_between_marks
 
 FIGURES = "table.json"
 # Name of a file: its form.
@@ -57,20 +59,20 @@ def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
         part = default_part(source.info["kind"])
         samples = shared_flags.parity_samples(source, part, values)
         expected = compare.keras_outputs(source, part, samples)
-        for name in command.progress(missing, len(missing), "form", description="parity"):
+        for name in progress(missing, len(missing), "form", description="parity"):
             result = compare.compare_file(output / name, source, samples, expected, values.tolerance_mm)
             rows[name] |= dataclasses.asdict(result) | {"held_by": asked}
-            command.write_json(output / FIGURES, rows)
+            atomic.write_json(output / FIGURES, rows)
     if values.latency:
         paths = [output / name for name in (*FILES, *HEADLESS.values())]
         for row in benchmark.measure_all([*paths, source.path], values.repetitions, values.rounds):
             name = row.model if (output / row.model).is_file() else "keras"
             rows.setdefault(name, {}).setdefault("median_ms", {})[str(row.threads)] = row.median_ms
-        command.write_json(output / FIGURES, rows)
+        atomic.write_json(output / FIGURES, rows)
     text = format_markdown(rows)
     print(text)
     if values.json:
-        command.write_json(values.json, rows)
+        atomic.write_json(values.json, rows)
     if values.doc:
         put_between_marks(Path(values.doc), f"forms of {source.path.name}", text)
     return 0 if all(rows[name]["passed"] for name in FILES) else 1
@@ -85,7 +87,7 @@ def convert_all(source: Source, output: Path, values: flags.FlagValues) -> dict[
     rows = json.loads(figures.read_text()) if figures.is_file() else {}
     convert = _Converter(source, values)
     todo = [*FILES, *HEADLESS.values()]
-    for name in command.progress(todo, len(todo), "form", description="converting"):
+    for name in progress(todo, len(todo), "form", description="converting"):
         path, form = output / name, _form(source, name)
         metadata = make_metadata(form, source.info, source.path.name, source.weights)
         if path.is_file():
@@ -94,10 +96,10 @@ def convert_all(source: Source, output: Path, values: flags.FlagValues) -> dict[
             rows.setdefault(name, {})
             continue
         content, seconds = convert(name, form, metadata)
-        command.write_json(sidecar_path(path), metadata)
-        command.write_atomically(path, content)
+        atomic.write_json(sidecar_path(path), metadata)
+        atomic.write_atomically(path, content)
         rows[name] = {"convert_s": seconds}
-        command.write_json(figures, rows)
+        atomic.write_json(figures, rows)
     return rows
 
 

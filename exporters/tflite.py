@@ -26,7 +26,7 @@ from exporters.contract import Form
 from exporters.inference_graph import Source
 from exporters.samples import load_samples
 from exporters.tflite_file import append_metadata, finish, operations, read_metadata, read_operations
-from keras_pose import command
+from keras_pose.core import command
 
 __all__ = ["OPERATIONS", "convert", "operations", "read_metadata"]
 

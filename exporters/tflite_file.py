@@ -16,8 +16,8 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
 from exporters.contract import METADATA_KEY
-from keras_pose.archives import check_archive
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.io.archives import check_archive
 
 ASSOCIATED_FILE = f"{METADATA_KEY}.json"
 STANDARD_BUFFER = "TFLITE_METADATA"

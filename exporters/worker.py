@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 
 TIMEOUT_S = 600
 
@@ -79,7 +79,7 @@ def _peak_memory_mb() -> float:
 
 
 def _open(path: Path, threads: int):
-    from keras_pose import runtimes
+    from keras_pose.inference import runtimes
 
     if path.suffix in runtimes.SESSIONS:
         session = runtimes.open_session(path, threads)

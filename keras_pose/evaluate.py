@@ -15,22 +15,18 @@ from pathlib import Path
 
 from absl import flags
 
-from keras_pose import command
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import Skeleton
 from keras_pose.data.dataset import open_dataset
-from keras_pose.errors import UserError
-from keras_pose.evaluation import (
-    batch_predictor,
-    evaluate_model,
-    format_comparison,
-    format_tables,
-    heatmap_predictor,
-    open_peer,
-    write_evaluation,
-)
+from keras_pose.evaluation.peers import open_peer
+from keras_pose.evaluation.predictions import batch_predictor, heatmap_predictor
+from keras_pose.evaluation.report import format_comparison, format_tables, write_evaluation
+from keras_pose.evaluation.result import evaluate_model
+from keras_pose.inference.runtimes import open_model
+from keras_pose.io import atomic
 from keras_pose.models.decoders import DECODERS, HeatmapDecoder
-from keras_pose.runtimes import open_model
-from keras_pose.skeleton import Skeleton
-from keras_pose.training.run_folder import load_run
+from keras_pose.models.model_folder import load_run
 
 FLAGS = flags.FLAGS
 
@@ -94,7 +90,7 @@ def main(arguments: list[str]) -> None:
     if others:
         print("\n" + format_comparison([result, *others]))
     if FLAGS.json:
-        command.write_json(FLAGS.json, result.to_dict() | {"peers": [other.to_dict() for other in others]})
+        atomic.write_json(FLAGS.json, result.to_dict() | {"peers": [other.to_dict() for other in others]})
     if FLAGS.output:
         write_evaluation(FLAGS.output, result)
         print(f"\nfigures and evaluation.json are in {FLAGS.output}/")

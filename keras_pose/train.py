@@ -12,13 +12,14 @@ import sys
 
 from absl import flags
 
-from keras_pose import command
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
 from keras_pose.data.dataset import DatasetInfo, open_dataset
-from keras_pose.errors import UserError
 from keras_pose.evaluate import open_predictor
-from keras_pose.evaluation import evaluate_model, format_tables, write_evaluation
+from keras_pose.evaluation.report import format_tables, write_evaluation
+from keras_pose.evaluation.result import evaluate_model
 from keras_pose.flags import build_experiment, define_flags, resolved_flags
-from keras_pose.folder_lock import locked
+from keras_pose.io.folder_lock import locked
 from keras_pose.models.hrnet import get_variant
 from keras_pose.training import distribution, run_folder, trainer
 from keras_pose.training.experiment import Experiment

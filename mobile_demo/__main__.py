@@ -13,8 +13,8 @@ import threading
 
 from absl import flags
 
-from keras_pose import command
-from keras_pose.errors import UserError
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
 from mobile_demo.addresses import lan_addresses
 from mobile_demo.models import find_model, sidecar
 from mobile_demo.server import Settings, serve

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from keras_pose import command
-from keras_pose.errors import UserError
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.io import atomic
 from mobile_demo.browser import PHONE, camera, open_browser
 from mobile_demo.browser_memory import EXPOSE_GC, growth_mb, memory_point
 from mobile_demo.clip import write_clip
@@ -88,7 +89,7 @@ def main(arguments: list[str]) -> None:
             rows[threads] = measure(FLAGS.model, clip, threads, FLAGS.frames)
             print_row(threads, rows[threads])
     if FLAGS.json:
-        command.write_json(FLAGS.json, {"frames": FLAGS.frames, "threads": rows})
+        atomic.write_json(FLAGS.json, {"frames": FLAGS.frames, "threads": rows})
 
 
 def moving_pattern() -> np.ndarray:

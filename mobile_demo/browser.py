@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (

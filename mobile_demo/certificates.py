@@ -10,7 +10,7 @@ import socket
 import ssl
 from pathlib import Path
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from mobile_demo.addresses import lan_addresses, names_host
 
 AUTHORITY, CERTIFICATE = "authority.pem", "server.pem"  # each with its key

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 
 # ITU-R BT.601, studio range: what Chromium takes a .y4m for.
 FROM_RGB = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from mobile_demo.models import ModelFile
 from mobile_demo.vendor import MANIFEST, packed_name, read_checksums
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 
 SHIPPED = ("weights", "phone", "pose_int8.tflite")  # in keras_pose
 INSIDE = "keras_pose.json"  # the same metadata in the archive at the end of the file

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from mobile_demo import certificates, content
 from mobile_demo.models import ModelFile, find_model
 from mobile_demo.protocol import Limits, converse, point_to_https

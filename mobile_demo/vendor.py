@@ -10,8 +10,9 @@ import gzip
 import hashlib
 from pathlib import Path
 
-from keras_pose import command
-from keras_pose.errors import UserError
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.io import atomic
 
 PACKAGE = Path(__file__).parent
 CHECKSUMS = PACKAGE / "runtime.sha256"
@@ -50,9 +51,9 @@ def vendor(modules: Path, output: Path, checksums: dict[str, str], licence: Path
             raise UserError(f"{SOURCES[name]} is not the tested one; after an upgrade, {CHECKSUMS.name} needs: {line}")
     (output / MANIFEST).unlink(missing_ok=True)
     for name, content in contents.items():
-        command.write_atomically(output / packed_name(name), gzip.compress(content, mtime=0))
-    command.write_atomically(output / "LICENSE", licence.read_bytes())
-    command.write_json(output / MANIFEST, found)  # last: with it the runtime is whole
+        atomic.write_atomically(output / packed_name(name), gzip.compress(content, mtime=0))
+    atomic.write_atomically(output / "LICENSE", licence.read_bytes())
+    atomic.write_json(output / MANIFEST, found)  # last: with it the runtime is whole
 
 
 def make_relative(library: bytes) -> bytes:

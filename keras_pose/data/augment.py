@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import Skeleton
 from keras_pose.data import augment_ops
-from keras_pose.errors import UserError
-from keras_pose.skeleton import Skeleton
 
 LARGEST = {"rotation_deg": 180.0, "blur_px": 10.0, "hue": 0.5}  # of what may be more or less than 1
 

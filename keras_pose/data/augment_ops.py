@@ -6,7 +6,7 @@ A batch is the dict of docs/architecture.md, its images in 0..255, floats but fo
 import numpy as np
 from keras import ops
 
-from keras_pose.skeleton import Skeleton
+from keras_pose.core.skeleton import Skeleton
 
 FAR_FACTOR = 6.0
 FAR_LIMIT = 1.959964  # one draw in twenty of the standard normal distribution is farther from 0

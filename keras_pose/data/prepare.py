@@ -19,14 +19,14 @@ from pathlib import Path
 from absl import flags
 
 import keras_pose
-from keras_pose import command
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
 from keras_pose.data import shard_jobs, shards
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import SOURCES, get_source
 from keras_pose.data.sources.base import Item, Options, Source, describe_items
 from keras_pose.data.sources.photos import labels_hash
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
 
 FLAGS = flags.FLAGS
 DEFAULTS = Options()

@@ -18,11 +18,12 @@ from pathlib import Path
 
 import cv2
 
-from keras_pose import command
+from keras_pose.core.errors import UserError
+from keras_pose.core.progress import progress
 from keras_pose.data import shards
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.folder_lock import LOCK, locked
+from keras_pose.data.example import PoseExample
+from keras_pose.io import atomic
+from keras_pose.io.folder_lock import LOCK, locked
 
 SETTINGS = "settings.json"
 BAD_FRAMES = "bad_frames.txt"
@@ -92,7 +93,7 @@ def start_or_resume(directory: str | os.PathLike, settings: dict) -> bool:
     finished = is_finished(directory, settings)
     path = Path(directory) / SETTINGS
     if not path.is_file():
-        command.write_json(path, settings)
+        atomic.write_json(path, settings)
     return finished
 
 
@@ -134,7 +135,7 @@ def run(
     directory = Path(directory)
     job = _Job(directory, sum(plan.frames for plan in plans))
     todo = [plan for plan in plans if not job.take_finished(plan)]
-    with command.progress((), job.frames, "frames", initial=job.frames - sum(p.frames for p in todo)) as bar:
+    with progress((), job.frames, "frames", initial=job.frames - sum(p.frames for p in todo)) as bar:
         for plan, entry in _write_all(directory, todo, produce, workers):
             job.take(plan, entry)
             bar.update(plan.frames)
@@ -179,7 +180,7 @@ class _Job:
         self.bad += [BadFrame(*values) for values in json.loads(_bad_path(path).read_text())]
         self._bad_files.append(plan.file)
         lines = "".join(f"{frame.where}: {frame.why}\n" for frame in self.bad)
-        command.write_atomically(self.directory / BAD_FRAMES, lines.encode())
+        atomic.write_atomically(self.directory / BAD_FRAMES, lines.encode())
         if len(self.bad) > LARGEST_BAD_SHARE * self.frames:
             for file in self._bad_files:
                 (self.directory / file).unlink()
@@ -238,7 +239,7 @@ def _write(directory: Path, plan: ShardPlan, produce: Producer) -> shards.ShardE
                 yield result
         # The list is stored before the shard gets its name, so a finished shard always has it.
         if bad:
-            command.write_json(_bad_path(path), bad)
+            atomic.write_json(_bad_path(path), bad)
         else:
             _bad_path(path).unlink(missing_ok=True)
 

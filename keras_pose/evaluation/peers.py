@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import COCO_17
 from keras_pose.evaluation.tfjs import load_tfjs_graph
-from keras_pose.runtimes import LoadedModel, open_model
-from keras_pose.skeleton import COCO_17
+from keras_pose.inference.runtimes import LoadedModel, open_model
 
 
 def open_peer(source: str) -> LoadedModel:

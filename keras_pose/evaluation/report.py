@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_pose import command, figures, geometry
+from keras_pose.core import geometry
 from keras_pose.evaluation.result import SAMPLES_EACH, EvaluationResult, Sample
-from keras_pose.visualize import contact_sheet, draw_result, save_png
+from keras_pose.io import atomic
+from keras_pose.visualization import figures
+from keras_pose.visualization.drawing import contact_sheet, draw_result, save_png
 
 # Heading and format of a metric in tables.
 COLUMNS = {
@@ -43,7 +45,7 @@ def write_evaluation(directory: str | os.PathLike, result: EvaluationResult) -> 
             break
     if result.samples:
         save_png(directory / "evaluation_samples.png", draw_samples(result))
-    command.write_json(directory / "evaluation.json", result.to_dict())
+    atomic.write_json(directory / "evaluation.json", result.to_dict())
 
 
 def draw_samples(result: EvaluationResult, height: int = 200) -> np.ndarray:

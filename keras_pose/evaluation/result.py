@@ -7,14 +7,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from keras_pose import command
+from keras_pose.core.errors import UserError
+from keras_pose.core.progress import progress
+from keras_pose.core.skeleton import Skeleton
 from keras_pose.data import pipeline
 from keras_pose.data.dataset import DatasetInfo, naming_broken_shards
-from keras_pose.errors import UserError
 from keras_pose.evaluation import scores as scoring
 from keras_pose.evaluation.predictions import BatchPredictor, to_skeleton, with_decoder, with_flip_test
 from keras_pose.models.decoders import OWN_CELL_CENTER, HeatmapDecoder
-from keras_pose.skeleton import Skeleton
 
 SAMPLES_EACH = 3  # best, median and worst samples
 
@@ -136,7 +136,7 @@ def evaluate_model(
     parts, actions = [], []
     total = math.ceil(dataset.count(split) / batch_size)
     with naming_broken_shards(dataset):
-        for batch in command.progress(batches(), total, "batch", description=f"evaluate {split}"):
+        for batch in progress(batches(), total, "batch", description=f"evaluate {split}"):
             predicted = predict_batch(batch)
             parts.append(scoring.score_batch(batch, predicted, dataset.skeleton, dataset.image_size, mean_pose_mm))
             actions.extend(action.decode() for action in batch["action"])

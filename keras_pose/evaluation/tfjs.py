@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 
 DTYPES = {"float32": np.float32, "int32": np.int32, "bool": np.bool_}
 # How weights are stored: as they are, in half precision, or as whole numbers that `scale` and `min` spread out.

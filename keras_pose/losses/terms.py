@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-from keras_pose.errors import UserError, unknown_name
+from keras_pose.core.errors import UserError, unknown_name
+from keras_pose.core.skeleton import Skeleton
 from keras_pose.losses.targets import check_kernel, target_heatmaps
-from keras_pose.skeleton import Skeleton
 
 METRES_PER_MM = 0.001
 DECODER_TARGETS = ("predicted", "ground_truth")

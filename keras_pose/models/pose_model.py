@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass, fields
 import keras
 import numpy as np
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import Skeleton, get_skeleton
 from keras_pose.models.hrnet import build_hrnet, check_input_size, get_variant
 from keras_pose.models.pose_autoencoder import build_decoder, build_encoder
 from keras_pose.models.soft_argmax import SoftArgmax
-from keras_pose.skeleton import Skeleton, get_skeleton
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class PoseModelConfig:
 
     Attributes:
         variant: a row of `keras_pose.models.hrnet.VARIANTS`.
-        skeleton: a name of `keras_pose.skeleton`, or `Skeleton.to_dict()`.
+        skeleton: a name of `keras_pose.core.skeleton`, or `Skeleton.to_dict()`.
         input_size: (height, width) of the crop.
         soft_argmax_beta, soft_argmax_form, soft_argmax_relative: see `SoftArgmax`.
         width, dropout: of the autoencoder's hidden layers.

@@ -14,14 +14,14 @@ import keras
 from absl import flags
 
 import keras_pose
-from keras_pose import command
-from keras_pose.errors import UserError
-from keras_pose.models.decoders import OFFICIAL_CELL_CENTER, OWN_CELL_CENTER
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import get_skeleton
+from keras_pose.io import atomic
+from keras_pose.models.decoders import OFFICIAL_CELL_CENTER, OWN_CELL_CENTER, TARGET_PEAK
 from keras_pose.models.hrnet import HEATMAP_STRIDE
 from keras_pose.models.hrnet_checkpoint import Accounting, convert, read_checkpoint
 from keras_pose.models.pose_model import PoseModelConfig
-from keras_pose.runtimes import TARGET_PEAK
-from keras_pose.skeleton import get_skeleton
 
 FLAGS = flags.FLAGS
 
@@ -60,7 +60,7 @@ def save(
         "cell_center": OWN_CELL_CENTER if accounting.initial else OFFICIAL_CELL_CENTER,
         "weights": {"used": len(accounting.used), "unused": accounting.unused, "initial": list(accounting.initial)},
     }
-    command.write_json(path.with_name(path.name + ".json"), info)
+    atomic.write_json(path.with_name(path.name + ".json"), info)
 
 
 def parse_input_size(text: str | None, file_name: str) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_pose.errors import UserError, unknown_name
+from keras_pose.core.errors import UserError, unknown_name
 
 FORMS = ("marginal", "flat")
 LOWEST_PEAK = 0.02  # heatmaps that stay below it show nothing: they are not raised to full height

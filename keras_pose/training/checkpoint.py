@@ -12,9 +12,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_pose.archives import check_archive
-from keras_pose.command import write_atomically
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.io.archives import check_archive
+from keras_pose.io.atomic import write_atomically
 
 FORMAT_VERSION = 1
 

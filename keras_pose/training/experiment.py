@@ -3,9 +3,9 @@
 import math
 from dataclasses import asdict, dataclass, field
 
+from keras_pose.core.errors import UserError, unknown_name
 from keras_pose.data.augment import AugmentConfig
 from keras_pose.data.pipeline import SHARD_BY
-from keras_pose.errors import UserError, unknown_name
 from keras_pose.losses import LossConfig
 from keras_pose.models.pose_model import PoseModelConfig
 from keras_pose.training.schedule import SCHEDULES

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import keras
 
-from keras_pose.errors import UserError
-from keras_pose.skeleton import Skeleton
-from keras_pose.training import run_folder
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import Skeleton
+from keras_pose.models import model_folder
 from keras_pose.training.experiment import Experiment
 from keras_pose.training.phases import transfer_weights
 from keras_pose.weights import SHIPPED_WEIGHTS
@@ -34,7 +34,7 @@ def load_initial_weights(experiment: Experiment, model: keras.Model) -> None:
                 f"--pretrained={source} is HRNet {info['model']['variant']}, the run's {experiment.model.variant}; "
                 f"add --variant={info['model']['variant']}"
             )
-        loaded = run_folder.load_model(source)
+        loaded = model_folder.load_model(source)
     joints = Skeleton.from_dict(info["skeleton"]).joint_names
     if "final_layer" in info.get("weights", {}).get("initial", ()):  # a classifier's: it has no heatmaps
         joints = ()
@@ -50,7 +50,7 @@ def _load_run(folder: Path) -> tuple[keras.Model, dict]:
         raise UserError(
             f"--init_from={folder} is a file; name a run's folder, or give a converted .keras file to --pretrained"
         )
-    return run_folder.load_run(folder)
+    return model_folder.load_run(folder)
 
 
 def _read_conversion(path: Path) -> dict:

@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_pose import command
+from keras_pose.core.errors import UserError
+from keras_pose.core.progress import progress
 from keras_pose.data import audit
-from keras_pose.errors import UserError
+from keras_pose.models import model_folder
 from keras_pose.training import checkpoint, distribution, phases, run_folder, steps
 from keras_pose.training.adversary import Adversary
 from keras_pose.training.experiment import PhaseConfig
@@ -149,7 +150,7 @@ class PhaseRun:
 
     def _progress_bar(self):
         batch_size = self.experiment.data.batch_size
-        return command.progress(
+        return progress(
             None,
             total=self.context.steps_per_epoch * batch_size,
             unit=" images",
@@ -228,7 +229,7 @@ class PhaseRun:
         if not run.recorder:
             return
         metrics = {"split": "validation", "phase": self.config.name, "epoch": self.progress.epoch, **validation}
-        run_folder.write_model(run.directory, model, run_folder.model_info(self.experiment, run.dataset, metrics))
+        model_folder.write_model(run.directory, model, run_folder.model_info(self.experiment, run.dataset, metrics))
 
     @cached_property
     def _float32_model(self) -> keras.Model:

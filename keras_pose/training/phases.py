@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from keras_pose.models.pose_discriminator import build_pose_discriminator
 from keras_pose.models.pose_model import PoseStatistics, build_keypoint_model, build_lifter, build_pose_model
 from keras_pose.models.quick_variables import quick_variables

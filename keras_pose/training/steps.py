@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import tensorflow as tf
 
-from keras_pose import metrics
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import Skeleton
 from keras_pose.data.augment import build_augmentation
-from keras_pose.errors import UserError
+from keras_pose.evaluation import metrics
 from keras_pose.losses import TERMS, LossConfig, combine_terms, pose_loss_terms, pose_loss_weights
-from keras_pose.skeleton import Skeleton
 from keras_pose.training import distribution
 from keras_pose.training.adversary import Adversary
 from keras_pose.training.experiment import Experiment

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_pose.core.errors import UserError
 from keras_pose.data.audit import ShardWatch
 from keras_pose.data.dataset import DatasetInfo, naming_broken_shards, open_dataset
-from keras_pose.errors import UserError
 from keras_pose.training import checkpoint, distribution, phases, run_folder
 from keras_pose.training.checkpoint import Progress
 from keras_pose.training.cluster import naming_lost_workers, read_cluster

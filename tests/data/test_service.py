@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from keras_pose.core.errors import UserError
 from keras_pose.data import decode_service, pipeline
 from keras_pose.data.dataset import open_dataset
-from keras_pose.errors import UserError
 from keras_pose.training import distribution
 from keras_pose.training.checkpoint import Progress
 from keras_pose.training.phase_run import PhaseRun

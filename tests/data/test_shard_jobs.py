@@ -10,11 +10,11 @@ import time
 import numpy as np
 import pytest
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.data import shard_jobs, shards
 from keras_pose.data.shard_jobs import BadFrame
-from keras_pose.errors import UserError
-from keras_pose.folder_lock import LOCK
-from keras_pose.skeleton import HUMAN36M_17
+from keras_pose.io.folder_lock import LOCK
 from tests.conftest import ROOT, make_example
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from keras_pose.evaluation.peers import open_peer
 from keras_pose.evaluation.tfjs import load_tfjs_graph
 

@@ -16,6 +16,7 @@ from exporters.inference_graph import Source, load_source
 from exporters.samples import load_samples
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.pipeline import make_batches
+from keras_pose.models.model_folder import write_model
 from keras_pose.models.pose_model import (
     PoseModelConfig,
     PoseStatistics,
@@ -23,7 +24,6 @@ from keras_pose.models.pose_model import (
     build_lifter,
     build_pose_model,
 )
-from keras_pose.training.run_folder import write_model
 
 SIZE = (64, 96)
 CONFIG = PoseModelConfig("w8_tiny", input_size=SIZE, soft_argmax_relative=True, soft_argmax_beta=3.5, width=64)

@@ -11,8 +11,8 @@ from absl import flags
 from exporters import benchmark, compare, export, inference_graph, onnx, parity, tflite
 from exporters import flags as shared_flags
 from exporters.compare import TOLERANCES
-from keras_pose import command
-from keras_pose.errors import UserError
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
 from keras_pose.models.hrnet_checkpoint import with_official_cells
 from keras_pose.models.pose_model import PoseStatistics, build_pose_model
 from tests.conftest import write_dataset

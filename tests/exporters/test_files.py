@@ -11,8 +11,8 @@ from ai_edge_litert import schema_py_generated as schema
 from exporters import EXPORTERS, exporter_of, tflite_file, worker
 from exporters.compare import compare_file, file_outputs, read_part
 from exporters.contract import sidecar_path
-from keras_pose import runtimes
-from keras_pose.skeleton import HUMAN36M_17
+from keras_pose.core.skeleton import HUMAN36M_17
+from keras_pose.inference import runtimes
 from tests.exporters.conftest import FORMS, HEATMAP_PEAK, SIZE
 
 JOINTS = HUMAN36M_17.num_joints

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from exporters import layer_errors, tflite
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from tests.exporters.test_commands import run
 
 

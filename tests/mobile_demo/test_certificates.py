@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from mobile_demo import certificates
 from mobile_demo.certificates import AUTHORITY, CERTIFICATE, prepare, state_folder
 

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from mobile_demo.models import INSIDE, ModelFile, find_model, sidecar
 from tests.mobile_demo.conftest import METADATA, write_model
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from mobile_demo.content import PACKAGE, RUNTIME, read_runtime
 from mobile_demo.vendor import (
     BARE_IMPORT,

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_pose.core.errors import UserError
 from keras_pose.data.augment import AugmentConfig
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.pipeline import make_batches
-from keras_pose.errors import UserError
 from keras_pose.losses import LossConfig
+from keras_pose.models import model_folder
 from keras_pose.models.pose_discriminator import build_pose_discriminator
 from keras_pose.training import distribution, phases, run_folder, steps, trainer
 from keras_pose.training.adversary import Adversary
@@ -123,7 +124,7 @@ def test_its_losses_are_recorded_and_it_is_kept_in_the_checkpoint_alone(finished
     *_, step, epoch = read_metrics(finished_lifter.output)
     assert 0 < step["adversarial"] and 0 < step["discriminator"] < 1
     assert {"adversarial", "discriminator", "val_adversarial"} <= set(epoch)
-    model, _ = run_folder.load_run(finished_lifter.output)
+    model, _ = model_folder.load_run(finished_lifter.output)
     assert set(phases.parts_of(model)) == {layer.name for layer in model.layers} & set(phases.PARTS)
     assert not [weight.path for weight in model.weights if "hidden0" in weight.path or "score" in weight.path]
     with np.load(f"{finished_lifter.output}/{run_folder.LAST_CHECKPOINT}") as arrays:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import tensorflow as tf
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from keras_pose.training import distribution, steps, trainer
 from keras_pose.training.cluster import naming_lost_workers, read_cluster
 from tests.training.runs import tiny_experiment

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.data import shards
-from keras_pose.skeleton import HUMAN36M_17
 from tests.conftest import make_example
 
 

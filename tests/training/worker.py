@@ -18,7 +18,8 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from keras_pose import command, train
+from keras_pose import train
+from keras_pose.core import command
 from keras_pose.flags import define_flags
 from keras_pose.training.phase_run import PhaseRun
 from tests.training.kill import DIE_WITH_PARENT

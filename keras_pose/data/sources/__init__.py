@@ -1,5 +1,6 @@
 """The data sources, one file a format; see docs/extending.md for adding one."""
 
+from keras_pose.core.errors import unknown_name
 from keras_pose.data.sources import (
     coco,
     folder,
@@ -16,7 +17,6 @@ from keras_pose.data.sources import (
     video,
 )
 from keras_pose.data.sources.base import Source
-from keras_pose.errors import unknown_name
 
 SOURCES: dict[str, Source] = {
     source.name: source

@@ -12,12 +12,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from keras_pose import images
-from keras_pose.archives import check_archive
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import Skeleton, get_skeleton
+from keras_pose.data.example import LARGEST_RADIUS_MM, SMALLEST_RADIUS_MM, PoseExample
 from keras_pose.data.shard_jobs import BadFrame
-from keras_pose.errors import UserError
-from keras_pose.example import LARGEST_RADIUS_MM, SMALLEST_RADIUS_MM, PoseExample
-from keras_pose.skeleton import Skeleton, get_skeleton
+from keras_pose.io import images
+from keras_pose.io.archives import check_archive
 
 NO_PICTURE = (
     f"the picture is missing or damaged, under {images.SMALLEST_SIDE} pixels a side or over "

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_pose import geometry
-from keras_pose.errors import UserError
-from keras_pose.skeleton import BLAZEPOSE_18
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import BLAZEPOSE_18
 
 SIZE = 256
 LANDMARKS = 39

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import COCO_17
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base, photos
 from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.photos import Label
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import COCO_17
 
 FILES = {"train": "person_keypoints_train2017.json", "validation": "person_keypoints_val2017.json"}
 

@@ -3,7 +3,7 @@
     labels.json or labels.csv
     the photos, at the paths that the labels say
 
-Joints are named in the vocabulary of `keras_pose.skeleton` and mapped to --skeleton (human36m_17 unless said) by name.
+Joints are named as in `keras_pose.core.skeleton` and mapped by name to --skeleton, human36m_17 by default.
 Coordinates are pixels of the photo as it is shown, turned upright by its EXIF orientation; the middle of its first
 pixel is (0.5, 0.5).
 """
@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17, Skeleton
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.shards import SPLITS
 from keras_pose.data.sources import base, photos
 from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.photos import Label
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import HUMAN36M_17, Skeleton
 
 BOX = ("x0", "y0", "x1", "y1")
 CSV_COLUMNS = ("image", "split", "subject", *BOX)

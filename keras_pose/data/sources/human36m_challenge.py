@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17, map_joints
+from keras_pose.data.example import PoseExample, encode_jpeg
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base, human36m_common
 from keras_pose.data.sources.base import Item, Options, Source
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample, encode_jpeg
-from keras_pose.skeleton import HUMAN36M_17, map_joints
 
 # Pictures in one item.
 CHUNK = 250

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import LSP_14
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base, photos
 from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.mat_file import read_mat
 from keras_pose.data.sources.photos import Label
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import LSP_14
 
 LSP_TRAINING_PICTURES = 1000  # the authors' split: the first half trains
 TERMS = "no licence is stated; for research (Johnson and Everingham, BMVC 2010 and CVPR 2011)."

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import MPI_INF_3DHP_17
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base
 from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.crop import Person, crop_person, mostly_in_picture
 from keras_pose.data.sources.mat_file import read_mat
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import MPI_INF_3DHP_17
 
 TERMS = "MPI-INF-3DHP licence: non-commercial research only, no redistribution; vcai.mpi-inf.mpg.de/3dhp-dataset"
 # The 17 joints of the test set among the 28 of the training set.

@@ -14,16 +14,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from keras_pose import images
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import BLAZEPOSE_18
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.shards import SPLITS
 from keras_pose.data.sources import base
 from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.blazepose import BlazePose, Landmarks
 from keras_pose.data.sources.crop import Person, crop_person
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import BLAZEPOSE_18
+from keras_pose.io import images
 
 SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"}
 SURE = 0.8  # a frame counts from this score on

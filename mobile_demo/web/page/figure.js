@@ -3,7 +3,7 @@
 import {LOW_SCORE} from "../pose/crop.js";
 import {sideOf} from "../pose/skeleton.js";
 
-// As keras_pose.visualize; blue and orange stay apart for colour-blind eyes, on skin, on grass and on white.
+// As keras_pose.visualization.drawing; blue and orange stay apart for colour-blind eyes, on skin, on grass and on white.
 export const COLORS = {left: "rgb(30 130 255)", right: "rgb(255 110 20)", middle: "rgb(40 190 90)"};
 const RIM = "rgb(0 0 0 / 75%)"; // so that lines show on a bright picture as well, and in the sun
 const LIGHT = "white";

@@ -1,4 +1,4 @@
-// Which part of a picture the model looks at: the same rules as keras_pose.predictor, held by shared vectors.
+// Which part of a picture the model looks at: the same rules as keras_pose.inference.predictor, held by shared vectors.
 
 /**
  * A part of a picture in pixels of it; it may reach outside, where all is black.

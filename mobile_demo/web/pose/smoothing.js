@@ -1,4 +1,4 @@
-// The One-Euro filter (Casiez, Roussel and Vogel, CHI 2012), as keras_pose.smoothing has it.
+// The One-Euro filter (Casiez, Roussel and Vogel, CHI 2012), as keras_pose.inference.smoothing has it.
 
 /**
  * `minCutoffHz`: lower is steadier at rest. `beta`: Hz per unit of speed; higher lags less when moving.

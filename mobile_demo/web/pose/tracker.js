@@ -1,4 +1,4 @@
-// Follows one person from picture to picture: where to look, and steadier joints. See keras_pose.predictor.
+// Follows one person from picture to picture: where to look, and steadier joints. See keras_pose.inference.tracker.
 
 import {isLost, nextCrop, wholePicture} from "./crop.js";
 import {toPicture} from "./decode.js";

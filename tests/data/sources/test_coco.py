@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import COCO_17, HUMAN36M_17
 from keras_pose.data.sources.base import Options
-from keras_pose.errors import UserError
-from keras_pose.skeleton import COCO_17, HUMAN36M_17
 from tests.data.sources import toy
 
 SIZE = (240, 180)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keras_pose.core.errors import UserError
 from keras_pose.data import records
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import get_source
 from keras_pose.data.sources.base import Options
-from keras_pose.errors import UserError
 from tests.data.sources import test_coco, test_folder, test_lsp, test_mpii, toy
 
 OPTIONS = Options((64, 64))

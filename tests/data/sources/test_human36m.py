@@ -4,10 +4,10 @@ import cdflib.cdfwrite
 import numpy as np
 import pytest
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
 from keras_pose.data.sources import human36m, human36m_common
 from keras_pose.data.sources.base import Options
-from keras_pose.errors import UserError
 from tests.data.sources import toy
 
 ANGLES = {name: np.array([1.9, 0.2 + 0.5 * i, -0.3 * i]) for i, name in enumerate(human36m_common.CAMERA_IDS)}

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from keras_pose.core.errors import UserError
 from keras_pose.data.sources.base import Options
-from keras_pose.errors import UserError
 from tests.data.sources import toy
 
 

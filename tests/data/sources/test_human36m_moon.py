@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from keras_pose.core.errors import UserError
 from keras_pose.data.sources.base import Options
-from keras_pose.errors import UserError
 from tests.data.sources import toy
 
 CAMERA = toy.look_at([-3500, -3500, 1600], radial=(), tangential=())

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import scipy.io
 
+from keras_pose.core.errors import UserError
 from keras_pose.data import inspect
 from keras_pose.data.sources import lsp
 from keras_pose.data.sources.base import Options
-from keras_pose.errors import UserError
 from tests.conftest import shared_data
 from tests.data.sources import toy
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import scipy.io
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import MPI_INF_3DHP_17
 from keras_pose.data.sources import mpi_inf_3dhp
 from keras_pose.data.sources.base import Options
-from keras_pose.errors import UserError
-from keras_pose.skeleton import MPI_INF_3DHP_17
 from tests.data.sources import toy
 
 SIZE = (480, 512)

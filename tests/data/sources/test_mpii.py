@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import scipy.io
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.data.sources.base import Options
-from keras_pose.errors import UserError
-from keras_pose.skeleton import HUMAN36M_17
 from tests.data.sources import toy
 
 SIZE = (300, 200)

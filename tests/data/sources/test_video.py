@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import BLAZEPOSE_18
 from keras_pose.data.sources import blazepose, video
 from keras_pose.data.sources.base import Options
-from keras_pose.errors import UserError
-from keras_pose.skeleton import BLAZEPOSE_18
 from tests.data.sources import toy
 
 SIZE = (240, 180)

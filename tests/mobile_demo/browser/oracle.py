@@ -9,9 +9,9 @@ from keras import ops
 from exporters import tflite
 from exporters.contract import Form, make_metadata, sidecar_path
 from exporters.tflite_file import append_metadata
-from keras_pose.command import write_atomically, write_json
+from keras_pose.core.skeleton import HUMAN36M_17, Skeleton
+from keras_pose.io.atomic import write_atomically, write_json
 from keras_pose.models.soft_argmax import SoftArgmax, joint_scores
-from keras_pose.skeleton import HUMAN36M_17, Skeleton
 
 STRIDE = 4  # heatmap cells are so many pixels of the input, as HRNet's are
 BETA = 20.0  # outweighs the background of a map whose peak is 1

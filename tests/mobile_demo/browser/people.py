@@ -13,8 +13,8 @@ from exporters.inference_graph import load_source
 from exporters.samples import load_samples
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.pipeline import read_examples
+from keras_pose.models.model_folder import write_model
 from keras_pose.models.pose_model import PoseModelConfig, PoseStatistics, build_pose_model
-from keras_pose.training.run_folder import write_model
 from tests.exporters.conftest import settle
 
 
