@@ -19,9 +19,9 @@ def figures(mpjpe_mm: list[float], **others: list[float]) -> dict:
 
 
 def test_a_row_reads_its_comments():
-    row = study.read_row(ROOT / "ablations" / "6_skip.flags")
+    row = study.read_row(ROOT / "configs" / "ablations" / "6_skip.flags")
     assert row.name == "6_skip" and row.paper_mm == 89.96 and "skip connection" in row.title
-    assert study.read_row(ROOT / "ablations" / "6_skip_flat.flags").paper_mm is None
+    assert study.read_row(ROOT / "configs" / "ablations" / "6_skip_flat.flags").paper_mm is None
 
 
 @pytest.mark.parametrize("content", ["", "--seed=1\n"])
