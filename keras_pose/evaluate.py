@@ -28,6 +28,7 @@ from keras_pose.evaluation import (
     write_evaluation,
 )
 from keras_pose.models.decoders import DECODERS, HeatmapDecoder
+from keras_pose.models.pose_model import mean_keypoints
 from keras_pose.runtimes import open_model
 from keras_pose.skeleton import Skeleton
 from keras_pose.training.run_folder import load_run
@@ -110,7 +111,7 @@ def open_predictor(source: str, labelled_as: Skeleton):
         model, info = load_run(source)
         if info["kind"] == "lifter":
             skeleton = Skeleton.from_dict(info["skeleton"])
-            return batch_predictor(model, skeleton, labelled_as), skeleton
+            return batch_predictor(model, skeleton, labelled_as, mean_keypoints(model)), skeleton
     loaded = open_peer(source)
     return batch_predictor(loaded), loaded.skeleton
 

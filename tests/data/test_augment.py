@@ -33,7 +33,7 @@ def batch():
     batch = {
         "image": rng.integers(0, 256, (COUNT, HEIGHT, WIDTH, 3)).astype(np.uint8),
         "pose_3d": pose,
-        "has_pose_3d": np.ones(COUNT, np.float32),
+        "pose_3d_valid": (rng.uniform(size=(COUNT, 17)) < 0.7).astype(np.float32),
         "keypoint_valid": (rng.uniform(size=(COUNT, 17)) < 0.8).astype(np.float32),
         "keypoint_hidden": (rng.uniform(size=(COUNT, 17)) < 0.2).astype(np.float32),
         "root_position_mm": rng.normal([100, -50, 4000], 50, (COUNT, 3)).astype(np.float32),

@@ -65,7 +65,7 @@ def test_statistics_are_of_the_training_split(tmp_path):
 
 def test_invalid_joints_and_2d_only_examples_stay_out_of_the_statistics(tmp_path):
     valid = np.arange(17) != 5
-    write_dataset(tmp_path, {"train": 6}, keypoint_valid=valid, has_pose_3d=False)
+    write_dataset(tmp_path, {"train": 6}, keypoint_valid=valid, pose_3d_valid=np.zeros(17, bool))
     statistics = shards.read_manifest(tmp_path).statistics
     assert np.abs(statistics["keypoints_2d_mean"][5]).max() == 0
     assert np.abs(statistics["keypoints_2d_mean"][4]).max() > 0
