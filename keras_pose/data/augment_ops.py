@@ -102,7 +102,7 @@ def mirror(batch: dict, flipped, skeleton: Skeleton) -> dict:
     """
     width = batch["image"].shape[2]
     mirrored = {"image": ops.flip(batch["image"], axis=2)}
-    for key in ("keypoints_2d", "keypoint_valid", "keypoint_hidden", "pose_3d"):
+    for key in ("keypoints_2d", "keypoint_valid", "keypoint_hidden", "pose_3d", "pose_3d_valid"):
         if key in batch:
             mirrored[key] = ops.take(batch[key], np.array(skeleton.flip_permutation), axis=1)
     mirrored["keypoints_2d"] = mirrored["keypoints_2d"] * np.array([-1, 1], "float32") + np.array([1, 0], "float32")

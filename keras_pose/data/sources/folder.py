@@ -91,7 +91,8 @@ def _json_entry(person: dict, number: int, joints: int, path: Path) -> Entry:
         raise UserError(f"{where}: unknown key {min(unknown)!r}; known: {', '.join(sorted(JSON_KEYS))}")
     keypoints = np.asarray(person["keypoints"], np.float64)
     base.check_shape(keypoints, (joints, 3), f"{where}: keypoints")
-    box, pose, intrinsics = (_array(person.get(name)) for name in ("box", "pose_3d_mm", "intrinsics"))
+    box, intrinsics = (_array(person.get(name)) for name in ("box", "intrinsics"))
+    pose, pose_valid = _json_pose(person.get("pose_3d_mm"))
     if (pose is None) != (intrinsics is None):
         raise UserError(f"{where}: pose_3d_mm and intrinsics go together; give both or neither")
     for array, shape, name in (
@@ -105,8 +106,17 @@ def _json_entry(person: dict, number: int, joints: int, path: Path) -> Entry:
     visibility = keypoints[:, 2]
     if not np.isin(visibility, (0, 1, 2)).all():
         raise UserError(f"{where}: a joint's third number must be 0 not labelled, 1 hidden or 2 visible")
-    label = Label(keypoints[:, :2], visibility > 0, number, visibility == 1, box, pose, intrinsics)
+    label = Label(keypoints[:, :2], visibility > 0, number, visibility == 1, box, pose, intrinsics, pose_valid)
     return Entry(str(person["image"]), label, _split(person.get("split"), where), str(person.get("subject", "")))
+
+
+def _json_pose(rows: list | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """(J, 3), and (J,) which rows are a joint's and not null; None where all are, or where there is no pose."""
+    if rows is None:
+        return None, None
+    valid = np.array([row is not None for row in rows], bool)
+    pose = np.asarray([[0, 0, 0] if row is None else row for row in rows], np.float64)
+    return pose, None if valid.all() else valid
 
 
 def _check_box(box, where: str) -> None:

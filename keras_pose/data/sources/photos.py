@@ -22,7 +22,8 @@ class Label:
     """One person in a photo, as plain values for a worker process.
 
     `keypoints_px` (J, 2), `valid` and `hidden` (J,), `box_px` (x0, y0, x1, y1) or None, `frame` a number that finds the
-    person in the label file; `camera_mm` (J, 3) and `intrinsics` (3, 3) where 3D is known.
+    person in the label file; `camera_mm` (J, 3) and `intrinsics` (3, 3) where 3D is known, and `camera_valid` (J,)
+    where only some joints have it.
     """
 
     keypoints_px: Any
@@ -32,6 +33,7 @@ class Label:
     box_px: Any = None
     camera_mm: Any = None
     intrinsics: Any = None
+    camera_valid: Any = None
 
 
 def photo_items(
@@ -53,6 +55,8 @@ def labels_hash(items: list[Item]) -> str:
         for label in labels:
             if isinstance(label, Label):
                 values = [item.split, item.subject, names, *(getattr(label, field.name) for field in fields(Label))]
+                if label.camera_valid is None:
+                    values.pop()  # folders of before there was such a field keep their hash
                 digest.update(repr([np.asarray(value).tolist() for value in values]).encode())
     return digest.hexdigest()[:16]
 
@@ -73,6 +77,7 @@ def read_photo(
             hidden=label.hidden,
             box_px=None if label.box_px is None else np.asarray(label.box_px, np.float64),
             camera_mm=label.camera_mm,
+            camera_valid=label.camera_valid,
             intrinsics=label.intrinsics,
             tags={"source": source.name, "subject": item.subject, "action": item.action, "frame": label.frame},
         )

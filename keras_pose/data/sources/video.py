@@ -29,6 +29,7 @@ SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"}
 SURE = 0.8  # a frame counts from this score on
 PRESENT = 0.5  # a joint counts from this presence on
 VISIBLE = 0.5
+FEWEST_PLACED = 4  # joints; fewer do not tell how far off a person is
 # A phone's main camera sees about 65 degrees across the longer side.
 FOCAL_OF_LONGER_SIDE = 0.8
 
@@ -88,14 +89,20 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
 
 
 def to_person(found: Landmarks, picture_size: tuple[int, int], tags: dict) -> Person:
-    """The labels of a frame; 3D only where every joint is in the picture."""
+    """The labels of a frame, 2D and 3D, of the joints that are in the picture.
+
+    No 3D where these are too few to place the person by, or would put a joint behind the camera.
+    """
     valid = found.presence >= PRESENT
     person = Person(found.keypoints_px, valid, found.visibility < VISIBLE, tags=tags)
-    if valid.all():
-        height, width = picture_size
-        focal = FOCAL_OF_LONGER_SIDE * max(height, width)
-        person.intrinsics = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]])
-        person.camera_mm = found.pose_mm + place(found.pose_mm, found.keypoints_px, person.intrinsics)
+    if not valid[BLAZEPOSE_18.root] or valid.sum() < FEWEST_PLACED:
+        return person
+    height, width = picture_size
+    focal = FOCAL_OF_LONGER_SIDE * max(height, width)
+    intrinsics = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]])
+    camera_mm = found.pose_mm + place(found.pose_mm[valid], found.keypoints_px[valid], intrinsics)
+    if (camera_mm[valid, 2] > 0).all():
+        person.camera_mm, person.camera_valid, person.intrinsics = camera_mm, valid, intrinsics
     return person
 
 

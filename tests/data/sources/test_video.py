@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_pose.core import geometry
 from keras_pose.core.errors import UserError
-from keras_pose.core.skeleton import BLAZEPOSE_18
+from keras_pose.core.skeleton import BLAZEPOSE_18, HUMAN36M_17
 from keras_pose.data.sources import blazepose, video
 from keras_pose.data.sources.base import Options
 from tests.data.sources import toy
@@ -98,7 +98,7 @@ def test_the_crop_follows_and_turns_with_the_person(teacher, tmp_path):
         expected = joints(hips, above) * scale + offset
         assert np.abs(example.keypoints_2d_px - expected).max() < 2 * scale  # two pixels of a compressed picture
         pose = (joints(hips, above) - hips) * 900 / 60
-        assert example.has_pose_3d and np.abs(example.pose_3d_mm[:, :2] - pose).max() < 40
+        assert example.pose_3d_valid.all() and np.abs(example.pose_3d_mm[:, :2] - pose).max() < 40
         projected = geometry.project_points(example.pose_3d_mm + example.root_position_mm, example.intrinsics)
         assert np.abs(projected - example.keypoints_2d_px).max() < 6
 
@@ -115,7 +115,36 @@ def test_folders_name_splits_and_frames_are_thinned(teacher, tmp_path):
     options = Options((64, 64), teacher=teacher, frame_step=2, skeleton="human36m_17")
     examples = toy.convert("video", tmp_path / "in", tmp_path / "out", options)
     assert {split: [e.frame for e in part] for split, part in examples.items()} == {"train": [0, 2, 4], "test": [0, 2]}
-    assert not examples["train"][0].has_pose_3d  # BlazePose lacks four of these joints
+    for example in sum(examples.values(), []):
+        lacking = {HUMAN36M_17.joint_names[j] for j in np.flatnonzero(~example.pose_3d_valid)}
+        assert lacking == {"spine", "thorax", "neck_nose", "head_top"}
+        projected = geometry.project_points(example.pose_3d_mm + example.root_position_mm, example.intrinsics)
+        assert np.abs(projected - example.keypoints_2d_px)[example.pose_3d_valid].max() < 6
+
+
+def found_in(presence, pose_mm, intrinsics, where):
+    """Landmarks of a pose that stands at a place; those that are not present are anywhere."""
+    points = geometry.project_points(pose_mm + where, intrinsics)
+    points[presence < 0.5] += 500
+    return blazepose.Landmarks(points, pose_mm, np.ones(18), presence, 1.0, None)
+
+
+def test_joints_outside_the_picture_leave_the_others_their_3d():
+    rng, size = np.random.default_rng(4), (480, 360)
+    focal = video.FOCAL_OF_LONGER_SIDE * 480
+    intrinsics = np.array([[focal, 0, 180], [0, focal, 240], [0, 0, 1]])
+    pose, where = rng.normal(0, 300, (18, 3)), np.array([100.0, -50, 2800])
+    pose[BLAZEPOSE_18.root] = 0
+    legs = [name.endswith(("knee", "ankle")) for name in BLAZEPOSE_18.joint_names]
+    person = video.to_person(found_in(np.where(legs, 0.1, 0.9), pose, intrinsics, where), size, {})
+    np.testing.assert_array_equal(person.camera_valid, ~np.array(legs))
+    np.testing.assert_allclose(person.camera_mm, pose + where, rtol=1e-6)  # placed by what is seen alone
+    for present in (["left_hip", "right_hip", "pelvis"], [n for n in BLAZEPOSE_18.joint_names if n != "pelvis"]):
+        presence = np.isin(BLAZEPOSE_18.joint_names, present).astype(float)
+        person = video.to_person(found_in(presence, pose, intrinsics, where), size, {})
+        assert person.camera_mm is None and person.valid.sum() == len(present)
+    behind = video.to_person(found_in(np.ones(18), pose, intrinsics, -where), size, {})
+    assert behind.camera_mm is None and behind.valid.all()
 
 
 def test_a_pose_stands_where_it_projects_onto_its_keypoints():
