@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_pose.errors import UserError
-from keras_pose.evaluation.tfjs import load_tfjs_graph
+from keras_pose.data.teachers.tfjs import load_tfjs_graph
 from keras_pose.runtimes import LoadedModel, open_model
 from keras_pose.skeleton import COCO_17
 
