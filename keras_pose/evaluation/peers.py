@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import COCO_17
-from keras_pose.evaluation.tfjs import load_tfjs_graph
+from keras_pose.data.teachers.tfjs import load_tfjs_graph
 from keras_pose.inference.runtimes import LoadedModel, open_model
 
 

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from keras_pose.core.errors import UserError
+from keras_pose.data.teachers.tfjs import load_tfjs_graph
 from keras_pose.evaluation.peers import open_peer
-from keras_pose.evaluation.tfjs import load_tfjs_graph
 
 HEIGHT, WIDTH = 4, 6
 

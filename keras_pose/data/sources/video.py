@@ -21,8 +21,8 @@ from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.shards import SPLITS
 from keras_pose.data.sources import base
 from keras_pose.data.sources.base import Item, Options, Source
-from keras_pose.data.sources.blazepose import BlazePose, Landmarks
 from keras_pose.data.sources.crop import Person, crop_person
+from keras_pose.data.teachers.blazepose import BlazePose, Landmarks
 from keras_pose.io import images
 
 SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"}

@@ -10,8 +10,9 @@ import tensorflow as tf
 from keras_pose.core import geometry
 from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import BLAZEPOSE_18, HUMAN36M_17
-from keras_pose.data.sources import blazepose, video
+from keras_pose.data.sources import video
 from keras_pose.data.sources.base import Options
+from keras_pose.data.teachers import blazepose
 from tests.data.sources import toy
 
 SIZE = (240, 180)
