@@ -26,7 +26,7 @@ from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import SOURCES, get_source
 from keras_pose.data.sources.base import Item, Options, Source, describe_items
-from keras_pose.data.sources.photos import labels_hash
+from keras_pose.data.sources.photo_labels import labels_hash
 
 FLAGS = flags.FLAGS
 DEFAULTS = Options()
@@ -45,7 +45,12 @@ def define_flags() -> None:
     flags.DEFINE_bool("allow_pickle", False, "Load pickled files. They can run code: only for files that you trust.")
     flags.DEFINE_bool("drop_bad_sequences", False, "Leave out sequences that are known to be mislabelled.")
     flags.DEFINE_enum("split", None, shards.SPLITS, "Take everything into this split instead of the source's own.")
-    flags.DEFINE_string("teacher", None, "For --source=video: the pose model that labels, a .tflite file of yours.")
+    flags.DEFINE_list(
+        "teacher",
+        [],
+        "Models that label images: movenet-thunder.json, pose_landmark_heavy.tflite, or both, separated by a comma. "
+        "For --source=photos and video; for lsp, lsp_extended, coco and mpii they complete what people labelled.",
+    )
     flags.DEFINE_integer("workers", os.cpu_count() or 1, "Processes that work in parallel.", lower_bound=1)
     flags.DEFINE_integer("shard_size", 1000, "Examples in a shard, about.", lower_bound=1)
     flags.DEFINE_string("items", None, "START:STOP takes these of the source's photos or recordings, in its own order.")
@@ -63,7 +68,8 @@ def main(argv: list[str]) -> int:
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing; see python -m keras_pose.data.prepare --help")
     option_names = {f.name for f in dataclasses.fields(Options)} - {"image_size"}
-    options = Options(parse_image_size(FLAGS.image_size), **{name: FLAGS[name].value for name in option_names})
+    values = {name: FLAGS[name].value for name in option_names}
+    options = Options(parse_image_size(FLAGS.image_size), **values | {"teacher": tuple(FLAGS.teacher)})
     source = get_source(FLAGS.source)
     chosen = parse_range(FLAGS.items) if FLAGS.items else None
     prepare(

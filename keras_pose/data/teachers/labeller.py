@@ -14,17 +14,19 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import BLAZEPOSE_18, COCO_17, TEACHER_22, map_joints
 from keras_pose.data.teachers.blazepose import BlazePose, Landmarks, crop_around
 from keras_pose.data.teachers.crop import Crop
-from keras_pose.data.teachers.movenet import CROP_MARGIN, SEEN, Keypoints, MoveNet
+from keras_pose.data.teachers.movenet import CROP_MARGIN, SEEN, Keypoints, MoveNet, crop_around_joints
 
 # Joints of two teachers agree within this share of the torso.
 AGREEMENT = 0.2
+LEAST_PERSON = 0.5  # BlazePose's score of a crop, where MoveNet agrees
 LEAST_SCORE, LEAST_PRESENCE = 0.15, 0.3  # joints that agree need no more than this
 SURE_SCORE, SURE_PRESENCE = 0.4, 0.5  # a joint of a single teacher
-SURE_PERSON = 0.5  # BlazePose's score of a crop that holds a person
+SURE_PERSON = 0.8  # BlazePose's score of a crop that holds a person
+AS_GOOD = 0.02  # a second look counts unless BlazePose is less sure by more than this
 VISIBLE = 0.5
 LEAST_LIMBS = 6  # of the 12 limb joints; with fewer the person does not count as found
 LIMBS = [
-    BLAZEPOSE_18.index(f"{side}_{joint}")
+    TEACHER_22.index(f"{side}_{joint}")
     for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
     for side in ("left", "right")
 ]
@@ -44,7 +46,8 @@ class Labels:
     """The joints of TEACHER_22 of the most prominent person in an image.
 
     `keypoints_px` (22, 2) of the image, `valid` and `hidden` (22,) bool; `pose_mm` (22, 3) relative to the pelvis,
-    camera axes, and `pose_valid` (22,) bool: none without BlazePose.
+    camera axes, and `pose_valid` (22,) bool: none without BlazePose. `torso_px` is the longer diagonal of the trunk;
+    `next_crop` follows the person in a video.
     """
 
     keypoints_px: np.ndarray
@@ -52,6 +55,8 @@ class Labels:
     hidden: np.ndarray
     pose_mm: np.ndarray
     pose_valid: np.ndarray
+    torso_px: float
+    next_crop: Crop
 
 
 class Labeller:
@@ -75,60 +80,67 @@ class Labeller:
                 "separated by a comma; docs/data.md says where they come from"
             )
 
-    def __call__(self, image: np.ndarray, box_px: np.ndarray | None = None) -> Labels | None:
-        """The labels of an (H, W, 3) uint8 RGB image; None where no person is found.
+    def __call__(self, image: np.ndarray, crop: Crop | None = None) -> Labels | None:
+        """The labels of the most prominent person in an (H, W, 3) uint8 RGB image; None where none is found.
 
-        `box_px` (x0, y0, x1, y1) is the box of a person who is known to be there.
+        `crop` holds a person who is known to be there; None looks at the whole image.
         """
-        crop = None if box_px is None else _crop_of_box(box_px)
         if self._movenet is None:
-            found = self._blazepose(image, crop) if crop else self._blazepose.find(image)
-            return self._checked(_only_blazepose(found))
-        seen = self._movenet.find(image, crop)
-        if self._blazepose is None:
-            return self._checked(_only_movenet(seen))
-        found = self._blazepose(image, _crop_of_person(seen))
-        again = self._blazepose(image, found.next_crop)
-        return self._checked(_agreed(seen, again if again.score >= found.score - 0.02 else found))
-
-    def _checked(self, labels: Labels) -> Labels | None:
+            labels = _only_blazepose(self._blazepose(image, crop) if crop else self._blazepose.find(image))
+        elif self._blazepose is None:
+            labels = _only_movenet(self._movenet.find(image, crop))
+        else:
+            seen = self._movenet.find(image, crop)
+            found = self._blazepose(image, _crop_of_person(seen))
+            again = self._blazepose(image, found.next_crop)
+            labels = _agreed(seen, again if again.score >= found.score - AS_GOOD else found)
         return labels if labels.valid[LIMBS].sum() >= LEAST_LIMBS else None
 
 
 @lru_cache(maxsize=1)
 def open_teachers(paths: tuple[str, ...]) -> Labeller:
-    """The labeller of these files, once per process."""
+    """The labeller of these files, opened once per process."""
     return Labeller(paths)
 
 
 def _only_movenet(seen: Keypoints) -> Labels:
-    points, sure = map_joints(seen.keypoints_px, seen.scores >= SURE_SCORE, COCO_17, BLAZEPOSE_18)
-    return _labels(points, sure, np.zeros(len(sure), bool))
+    points, scores = _with_pelvis(seen)
+    sure = scores >= SURE_SCORE
+    return _labels(points, sure, np.zeros(len(sure), bool), None, crop_around_joints(seen) or Crop(np.zeros(2), 1.0))
 
 
 def _only_blazepose(found: Landmarks) -> Labels:
     sure = (found.presence >= SURE_PRESENCE) & (found.score >= SURE_PERSON)
-    return _labels(found.keypoints_px, sure, found.visibility < VISIBLE, found.pose_mm)
+    return _labels(found.keypoints_px, sure, found.visibility < VISIBLE, found.pose_mm, found.next_crop)
 
 
 def _agreed(seen: Keypoints, found: Landmarks) -> Labels:
     """The mean of the joints that agree."""
-    points, present = map_joints(seen.keypoints_px, seen.scores >= LEAST_SCORE, COCO_17, BLAZEPOSE_18)
-    torso = max(_torso_px(points), _torso_px(found.keypoints_px))
+    points, scores = _with_pelvis(seen)
+    torso = max(_torso_px(each) for each in (points, found.keypoints_px))
     apart = np.linalg.norm(points - found.keypoints_px, axis=-1)  # (18,)
-    agree = present & (apart < AGREEMENT * torso) & (found.presence >= LEAST_PRESENCE) & (found.score >= SURE_PERSON)
-    return _labels((points + found.keypoints_px) / 2, agree, found.visibility < VISIBLE, found.pose_mm)
+    agree = (apart < AGREEMENT * torso) & (scores >= LEAST_SCORE)
+    agree &= (found.presence >= LEAST_PRESENCE) & (found.score >= LEAST_PERSON)
+    return _labels((points + found.keypoints_px) / 2, agree, found.visibility < VISIBLE, found.pose_mm, found.next_crop)
+
+
+def _with_pelvis(seen: Keypoints) -> tuple[np.ndarray, np.ndarray]:
+    """The joints of BLAZEPOSE_18, (18, 2), and their scores (18,)."""
+    rows = np.concatenate([seen.keypoints_px, seen.scores[:, None]], axis=1)
+    rows = map_joints(rows, np.ones(len(rows), bool), COCO_17, BLAZEPOSE_18)[0]
+    return rows[:, :2], rows[:, 2]
 
 
 def _torso_px(points: np.ndarray) -> float:
-    """The longer diagonal of the trunk."""
-    corners = [
-        points[BLAZEPOSE_18.index(name)] for name in ("left_shoulder", "right_hip", "right_shoulder", "left_hip")
-    ]
-    return max(float(np.linalg.norm(corners[0] - corners[1])), float(np.linalg.norm(corners[2] - corners[3])))
+    """The longer diagonal of the trunk of (18, 2) joints of BLAZEPOSE_18."""
+    diagonals = (("left_shoulder", "right_hip"), ("right_shoulder", "left_hip"))
+    ends = [[points[BLAZEPOSE_18.index(name)] for name in diagonal] for diagonal in diagonals]
+    return max(float(np.linalg.norm(first - second)) for first, second in ends)
 
 
-def _labels(points: np.ndarray, valid: np.ndarray, hidden: np.ndarray, pose_mm: np.ndarray | None = None) -> Labels:
+def _labels(
+    points: np.ndarray, valid: np.ndarray, hidden: np.ndarray, pose_mm: np.ndarray | None, next_crop: Crop
+) -> Labels:
     """(18, 2) joints of BLAZEPOSE_18 to Labels; 3D is valid where 2D is, and only with a pelvis."""
     marked = np.zeros((18, 3)) if pose_mm is None else pose_mm
     has_pose = valid & (pose_mm is not None and bool(valid[BLAZEPOSE_18.root]))
@@ -136,6 +148,8 @@ def _labels(points: np.ndarray, valid: np.ndarray, hidden: np.ndarray, pose_mm: 
         *add_mixtures(points, valid),
         add_mixtures(hidden[:, None].astype(float), valid)[0][:, 0] > 0.5,
         *add_mixtures(marked, has_pose),
+        _torso_px(points),
+        next_crop,
     )
 
 
@@ -150,7 +164,8 @@ def add_mixtures(joints: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.
     return mapped, mapped_valid
 
 
-def _crop_of_box(box_px: np.ndarray) -> Crop:
+def crop_of_box(box_px: np.ndarray) -> Crop:
+    """The crop that MoveNet needs for a person whose box (x0, y0, x1, y1) is known."""
     box_px = np.asarray(box_px, np.float64)
     return Crop((box_px[:2] + box_px[2:]) / 2, float(max((box_px[2:] - box_px[:2]).max() * CROP_MARGIN, 1.0)))
 

@@ -13,7 +13,6 @@ from keras_pose.core import geometry
 from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import COCO_17
 from keras_pose.data.teachers.crop import Crop, whole_image
-from keras_pose.data.teachers.tfjs import load_tfjs_graph
 
 SEEN = 0.2  # a joint shapes the next crop from this score on
 CROP_MARGIN = 1.35  # side of the next crop over the box of the joints, which ends at wrists, ankles and eyes
@@ -40,6 +39,8 @@ class MoveNet:
     """Runs a single-pose model; raises UserError where the file is another model."""
 
     def __init__(self, path: str | Path):
+        from keras_pose.data.teachers.tfjs import load_tfjs_graph  # TensorFlow, which other sources do without
+
         self._graph = load_tfjs_graph(Path(path))
         shape, joints = self._graph.input_shape, COCO_17.num_joints
         if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or self._graph.output_shape != (1, 1, joints, 3):
@@ -65,7 +66,7 @@ class MoveNet:
         crop = crop or whole_image(image.shape[:2])
         best = self(image, crop)
         for _ in range(MOST_PASSES - 1):
-            next_crop = crop_around(best)
+            next_crop = crop_around_joints(best)
             if next_crop is None or crop.change(next_crop) < SETTLED:
                 break
             crop, found = next_crop, self(image, next_crop)
@@ -93,7 +94,7 @@ def trunk_tilt_deg(found: Keypoints) -> float:
     return float(np.rad2deg(np.arctan2(up[0], -up[1])))
 
 
-def crop_around(found: Keypoints) -> Crop | None:
+def crop_around_joints(found: Keypoints) -> Crop | None:
     """A crop that holds the joints seen; None where fewer than four are."""
     seen = found.scores >= SEEN
     if seen.sum() < 4:
