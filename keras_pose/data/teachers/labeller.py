@@ -141,9 +141,10 @@ def _torso_px(points: np.ndarray) -> float:
 def _labels(
     points: np.ndarray, valid: np.ndarray, hidden: np.ndarray, pose_mm: np.ndarray | None, next_crop: Crop
 ) -> Labels:
-    """(18, 2) joints of BLAZEPOSE_18 to Labels; 3D is valid where 2D is, and only with a pelvis."""
+    """(18, 2) joints of BLAZEPOSE_18 to Labels; 3D is valid where 2D is, and only with both hips."""
     marked = np.zeros((18, 3)) if pose_mm is None else pose_mm
-    has_pose = valid & (pose_mm is not None and bool(valid[BLAZEPOSE_18.root]))
+    hips = [BLAZEPOSE_18.index("left_hip"), BLAZEPOSE_18.index("right_hip")]
+    has_pose = valid & (pose_mm is not None and bool(valid[hips].all()))
     return Labels(
         *add_mixtures(points, valid),
         add_mixtures(hidden[:, None].astype(float), valid)[0][:, 0] > 0.5,
