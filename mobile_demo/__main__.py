@@ -17,7 +17,6 @@ from keras_pose import command
 from keras_pose.errors import UserError
 from mobile_demo.addresses import lan_addresses
 from mobile_demo.models import find_model, sidecar
-from mobile_demo.server import Settings, serve
 
 FLAGS = flags.FLAGS
 EVERYWHERE, HERE = "0.0.0.0", "127.0.0.1"
@@ -78,6 +77,10 @@ def main(arguments: list[str]) -> None:
     """Runs the command."""
     if arguments:
         raise UserError(f"unexpected {arguments[0]!r}; name the model with --model={arguments[0]}")
+    try:
+        from mobile_demo.server import Settings, serve
+    except ImportError:
+        raise UserError("the demo needs Tornado; run: pip install 'keras_pose[demo]'") from None
     stop = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: stop.set())

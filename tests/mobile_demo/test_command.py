@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
+from keras_pose.errors import UserError
 from mobile_demo import __main__ as demo
 from mobile_demo.certificates import AUTHORITY
 from tests.mobile_demo.conftest import write_model
@@ -142,6 +143,13 @@ def test_a_mistake_is_told_in_one_line(tmp_path, environment, flags, message):
     )
     assert failed.returncode == 2 and failed.stdout == ""
     assert re.fullmatch(rf"error: .*{message}.*\n", failed.stderr), failed.stderr
+
+
+def test_without_tornado_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.delitem(sys.modules, "mobile_demo.server", raising=False)
+    monkeypatch.setitem(sys.modules, "tornado.httpserver", None)
+    with pytest.raises(UserError, match=r"pip install 'keras_pose\[demo\]'"):
+        demo.main([])
 
 
 def test_a_port_in_use(tmp_path, environment):
