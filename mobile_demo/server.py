@@ -1,4 +1,4 @@
-"""Serves the demo: limits on connections, TLS, start and stop.
+"""Serves the demo with Tornado: TLS, limits on clients, start and stop.
 
 with serve(Settings(model="pose.tflite", port=0, http=True)) as server:
     print(server.url)
@@ -50,12 +50,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """What is served, where, and to how many.
+    """What to serve, where, and to how many clients.
 
-    `model`: a .tflite file, by default what `find_model` finds. `port`: 0 takes a free one. `http`: without TLS, for
-    this machine and `adb reverse`. `addresses`: names and IP addresses that the certificate is for, beside this
+    `model`: a .tflite file, by default the one that `find_model` finds. `port`: 0 picks a free one. `http`: without
+    TLS, for this machine and `adb reverse`. `addresses`: names and IP addresses for the certificate, besides this
     machine's own. `state_dir`: where the authority is kept, by default the user's state folder. `connections`,
-    `connections_each`: at most so many at once, of all and of one address.
+    `connections_each`: the most open connections, in total and per address.
     """
 
     model: str | os.PathLike | None = None
@@ -72,7 +72,7 @@ class Settings:
 
 
 class Server:
-    """A demo that is being served in a thread of its own; `port` and `url` say where. Made by `serve`."""
+    """A running demo, in its own thread, at `port` and `url`. Created by `serve`."""
 
     def __init__(self, site: content.Site, settings: Settings, tls: ssl.SSLContext | None):
         try:
@@ -90,7 +90,7 @@ class Server:
         self._thread.start()
 
     def wait(self) -> None:
-        """Returns when the server is closed."""
+        """Waits until the server is closed."""
         self._thread.join()
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class Server:
 
 
 def serve(settings: Settings) -> Server:
-    """Starts to serve and returns at once.
+    """Starts to serve and returns immediately.
 
     Raises UserError if the model, the runtime, the port or the state folder cannot be used.
     """
@@ -189,7 +189,7 @@ class _Listener:
         task.add_done_callback(self._tasks.discard)
 
     async def _choose(self, connection: socket.socket, address: tuple) -> None:
-        """Hands a connection to the HTTPS port over by its first byte: to the page, or to the redirect."""
+        """Passes a connection on the HTTPS port to the page or to the redirect, depending on its first byte."""
         try:
             async with asyncio.timeout(self._settings.limits.timeout_s):
                 await _readable(connection)
@@ -199,7 +199,7 @@ class _Listener:
             connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
             self._clients[connection] = client
             self._page.handle_stream(SSLIOStream(connection, **BUFFERS), address)
-        except OSError:  # too slow, or gone
+        except OSError:  # the client was too slow or has left
             connection.close()
 
     async def _answer(self, request: HTTPServerRequest, answer_to: Callable[[HTTPServerRequest], Answer]) -> None:
@@ -207,7 +207,7 @@ class _Listener:
         client = self._clients.get(connection.stream.socket)
         stays = False
         try:
-            if client is not None:  # else it has left already
+            if client is not None:  # else the client has left
                 client.requests += 1
                 last = client.requests >= self._settings.limits.requests
                 stays = await _send(request, answer_to(request), last, self._settings.limits)

@@ -89,7 +89,10 @@ def test_unfinished_handshakes_keep_nobody_waiting(secure_settings, trusting):
 
 def test_unfinished_handshakes_count_as_connections(secure_settings, trusting):
     """Silent ones too. When one goes, the next is let in."""
-    with serve(replace(secure_settings, connections_each=2, limits=Limits())) as server, contextlib.ExitStack() as stack:
+    with (
+        serve(replace(secure_settings, connections_each=2, limits=Limits())) as server,
+        contextlib.ExitStack() as stack,
+    ):
         silent, greeting = (stack.enter_context(dial(server)) for _ in range(2))
         greeting.sendall(b"\x16\x03\x01")
         assert eventually(lambda: talk(server, PAGE) == b"")
