@@ -17,8 +17,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from keras_pose.errors import UserError
 
+from keras_pose.core.errors import UserError
 from mobile_demo import __main__ as demo
 from mobile_demo.certificates import AUTHORITY
 from tests.mobile_demo.conftest import write_model
