@@ -22,8 +22,9 @@ from keras_pose.flags import build_experiment, define_flags, resolved_flags
 from keras_pose.io.folder_lock import locked
 from keras_pose.models.hrnet import get_variant
 from keras_pose.training import distribution, run_folder, trainer
+from keras_pose.training.data_check import check_data
 from keras_pose.training.experiment import Experiment
-from keras_pose.training.run_state import Stopped
+from keras_pose.training.stopping import Stopped
 
 
 def main(arguments: list[str]) -> int:
@@ -49,7 +50,7 @@ def _begin(arguments: list[str], stack: contextlib.ExitStack) -> Experiment:
     if arguments:
         raise UserError(f"unknown argument {arguments[0]!r}; flags are written --name=value")
     experiment = build_experiment(flags.FLAGS)
-    trainer.check_data(experiment, open_dataset(experiment.data.dataset))
+    check_data(experiment, open_dataset(experiment.data.dataset))
     if distribution.writes_files(experiment.train.strategy):
         stack.enter_context(locked(experiment.output))
         run_folder.claim(experiment.output, resolved_flags(experiment, flags.FLAGS))

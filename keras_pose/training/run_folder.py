@@ -12,8 +12,9 @@ from keras_pose.core.errors import UserError
 from keras_pose.data.dataset import DatasetInfo
 from keras_pose.io import folder_lock
 from keras_pose.io.atomic import write_atomically
+from keras_pose.io.model_info import ModelInfo
 from keras_pose.losses import target_peak
-from keras_pose.models.model_folder import FORMAT_VERSION, MODEL, UNITS
+from keras_pose.models.model_folder import MODEL
 from keras_pose.training.experiment import Experiment
 
 RESOLVED_FLAGS = "resolved.flags"
@@ -54,22 +55,16 @@ def claim(directory: str | os.PathLike, resolved_flags: str) -> None:
         write_atomically(flags_file, resolved_flags.encode())
 
 
-def model_info(experiment: Experiment, dataset: DatasetInfo, metrics: dict) -> dict:
-    """What model.json holds; `metrics` are of the validation split."""
-    return {
-        "format_version": FORMAT_VERSION,
-        "kind": experiment.kind,
-        "skeleton": experiment.model.get_skeleton().to_dict(),
-        "input_size": list(experiment.model.input_size),
-        "units": UNITS,
-        "heatmap_peak": target_peak(experiment.loss.heatmap_kernel_size, experiment.loss.heatmap_sigma),
-        "statistics": None if experiment.kind == "keypoints" else dataset.statistics,
-        "model": experiment.model.to_dict(),
-        "data": {"dataset": dataset.spec, "manifest_hash": dataset.manifest_hash, "train": dataset.count("train")},
-        "versions": {
-            "keras_pose": keras_pose.__version__,
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-        },
-        "metrics": metrics,
-    }
+def describe_model(experiment: Experiment, dataset: DatasetInfo, metrics: dict) -> ModelInfo:
+    """What model.json says of the run's model; `metrics` are of the validation split."""
+    return ModelInfo(
+        kind=experiment.kind,
+        skeleton=experiment.model.get_skeleton(),
+        input_size=experiment.model.input_size,
+        heatmap_peak=target_peak(experiment.loss.heatmap_kernel_size, experiment.loss.heatmap_sigma),
+        statistics=None if experiment.kind == "keypoints" else dataset.statistics,
+        model=experiment.model.to_dict(),
+        data={"dataset": dataset.spec, "manifest_hash": dataset.manifest_hash, "train": dataset.count("train")},
+        versions={"keras_pose": keras_pose.__version__, "tensorflow": tf.__version__, "keras": keras.__version__},
+        metrics=metrics,
+    )

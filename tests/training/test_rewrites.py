@@ -5,8 +5,8 @@ import gc
 import pytest
 import tensorflow as tf
 
-from keras_pose.training.garbage import collections_paused
-from keras_pose.training.rewrites import OFF, start_sooner
+from keras_pose.models.tensorflow_speed import META_OPTIMIZER_OFF as OFF
+from keras_pose.models.tensorflow_speed import collections_paused, run_as_traced
 
 
 def is_off() -> bool:
@@ -18,7 +18,7 @@ def test_rewriting_is_off_during_the_step_alone(before):
     seen = []
     tf.config.optimizer.set_experimental_options({OFF: before})
     try:
-        step = start_sooner(lambda a, b: seen.append(is_off()) or {"sum": a + b})
+        step = run_as_traced(lambda a, b: seen.append(is_off()) or {"sum": a + b})
         assert step(1, 2) == {"sum": 3}
         assert seen == [True] and is_off() == before
         with pytest.raises(TypeError):
@@ -34,21 +34,21 @@ def test_a_step_gives_the_same_either_way():
         return {"y": tf.reduce_sum(tf.nn.relu(x * 2.0 + 1.0) - tf.zeros_like(x))}
 
     x = tf.constant([-3.0, 0.5, 4.0])
-    assert float(start_sooner(step)(x)["y"]) == float(step(x)["y"]) == 11.0
+    assert float(run_as_traced(step)(x)["y"]) == float(step(x)["y"]) == 11.0
 
 
 def test_graphs_for_gpus_are_rewritten(monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
-    assert start_sooner(is_off)() is False
+    assert run_as_traced(is_off)() is False
 
 
 @pytest.mark.parametrize("devices", [[], ["gpu"]])
 def test_no_garbage_is_collected_during_the_step(monkeypatch, devices):
     """Nor while a model is built; afterwards all is as it was, whatever went wrong."""
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: devices)
-    assert gc.isenabled() and start_sooner(gc.isenabled)() is False and gc.isenabled()
+    assert gc.isenabled() and run_as_traced(gc.isenabled)() is False and gc.isenabled()
     with pytest.raises(TypeError):
-        start_sooner(len)(1)
+        run_as_traced(len)(1)
     assert gc.isenabled()
     with collections_paused(), collections_paused():
         pass

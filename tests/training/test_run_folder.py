@@ -1,9 +1,9 @@
-import json
-
 import keras
 import pytest
 
 from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
+from keras_pose.io.model_info import ModelInfo
 from keras_pose.models import model_folder
 from keras_pose.models.pose_model import PoseModelConfig, build_keypoint_model
 from keras_pose.training import phases, run_folder
@@ -86,7 +86,7 @@ def test_a_folder_that_is_no_run_is_told(tmp_path, content, message):
 
 @pytest.mark.parametrize(("content", "message"), [(None, "is missing"), (b"no zip", "does not load")])
 def test_a_model_that_does_not_load_is_told(tmp_path, content, message):
-    (tmp_path / model_folder.MODEL_INFO).write_text(json.dumps({"format_version": 1}))
+    (tmp_path / model_folder.MODEL_INFO).write_text(ModelInfo("pose", HUMAN36M_17, (64, 64)).to_text())
     if content:
         (tmp_path / model_folder.MODEL).write_bytes(content)
     with pytest.raises(UserError, match=message):
