@@ -155,7 +155,7 @@ def _distances(expected: Outputs, found: Outputs, samples: Samples, input_size) 
     if "pose_3d" in found:
         distance = np.linalg.norm(found["pose_3d"] - expected["pose_3d"], axis=-1)  # (N, J)
         values |= {"largest_mm": float(distance.max()), "mean_mm": float(distance.mean())}
-        labelled = samples.has_pose_3d > 0
+        labelled = samples.pose_3d_valid > 0  # (N, J)
         if labelled.any():
             errors = [
                 np.linalg.norm(poses["pose_3d"] - samples.pose_3d, axis=-1)[labelled] for poses in (found, expected)

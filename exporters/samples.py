@@ -17,13 +17,13 @@ BATCH = 16
 class Samples:
     """Labelled examples; `image` is (N, H, W, 3) uint8, or None where the data has no pictures.
 
-    The others are as in a batch: `keypoints_2d` (N, J, 2) in [0, 1], `pose_3d` (N, J, 3) mm, `has_pose_3d` (N,).
+    The others are as in a batch: `keypoints_2d` (N, J, 2) in [0, 1], `pose_3d` (N, J, 3) mm, `pose_3d_valid` (N, J).
     """
 
     image: np.ndarray | None
     keypoints_2d: np.ndarray
     pose_3d: np.ndarray
-    has_pose_3d: np.ndarray
+    pose_3d_valid: np.ndarray
 
     def __len__(self) -> int:
         return len(self.keypoints_2d)
@@ -53,9 +53,8 @@ def load_samples(dataset: str, splits: tuple[str, ...], count: int, info: ModelI
     with naming_broken_shards(data):
         batches = list(pipeline.make_batches(data, split, BATCH, training=False).take(-(-count // BATCH)))
     columns = {name: np.concatenate([batch[name].numpy() for batch in batches])[:count] for name in batches[0]}
-    return Samples(
-        columns["image"] if pictures else None, columns["keypoints_2d"], columns["pose_3d"], columns["has_pose_3d"]
-    )
+    labels = (columns[name] for name in ("keypoints_2d", "pose_3d", "pose_3d_valid"))
+    return Samples(columns["image"] if pictures else None, *labels)
 
 
 def _fitting(data: DatasetInfo, info: ModelInfo, pictures: bool) -> DatasetInfo:

@@ -27,6 +27,7 @@ from keras_pose.inference.runtimes import open_model
 from keras_pose.io import atomic
 from keras_pose.models.decoders import DECODERS, HeatmapDecoder
 from keras_pose.models.model_folder import load_run
+from keras_pose.models.pose_model import mean_keypoints
 
 FLAGS = flags.FLAGS
 
@@ -105,7 +106,7 @@ def open_predictor(source: str, labelled_as: Skeleton):
     if Path(source).is_dir():
         model, info = load_run(source)
         if info.kind == "lifter":
-            return batch_predictor(model, info.skeleton, labelled_as), info.skeleton
+            return batch_predictor(model, info.skeleton, labelled_as, mean_keypoints(model)), info.skeleton
     loaded = open_peer(source)
     return batch_predictor(loaded), loaded.skeleton
 

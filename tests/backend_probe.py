@@ -73,7 +73,7 @@ def of_adversary(batch: dict, outputs: dict) -> dict:
     )
     critic.set_weights([rng.normal(0, 0.3, weight.shape) for weight in critic.weights])
     labelled, predicted = critic(batch["pose_3d"]), critic(outputs["pose_3d"])
-    terms = losses.discriminator_terms(labelled, predicted, batch["has_pose_3d"])
+    terms = losses.discriminator_terms(labelled, predicted, batch["pose_3d_valid"])
     return {
         "adversary/scores": labelled,
         "adversary/discriminator": losses.discriminator_loss(terms),

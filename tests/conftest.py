@@ -82,7 +82,7 @@ def make_example(
         "keypoint_valid": np.ones(17, bool),
         "keypoint_hidden": np.arange(17) % 5 == 0,
         "pose_3d_mm": pose,
-        "has_pose_3d": True,
+        "pose_3d_valid": np.ones(17, bool),
         "root_position_mm": root,
         "intrinsics": intrinsics,
         "subject": f"s{index % 3}",

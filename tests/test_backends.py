@@ -42,7 +42,7 @@ def results(tmp_path_factory):
         keypoints_2d=rng.uniform(0, 1, (3, 17, 2)).astype("float32"),
         keypoint_valid=(rng.uniform(size=(3, 17)) < 0.8).astype("float32"),
         pose_3d=rng.normal(0, 300, (3, 17, 3)).astype("float32"),
-        has_pose_3d=np.array([1, 0, 1], "float32"),
+        pose_3d_valid=np.stack([np.ones(17), np.arange(17) % 3 > 0, np.ones(17)]).astype("float32"),
     )
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # halves the time, which goes to compiling small operations

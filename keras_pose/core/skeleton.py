@@ -154,7 +154,17 @@ BLAZEPOSE_18 = _skeleton(
     "left_wrist<left_elbow right_wrist<right_elbow left_hip<pelvis right_hip<pelvis "
     "left_knee<left_hip right_knee<right_hip left_ankle<left_knee right_ankle<right_knee",
 )
-SKELETONS = {s.name: s for s in (HUMAN36M_17, COCO_17, MPII_16, LSP_14, MPI_INF_3DHP_17, BLAZEPOSE_18)}
+# The same and joints that lie on the lines between them: what teachers label photos with.
+TEACHER_22 = _skeleton(
+    "teacher_22",
+    "pelvis",
+    "pelvis nose<neck_nose left_eye<nose right_eye<nose left_ear<left_eye right_ear<right_eye "
+    "left_shoulder<neck right_shoulder<neck left_elbow<left_shoulder right_elbow<right_shoulder "
+    "left_wrist<left_elbow right_wrist<right_elbow left_hip<pelvis right_hip<pelvis "
+    "left_knee<left_hip right_knee<right_hip left_ankle<left_knee right_ankle<right_knee "
+    "spine<pelvis neck<spine neck_nose<neck head_top<neck_nose",
+)
+SKELETONS = {s.name: s for s in (HUMAN36M_17, COCO_17, MPII_16, LSP_14, MPI_INF_3DHP_17, BLAZEPOSE_18, TEACHER_22)}
 
 # target joint: the joints whose mean takes its place where the source lacks it.
 # pelvis: Human3.6M's own definition, the middle of the hips. neck and thorax: both mark the base of the neck;

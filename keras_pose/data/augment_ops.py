@@ -102,7 +102,7 @@ def mirror(batch: dict, flipped, skeleton: Skeleton, size: tuple[int, int] | Non
     `size` is (height, width) of the crops, by default the images'; a batch without images has only its labels mirrored.
     """
     mirrored = {"image": ops.flip(batch["image"], axis=2)} if "image" in batch else {}
-    for key in ("keypoints_2d", "keypoint_valid", "keypoint_hidden", "pose_3d"):
+    for key in ("keypoints_2d", "keypoint_valid", "keypoint_hidden", "pose_3d", "pose_3d_valid"):
         if key in batch:
             mirrored[key] = ops.take(batch[key], np.array(skeleton.flip_permutation), axis=1)
     mirrored["keypoints_2d"] = mirrored["keypoints_2d"] * np.array([-1, 1], "float32") + np.array([1, 0], "float32")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import tensorflow as tf
 
 from keras_pose.core.errors import UserError
@@ -113,9 +114,17 @@ class DatasetInfo:
         return sum(part.manifest.count(split) for part in self.parts_with(split))
 
     def label_counts(self, split: str) -> tuple[float, float]:
-        """Labelled 2D joints, and examples with a 3D pose, in a split over all parts."""
-        sums = [entry.sums for part in self.parts_with(split) for entry in part.manifest.splits.get(split, ())]
-        return sum(sum(s["keypoint_count"]) for s in sums), sum(s["pose_count"] for s in sums)
+        """Labelled 2D joints, and examples with a 3D pose, whole or in part, in a split over all parts."""
+        keypoints = sum(sum(entry.sums["keypoint_count"]) for entry in self._entries(split))
+        return keypoints, float(self.pose_counts(split).max(initial=0))  # the root has 3D wherever any joint has
+
+    def pose_counts(self, split: str) -> np.ndarray:
+        """(J,) examples in a split, over all parts, that have a 3D label of the joint."""
+        return shards.pose_counts(self._entries(split))
+
+    def _entries(self, split: str) -> list[shards.ShardEntry]:
+        entries = [entry for part in self.parts_with(split) for entry in part.manifest.splits.get(split, ())]
+        return [entry for entry in entries if entry.count]
 
     def parts_with(self, split: str) -> tuple[Part, ...]:
         """The parts that have the split; photos with 2D labels, say, often only train. All of them where none has."""

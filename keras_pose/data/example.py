@@ -13,6 +13,8 @@ from keras_pose.io import images
 # No joint of a human is farther from the pelvis; larger numbers mean a wrong unit.
 LARGEST_RADIUS_MM = 2500.0
 SMALLEST_RADIUS_MM = 100.0
+# Where only some joints have 3D they may be the hips alone; metres are still told from millimetres.
+SMALLEST_PARTIAL_RADIUS_MM = 10.0
 # No pixel of a crop, nor of what lies around it, is farther off.
 LARGEST_PIXEL = 1e6
 
@@ -27,10 +29,10 @@ class PoseExample:
         keypoints_2d_px: (J, 2) pixels of the crop; may lie outside it.
         keypoint_valid: (J,) bool, the position is labelled (a labelled joint may be outside or hidden).
         keypoint_hidden: (J,) bool, something covers the joint.
-        pose_3d_mm: (J, 3) camera frame, relative to the root joint; zeros without 3D.
-        has_pose_3d: whether `pose_3d_mm`, `root_position_mm` and `intrinsics` mean anything.
-        root_position_mm: (3,) the root joint in the camera frame.
-        intrinsics: (3, 3) of the crop; rows may be skewed by a crop that was turned.
+        pose_3d_mm: (J, 3) camera frame, relative to the root joint; zeros where a joint has no 3D label.
+        pose_3d_valid: (J,) bool, the joint's 3D position is labelled; the root's is wherever any joint's is.
+        root_position_mm: (3,) the root joint in the camera frame; zeros without 3D.
+        intrinsics: (3, 3) of the crop; rows may be skewed by a crop that was turned. The identity without 3D.
         skeleton: a name of `keras_pose.core.skeleton`.
         difficulty: 0 clean to 1 full, for synthetic scenes; 0 elsewhere.
     """
@@ -41,7 +43,7 @@ class PoseExample:
     keypoint_valid: np.ndarray
     keypoint_hidden: np.ndarray
     pose_3d_mm: np.ndarray
-    has_pose_3d: bool
+    pose_3d_valid: np.ndarray
     root_position_mm: np.ndarray = field(default_factory=lambda: np.zeros(3, np.float32))
     intrinsics: np.ndarray = field(default_factory=lambda: np.eye(3, dtype=np.float32))
     skeleton: str = "human36m_17"
@@ -57,8 +59,14 @@ class PoseExample:
         self.keypoint_valid = np.asarray(self.keypoint_valid, bool)
         self.keypoint_hidden = np.asarray(self.keypoint_hidden, bool)
         self.pose_3d_mm = np.asarray(self.pose_3d_mm, np.float32)
+        self.pose_3d_valid = np.asarray(self.pose_3d_valid, bool)
         self.root_position_mm = np.asarray(self.root_position_mm, np.float32)
         self.intrinsics = np.asarray(self.intrinsics, np.float32)
+
+    @property
+    def has_pose_3d(self) -> bool:
+        """Whether any joint has a 3D label, so that root position and intrinsics mean something."""
+        return bool(self.pose_3d_valid.any())
 
     @property
     def keypoint_in_crop(self) -> np.ndarray:
@@ -87,6 +95,7 @@ class PoseExample:
             "keypoint_valid": (joints,),
             "keypoint_hidden": (joints,),
             "pose_3d_mm": (joints, 3),
+            "pose_3d_valid": (joints,),
             "root_position_mm": (3,),
             "intrinsics": (3, 3),
         }
@@ -111,10 +120,13 @@ class PoseExample:
     def _validate_pose_3d(self, root: int | None) -> None:
         if root is None:
             raise UserError(f"{self.where()}: {self.skeleton} has no root joint, so it cannot carry a 3D pose")
+        if not self.pose_3d_valid[root]:
+            raise UserError(f"{self.where()}: joints have 3D labels but the root, joint {root}, has none; label it too")
         if np.abs(self.pose_3d_mm[root]).max() > 1e-3:
             raise UserError(f"{self.where()}: pose_3d_mm is not relative to its root; subtract joint {root}")
-        radius = np.linalg.norm(self.pose_3d_mm, axis=-1).max()
-        if not SMALLEST_RADIUS_MM < radius < LARGEST_RADIUS_MM:
+        radius = np.linalg.norm(self.pose_3d_mm[self.pose_3d_valid], axis=-1).max()
+        smallest = SMALLEST_RADIUS_MM if self.pose_3d_valid.all() else SMALLEST_PARTIAL_RADIUS_MM
+        if not smallest < radius < LARGEST_RADIUS_MM:
             raise UserError(
                 f"{self.where()}: the joint farthest from the root is at {radius:.4g} mm, which no person is; "
                 "convert the pose to millimetres"

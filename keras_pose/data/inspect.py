@@ -85,7 +85,8 @@ def draw_example(example: PoseExample, skeleton: Skeleton, height: int = 160) ->
     picture = drawing.draw_keypoints(picture, example.keypoints_2d_px * scale, skeleton, shown, scores)
     if not example.has_pose_3d or not np.isfinite(example.pose_3d_mm).all():
         return picture
-    return np.concatenate([picture, drawing.draw_pose_views(example.pose_3d_mm, skeleton, height)], axis=1)
+    pose = np.where(example.pose_3d_valid[:, None], example.pose_3d_mm, np.nan)  # what is NaN is not drawn
+    return np.concatenate([picture, drawing.draw_pose_views(pose, skeleton, height)], axis=1)
 
 
 def shared_subjects(subjects: dict[str, set[str]]) -> list[str]:

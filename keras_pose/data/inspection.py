@@ -29,9 +29,10 @@ BENT = 0.08
 class Sample:
     """The labels of N examples of a split.
 
-    `keypoints_2d` (N, J, 2) in [0, 1] of the crop, `valid` and `hidden` (N, J); `pose_3d_mm` (M, J, 3) and
-    `root_mm` (M, 3) of the M with 3D; `reprojection` (M,) is how far, at the median joint, the projected 3D pose lies
-    from the 2D labels, in heights of the crop; `broken` are messages on examples that are not valid.
+    `keypoints_2d` (N, J, 2) in [0, 1] of the crop, `valid` and `hidden` (N, J); `pose_3d_mm` (M, J, 3), NaN
+    where a joint has no 3D label, and `root_mm` (M, 3) of the M with 3D; `reprojection` (M,) is how far, at the median
+    joint, the projected 3D pose lies from the 2D labels, in heights of the crop; `broken` are messages on
+    examples that are not valid.
     """
 
     skeleton: Skeleton
@@ -64,7 +65,7 @@ def collect(examples: Iterable[PoseExample], skeleton: Skeleton) -> Sample:
         np.array([geometry.normalize_keypoints(e.keypoints_2d_px, e.image_size) for e in good]).reshape(-1, joints, 2),
         np.array([e.keypoint_valid for e in good], bool).reshape(-1, joints),
         np.array([e.keypoint_hidden for e in good], bool).reshape(-1, joints),
-        np.array([e.pose_3d_mm for e in lifted], np.float64).reshape(-1, joints, 3),
+        np.array([_labelled_pose(e) for e in lifted], np.float64).reshape(-1, joints, 3),
         np.array([e.root_position_mm for e in lifted], np.float64).reshape(-1, 3),
         np.array([_reprojection(e) for e in lifted], np.float64),
         tuple(e.where() for e in good),
@@ -74,14 +75,19 @@ def collect(examples: Iterable[PoseExample], skeleton: Skeleton) -> Sample:
     )
 
 
+def _labelled_pose(example: PoseExample) -> np.ndarray:
+    return np.where(example.pose_3d_valid[:, None], example.pose_3d_mm, np.nan)
+
+
 def _reprojection(example: PoseExample) -> float:
-    if not example.keypoint_valid.any():
+    labelled = example.keypoint_valid & example.pose_3d_valid
+    if not labelled.any():
         return 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
         projected = geometry.project_points(
             example.pose_3d_mm.astype(np.float64) + example.root_position_mm, example.intrinsics
         )
-    distances = np.linalg.norm(projected - example.keypoints_2d_px, axis=-1)[example.keypoint_valid]
+    distances = np.linalg.norm(projected - example.keypoints_2d_px, axis=-1)[labelled]
     return float(np.median(np.nan_to_num(distances, nan=np.inf))) / example.image_size[0]
 
 
@@ -104,12 +110,14 @@ def summarize(sample: Sample) -> dict:
         summary["y_range"] = _range(labelled[:, 1], 3)
     summary["pose_3d_share"] = _rounded(len(sample.pose_3d_mm) / max(len(sample.valid), 1))
     if len(sample.pose_3d_mm):
+        summary["pose_3d_joint_share"] = _rounded(np.isfinite(sample.pose_3d_mm[..., 0]).mean())
         summary["radius_range_mm"] = _range(_radii(sample), 0)
         summary["distance_range_mm"] = _range(np.linalg.norm(sample.root_mm, axis=-1), 0)
         summary["reprojection_median_crop_heights"] = _rounded(np.median(sample.reprojection))
         summary["bone_median_mm"] = {
-            f"{sample.skeleton.joint_names[a]}-{sample.skeleton.joint_names[b]}": _rounded(np.median(length), 0)
+            f"{sample.skeleton.joint_names[a]}-{sample.skeleton.joint_names[b]}": _rounded(np.nanmedian(length), 0)
             for (a, b), length in zip(sample.skeleton.bones, _bone_lengths(sample).T, strict=True)
+            if np.isfinite(length).any()
         }
     return summary
 
@@ -127,11 +135,11 @@ def _inside(keypoints_2d: np.ndarray) -> np.ndarray:
 
 
 def _radii(sample: Sample) -> np.ndarray:
-    return np.linalg.norm(sample.pose_3d_mm, axis=-1).max(-1)
+    return np.nanmax(np.linalg.norm(sample.pose_3d_mm, axis=-1), axis=-1)  # the root always has a label
 
 
 def _bone_lengths(sample: Sample) -> np.ndarray:
-    """(M, bones) mm."""
+    """(M, bones) mm, NaN where an end has no label."""
     parents, children = np.array(sample.skeleton.bones).T
     return np.linalg.norm(sample.pose_3d_mm[:, children] - sample.pose_3d_mm[:, parents], axis=-1)
 
@@ -223,13 +231,14 @@ def check_knees(sample: Sample) -> str | None:
 
 
 def _knee_bends(sample: Sample, side: str) -> np.ndarray:
-    """How far forward the knee is of the line from hip to ankle, for bent legs, any unit."""
+    """How far forward the knee is of the line from hip to ankle, for bent legs with all labels, any unit."""
     names = sample.skeleton.joint_names
     neck = next((n for n in ("thorax", "neck", "upper_neck") if n in names), None)
     needed = [f"{side}_hip", f"{side}_knee", f"{side}_ankle", "left_hip", "right_hip", neck]
     if not len(sample.pose_3d_mm) or any(name not in names for name in needed):
         return np.empty(0)
-    hip, knee, ankle, left, right, top = (sample.pose_3d_mm[:, names.index(name)] for name in needed)
+    joints = sample.pose_3d_mm[:, [names.index(name) for name in needed]]  # (M, 6, 3)
+    hip, knee, ankle, left, right, top = joints[np.isfinite(joints).all((1, 2))].transpose(1, 0, 2)
     leg = ankle - hip
     length = np.linalg.norm(leg, axis=-1, keepdims=True) + 1e-9
     along = ((knee - hip) * leg).sum(-1, keepdims=True) / length**2

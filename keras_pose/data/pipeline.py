@@ -36,7 +36,7 @@ def _batch_record(record: tf.Tensor, info: DatasetInfo, with_metadata: bool) -> 
         "keypoints_2d": fields["keypoints_2d_px"] / size[::-1],
         "keypoint_valid": tf.cast(fields["keypoint_valid"], tf.float32),
         "pose_3d": fields["pose_3d_mm"],
-        "has_pose_3d": tf.cast(fields["has_pose_3d"], tf.float32),
+        "pose_3d_valid": tf.cast(fields["pose_3d_valid"], tf.float32),
     }
     if info.image_size:
         result["image"] = _shrink(_decode(fields["image"], info.parts[0].manifest.image_size), info.shrink)

@@ -26,7 +26,7 @@ from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import SOURCES, get_source
 from keras_pose.data.sources.base import Item, Options, Source, describe_items
-from keras_pose.data.sources.photos import labels_hash
+from keras_pose.data.sources.photo_labels import labels_hash
 
 FLAGS = flags.FLAGS
 DEFAULTS = Options()
@@ -45,7 +45,12 @@ def define_flags() -> None:
     flags.DEFINE_bool("allow_pickle", False, "Load pickled files. They can run code: only for files that you trust.")
     flags.DEFINE_bool("drop_bad_sequences", False, "Leave out sequences that are known to be mislabelled.")
     flags.DEFINE_enum("split", None, shards.SPLITS, "Take everything into this split instead of the source's own.")
-    flags.DEFINE_string("teacher", None, "For --source=video: the pose model that labels, a .tflite file of yours.")
+    flags.DEFINE_list(
+        "teacher",
+        [],
+        "Models that label images: movenet-thunder.json, pose_landmark_heavy.tflite, or both, separated by a comma. "
+        "For --source=photos and video; for lsp, lsp_extended, coco and mpii they complete what people labelled.",
+    )
     flags.DEFINE_integer("workers", os.cpu_count() or 1, "Processes that work in parallel.", lower_bound=1)
     flags.DEFINE_integer("shard_size", 1000, "Examples in a shard, about.", lower_bound=1)
     flags.DEFINE_string("items", None, "START:STOP takes these of the source's photos or recordings, in its own order.")
@@ -63,7 +68,8 @@ def main(argv: list[str]) -> int:
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing; see python -m keras_pose.data.prepare --help")
     option_names = {f.name for f in dataclasses.fields(Options)} - {"image_size"}
-    options = Options(parse_image_size(FLAGS.image_size), **{name: FLAGS[name].value for name in option_names})
+    values = {name: FLAGS[name].value for name in option_names}
+    options = Options(parse_image_size(FLAGS.image_size), **values | {"teacher": tuple(FLAGS.teacher)})
     source = get_source(FLAGS.source)
     chosen = parse_range(FLAGS.items) if FLAGS.items else None
     prepare(
@@ -165,9 +171,16 @@ def _convert(
     )
     shard_jobs.finish(output_dir, manifest)
     counts = ", ".join(f"{split} {sum(e.count for e in part)}" for split, part in entries.items())
-    left_out = f"; {len(bad)} bad frames left out, see {output_dir / shard_jobs.BAD_FRAMES}" if bad else ""
-    print(f"{output_dir}: {counts}{left_out}")
+    print(f"{output_dir}: {counts}{describe_bad(bad, output_dir / shard_jobs.BAD_FRAMES)}")
     return manifest
+
+
+def describe_bad(bad: list[BadFrame], file: Path) -> str:
+    """The end of the last line: how many frames were left out and which file lists them; empty for none."""
+    skipped = sum(frame.skipped for frame in bad)
+    parts = [f"{len(bad) - skipped} bad frames left out"] if len(bad) > skipped else []
+    parts += [f"{skipped} entries skipped"] if skipped else []
+    return f"; {', '.join(parts)}, see {file}" if parts else ""
 
 
 def limit_items(items: list[Item], limit: int | None) -> list[Item]:
@@ -201,7 +214,7 @@ def read_items(source_name: str, options: Options, items: tuple[Item, ...]) -> I
     for item in items:
         for result in itertools.islice(source.read_item(item, options), item.frames):
             if isinstance(result, BadFrame):
-                yield BadFrame(f"{item.file}: {result.where}", result.why)
+                yield dataclasses.replace(result, where=f"{item.file}: {result.where}")
                 continue
             try:
                 yield result.validate()

@@ -20,7 +20,7 @@ def serialize(example: PoseExample) -> bytes:
         "keypoint_valid": _ints(example.keypoint_valid),
         "keypoint_hidden": _ints(example.keypoint_hidden),
         "pose_3d_mm": _floats(example.pose_3d_mm),
-        "has_pose_3d": _ints([example.has_pose_3d]),
+        "pose_3d_valid": _ints(example.pose_3d_valid),
         "root_position_mm": _floats(example.root_position_mm),
         "intrinsics": _floats(example.intrinsics),
         "skeleton": _bytes(example.skeleton.encode()),

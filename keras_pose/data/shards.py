@@ -23,7 +23,9 @@ from keras_pose.data import files, records
 from keras_pose.data.example import PoseExample
 from keras_pose.io.atomic import write_atomically, write_json
 
-FORMAT_VERSION = 1
+# Format 1 knows 3D labels of whole poses only: `has_pose_3d` in records, a single `pose_count` in manifests.
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, 2)
 SPLITS = ("train", "validation", "test")
 MANIFEST = "manifest.json"
 PARALLEL_CHECKS = 16
@@ -141,8 +143,11 @@ def read_manifest(directory: str | os.PathLike) -> Manifest:
         raise UserError(f"{directory} holds no {MANIFEST}; name a folder that prepare or synthetic has finished")
     try:
         values = json.loads(files.read(path).decode())
-        if values["format_version"] != FORMAT_VERSION:
-            raise UserError(f"{path} has format {values['format_version']}, this is {FORMAT_VERSION}; prepare it again")
+        if values["format_version"] not in READ_VERSIONS:
+            raise UserError(
+                f"{path} has format {values['format_version']}, this version reads 1 and {FORMAT_VERSION}; "
+                "prepare the data again"
+            )
         return Manifest(
             name=values["name"],
             skeleton=register_skeleton(Skeleton.from_dict(values["skeleton"])),
@@ -189,31 +194,40 @@ class _Moments:
         keypoints = geometry.normalize_keypoints(example.keypoints_2d_px, example.image_size).astype(np.float64)
         valid = example.keypoint_valid.astype(np.float64)[:, None]
         pose = example.pose_3d_mm.astype(np.float64)
-        has = float(example.has_pose_3d)
+        pose_valid = example.pose_3d_valid.astype(np.float64)[:, None]
         terms = {
             "keypoint_count": valid[:, 0],
             "keypoint_sum": keypoints * valid,
             "keypoint_square": keypoints**2 * valid,
-            "pose_count": np.array(has),
-            "pose_sum": pose * has,
-            "pose_square": pose**2 * has,
+            "pose_count": pose_valid[:, 0],
+            "pose_sum": pose * pose_valid,
+            "pose_square": pose**2 * pose_valid,
         }
         for name, term in terms.items():
             self.sums[name] = (np.asarray(self.sums.get(name, 0.0)) + term).tolist()
 
 
+def pose_counts(entries: Iterable[ShardEntry]) -> np.ndarray:
+    """(J,) the number of 3D labels of each joint; () without shards.
+
+    Format 1 counts whole poses instead, a single number.
+    """
+    counts = [np.broadcast_to(e.sums["pose_count"], len(e.sums["pose_sum"])) for e in entries if e.count]
+    return np.sum(counts, axis=0)
+
+
 def statistics(entries: Iterable[ShardEntry]) -> dict:
     """`keypoints_2d_mean/std` (J, 2) and `pose_3d_mean/std` (J, 3) of the shards, as lists; {} without shards."""
-    totals: dict = {}
+    entries, totals = list(entries), {}
     for entry in entries:
         for name, value in entry.sums.items():
             totals[name] = totals.get(name, 0.0) + np.asarray(value)
     if not totals:
         return {}
     result = {}
-    counts = {"keypoint": totals["keypoint_count"][:, None], "pose": totals["pose_count"]}
+    counts = {"keypoint": totals["keypoint_count"], "pose": pose_counts(entries)}
     for key, name in (("keypoint", "keypoints_2d"), ("pose", "pose_3d")):
-        count = np.maximum(counts[key], 1.0)
+        count = np.maximum(counts[key], 1.0)[:, None]
         mean = totals[f"{key}_sum"] / count
         variance = np.maximum(totals[f"{key}_square"] / count - mean**2, 0.0)
         result[f"{name}_mean"] = np.round(mean, 6).tolist()

@@ -12,6 +12,8 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import Skeleton
 
 PCK3D_THRESHOLD_MM = 150.0
+# A similarity has 7 degrees of freedom: it brings any two points onto any others, and three nearly so.
+PA_FEWEST_JOINTS = 4
 AUC_THRESHOLDS_MM = tuple(np.arange(0.0, 151.0, 5.0))
 # The joint at the base of the neck, in order of preference.
 NECK_JOINTS = ("neck", "upper_neck", "thorax")
@@ -37,8 +39,16 @@ def mpjpe(target, predicted, valid=None):
 
 
 def pa_mpjpe(target, predicted, valid=None):
-    """Protocol 2: MPJPE after the best rotation, translation and scale (Procrustes), mm. (B,)"""
+    """Protocol 2: MPJPE after the best rotation, translation and scale (Procrustes), mm. (B,)
+
+    It means something only where `pa_weights` is 1.
+    """
     return mpjpe(target, align_procrustes(target, predicted, valid), valid)
+
+
+def pa_weights(valid):
+    """(B, J) validity to (B,): 1 for examples with at least `PA_FEWEST_JOINTS` valid joints, the root included."""
+    return ops.cast(ops.sum(ops.cast(valid, "float32"), axis=-1) >= PA_FEWEST_JOINTS, "float32")
 
 
 def n_mpjpe(target, predicted, valid=None):

@@ -10,7 +10,8 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import Skeleton, map_joints
 from keras_pose.data import augment_ops
 from keras_pose.inference.runtimes import LoadedModel
-from keras_pose.models.decoders import OWN_CELL_CENTER, HeatmapDecoder, flip_average
+from keras_pose.io.model_info import OWN_CELL_CENTER
+from keras_pose.models.decoders import HeatmapDecoder, flip_average
 
 # What a lifter is tested with besides exact joints: 1 % of the crop, about 6 pixels of a person 400 pixels tall.
 DETECTOR_DEVIATION = 0.01
@@ -20,14 +21,20 @@ DETECTOR_DEVIATION = 0.01
 BatchPredictor = Callable[[dict], dict]
 
 
-def batch_predictor(model, skeleton: Skeleton | None = None, labelled_as: Skeleton | None = None) -> BatchPredictor:
+def batch_predictor(
+    model,
+    skeleton: Skeleton | None = None,
+    labelled_as: Skeleton | None = None,
+    unlabelled_at: np.ndarray | float = 0.5,
+) -> BatchPredictor:
     """A `BatchPredictor` of a `LoadedModel` that sees pictures, or of a Keras lifter.
 
-    A lifter is given the labelled keypoints, those without a label at the middle of the crop; and once more with a
-    detector's errors, for `pose_3d_noisy`.
+    A lifter is given the labelled keypoints; and once more with a detector's errors, for `pose_3d_noisy`.
 
     Args:
         skeleton, labelled_as: a lifter's and its data's, where they differ: it is given its own joints, by name.
+        unlabelled_at: where a lifter sees keypoints that have no label, in [0, 1] of the crop: the (J, 2) of
+            `mean_keypoints`, as in training.
     """
     if isinstance(model, LoadedModel):
         return lambda batch: model.run(_images_of_size(batch, model.input_size))
@@ -38,7 +45,7 @@ def batch_predictor(model, skeleton: Skeleton | None = None, labelled_as: Skelet
         labelled = batch["keypoint_valid"][..., None] > 0
         seen = {"pose_3d": batch["keypoints_2d"], "pose_3d_noisy": with_detector_errors(batch["keypoints_2d"])}
         return {
-            name: np.asarray(model(np.where(labelled, points, np.float32(0.5)), training=False)["pose_3d"])
+            name: np.asarray(model(np.where(labelled, points, np.float32(unlabelled_at)), training=False)["pose_3d"])
             for name, points in seen.items()
         }
 

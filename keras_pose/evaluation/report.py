@@ -71,7 +71,8 @@ def _draw_sample(sample: Sample, result: EvaluationResult, height: int) -> np.nd
         height,
         true_keypoints_px=label_px,
         true_valid=example["keypoint_valid"] > 0,
-        true_pose_3d_mm=example["pose_3d"] if example["has_pose_3d"] > 0 else None,
+        true_pose_3d_mm=example["pose_3d"],
+        true_pose_valid=example["pose_3d_valid"] > 0,
     )
 
 

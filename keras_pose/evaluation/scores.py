@@ -100,21 +100,22 @@ def _upright(batch: dict, skeleton: Skeleton, image_size: tuple[int, int] | None
 
 
 def _scores_3d(batch: dict, predicted: dict, mean_pose_mm: np.ndarray | None) -> dict:
-    rows = batch["has_pose_3d"] > 0
-    target = batch["pose_3d"][rows]  # (R, J, 3), R rows have a 3D label
+    valid = batch["pose_3d_valid"] > 0  # (B, J)
+    rows = valid.any(-1)
+    valid, target = valid[rows], batch["pose_3d"][rows]  # (R, J) and (R, J, 3), R rows have a 3D label
     pose = predicted["pose_3d"][rows] if "pose_3d" in predicted else np.full_like(target, np.nan)
     noisy = predicted["pose_3d_noisy"][rows] if "pose_3d_noisy" in predicted else np.full_like(target, np.nan)
-    known = np.isfinite(pose).all(-1)  # (R, J)
+    known = valid & np.isfinite(pose).all(-1)  # (R, J), labelled and predicted
     shared = np.where(known[..., None], pose, 0)
-    none = np.full(target.shape[:2], np.nan, np.float32)
-    has_output = known.any(-1)
+    mean_pose = np.full_like(target, np.nan) if mean_pose_mm is None else mean_pose_mm
+    has_output, is_aligned = known.any(-1), _numpy(metrics.pa_weights(known)) > 0
     found = {
         "error_mm": np.where(known, _numpy(metrics.joint_errors(target, shared)), np.nan),
-        "noisy_error_mm": _numpy(metrics.joint_errors(target, noisy)),
+        "noisy_error_mm": np.where(valid, _numpy(metrics.joint_errors(target, noisy)), np.nan),
         "pck3d": np.where(known, _numpy(metrics.pck3d(target, shared)), np.nan),
         "auc": np.where(known, _numpy(metrics.auc(target, shared)), np.nan),
-        "mean_pose_error_mm": none if mean_pose_mm is None else _numpy(metrics.joint_errors(target, mean_pose_mm)),
-        "aligned_error_mm": np.where(has_output, _numpy(metrics.pa_mpjpe(target, shared, known)), np.nan),
+        "mean_pose_error_mm": np.where(valid, _numpy(metrics.joint_errors(target, mean_pose)), np.nan),
+        "aligned_error_mm": np.where(is_aligned, _numpy(metrics.pa_mpjpe(target, shared, known)), np.nan),
         "scaled_error_mm": np.where(has_output, _numpy(metrics.n_mpjpe(target, shared, known)), np.nan),
     }
     scores = {}

@@ -10,35 +10,35 @@ from keras import ops
 from keras_pose.losses.terms import weighted_term
 
 
-def discriminator_terms(labelled_scores, predicted_scores, has_pose_3d) -> dict:
+def discriminator_terms(labelled_scores, predicted_scores, pose_3d_valid) -> dict:
     """The two halves of the critic's loss, each a (sum, weight) pair of scalars.
 
     Args:
-        labelled_scores: (B,) of the batch's `pose_3d`; examples without a label weigh nothing.
+        labelled_scores: (B,) of the batch's `pose_3d`; examples that lack the label of any joint weigh nothing.
         predicted_scores: (B,) of the network's `pose_3d`, of every example.
-        has_pose_3d: (B,).
+        pose_3d_valid: (B, J).
     """
-    weights = _weights(has_pose_3d)
+    weights = _weights(pose_3d_valid)
     return {
         "labelled_poses": weighted_term(ops.square(labelled_scores - 1.0), weights["labelled_poses"]),
         "predicted_poses": weighted_term(ops.square(predicted_scores), weights["predicted_poses"]),
     }
 
 
-def discriminator_weights(has_pose_3d) -> dict:
+def discriminator_weights(pose_3d_valid) -> dict:
     """The weight of both of `discriminator_terms`, scalars; labels alone decide it."""
-    return {name: ops.sum(weights) for name, weights in _weights(has_pose_3d).items()}
+    return {name: ops.sum(weights) for name, weights in _weights(pose_3d_valid).items()}
 
 
-def _weights(has_pose_3d) -> dict:
-    has_pose_3d = ops.cast(has_pose_3d, "float32")
-    return {"labelled_poses": has_pose_3d, "predicted_poses": ops.ones_like(has_pose_3d)}
+def _weights(pose_3d_valid) -> dict:
+    is_whole = ops.min(ops.cast(pose_3d_valid, "float32"), axis=-1)  # (B,)
+    return {"labelled_poses": is_whole, "predicted_poses": ops.ones_like(is_whole)}
 
 
 def discriminator_loss(terms: dict, weights: dict | None = None):
     """Half the sum of both means: 0 where the critic is always right, 0.25 where it says 0.5 to everything.
 
-    A global batch without any labelled pose has nothing to compare with: its loss is 0.
+    A global batch without any whole labelled pose has nothing to compare with: its loss is 0.
 
     Args:
         terms: from `discriminator_terms`.

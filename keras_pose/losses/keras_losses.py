@@ -39,13 +39,13 @@ class Joint2DLoss(_PoseLoss):
 
 @keras.saving.register_keras_serializable(package="keras_pose")
 class EncoderLoss(_PoseLoss):
-    """Eq. 6: (B, J, 3) mm against (B, J, 3) mm, in square metres; weights (B,) `has_pose_3d`."""
+    """Eq. 6: (B, J, 3) mm against (B, J, 3) mm, in square metres; weights (B, J) `pose_3d_valid`."""
 
     def __init__(self, name="encoder", **kwargs):
         super().__init__(name, **kwargs)
 
     def call(self, y_true, y_pred):
-        return ops.mean(encoder_loss(y_true, y_pred), axis=-1)
+        return encoder_loss(y_true, y_pred)
 
 
 @keras.saving.register_keras_serializable(package="keras_pose")

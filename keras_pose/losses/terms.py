@@ -130,8 +130,10 @@ def pose_loss_terms(batch: dict, outputs: dict, skeleton: Skeleton, config: Loss
     `joint2d` needs the output `heatmaps`, `encoder` and `bone_symmetry` need `pose_3d`, `decoder` `reprojected_2d` and
     a gamma that is not 0: otherwise nobody computes the decoder. `left_right` goes with `joint2d` where its weight is
     not 0, `adversarial` likewise with `pose_score`, what a critic says of `pose_3d` (B,).
-    The regularisers need no label and count every example, a decoder trained on ground truth valid joints only.
-    Gradients of Eq. 7 reach both sides, as printed. A lifter has no predicted keypoints: its input is the target.
+    `encoder` counts the joints that have a 3D label, one by one. The regularisers need no label and count every
+    example, a decoder trained on ground truth valid joints only. Gradients of Eq. 7 reach both sides, as printed.
+    A lifter has no predicted keypoints: its input is the target. Its batch says in `seen_valid` (B, J) which joints of
+    the input are labelled: Eq. 7 counts those alone, and Eq. 6 leaves out examples whose input holds no label at all.
 
     Args:
         batch, outputs: as in docs/architecture.md.
@@ -172,18 +174,19 @@ def pose_loss_weights(batch: dict, skeleton: Skeleton, config: LossConfig) -> di
 def _term_weights(batch: dict, skeleton: Skeleton, config: LossConfig) -> dict:
     """What each element of a term's loss weighs: (B, J), (B, pairs) for `bone_symmetry` and `left_right`, or (B, 1)."""
     valid = ops.cast(batch["keypoint_valid"], "float32")  # (B, J)
-    has_pose_3d = ops.cast(batch["has_pose_3d"], "float32")[:, None]  # (B, 1)
+    seen_valid = ops.cast(batch["seen_valid"], "float32") if "seen_valid" in batch else ops.ones_like(valid)
+    every_example = ops.ones_like(valid[:, :1])  # (B, 1)
     weights = {
         "joint2d": valid,
-        "encoder": has_pose_3d * ops.ones_like(valid),
-        "bone_symmetry": ops.ones_like(has_pose_3d) * np.ones(len(skeleton.symmetric_bones), "float32"),
-        "decoder": ops.ones_like(valid) if config.decoder_target == "predicted" else valid,
+        "encoder": ops.cast(batch["pose_3d_valid"], "float32") * ops.max(seen_valid, axis=1, keepdims=True),
+        "bone_symmetry": every_example * np.ones(len(skeleton.symmetric_bones), "float32"),
+        "decoder": seen_valid if config.decoder_target == "predicted" else valid,
     }
     if config.left_right_weight and skeleton.left_right_pairs:
         left, right = np.array(skeleton.left_right_pairs).T
         weights["left_right"] = ops.take(valid, left, axis=1) * ops.take(valid, right, axis=1)
     if config.adversarial_weight:
-        weights["adversarial"] = ops.ones_like(has_pose_3d)
+        weights["adversarial"] = every_example
     return weights
 
 

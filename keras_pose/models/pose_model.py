@@ -148,6 +148,11 @@ def build_pose_model(config: PoseModelConfig, statistics: PoseStatistics, batch_
     return keras.Model(image, outputs, name="pose_model")
 
 
+def mean_keypoints(model: keras.Model) -> np.ndarray:
+    """(J, 2) in [0, 1]: each joint's mean over the data that a model with an encoder was trained on."""
+    return model.get_layer("encoder").get_layer("standardize").mean
+
+
 def _image_input(config: PoseModelConfig, batch_size: int | None):
     return keras.Input((*config.input_size, 3), batch_size=batch_size, dtype="float32", name="image")
 

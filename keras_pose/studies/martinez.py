@@ -60,11 +60,14 @@ def picture_affines(intrinsics: np.ndarray, image_size: np.ndarray) -> np.ndarra
 
 
 def read_views(dataset: DatasetInfo, split: str) -> Views:
-    """A whole split, in memory."""
+    """The examples of a split that have a 3D label of every joint, in memory: the baseline knows no masks."""
     batches = make_batches(dataset.without_pictures(), split, READ_AT_ONCE, training=False, with_metadata=True)
     parts = list(batches.as_numpy_iterator())
+    is_whole = [(part["pose_3d_valid"] > 0).all(-1) for part in parts]
     names = ("keypoints_2d", "pose_3d", "intrinsics", "image_size")
-    keypoints_2d, pose_3d, intrinsics, image_size = (np.concatenate([part[n] for part in parts]) for n in names)
+    keypoints_2d, pose_3d, intrinsics, image_size = (
+        np.concatenate([part[name][rows] for part, rows in zip(parts, is_whole, strict=True)]) for name in names
+    )
     return Views(keypoints_2d, picture_affines(intrinsics, image_size), pose_3d)
 
 

@@ -31,19 +31,19 @@ class Adversary:
 
     def weights(self, batch: dict) -> dict:
         """What a replica's batch weighs in the critic's loss, scalars to sum over the replicas."""
-        return discriminator_weights(batch["has_pose_3d"])
+        return discriminator_weights(batch["pose_3d_valid"])
 
     def gradient(self, batch: dict, pose_3d, weights: dict) -> tuple:
         """The flat gradient of the critic's loss for labelled and predicted poses, and that loss.
 
         Args:
-            batch: its `pose_3d` (B, J, 3) are the labelled ones, where `has_pose_3d`.
+            batch: its `pose_3d` (B, J, 3) are the labelled ones, where `pose_3d_valid` in every joint.
             pose_3d: (B, J, 3) mm, predicted; no gradient goes back through them.
             weights: of the global batch.
         """
         with tf.GradientTape() as tape:
             scores = [self.model(pose) for pose in (batch["pose_3d"], tf.stop_gradient(pose_3d))]
-            loss = discriminator_loss(discriminator_terms(*scores, batch["has_pose_3d"]), weights)
+            loss = discriminator_loss(discriminator_terms(*scores, batch["pose_3d_valid"]), weights)
         gradients = tape.gradient(loss, [variable.value for variable in self.optimizer.variables])
         return self.optimizer.flatten(gradients), loss
 

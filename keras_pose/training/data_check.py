@@ -19,9 +19,9 @@ def check_data(experiment: Experiment, dataset: DatasetInfo) -> None:
         dataset.at_size(experiment.model.input_size)
     else:
         _check_aspect(dataset, experiment.model.input_size)
-    if experiment.loss.adversarial_weight and not np.any(dataset.statistics["pose_3d_std"]):
+    if experiment.loss.adversarial_weight and not dataset.pose_counts("train").min(initial=np.inf):
         raise UserError(
-            f"data set {dataset.spec} has no 3D poses that predicted ones could be told from; "
+            f"data set {dataset.spec} has no whole 3D poses that predicted ones could be told from; "
             "mix in data that have them, or leave --adversarial_weight out"
         )
     for part in dataset.parts:
@@ -45,7 +45,7 @@ def check_data(experiment: Experiment, dataset: DatasetInfo) -> None:
                 f"split {split} of data set {dataset.spec} has no 3D poses, which phase {lifting[0]} learns "
                 "from and is judged by; take --phases=hrnet, or mix in data that have them"
             )
-        if not keypoints and (split == "train" or "hrnet" in names):
+        if not keypoints and (split == "train" or set(names) != {"e2e"}):
             raise UserError(
                 f"split {split} of data set {dataset.spec} has no labelled 2D joints, which every phase sees; "
                 "mix in data that have them"

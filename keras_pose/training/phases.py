@@ -9,7 +9,13 @@ from keras import ops
 
 from keras_pose.core.errors import UserError
 from keras_pose.models.pose_discriminator import build_pose_discriminator
-from keras_pose.models.pose_model import PoseStatistics, build_keypoint_model, build_lifter, build_pose_model
+from keras_pose.models.pose_model import (
+    PoseStatistics,
+    build_keypoint_model,
+    build_lifter,
+    build_pose_model,
+    mean_keypoints,
+)
 from keras_pose.models.tensorflow_speed import collections_paused, one_variable_name
 from keras_pose.models.widening import can_widen, widen
 from keras_pose.training.experiment import Experiment
@@ -72,11 +78,15 @@ class Phase:
         parts = parts_of(self.model)
         return [variable for name in TRAINED_PARTS[self.name] for variable in parts[name].trainable_variables]
 
+    def labels(self, batch: dict) -> dict:
+        """The batch as the losses take it: a lifter's says in `seen_valid` which joints of its input are labelled."""
+        return {**batch, "seen_valid": batch["keypoint_valid"]} if self.name == "lifter" else batch
+
     def forward(self, batch: dict, training: bool) -> dict:
         """The outputs (docs/architecture.md) of the trained parts for a batch, and the discriminator's.
 
         The lifter sees labelled keypoints, or `seen_keypoints_2d` where augmentation disturbed them; those without a
-        label at the middle of the crop.
+        label at their mean, which is zero to the network.
         """
         outputs = self._outputs(batch, training)
         if self.discriminator is None:
@@ -91,7 +101,7 @@ class Phase:
             heatmaps = parts["hrnet"](ops.cast(batch["image"], "float32"), training=training)
             return {"heatmaps": heatmaps, "keypoints_2d": self.model.get_layer("soft_argmax")(heatmaps)}
         seen = batch.get("seen_keypoints_2d", batch["keypoints_2d"])
-        keypoints_2d = ops.where(batch["keypoint_valid"][..., None] > 0, seen, 0.5)
+        keypoints_2d = ops.where(batch["keypoint_valid"][..., None] > 0, seen, mean_keypoints(self.model))
         pose_3d = parts["encoder"](keypoints_2d, training=training)
         decoder = parts["decoder"]
         inputs = [pose_3d, keypoints_2d] if len(decoder.inputs) == 2 else pose_3d

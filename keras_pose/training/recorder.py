@@ -100,5 +100,6 @@ def _draw(example: dict, predicted: dict, skeleton: Skeleton) -> np.ndarray:
         SAMPLE_HEIGHT,
         true_keypoints_px=geometry.denormalize_keypoints(example["keypoints_2d"], size),
         true_valid=example["keypoint_valid"] > 0,
-        true_pose_3d_mm=example["pose_3d"] if example["has_pose_3d"] > 0 else None,
+        true_pose_3d_mm=example["pose_3d"],
+        true_pose_valid=example["pose_3d_valid"] > 0,
     )

@@ -75,6 +75,7 @@ def make_train_step(
     def replica_step(batch, step, alpha, wants_stop):
         draw = step * strategy.num_replicas_in_sync + distribution.replica_number()
         batch = augmentation(batch, tf.stack([seed, draw]))
+        batch = phase.labels(batch)
         weights, others = pose_loss_weights(batch, skeleton, loss), ("loss",)
         if adversary:
             weights, others = weights | adversary.weights(batch), ("loss", "discriminator")
@@ -165,6 +166,7 @@ def make_eval_step(
     """
 
     def replica_step(batch):
+        batch = phase.labels(batch)
         outputs = phase.forward(batch, training=False)
         terms = {
             name: tuple(tf.cast(value, tf.float32) for value in term)
@@ -183,9 +185,10 @@ def eval_terms(batch: dict, outputs: dict, loss: LossConfig, skeleton: Skeleton,
     """Losses and metrics of a batch, each a (sum, weight) pair of scalars; see `eval_means`."""
     terms = pose_loss_terms(batch, outputs, skeleton, loss)
     if "pose_3d" in outputs:
-        target, pose = batch["pose_3d"], outputs["pose_3d"]
-        for name, metric in (("mpjpe_mm", metrics.mpjpe), ("pa_mpjpe_mm", metrics.pa_mpjpe)):
-            terms[name] = _term(metric(target, pose), batch["has_pose_3d"])
+        labelled = batch["pose_3d"], outputs["pose_3d"], batch["pose_3d_valid"]
+        share = tf.reduce_mean(batch["pose_3d_valid"], axis=-1)  # (B,): every labelled joint counts alike
+        terms["mpjpe_mm"] = _term(metrics.mpjpe(*labelled), share)
+        terms["pa_mpjpe_mm"] = _term(metrics.pa_mpjpe(*labelled), metrics.pa_weights(batch["pose_3d_valid"]))
     if "keypoints_2d" in outputs:
         size = np.array([input_size[1], input_size[0]], np.float32)
         target_px, keypoints_px = batch["keypoints_2d"] * size, outputs["keypoints_2d"] * size
@@ -207,5 +210,5 @@ def eval_means(totals: dict, loss: LossConfig) -> dict[str, float]:
     scalars = {name: (np.float32(total), np.float32(weight)) for name, (total, weight) in totals.items()}
     names = [name for name in TERMS if name in scalars]
     losses = combine_terms({name: scalars[name] for name in names}, loss)
-    others = {name: total / max(weight, 1.0) for name, (total, weight) in scalars.items() if name not in names}
+    others = {name: total / weight if weight else 0.0 for name, (total, weight) in scalars.items() if name not in names}
     return {name: float(value) for name, value in (losses | others).items()}

@@ -128,11 +128,12 @@ def draw_result(
     true_keypoints_px: np.ndarray | None = None,
     true_valid: np.ndarray | None = None,
     true_pose_3d_mm: np.ndarray | None = None,
+    true_pose_valid: np.ndarray | None = None,
     scores: np.ndarray | None = None,
 ) -> np.ndarray:
     """The picture with the skeleton on it and, where there is a 3D pose, its two views, all `height` tall.
 
-    The truth, where it is given, lies in grey beneath.
+    The truth, where it is given, lies in grey beneath, without the joints that are not valid.
     """
     scale = height / image.shape[0]
     picture = fit_height(image, height)
@@ -141,6 +142,8 @@ def draw_result(
     picture = draw_keypoints(picture, keypoints_px * scale, skeleton, scores=scores)
     if pose_3d_mm is None:
         return picture
+    if true_pose_3d_mm is not None and true_pose_valid is not None:
+        true_pose_3d_mm = np.where(true_pose_valid[:, None], true_pose_3d_mm, np.nan)
     return np.concatenate([picture, draw_pose_views(pose_3d_mm, skeleton, height, true_pose_3d_mm)], axis=1)
 
 

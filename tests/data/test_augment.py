@@ -33,7 +33,7 @@ def batch():
     batch = {
         "image": rng.integers(0, 256, (COUNT, HEIGHT, WIDTH, 3)).astype(np.uint8),
         "pose_3d": pose,
-        "has_pose_3d": np.ones(COUNT, np.float32),
+        "pose_3d_valid": (rng.uniform(size=(COUNT, 17)) < 0.7).astype(np.float32),
         "keypoint_valid": (rng.uniform(size=(COUNT, 17)) < 0.8).astype(np.float32),
         "keypoint_hidden": (rng.uniform(size=(COUNT, 17)) < 0.2).astype(np.float32),
         "root_position_mm": rng.normal([100, -50, 4000], 50, (COUNT, 3)).astype(np.float32),
@@ -65,13 +65,16 @@ def test_flip_twice_is_identity(floating):
 
 
 def test_flip_moves_everything_together(floating):
-    flipped = augment_ops.mirror(floating, np.array([True, False, True, False]), HUMAN36M_17)
     left, right = HUMAN36M_17.index("left_wrist"), HUMAN36M_17.index("right_wrist")
+    for key in ("keypoint_valid", "keypoint_hidden", "pose_3d_valid"):
+        floating[key][2, [left, right]] = 0, 1
+    flipped = augment_ops.mirror(floating, np.array([True, False, True, False]), HUMAN36M_17)
     for index, key, mirrored in (
         (0, "keypoints_2d", lambda p: [1 - p[0], p[1]]),
         (0, "pose_3d", lambda p: [-p[0], p[1], p[2]]),
         (2, "keypoint_valid", lambda p: p),
         (2, "keypoint_hidden", lambda p: p),
+        (2, "pose_3d_valid", lambda p: p),
     ):
         np.testing.assert_allclose(flipped[key][index, left], mirrored(floating[key][index, right]), atol=1e-6)
     np.testing.assert_array_equal(flipped["image"][0], floating["image"][0, :, ::-1])

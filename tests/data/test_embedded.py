@@ -37,7 +37,7 @@ def test_every_picture_decodes_and_every_label_is_there(examples):
     for split in SPLITS:
         for example in examples[split]:
             assert example.decode_image().shape == (128, 128, 3)
-            assert example.keypoint_valid.all() and example.has_pose_3d
+            assert example.keypoint_valid.all() and example.pose_3d_valid.all()
 
 
 def test_no_body_and_no_motion_is_in_two_splits(examples):

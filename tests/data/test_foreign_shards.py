@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_pose.core.errors import UserError
 from keras_pose.data import audit, pipeline, records, shards
@@ -141,6 +142,23 @@ def test_a_picture_that_says_its_size_itself_but_is_not_of_the_data_sets(tmp_pat
 def test_a_record_that_is_no_example_is_named(tmp_path, content):
     with pytest.raises(UserError, match=f"{SHARD}.tfrecord, record {RECORD} is no example of human36m_17"):
         read_batches(foreign(tmp_path, content=content))
+
+
+def test_a_record_without_a_mask_of_its_3d_is_named(tmp_path):
+    proto = tf.train.Example.FromString(records.serialize(make_example(np.random.default_rng(0))))
+    mask = proto.features.feature["pose_3d_valid"].int64_list.value
+    mask.pop()
+    short = proto.SerializeToString()
+    del proto.features.feature["pose_3d_valid"]
+    for name, content, why in (("short", short, ""), ("none", proto.SerializeToString(), "it holds no pose_3d_valid")):
+        with pytest.raises(UserError, match=f"record {RECORD} is no example of human36m_17 .*{why}"):
+            read_batches(foreign(tmp_path / name, content=content))
+
+
+def test_a_pose_without_its_root_is_named(tmp_path):
+    folder = foreign(tmp_path, {"pose_3d_valid": np.arange(17) > 0})
+    with pytest.raises(UserError, match=NAMED + "toy s2/walk/2: joints have 3D labels but the root, joint 0, has none"):
+        audit.name_fault(open_dataset(str(folder)).folders)
 
 
 def test_a_manifest_that_counts_more_than_there_is_is_named(tmp_path):

@@ -73,7 +73,7 @@ def test_what_is_wrong_is_said(change, seen):
 def test_swapped_sides_show_in_pictures_without_3d():
     def flat(example: PoseExample, order) -> PoseExample:
         keypoints, valid = map_joints(example.keypoints_2d_px[order], np.ones(17, bool), HUMAN36M_17, COCO_17)
-        values = {"skeleton": "coco_17", "has_pose_3d": False, "pose_3d_mm": np.zeros((17, 3))}
+        values = {"skeleton": "coco_17", "pose_3d_valid": np.zeros(17, bool), "pose_3d_mm": np.zeros((17, 3))}
         return dataclasses.replace(
             example, keypoints_2d_px=keypoints, keypoint_valid=valid, keypoint_hidden=np.zeros(17, bool), **values
         )

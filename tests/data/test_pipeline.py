@@ -21,7 +21,7 @@ def test_a_batch_has_the_fields_that_the_architecture_promises(toy_dataset):
         "keypoints_2d": ((4, 17, 2), "float32"),
         "keypoint_valid": ((4, 17), "float32"),
         "pose_3d": ((4, 17, 3), "float32"),
-        "has_pose_3d": ((4,), "float32"),
+        "pose_3d_valid": ((4, 17), "float32"),
     }
 
 

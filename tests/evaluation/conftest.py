@@ -45,7 +45,7 @@ def lsp_dataset(tmp_path_factory):
     for i in range(4):
         body = make_example(rng, i)
         points, _ = map_joints(body.keypoints_2d_px, np.ones(17, bool), HUMAN36M_17, LSP_14)
-        changes = {"skeleton": "lsp_14", "has_pose_3d": False, "pose_3d_mm": np.zeros((14, 3))}
+        changes = {"skeleton": "lsp_14", "pose_3d_valid": np.zeros(14, bool), "pose_3d_mm": np.zeros((14, 3))}
         masks = {"keypoint_valid": np.arange(14) != 4, "keypoint_hidden": np.zeros(14, bool)}
         examples.append(replace(body, keypoints_2d_px=points, **changes, **masks))
     folder = tmp_path_factory.mktemp("lsp")

@@ -97,6 +97,18 @@ def test_flat_and_single_point_poses_are_finite(target):
             assert np.isfinite(metric(flat, predicted)).all() and np.isfinite(metric(predicted, flat)).all()
 
 
+def test_an_alignment_needs_four_joints(target, similar):
+    """Any two points are a similarity of any others, so that PA-MPJPE would praise every prediction."""
+    counts = np.array([0, 2, 3, 4])
+    valid = (np.arange(17) < counts[:, None]).astype(np.float32)
+    np.testing.assert_array_equal(metrics.pa_weights(valid), counts >= metrics.PA_FEWEST_JOINTS)
+    np.testing.assert_array_equal(metrics.pa_weights(valid > 0), [0, 0, 0, 1])
+    wrong = similar[::-1].copy()
+    assert metrics.pa_mpjpe(target, wrong, valid)[1] < 0.1 < metrics.pa_mpjpe(target, wrong, valid)[3]
+    for metric in POSE_METRICS:
+        assert np.isfinite(metric(target, wrong, valid)).all()
+
+
 def test_pck3d_and_auc_by_hand(target):
     shifted = target.copy()
     for joint, error in enumerate((0, 72.5, 149, 151)):

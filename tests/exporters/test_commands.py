@@ -11,8 +11,8 @@ from absl import flags
 from exporters import benchmark, compare, export, inference_graph, onnx, parity, tflite
 from exporters import flags as shared_flags
 from exporters.compare import TOLERANCES
-from keras_pose.core import command
 from keras_pose.core.errors import UserError
+from keras_pose.io import atomic
 from keras_pose.models.hrnet_checkpoint import with_official_cells
 from keras_pose.models.pose_model import PoseStatistics, build_pose_model
 from tests.conftest import write_dataset
@@ -167,7 +167,7 @@ def test_a_full_disk_leaves_nothing(lifter, tmp_path, monkeypatch):
     def no_space(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(command.os, "fsync", no_space)
+    monkeypatch.setattr(atomic.os, "fsync", no_space)
     with pytest.raises(UserError, match="No space left on device; free space"):
         run(onnx, lifter, f"--output={tmp_path / 'lifter.onnx'}", "--noparity")
     assert not list(tmp_path.iterdir())

@@ -9,7 +9,9 @@ from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.losses import LossConfig
 from keras_pose.models.pose_discriminator import build_pose_discriminator
 
-HAS_POSE_3D = np.array([1, 0, 1, 1, 0, 1], np.float32)
+IS_WHOLE = np.array([1, 0, 1, 1, 0, 1], bool)
+VALID = np.ones((6, 17), np.float32)
+VALID[1], VALID[4, 9] = 0, 0  # no label at all, and all but one
 
 
 @pytest.fixture
@@ -17,8 +19,8 @@ def rng():
     return np.random.default_rng(0)
 
 
-def loss_of(labelled, predicted, has_pose_3d=HAS_POSE_3D) -> float:
-    terms = losses.discriminator_terms(np.float32(labelled), np.float32(predicted), has_pose_3d)
+def loss_of(labelled, predicted, valid=VALID) -> float:
+    terms = losses.discriminator_terms(np.float32(labelled), np.float32(predicted), valid)
     return float(losses.discriminator_loss(terms))
 
 
@@ -32,19 +34,19 @@ def test_the_critic_pays_for_every_mistake():
 
 def test_what_is_not_labelled_is_not_real(rng):
     labelled, predicted = rng.normal(size=(2, 6))
-    other = np.where(HAS_POSE_3D, labelled, 1e3)
+    other = np.where(IS_WHOLE, labelled, 1e3)
     assert loss_of(labelled, predicted) == loss_of(other, predicted)
-    assert loss_of(labelled, predicted) != loss_of(labelled, np.where(HAS_POSE_3D, predicted, 1e3))  # predicted all are
+    assert loss_of(labelled, predicted) != loss_of(labelled, np.where(IS_WHOLE, predicted, 1e3))  # predicted all are
 
 
 def test_without_a_labelled_pose_there_is_nothing_to_learn(rng):
-    assert loss_of(*rng.normal(size=(2, 6)), has_pose_3d=np.zeros(6)) == 0
+    assert loss_of(*rng.normal(size=(2, 6)), valid=0 * VALID) == 0
 
 
 def test_parts_add_up_to_the_whole(rng):
     labelled, predicted = rng.normal(size=(2, 6)).astype("float32")
-    parts = [[values[part] for values in (labelled, predicted, HAS_POSE_3D)] for part in (slice(0, 2), slice(2, 6))]
-    weights = [losses.discriminator_weights(has) for *_, has in parts]
+    parts = [[values[part] for values in (labelled, predicted, VALID)] for part in (slice(0, 2), slice(2, 6))]
+    weights = [losses.discriminator_weights(valid) for *_, valid in parts]
     together = {name: sum(of[name] for of in weights) for name in weights[0]}
     found = sum(losses.discriminator_loss(losses.discriminator_terms(*part), together) for part in parts)
     assert float(found) == pytest.approx(loss_of(labelled, predicted), rel=1e-5)
@@ -66,7 +68,7 @@ def test_the_network_is_pulled_to_where_the_critic_sees_a_labelled_pose(rng):
 
 def test_the_term_counts_every_example_and_only_where_it_weighs(rng):
     batch = {"keypoints_2d": rng.uniform(size=(6, 17, 2)), "keypoint_valid": np.zeros((6, 17))}
-    batch |= {"pose_3d": rng.normal(0, 300, (6, 17, 3)), "has_pose_3d": np.zeros(6)}
+    batch |= {"pose_3d": rng.normal(0, 300, (6, 17, 3)), "pose_3d_valid": np.zeros((6, 17))}
     batch = {name: value.astype("float32") for name, value in batch.items()}
     outputs = {"pose_3d": batch["pose_3d"], "pose_score": np.array([0, 0, 0, 1, 1, 2], np.float32)}
     config = LossConfig(delta=0.0, adversarial_weight=0.5)

@@ -23,7 +23,10 @@ def batch(rng):
         "keypoints_2d": rng.uniform(-0.1, 1.1, (6, JOINTS, 2)).astype(np.float32),
         "keypoint_valid": (rng.uniform(size=(6, JOINTS)) < 0.7).astype(np.float32),
         "pose_3d": rng.normal(0, 300, (6, JOINTS, 3)).astype(np.float32),
-        "has_pose_3d": np.array([1, 0, 1, 1, 0, 1], np.float32),
+        # whole poses, none, and some joints of the last two
+        "pose_3d_valid": np.stack(
+            [*np.array([1, 0, 1, 1])[:, None] * np.ones(JOINTS), *(rng.uniform(size=(2, JOINTS)) < 0.6)]
+        ),
     }
 
 
@@ -84,7 +87,7 @@ def test_joint_outside_the_crop_has_an_empty_target(kernel_size):
 
 def test_each_loss_on_numbers_done_by_hand(batch, outputs):
     zeros = {name: np.zeros_like(value) for name, value in outputs.items()}
-    everywhere = {**batch, "keypoint_valid": np.ones((6, JOINTS))}
+    everywhere = {**batch, "keypoint_valid": np.ones((6, JOINTS))}  # of 3D, some joints alone
     everywhere["keypoints_2d"] = np.full((6, JOINTS, 2), 0.53, np.float32)
     everywhere["pose_3d"] = np.tile(np.array([300.0, 0, 400]), (6, JOINTS, 1)).astype(np.float32)
     found = pose_losses(everywhere, zeros, HUMAN36M_17, LossConfig())
@@ -100,17 +103,46 @@ def test_what_is_masked_changes_nothing(batch, outputs):
     expected = pose_losses(batch, outputs, HUMAN36M_17, LossConfig())
     hidden = batch["keypoint_valid"][..., None] == 0
     batch["keypoints_2d"] = np.where(hidden, 0.77, batch["keypoints_2d"]).astype(np.float32)
-    batch["pose_3d"] = np.where(batch["has_pose_3d"][:, None, None] == 0, 9e3, batch["pose_3d"]).astype(np.float32)
+    batch["pose_3d"] = np.where(batch["pose_3d_valid"][..., None] == 0, 9e3, batch["pose_3d"]).astype(np.float32)
     found = pose_losses(batch, outputs, HUMAN36M_17, LossConfig())
     for name in expected:
         assert found[name] == pytest.approx(expected[name], rel=1e-5), name
 
 
 def test_nothing_labelled_leaves_the_symmetry(batch, outputs):
-    batch |= {"keypoint_valid": np.zeros((6, JOINTS)), "has_pose_3d": np.zeros(6)}
+    batch |= {"keypoint_valid": np.zeros((6, JOINTS)), "pose_3d_valid": np.zeros((6, JOINTS))}
     found = pose_losses(batch, outputs, HUMAN36M_17, LossConfig(delta=2.0))
     assert found["joint2d"] == found["encoder"] == found["decoder"] == 0
     assert found["loss"] == pytest.approx(2 * found["bone_symmetry"]) and found["loss"] > 0
+
+
+def test_the_encoders_loss_is_the_mean_over_labelled_joints(batch, outputs):
+    metres = np.linalg.norm(batch["pose_3d"] - outputs["pose_3d"], axis=-1) / 1000
+    found = pose_losses(batch, outputs, HUMAN36M_17, LossConfig())
+    assert 3 * JOINTS < batch["pose_3d_valid"].sum() < 5 * JOINTS
+    assert found["encoder"] == pytest.approx(np.mean(metres[batch["pose_3d_valid"] > 0] ** 2), rel=1e-5)
+    moved = {**batch, "pose_3d": batch["pose_3d"].copy()}
+    moved["pose_3d"][tuple(np.argwhere(batch["pose_3d_valid"][4:] > 0)[0] + [4, 0])] += 100
+    assert pose_losses(moved, outputs, HUMAN36M_17, LossConfig())["encoder"] != pytest.approx(
+        found["encoder"], rel=1e-4
+    )
+
+
+def test_a_lifter_does_not_learn_from_what_it_cannot_see(batch, outputs):
+    """Eq. 6 leaves out examples without a 2D label, Eq. 7 every joint without one, also where it is not the target."""
+    batch["keypoint_valid"][0] = 0
+    lifted = {name: outputs[name] for name in ("pose_3d", "reprojected_2d")} | {
+        "seen_keypoints_2d": outputs["keypoints_2d"]
+    }
+    seeing, config = batch | {"seen_valid": batch["keypoint_valid"]}, LossConfig(decoder_target="predicted")
+    found = pose_losses(seeing, lifted, HUMAN36M_17, config)
+    lifted["reprojected_2d"] = np.where(batch["keypoint_valid"][..., None] > 0, lifted["reprojected_2d"], 7)
+    lifted["pose_3d"] = lifted["pose_3d"].copy()
+    lifted["pose_3d"][0] = 9e3
+    again = pose_losses(seeing, lifted, HUMAN36M_17, config)
+    assert found["encoder"] == again["encoder"] > 0 and found["decoder"] == again["decoder"] > 0
+    unaware = pose_losses(batch, lifted, HUMAN36M_17, config)  # a network that sees pictures
+    assert unaware["encoder"] > 2 * found["encoder"] and unaware["decoder"] > 2 * found["decoder"]
 
 
 def test_symmetry_compares_left_with_right(rng):
@@ -150,7 +182,7 @@ def test_lifter_is_compared_with_its_input(batch, outputs):
 
 
 def test_what_a_lifter_saw_is_the_target_where_it_is_not_the_label(batch, outputs):
-    """Joints without a label are seen in the middle of the crop, and under noise none is seen at its label."""
+    """Joints without a label are seen at their mean, and under noise none is seen at its label."""
     seen = {"seen_keypoints_2d": outputs["keypoints_2d"], "reprojected_2d": outputs["keypoints_2d"]}
     lifted = seen | {"pose_3d": outputs["pose_3d"]}
     found = pose_losses(batch, lifted, HUMAN36M_17, LossConfig(decoder_target="predicted"))
@@ -236,7 +268,7 @@ def test_bad_configurations():
 
 KERAS_LOSSES = [
     (losses.Joint2DLoss(5, 1.5, name="a"), "joint2d", "keypoints_2d", "heatmaps", "keypoint_valid"),
-    (losses.EncoderLoss(name="b"), "encoder", "pose_3d", "pose_3d", "has_pose_3d"),
+    (losses.EncoderLoss(name="b"), "encoder", "pose_3d", "pose_3d", "pose_3d_valid"),
     (losses.DecoderLoss(name="c"), "decoder", "keypoints_2d", "reprojected_2d", "keypoint_valid"),
     (losses.BoneSymmetryLoss(HUMAN36M_17, name="d"), "bone_symmetry", "pose_3d", "pose_3d", None),
 ]

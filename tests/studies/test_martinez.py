@@ -10,6 +10,7 @@ import pytest
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.pipeline import make_batches
 from keras_pose.studies import martinez
+from tests.conftest import write_dataset
 from tests.training.runs import write_poses
 
 
@@ -25,6 +26,15 @@ def test_views_are_what_the_cameras_see(dataset):
     seen = martinez.to_picture(views.keypoints_2d, views.to_picture)
     np.testing.assert_allclose(seen, camera_mm[..., :2] / camera_mm[..., 2:], atol=1e-4)
     np.testing.assert_array_equal(views.pose_3d, batch["pose_3d"])
+
+
+def test_poses_without_a_label_of_every_joint_are_left_out(tmp_path):
+    part = write_dataset(tmp_path / "part", {"train": 5}, pose_3d_valid=np.arange(17) != 9)
+    none = write_dataset(tmp_path / "none", {"train": 3}, pose_3d_valid=np.zeros(17, bool))
+    whole = write_dataset(tmp_path / "whole", {"train": 4})
+    views = martinez.read_views(open_dataset(f"{part},{whole},{none}"), "train")
+    assert len(views.pose_3d) == len(views.keypoints_2d) == len(views.to_picture) == 4
+    np.testing.assert_array_equal(views.pose_3d, martinez.read_views(open_dataset(str(whole)), "train").pose_3d)
 
 
 def test_a_clipped_layer_has_a_norm_of_at_most_1():

@@ -39,7 +39,7 @@ def test_it_learns_to_tell_two_kinds_of_poses_apart():
 
     step = tf.function(lambda batch, pose, w: adversary.apply(adversary.gradient(batch, pose, w)[0]), autograph=False)
     for _ in range(300):
-        batch = {"pose_3d": draw(300), "has_pose_3d": np.ones(64, "float32")}
+        batch = {"pose_3d": draw(300), "pose_3d_valid": np.ones((64, 17), "float32")}
         step(batch, draw(100), adversary.weights(batch))
     labelled, predicted = adversary.model(draw(300)).numpy(), adversary.model(draw(100)).numpy()
     assert np.mean(labelled > 0.5) > 0.9 and np.mean(predicted < 0.5) > 0.9
@@ -47,19 +47,20 @@ def test_it_learns_to_tell_two_kinds_of_poses_apart():
 
 def test_poses_without_a_label_teach_it_nothing():
     rng, adversary = np.random.default_rng(0), critic()
-    has_pose_3d = np.array([1, 0, 1, 0], np.float32)
+    valid = np.ones((4, 17), np.float32)
+    valid[1], valid[3, 5] = 0, 0  # not at all, and not in every joint
     labelled, predicted = rng.normal(0, 200, (2, 4, 17, 3)).astype("float32")
 
-    def gradient(labelled, has_pose_3d):
-        batch = {"pose_3d": labelled, "has_pose_3d": has_pose_3d}
+    def gradient(labelled, valid):
+        batch = {"pose_3d": labelled, "pose_3d_valid": valid}
         return adversary.gradient(batch, predicted, adversary.weights(batch))[0].numpy()
 
-    expected = gradient(labelled, has_pose_3d)
+    expected = gradient(labelled, valid)
     labelled[1], labelled[3] = 999, -999
-    np.testing.assert_allclose(gradient(labelled, has_pose_3d), expected, atol=1e-6)
+    np.testing.assert_allclose(gradient(labelled, valid), expected, atol=1e-6)
     labelled[0] += 50
-    assert np.abs(gradient(labelled, has_pose_3d) - expected).max() > 1e-4
-    assert not gradient(labelled, np.zeros(4, np.float32)).any()
+    assert np.abs(gradient(labelled, valid) - expected).max() > 1e-4
+    assert not gradient(labelled, 0 * valid).any()
 
 
 # --- beside the pose network -----------------------------------------------------------------------------------
@@ -139,9 +140,9 @@ def test_runs_that_it_cannot_judge_are_refused(tmp_path, toy_dataset):
         tiny_experiment(tmp_path, toy_dataset, (PhaseConfig("hrnet", 1),), loss=prior)
     both = tiny_experiment(tmp_path, toy_dataset, (PhaseConfig("hrnet", 1), PhaseConfig("e2e", 1)), loss=prior)
     assert not phases.Phase("hrnet", None).has_pose_3d and phases.Phase("e2e", None).has_pose_3d
-    unlabelled = {"has_pose_3d": False, "pose_3d_mm": np.zeros((17, 3))}
+    unlabelled = {"pose_3d_valid": np.zeros(17, bool), "pose_3d_mm": np.zeros((17, 3))}
     photos = write_dataset(tmp_path / "photos", {"train": 9, "validation": 2}, **unlabelled)
-    with pytest.raises(UserError, match="has no 3D poses that predicted ones could be told from; mix in data"):
+    with pytest.raises(UserError, match="has no whole 3D poses that predicted ones could be told from; mix in data"):
         data_check.check_data(replace(both, data=replace(both.data, dataset=str(photos))), open_dataset(str(photos)))
     with pytest.raises(UserError, match="learning rate of the discriminator is 0; give a positive number"):
         OptimizerConfig(discriminator_learning_rate=0)

@@ -24,7 +24,11 @@ from tests.training.runs import read_metrics, run, tiny_experiment, write_poses
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """16 pictures with joints in 2D, a fifth of them not labelled, and no validation split."""
-    unlabelled = {"has_pose_3d": False, "pose_3d_mm": np.zeros((17, 3)), "keypoint_valid": np.arange(17) % 5 > 0}
+    unlabelled = {
+        "pose_3d_valid": np.zeros(17, bool),
+        "pose_3d_mm": np.zeros((17, 3)),
+        "keypoint_valid": np.arange(17) % 5 > 0,
+    }
     return write_dataset(tmp_path_factory.mktemp("photos"), {"train": 16}, seed=1, **unlabelled)
 
 
@@ -94,7 +98,7 @@ def test_a_mix_is_scored_where_all_that_validate_can_be(photos, toy_dataset, tmp
     ],
 )
 def test_labels_that_a_phase_lacks_are_told_before_it_begins(tmp_path, phase, train, validation, message):
-    without_pose = {"has_pose_3d": False, "pose_3d_mm": np.zeros((17, 3))}
+    without_pose = {"pose_3d_valid": np.zeros(17, bool), "pose_3d_mm": np.zeros((17, 3))}
     labels = {"3d": {}, "2d": without_pose, "none": without_pose | {"keypoint_valid": np.zeros(17, bool)}}
     folders = [
         write_dataset(tmp_path / split, {split: 8}, **labels[kind])

@@ -14,13 +14,18 @@ from tests.conftest import make_example
 
 @pytest.fixture(scope="module")
 def uneven_dataset(tmp_path_factory):
-    """Some examples without 3D, some joints without label: replicas hold different numbers of either."""
+    """Some examples and some joints without 3D, some without 2D: replicas hold different numbers of each."""
     directory, rng = tmp_path_factory.mktemp("uneven"), np.random.default_rng(0)
 
     def examples(count):
         for i in range(count):
-            valid = rng.uniform(size=17) < 0.7
-            yield make_example(rng, i, keypoint_valid=valid, has_pose_3d=i % 3 > 0)
+            valid, pose_valid = rng.uniform(size=(2, 17)) < 0.7
+            pose_valid[0] = True
+            masks = {
+                "keypoint_valid": valid,
+                "pose_3d_valid": pose_valid | bool(i % 2) if i % 3 else np.zeros(17, bool),
+            }
+            yield make_example(rng, i, **masks)
 
     splits = {
         split: (shards.write_shard(directory / shards.shard_name(split, 0, 1), examples(count)),)

@@ -121,4 +121,4 @@ def test_two_workers_stopped_and_killed_and_started_again_do_what_one_process_do
     reference, _ = model_folder.load_run(alone)
     for a, b in zip(model.weights, reference.weights, strict=True):
         np.testing.assert_allclose(a, b, atol=2e-3, err_msg=a.path)
-    assert info["metrics"]["mpjpe_mm"] == told[0]["best"]
+    assert info.metrics["mpjpe_mm"] == told[0]["best"]

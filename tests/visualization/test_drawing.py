@@ -44,6 +44,20 @@ def test_far_points_do_not_break_the_drawing(black):
     assert drawing.draw_keypoints(black, np.full((14, 2), 1e9), LSP_14).shape == black.shape
 
 
+def test_of_the_truth_only_valid_joints_are_drawn(black):
+    keypoints = np.full((17, 2), np.nan)
+
+    def draw(true_pose, valid):
+        truth = {"true_pose_3d_mm": true_pose, "true_pose_valid": valid}
+        return drawing.draw_result(black, keypoints, STANDING_MM, HUMAN36M_17, 120, **truth)
+
+    arms = np.array([name.endswith(("elbow", "wrist")) for name in HUMAN36M_17.joint_names])
+    raised = STANDING_MM + np.where(arms[:, None], [0, -700, 0], 0)
+    assert np.array_equal(draw(raised, ~arms), draw(np.where(arms[:, None], 9e5, STANDING_MM), ~arms))
+    assert not np.array_equal(draw(raised, arms), draw(raised, ~arms))
+    assert np.array_equal(draw(raised, np.zeros(17, bool)), draw(None, None))
+
+
 def test_min_height_enlarges_only_small_pictures(black):
     keypoints, valid = _one_joint(150, 30)
     drawn = drawing.draw_keypoints(black, keypoints, LSP_14, valid, min_height=240)

@@ -14,6 +14,7 @@ from keras_pose.data.sources import (
     mpi_inf_3dhp,
     mpi_inf_3dhp_mmpose,
     mpii,
+    photos,
     video,
 )
 from keras_pose.data.sources.base import Source
@@ -33,6 +34,7 @@ SOURCES: dict[str, Source] = {
         *lsp.SOURCES.values(),
         mocap.SOURCE,
         folder.SOURCE,
+        photos.SOURCE,
         video.SOURCE,
     )
 }

@@ -33,7 +33,7 @@ class Options:
     map to, None for the source's own; `margin` is the crop's side over the person's box; `smooth` smooths pictures that
     shrink; `allow_pickle` permits files that can run code when they are loaded; `drop_bad_sequences` leaves out
     sequences that are known to be mislabelled; `split` takes everything into one split, None into the source's own;
-    `teacher` is the model file that labels videos.
+    `teacher` are the model files that label what people have not.
     """
 
     image_size: tuple[int, int] = (256, 256)
@@ -44,7 +44,7 @@ class Options:
     allow_pickle: bool = False
     drop_bad_sequences: bool = False
     split: str | None = None
-    teacher: str | None = None
+    teacher: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import COCO_17
 from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
-from keras_pose.data.sources import base, photos
+from keras_pose.data.sources import base, photo_labels
 from keras_pose.data.sources.base import Item, Options, Source
-from keras_pose.data.sources.photos import Label
+from keras_pose.data.sources.photo_labels import Label
 
 FILES = {"train": "person_keypoints_train2017.json", "validation": "person_keypoints_val2017.json"}
 
@@ -33,7 +33,7 @@ def list_items(input_dir: Path, options: Options) -> list[Item]:
             images = input_dir / year if (input_dir / year).is_dir() else input_dir / "images" / year
             base.require(images, f"the pictures of {name}")
             pictures = _pictures(folder / name, images)
-            items += photos.photo_items(pictures, lambda _, split=split: split, options)
+            items += photo_labels.photo_items(pictures, lambda _, split=split: split, options)
     if not items:
         raise UserError(f"{folder} holds none of {', '.join(FILES.values())} with people in it; get the annotations")
     return items
@@ -69,7 +69,7 @@ def _label(annotation: dict, where: str) -> Label | None:
 
 
 def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
-    yield from photos.read_photo(item, SOURCE, options)
+    yield from photo_labels.read_photo(item, SOURCE, options)
 
 
 SOURCE = Source(

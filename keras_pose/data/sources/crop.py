@@ -21,7 +21,8 @@ class Person:
 
     `keypoints_px` (J, 2) in the picture, as the camera saw them (distortion included); `valid` and `hidden` (J,) bool;
     `box_px` (x0, y0, x1, y1), None for the box around the valid joints; `camera_mm` (J, 3) joints in the camera frame
-    and `intrinsics` (3, 3) of the picture, both or neither.
+    and `intrinsics` (3, 3) of the picture, both or neither; `camera_valid` (J,) bool, which of them are labelled in 3D,
+    None for all.
     """
 
     keypoints_px: np.ndarray
@@ -29,6 +30,7 @@ class Person:
     hidden: np.ndarray | None = None
     box_px: np.ndarray | None = None
     camera_mm: np.ndarray | None = None
+    camera_valid: np.ndarray | None = None
     intrinsics: np.ndarray | None = None
     tags: dict = field(default_factory=dict)
 
@@ -38,32 +40,33 @@ def crop_person(
 ) -> PoseExample | BadFrame:
     """Cuts a person out of an (H, W, 3) RGB picture and maps the joints from `skeleton` to `target`.
 
-    `person.tags` (source, subject, action, frame) go into the example. `picture` is None for poses alone. The example
-    has 3D only if every joint of `target` has. Returns a BadFrame where a label is not finite or absurdly large, where
-    no joint is labelled, and where a joint lies behind the camera.
+    `person.tags` (source, subject, action, frame) go into the example. `picture` is None for poses alone. Joints of
+    `target` that the source does not label in 3D have no 3D label; without the root no joint has one. Returns a
+    BadFrame where a label is not finite or absurdly large, where no joint is labelled, and where a joint lies behind
+    the camera.
     """
     where = "{subject}/{action}/{frame}".format(**person.tags)
     valid = np.asarray(person.valid, bool)
     labels = [np.asarray(person.keypoints_px)[valid]]
-    labels += [a for a in (person.box_px, person.camera_mm) if a is not None]
+    camera_mm, camera_valid = _labels_3d(person)
+    labels += [camera_mm[camera_valid]] + ([] if person.box_px is None else [person.box_px])
     if why := _what_is_bad(labels, valid, person):
         return BadFrame(where, why)
     box = person.box_px if person.box_px is not None else geometry.keypoints_box(person.keypoints_px, valid)
     affine = geometry.crop_affine(*geometry.box_crop(box, options.image_size, options.margin), options.image_size)
     keypoints, keypoint_valid = map_joints(np.where(valid[:, None], person.keypoints_px, 0), valid, skeleton, target)
     hidden = np.zeros(len(valid), bool) if person.hidden is None else np.asarray(person.hidden, bool)
-    pose = _map_pose(person.camera_mm, skeleton, target)
-    root = np.zeros(3) if pose is None else pose[target.root]
+    pose, pose_valid, root = map_pose(camera_mm, camera_valid, skeleton, target)
     return PoseExample(
         image_jpeg=b"" if picture is None else _cut_out(picture, affine, options),
         image_size=options.image_size,
         keypoints_2d_px=geometry.apply_affine(affine, keypoints) * keypoint_valid[:, None],
         keypoint_valid=keypoint_valid,
         keypoint_hidden=map_joints(hidden[:, None].astype(float), valid, skeleton, target)[0][:, 0] > 0,
-        pose_3d_mm=np.zeros((target.num_joints, 3)) if pose is None else pose - root,
-        has_pose_3d=pose is not None,
+        pose_3d_mm=pose,
+        pose_3d_valid=pose_valid,
         root_position_mm=root,
-        intrinsics=np.eye(3) if pose is None else geometry.crop_intrinsics(person.intrinsics, affine),
+        intrinsics=geometry.crop_intrinsics(person.intrinsics, affine) if pose_valid.any() else np.eye(3),
         skeleton=target.name,
         **person.tags,
     )
@@ -86,17 +89,35 @@ def _what_is_bad(labels: list[np.ndarray], valid: np.ndarray, person: Person) ->
         return "its labelled joints lie on one spot and no box tells how large the person is; add a box or joints"
     if person.camera_mm is None:
         return ""
-    if (np.asarray(person.camera_mm)[:, 2] <= 0).any() or not np.isfinite(person.intrinsics).all():
+    camera_mm, camera_valid = _labels_3d(person)
+    if (camera_mm[camera_valid, 2] <= 0).any() or not np.isfinite(person.intrinsics).all():
         return "a joint lies behind the camera or out of its view; check the pose's frame and the camera"
     return ""
 
 
-def _map_pose(camera_mm: np.ndarray | None, skeleton: Skeleton, target: Skeleton) -> np.ndarray | None:
-    """(J, 3) of `target`, or None where it has no root or a joint that the source lacks."""
-    if camera_mm is None or target.root is None:
-        return None
-    pose, valid = map_joints(np.asarray(camera_mm, np.float64), np.ones(len(camera_mm), bool), skeleton, target)
-    return pose if valid.all() else None
+def _labels_3d(person: Person) -> tuple[np.ndarray, np.ndarray]:
+    """(J, 3) mm in the camera frame, and (J,) bool, which joints they are a label of; none without 3D."""
+    if person.camera_mm is None:
+        return np.zeros((len(person.keypoints_px), 3)), np.zeros(len(person.keypoints_px), bool)
+    valid = np.ones(len(person.camera_mm), bool) if person.camera_valid is None else person.camera_valid
+    return np.asarray(person.camera_mm, np.float64), np.asarray(valid, bool)
+
+
+def map_pose(
+    joints_mm: np.ndarray, labelled: np.ndarray, skeleton: Skeleton, target: Skeleton
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Maps (J, 3) joints of one skeleton, of which (J,) are labelled, to a pose of another.
+
+    There is no pose without the target's root, and the root alone is none.
+
+    Returns:
+        (J, 3) relative to the root, zeros where a joint has no label; (J,) bool, where it has one; (3,) the root.
+    """
+    pose, valid = map_joints(np.where(labelled[:, None], joints_mm, 0), labelled, skeleton, target)
+    if target.root is None or not valid[target.root] or valid.sum() < 2:
+        return np.zeros_like(pose), np.zeros_like(valid), np.zeros(3)
+    root = pose[target.root]
+    return (pose - root) * valid[:, None], valid, root
 
 
 def mostly_in_picture(keypoints_px: np.ndarray, picture: np.ndarray) -> bool:

@@ -22,9 +22,9 @@ from keras_pose.core.skeleton import HUMAN36M_17, Skeleton
 from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.shards import SPLITS
-from keras_pose.data.sources import base, photos
+from keras_pose.data.sources import base, photo_labels
 from keras_pose.data.sources.base import Item, Options, Source
-from keras_pose.data.sources.photos import Label
+from keras_pose.data.sources.photo_labels import Label
 
 BOX = ("x0", "y0", "x1", "y1")
 CSV_COLUMNS = ("image", "split", "subject", *BOX)
@@ -54,7 +54,7 @@ def list_items(input_dir: Path, options: Options) -> list[Item]:
     return [
         Item(item.split, item.subject, item.action, item.frames, item.file, (joint_names, item.data))
         for (split, subject), pictures in groups.items()
-        for item in photos.photo_items(pictures, lambda _, split=split: split, options, subject)
+        for item in photo_labels.photo_items(pictures, lambda _, split=split: split, options, subject)
     ]
 
 
@@ -91,7 +91,8 @@ def _json_entry(person: dict, number: int, joints: int, path: Path) -> Entry:
         raise UserError(f"{where}: unknown key {min(unknown)!r}; known: {', '.join(sorted(JSON_KEYS))}")
     keypoints = np.asarray(person["keypoints"], np.float64)
     base.check_shape(keypoints, (joints, 3), f"{where}: keypoints")
-    box, pose, intrinsics = (_array(person.get(name)) for name in ("box", "pose_3d_mm", "intrinsics"))
+    box, intrinsics = (_array(person.get(name)) for name in ("box", "intrinsics"))
+    pose, pose_valid = _json_pose(person.get("pose_3d_mm"))
     if (pose is None) != (intrinsics is None):
         raise UserError(f"{where}: pose_3d_mm and intrinsics go together; give both or neither")
     for array, shape, name in (
@@ -105,8 +106,17 @@ def _json_entry(person: dict, number: int, joints: int, path: Path) -> Entry:
     visibility = keypoints[:, 2]
     if not np.isin(visibility, (0, 1, 2)).all():
         raise UserError(f"{where}: a joint's third number must be 0 not labelled, 1 hidden or 2 visible")
-    label = Label(keypoints[:, :2], visibility > 0, number, visibility == 1, box, pose, intrinsics)
+    label = Label(keypoints[:, :2], visibility > 0, number, visibility == 1, box, pose, intrinsics, pose_valid)
     return Entry(str(person["image"]), label, _split(person.get("split"), where), str(person.get("subject", "")))
+
+
+def _json_pose(rows: list | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """(J, 3), and (J,) which rows are a joint's and not null; None where all are, or where there is no pose."""
+    if rows is None:
+        return None, None
+    valid = np.array([row is not None for row in rows], bool)
+    pose = np.asarray([[0, 0, 0] if row is None else row for row in rows], np.float64)
+    return pose, None if valid.all() else valid
 
 
 def _check_box(box, where: str) -> None:
@@ -173,7 +183,7 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
     joint_names, labels = item.data
     skeleton = Skeleton("labels", joint_names, (-1,) * len(joint_names), None)
     photo = Item(item.split, item.subject, item.action, item.frames, item.file, labels)
-    yield from photos.read_photo(photo, SOURCE, options, skeleton, turn=True)
+    yield from photo_labels.read_photo(photo, SOURCE, options, skeleton, turn=True)
 
 
 SOURCE = Source(

@@ -14,11 +14,12 @@ import numpy as np
 
 from keras_pose.core import geometry
 from keras_pose.core.errors import UserError
-from keras_pose.core.skeleton import HUMAN36M_17, map_joints
+from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.data.example import PoseExample, encode_jpeg
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base, human36m_common
 from keras_pose.data.sources.base import Item, Options, Source
+from keras_pose.data.sources.crop import map_pose
 
 # Pictures in one item.
 CHUNK = 250
@@ -66,8 +67,7 @@ def _example(picture: np.ndarray, pose: np.ndarray, frame: int, target, options:
     height, width = picture.shape[:2]
     crop = geometry.box_crop(np.array([0, 0, width, height]), options.image_size, margin=1.0)
     affine = geometry.crop_affine(*crop, options.image_size)
-    joints, valid = map_joints(pose, np.ones(17, bool), HUMAN36M_17, target)
-    has_pose = target.root is not None and bool(valid.all())
+    pose, pose_valid, _ = map_pose(pose, np.ones(17, bool), HUMAN36M_17, target)
     count = target.num_joints
     return PoseExample(
         image_jpeg=encode_jpeg(geometry.warp_image(picture, affine, options.image_size, options.smooth)),
@@ -75,8 +75,8 @@ def _example(picture: np.ndarray, pose: np.ndarray, frame: int, target, options:
         keypoints_2d_px=np.zeros((count, 2)),
         keypoint_valid=np.zeros(count, bool),
         keypoint_hidden=np.zeros(count, bool),
-        pose_3d_mm=geometry.root_relative(joints, target.root) if has_pose else np.zeros((count, 3)),
-        has_pose_3d=has_pose,
+        pose_3d_mm=pose,
+        pose_3d_valid=pose_valid,
         skeleton=target.name,
         frame=frame,
         source=SOURCE.name,

@@ -18,10 +18,10 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import LSP_14
 from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
-from keras_pose.data.sources import base, photos
+from keras_pose.data.sources import base, photo_labels
 from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.mat_file import read_mat
-from keras_pose.data.sources.photos import Label
+from keras_pose.data.sources.photo_labels import Label
 
 LSP_TRAINING_PICTURES = 1000  # the authors' split: the first half trains
 TERMS = "no licence is stated; for research (Johnson and Everingham, BMVC 2010 and CVPR 2011)."
@@ -40,7 +40,7 @@ def read_joints(path: Path, extended: bool) -> np.ndarray:
 def list_items(input_dir: Path, options: Options, extended: bool = False) -> list[Item]:
     joints = read_joints(input_dir / "joints.mat", extended)
     pictures = {}
-    for path in photos.find_pictures(input_dir / "images", "the photos", "im*.jpg"):
+    for path in photo_labels.find_pictures(input_dir / "images", "the photos", "im*.jpg"):
         match = re.fullmatch(r"im(\d+)", path.stem)
         number = int(match[1]) if match else 0
         if not 1 <= number <= len(joints):
@@ -50,7 +50,7 @@ def list_items(input_dir: Path, options: Options, extended: bool = False) -> lis
     def split_of(path: Path) -> str:
         return "test" if extended or pictures[path][0].frame > LSP_TRAINING_PICTURES else "train"
 
-    return photos.photo_items(pictures, split_of, options)
+    return photo_labels.photo_items(pictures, split_of, options)
 
 
 def _label(joints: np.ndarray, number: int, extended: bool) -> Label:
@@ -60,7 +60,7 @@ def _label(joints: np.ndarray, number: int, extended: bool) -> Label:
 
 
 def read_item(item: Item, options: Options, name: str = "lsp") -> Iterator[PoseExample | BadFrame]:
-    yield from photos.read_photo(item, SOURCES[name], options)
+    yield from photo_labels.read_photo(item, SOURCES[name], options)
 
 
 SOURCES = {

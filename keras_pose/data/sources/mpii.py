@@ -17,10 +17,10 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import MPII_16
 from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
-from keras_pose.data.sources import base, photos
+from keras_pose.data.sources import base, photo_labels
 from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.mat_file import read_mat
-from keras_pose.data.sources.photos import Label
+from keras_pose.data.sources.photo_labels import Label
 
 MAT = "mpii_human_pose_v1_u12_1.mat"
 JSON = {"train": "train.json", "validation": "valid.json"}
@@ -35,7 +35,7 @@ def list_items(input_dir: Path, options: Options) -> list[Item]:
     else:
         path = base.require(input_dir / MAT, f"{MAT}, or HRNet's annot/train.json and valid.json")
         parts = [("train", _read_mat(path, images))]
-    items = [i for split, p in parts for i in photos.photo_items(p, lambda _, split=split: split, options)]
+    items = [i for split, p in parts for i in photo_labels.photo_items(p, lambda _, split=split: split, options)]
     if not items:
         raise UserError(f"{input_dir} holds no labelled people; get {MAT} again")
     return items
@@ -118,7 +118,7 @@ def _mat_label(person, number: int) -> Label | None:
 
 
 def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
-    yield from photos.read_photo(item, SOURCE, options)
+    yield from photo_labels.read_photo(item, SOURCE, options)
 
 
 SOURCE = Source(

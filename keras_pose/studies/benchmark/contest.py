@@ -147,7 +147,7 @@ def write_batch(path: Path, contest: Contest) -> None:
         "keypoints_2d": rng.uniform(size=(count, joints, 2)).astype(np.float32),
         "keypoint_valid": np.ones((count, joints), np.float32),
         "pose_3d": np.zeros((count, joints, 3), np.float32),
-        "has_pose_3d": np.ones(count, np.float32),
+        "pose_3d_valid": np.ones((count, joints), np.float32),
     }
     heatmaps = target_heatmaps(batch["keypoints_2d"], batch["keypoint_valid"], (size[0] // 4, size[1] // 4))
     np.savez(path, **batch, heatmaps=np.asarray(heatmaps))

@@ -64,6 +64,6 @@ def _random_batch(job: Job) -> dict:
         "keypoints_2d": rng.uniform(size=(count, joints, 2)).astype(np.float32),
         "keypoint_valid": np.ones((count, joints), np.float32),
         "pose_3d": rng.normal(0, 300, (count, joints, 3)).astype(np.float32),
-        "has_pose_3d": np.ones(count, np.float32),
+        "pose_3d_valid": np.ones((count, joints), np.float32),
     }
     return {name: tf.constant(array) for name, array in arrays.items()}

@@ -112,7 +112,7 @@ def label(
         keypoint_valid=np.ones(len(joints), bool),
         keypoint_hidden=hidden,
         pose_3d_mm=geometry.root_relative(joints, root),
-        has_pose_3d=True,
+        pose_3d_valid=np.ones(len(joints), bool),
         root_position_mm=joints[root],
         intrinsics=camera.intrinsics,
         skeleton=HUMAN36M_17.name,

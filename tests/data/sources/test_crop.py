@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from keras_pose.core import geometry
-from keras_pose.core.skeleton import COCO_17, HUMAN36M_17, LSP_14, MPII_16
+from keras_pose.core.skeleton import BLAZEPOSE_18, COCO_17, HUMAN36M_17, LSP_14, MPII_16
+from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base
 from keras_pose.data.sources.crop import Person, crop_person
 from tests.data.sources import toy
@@ -30,6 +32,72 @@ def test_joints_that_a_format_lacks_are_invalid_and_zero():
 def test_unlabelled_joints_may_be_nan_and_stay_invalid():
     example = crop_person(None, labelled(slice(3, 9)), HUMAN36M_17, HUMAN36M_17, toy.SMALL).validate()
     assert list(np.flatnonzero(example.keypoint_valid)) == list(range(3, 9))
+
+
+# --- 3D joint by joint -----------------------------------------------------------------------------------------
+
+INTRINSICS = np.array([[300.0, 0, 50], [0, 310, 60], [0, 0, 1]])
+
+
+def seen(skeleton, unlabelled=(), **more):
+    """A person of all the skeleton's joints before a camera, some without a 3D label, whose numbers are NaN."""
+    camera_mm = np.random.default_rng(2).uniform([-400, -800, 3000], [400, 800, 3600], (skeleton.num_joints, 3))
+    pixels = geometry.project_points(camera_mm, INTRINSICS)
+    valid = ~np.isin(skeleton.joint_names, unlabelled)
+    camera_mm[~valid] = np.nan
+    person = Person(pixels, np.ones(len(pixels), bool), camera_mm=camera_mm, camera_valid=valid, tags=TAGS)
+    person.intrinsics = INTRINSICS
+    return replace(person, **more)
+
+
+def test_joints_that_both_label_in_3d_keep_it():
+    """Of Human3.6M's 17 joints BlazePose has 13; they project onto their 2D labels."""
+    person = seen(BLAZEPOSE_18)
+    example = crop_person(None, person, BLAZEPOSE_18, HUMAN36M_17, toy.SMALL).validate()
+    lacking = [HUMAN36M_17.index(name) for name in ("spine", "thorax", "neck_nose", "head_top")]
+    np.testing.assert_array_equal(np.flatnonzero(~example.pose_3d_valid), lacking)
+    assert not example.pose_3d_mm[lacking].any()
+    wrist = HUMAN36M_17.index("left_wrist")
+    expected = person.camera_mm[BLAZEPOSE_18.index("left_wrist")] - person.camera_mm[BLAZEPOSE_18.root]
+    np.testing.assert_allclose(example.pose_3d_mm[wrist], expected, atol=1e-3)
+    projected = geometry.project_points(example.pose_3d_mm + example.root_position_mm, example.intrinsics)
+    off = np.abs(projected - example.keypoints_2d_px).max(-1)
+    assert off[example.pose_3d_valid].max() < 1e-3 < off[lacking].min()
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "unlabelled", "count"),
+    [
+        (HUMAN36M_17, HUMAN36M_17, (), 17),
+        (HUMAN36M_17, HUMAN36M_17, ("left_wrist", "head_top"), 15),
+        (HUMAN36M_17, HUMAN36M_17, ("pelvis",), 0),  # the root
+        (HUMAN36M_17, HUMAN36M_17, HUMAN36M_17.joint_names[1:], 0),  # all but the root
+        (COCO_17, HUMAN36M_17, ("left_ankle",), 12),  # the hips' middle is the root
+        (COCO_17, HUMAN36M_17, ("left_hip",), 0),
+        (HUMAN36M_17, MPII_16, (), 15),
+        (HUMAN36M_17, LSP_14, (), 0),  # no root at all
+    ],
+)
+def test_joints_without_a_counterpart_have_no_3d(source, target, unlabelled, count):
+    example = crop_person(None, seen(source, unlabelled), source, target, toy.SMALL).validate()
+    assert example.pose_3d_valid.sum() == count and example.has_pose_3d == (count > 0)
+    assert not example.pose_3d_mm[~example.pose_3d_valid].any()
+    if not count:
+        assert not example.root_position_mm.any() and np.array_equal(example.intrinsics, np.eye(3))
+
+
+@pytest.mark.parametrize(("place", "why"), [([0, 0, -1], "behind the camera"), ([0, np.nan, 3000], "NaN")])
+def test_bad_numbers_count_where_they_are_labels(place, why):
+    person = seen(HUMAN36M_17, ("left_wrist",))
+    for joint, is_bad in (("left_wrist", False), ("left_elbow", True)):
+        camera_mm = person.camera_mm.copy()
+        camera_mm[HUMAN36M_17.index(joint)] = place
+        found = crop_person(None, replace(person, camera_mm=camera_mm), HUMAN36M_17, HUMAN36M_17, toy.SMALL)
+        assert isinstance(found, BadFrame) == is_bad
+    assert why in found.why
+
+
+# --- crops -----------------------------------------------------------------------------------------------------
 
 
 def test_hidden_joints_follow_their_names():

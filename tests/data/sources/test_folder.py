@@ -8,7 +8,7 @@ from PIL import Image
 
 from keras_pose.core import geometry
 from keras_pose.core.errors import UserError
-from keras_pose.core.skeleton import LSP_14
+from keras_pose.core.skeleton import HUMAN36M_17, LSP_14
 from keras_pose.data import prepare
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.sources import get_source
@@ -86,8 +86,21 @@ def test_3d_labels_with_a_camera(photos, tmp_path):
     write_json(photos, keypoints=keypoints, pose_3d_mm=pose.tolist(), intrinsics=intrinsics.tolist())
     options = Options((96, 64), skeleton=str(photos / "own.json"))
     example = toy.convert("folder", photos, tmp_path / "out", options, workers=2)["train"][0]
-    assert example.has_pose_3d
+    assert example.pose_3d_valid.all()
     toy.assert_projects(example, pose, pixels)
+
+
+def test_3d_labels_of_some_joints(photos, tmp_path):
+    """A row of null is a joint without a 3D label; Human3.6M's root is the middle of the hips."""
+    intrinsics = np.array([[300.0, 0, 75], [0, 300, 100], [0, 0, 1]])
+    pose = np.array([[100.0, 0, 2000], [-100, 0, 2000], [110, 400, 1950], [0, -600, 2010]])
+    keypoints = np.concatenate([geometry.project_points(pose, intrinsics), np.full((4, 1), 2)], 1).tolist()
+    write_json(photos, keypoints=keypoints, pose_3d_mm=[*pose[:3].tolist(), None], intrinsics=intrinsics.tolist())
+    example = toy.convert("folder", photos, tmp_path / "out", Options((96, 64)))["train"][0]
+    names = {HUMAN36M_17.joint_names[j] for j in np.flatnonzero(example.pose_3d_valid)}
+    assert names == {"pelvis", "left_hip", "right_hip", "left_knee"}
+    assert example.keypoint_valid[HUMAN36M_17.index("head_top")]
+    np.testing.assert_allclose(example.pose_3d_mm[HUMAN36M_17.index("left_knee")], [110, 400, -50], atol=1e-3)
 
 
 def own_skeleton(name: str) -> dict:
@@ -114,6 +127,8 @@ def test_an_own_skeleton_is_kept_with_the_data(photos, tmp_path):
         ({"box": [60, 40, 50, 120]}, "person 0: box is 60, 40, 50, 120; give x0, y0, x1, y1, not width and height"),
         ({"keypoints": [[50, 60, 2], *[[0, 0, 0]] * 3]}, "lie on one spot and no box tells"),
         ({"pose_3d_mm": [[0, 0, 0]] * 4}, "go together"),
+        ({"pose_3d_mm": [None] * 3, "intrinsics": [[1, 0, 0]] * 3}, r"pose_3d_mm has shape \(3, 3\), not 4 x 3"),
+        ({"pose_3d_mm": [None, [0, 0]] * 2, "intrinsics": [[1, 0, 0]] * 3}, "cannot be read"),
         ({"split": "dev"}, "split 'dev' is none of train, validation, test"),
         ({"image": "photos/9.png"}, r"9\.png.* missing or damaged"),
     ],

@@ -30,7 +30,7 @@ def test_poses_are_kept_and_what_is_unknown_is_invalid(download, tmp_path):
     assert {split: len(part) for split, part in examples.items()} == {"train": 3, "validation": 2}
     for example, pose in zip(examples["train"], poses(3), strict=True):
         np.testing.assert_allclose(example.pose_3d_mm, pose, atol=1e-3)
-        assert example.has_pose_3d and not example.keypoint_valid.any()
+        assert example.pose_3d_valid.all() and not example.keypoint_valid.any()
     assert [e.frame for e in examples["train"]] == [1, 2, 3]
 
 

@@ -128,7 +128,7 @@ def test_a_folder_and_a_zip_file_give_projected_poses(tmp_path):
         (examples,) = [examples[split] for split in examples]
         assert len(examples) == mocap.CAMERAS * (3 + 1)
         for example in examples:
-            assert example.has_pose_3d and not example.image_jpeg and example.keypoint_valid.all()
+            assert example.pose_3d_valid.all() and not example.image_jpeg and example.keypoint_valid.all()
             camera_mm = example.pose_3d_mm + example.root_position_mm
             toy.assert_projects(example, camera_mm, geometry.project_points(camera_mm, example.intrinsics))
 

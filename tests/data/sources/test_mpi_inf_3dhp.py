@@ -94,7 +94,7 @@ def test_the_second_sequence_of_s8_is_for_validation(tmp_path):
 def test_joints_map_to_human36m(download, tmp_path):
     examples = toy.convert("mpi_inf_3dhp", download, tmp_path / "out", Options((64, 64), skeleton="human36m_17"))
     example, world = examples["test"][0], TEST[0]
-    assert example.has_pose_3d and example.keypoint_valid.all()
+    assert example.pose_3d_valid.all() and example.keypoint_valid.all()
     wrist = MPI_INF_3DHP_17.index("left_wrist")
     np.testing.assert_allclose(example.pose_3d_mm[13], world[wrist] - world[PELVIS], atol=0.01)
 

@@ -12,7 +12,8 @@ from absl import flags
 
 from keras_pose import benchmark as main
 from keras_pose.core.errors import UserError
-from keras_pose.studies.benchmark import contest, contestant, machine, report, rows, start, workers
+from keras_pose.studies.benchmark import contest, machine, report, rows, start, workers
+from keras_pose.studies.benchmark.side import BATCH_FILE
 from keras_pose.training.experiment import DataConfig, PhaseConfig
 from tests.conftest import ROOT
 from tests.studies.benchmark.tiny import TINY
@@ -68,7 +69,7 @@ def test_two_workers_are_measured_beside_one():
 
 
 def test_a_worker_that_fails_ends_the_others(tmp_path):
-    contest.write_batch(tmp_path / contestant.BATCH_FILE, TINY)
+    contest.write_batch(tmp_path / BATCH_FILE, TINY)
     no_processor = 10**6
     with pytest.raises(UserError, match="a worker ended with status 1: OSError"):
         workers.run_workers(TINY.spec("keras_pose", str(tmp_path)), [machine.processors()[0], no_processor], 1)

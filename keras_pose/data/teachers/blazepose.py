@@ -14,6 +14,7 @@ import numpy as np
 from keras_pose.core import geometry
 from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import BLAZEPOSE_18
+from keras_pose.data.teachers.crop import Crop, whole_image
 
 SIZE = 256
 LANDMARKS = 39
@@ -27,20 +28,6 @@ for _i, _joint in enumerate(("shoulder", "elbow", "wrist")):
     _NUMBERS |= {f"left_{_joint}": 11 + 2 * _i, f"right_{_joint}": 12 + 2 * _i}
 for _i, _joint in enumerate(("hip", "knee", "ankle")):
     _NUMBERS |= {f"left_{_joint}": 23 + 2 * _i, f"right_{_joint}": 24 + 2 * _i}
-
-
-@dataclass(frozen=True)
-class Crop:
-    """A square of the picture: its centre, its side in pixels, and how far it is turned (see `crop_affine`)."""
-
-    center_px: np.ndarray
-    side_px: float
-    rotation_deg: float = 0.0
-
-    @property
-    def affine(self) -> np.ndarray:
-        """(2, 3) from pixels of the picture to pixels of the model's input."""
-        return geometry.crop_affine(self.center_px, (self.side_px, self.side_px), (SIZE, SIZE), self.rotation_deg)
 
 
 @dataclass(frozen=True)
@@ -82,28 +69,27 @@ class BlazePose:
 
     def __call__(self, picture: np.ndarray, crop: Crop) -> Landmarks:
         """The person in a crop of an (H, W, 3) RGB picture."""
-        image = geometry.warp_image(picture, crop.affine, (SIZE, SIZE)).astype(np.float32) / 255
+        image = geometry.warp_image(picture, crop.affine(SIZE), (SIZE, SIZE)).astype(np.float32) / 255
         self._interpreter.set_tensor(self._input[0]["index"], image[None])
         self._interpreter.invoke()
         return read_landmarks(*(self._interpreter.get_tensor(index).ravel() for index in self._outputs), crop)
 
     def find(self, picture: np.ndarray) -> Landmarks:
         """The upright person in a picture of which nothing is known: from the whole of it to a crop that fits."""
-        crop = Crop(np.array(picture.shape[1::-1]) / 2, float(max(picture.shape[:2])))
+        crop = whole_image(picture.shape[:2])
         for _ in range(MOST_PASSES):
             found = self(picture, crop)
-            last, crop = crop, found.next_crop
-            moved = max(np.abs(crop.center_px - last.center_px).max(), abs(crop.side_px - last.side_px))
-            if moved < SETTLED * last.side_px:
+            if crop.change(found.next_crop) < SETTLED:
                 break
+            crop = found.next_crop
         return found
 
 
 def read_landmarks(values: np.ndarray, score: np.ndarray, world: np.ndarray, crop: Crop) -> Landmarks:
     """From the model's outputs (195,), (1,) and (117,) for a crop to joints of the picture."""
     values, world = values.reshape(LANDMARKS, 5).astype(np.float64), world.reshape(LANDMARKS, 3).astype(np.float64)
-    points = geometry.apply_affine(geometry.invert_affine(crop.affine), values[:, :2])  # (39, 2)
-    linear = crop.affine[:, :2] * crop.side_px / SIZE  # the turn alone
+    points = geometry.apply_affine(geometry.invert_affine(crop.affine(SIZE)), values[:, :2])  # (39, 2)
+    linear = crop.affine(SIZE)[:, :2] * crop.side_px / SIZE  # the turn alone
     metres = np.concatenate([world[:, :2] @ linear, world[:, 2:]], axis=1)  # turned back
     visibility, presence = 1 / (1 + np.exp(-np.clip(values[:, 3:].T, -50, 50)))
     pose = _joints(metres)

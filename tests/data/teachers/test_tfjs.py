@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from keras_pose.core.errors import UserError
+from keras_pose.data.teachers.tfjs import load_tfjs_graph
 from keras_pose.evaluation.peers import open_peer
-from keras_pose.evaluation.tfjs import load_tfjs_graph
 
 HEIGHT, WIDTH = 4, 6
 
@@ -150,7 +150,7 @@ def test_what_is_broken_is_told(model, tmp_path):
     with pytest.raises(UserError, match="toy.json is no graph model of TensorFlow.js .*signature.*get the .json"):
         open_peer(broken(lambda values: values.pop("signature")))
     shape = dimensions((1, 1, 5, 3))
-    with pytest.raises(UserError, match=r"to \(1, 1, 5, 3\), MoveNet a picture to \(1, 1, 17, 3\)"):
+    with pytest.raises(UserError, match=r"to \(1, 1, 5, 3\), MoveNet maps an image to \(1, 1, 17, 3\)"):
         open_peer(broken(lambda values: values["signature"]["outputs"]["r"].update(tensorShape=shape)))
     path = broken(lambda values: None)
     (tmp_path / "b.bin").write_bytes(b"")
