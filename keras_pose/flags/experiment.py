@@ -110,13 +110,18 @@ def resolved_flags(experiment: Experiment, values: flags.FlagValues = flags.FLAG
         flag = values[name]
         if name == "input_size":
             lines.append("--input_size={}x{}".format(*experiment.model.input_size))
-        elif name == "speed_tricks" and flag.value:
-            continue  # runs that began before there was the flag resume
         elif name == "precision":
             lines.append(f"--precision={experiment.train.precision}")
         else:
             lines.append(flag.serialize() or f"--{name}=")
     return "\n".join(lines) + "\n"
+
+
+def default_flags() -> set[str]:
+    """The lines of `resolved_flags` for flags that are not given."""
+    own = flags.FlagValues()
+    define_flags(own)
+    return {own[name].serialize() or f"--{name}=" for name in own}
 
 
 def resolve(arguments: list[str]) -> str:

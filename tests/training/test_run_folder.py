@@ -66,9 +66,17 @@ def test_a_run_that_was_killed_between_its_model_and_its_checkpoint_begins_anew(
     run_folder.claim(tmp_path, FLAGS)
 
 
+def test_a_run_resumes_although_flags_were_added_since(tmp_path):
+    directory = begun(tmp_path)
+    run_folder.claim(directory, FLAGS + "--new=0\n--nospeed\n", {"--new=0", "--nospeed"})
+    assert (directory / run_folder.RESOLVED_FLAGS).read_text() == FLAGS
+    with pytest.raises(UserError, match="holds a run with other flags .*now --new=1"):
+        run_folder.claim(directory, FLAGS + "--new=1\n", {"--new=0"})
+
+
 def test_other_files_are_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(UserError, match="holds files that are no run"):
+    with pytest.raises(UserError, match="holds files that are not of a run"):
         run_folder.claim(tmp_path, FLAGS)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 

@@ -1,12 +1,19 @@
-"""Training steps run as they were traced, and nothing else does."""
+"""Each speed trick leaves results as they are, and the switch turns all of them off."""
 
 import gc
 
+import keras
 import pytest
 import tensorflow as tf
 
 from keras_pose.models.tensorflow_speed import META_OPTIMIZER_OFF as OFF
-from keras_pose.models.tensorflow_speed import collections_paused, run_as_traced
+from keras_pose.models.tensorflow_speed import (
+    collections_paused,
+    one_variable_name,
+    run_as_traced,
+    speed_tricks,
+    tricks_are_on,
+)
 
 
 def is_off() -> bool:
@@ -59,3 +66,17 @@ def test_no_garbage_is_collected_during_the_step(monkeypatch, devices):
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_the_switch_turns_all_off_and_on_again():
+    def step():
+        return gc.isenabled(), is_off(), tricks_are_on()
+
+    with speed_tricks(False):
+        assert run_as_traced(step) is step
+        with collections_paused(), one_variable_name():
+            assert step() == (True, False, False)
+            assert "variables/" not in keras.Variable(0.0).value.name
+    with pytest.raises(KeyError), speed_tricks(False):
+        raise KeyError
+    assert tricks_are_on() and run_as_traced(step)() == (False, True, True)
