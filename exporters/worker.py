@@ -92,7 +92,7 @@ def _open(path: Path, threads: int):
     from exporters.inference_graph import build_inference_graph, load_source
 
     source = load_source(path)
-    graph = build_inference_graph(source, Form(default_part(source.info["kind"])))
+    graph = build_inference_graph(source, Form(default_part(source.info.kind)))
     infer = tf.function(lambda inputs: graph(inputs, training=False), reduce_retracing=True)
     inputs = {tensor.name: (tuple(tensor.shape), np.dtype(tensor.dtype)) for tensor in graph.inputs}
     return lambda arrays: [value.numpy() for value in infer(next(iter(arrays.values()))).values()], inputs

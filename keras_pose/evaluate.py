@@ -129,9 +129,8 @@ def open_predictor(source: str, labelled_as: Skeleton):
     """
     if Path(source).is_dir():
         model, info = load_run(source)
-        if info["kind"] == "lifter":
-            skeleton = Skeleton.from_dict(info["skeleton"])
-            return batch_predictor(model, skeleton, labelled_as, mean_keypoints(model)), skeleton
+        if info.kind == "lifter":
+            return batch_predictor(model, info.skeleton, labelled_as, mean_keypoints(model)), info.skeleton
     loaded = open_peer(source)
     return batch_predictor(loaded), loaded.skeleton
 

@@ -15,8 +15,9 @@ from absl import flags
 
 from keras_pose.core import command
 from keras_pose.core.errors import UserError
+from keras_pose.io.model_info import sidecar_path
 from mobile_demo.addresses import lan_addresses
-from mobile_demo.models import find_model, sidecar
+from mobile_demo.models import find_model
 
 FLAGS = flags.FLAGS
 EVERYWHERE, HERE = "0.0.0.0", "127.0.0.1"
@@ -89,7 +90,7 @@ def main(arguments: list[str]) -> None:
     named = (*FLAGS.address, *([] if host == EVERYWHERE else [host]))
     settings = Settings(model=model, port=FLAGS.port, http=FLAGS.http, host=host, addresses=named)
     with serve(settings) as server:
-        print(f"model    {model} ({reason}): {describe(json.loads(sidecar(model).read_bytes()))}")
+        print(f"model    {model} ({reason}): {describe(json.loads(sidecar_path(model).read_bytes()))}")
         urls = page_urls(FLAGS.http, host, server.port, FLAGS.address)
         for i, url in enumerate(urls):
             print(f"{'' if i else 'open':8s} {url}")

@@ -11,15 +11,11 @@ from importlib import resources
 from pathlib import Path
 
 from keras_pose.core.errors import UserError
+from keras_pose.io.model_info import METADATA_KEY, sidecar_path
 
 SHIPPED = ("weights", "phone", "pose_int8.tflite")  # in keras_pose
-INSIDE = "keras_pose.json"  # a copy of the metadata, in the archive at the end of the file
+INSIDE = f"{METADATA_KEY}.json"  # the same metadata in the archive at the end of the file
 EXPORT = "python -m exporters.tflite --model=RUN --output=pose.tflite --quantize=int8"
-
-
-def sidecar(path: Path) -> Path:
-    """The path of a model's metadata."""
-    return path.with_name(path.name + ".json")
 
 
 def find_model(named: str | os.PathLike | None, folder: Path = Path(), shipped: Path | None = None) -> tuple[Path, str]:
@@ -86,14 +82,14 @@ class ModelFile:
 
     def _stat(self) -> list[tuple]:
         try:
-            found = [path.stat() for path in (self.path, sidecar(self.path))]
+            found = [path.stat() for path in (self.path, sidecar_path(self.path))]
         except OSError as error:
             raise self._unreadable(error) from error
         return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found]
 
     def _read(self) -> Pair:
         try:
-            model, metadata = self.path.read_bytes(), sidecar(self.path).read_bytes()
+            model, metadata = self.path.read_bytes(), sidecar_path(self.path).read_bytes()
         except OSError as error:
             raise self._unreadable(error) from error
         if not model:
@@ -101,12 +97,12 @@ class ModelFile:
         try:
             outside = json.loads(metadata)
         except ValueError as error:
-            raise UserError(f"{sidecar(self.path)} is not JSON; export the model again") from error
+            raise UserError(f"{sidecar_path(self.path)} is not JSON; export the model again") from error
         if not describes_image_model(outside):
             raise UserError(f"{self.path} does not find joints in images; export the part pose or keypoints")
         inside = metadata_inside(model)
         if inside is not None and inside != outside:
-            raise UserError(f"{sidecar(self.path)} belongs to another model; export {self.path} again")
+            raise UserError(f"{sidecar_path(self.path)} belongs to another model; export {self.path} again")
         return Pair(model, metadata, hashlib.sha256(model + metadata).hexdigest())
 
     def _unreadable(self, error: OSError) -> UserError:
@@ -127,7 +123,7 @@ def describes_image_model(metadata) -> bool:
 
 def _is_image_model(path: Path) -> bool:
     try:
-        return describes_image_model(json.loads(sidecar(path).read_bytes()))
+        return describes_image_model(json.loads(sidecar_path(path).read_bytes()))
     except (OSError, ValueError):
         return False
 

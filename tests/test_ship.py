@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from keras_pose import ship
 from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import COCO_17, HUMAN36M_17
+from keras_pose.io.model_info import ModelInfo
 from keras_pose.models import model_folder
 from keras_pose.models.pose_model import PoseModelConfig, build_keypoint_model
 from keras_pose.training import run_folder
@@ -23,12 +24,7 @@ def write_run(folder, skeleton=HUMAN36M_17):
     config = PoseModelConfig(variant="w8_tiny", skeleton=skeleton.to_dict(), input_size=(64, 96), width=16)
     model = build_keypoint_model(config)
     folder.mkdir()
-    info = {
-        "format_version": 1,
-        "kind": "keypoints",
-        "skeleton": skeleton.to_dict(),
-        "data": {"dataset": "some/where:0.7,embedded:0.3"},
-    }
+    info = ModelInfo("keypoints", skeleton, (64, 96), data={"dataset": "some/where:0.7,embedded:0.3"})
     model_folder.write_model(folder, model, info)
     (folder / run_folder.RESOLVED_FLAGS).write_text("--dataset=some/where\n--seed=3\n")
     return model
@@ -53,7 +49,7 @@ def test_what_ships_is_smaller_and_nearly_the_same(tmp_path):
     np.testing.assert_allclose(found, expected, atol=0.01 * np.abs(expected).max())
     sizes = [(tmp_path / name / model_folder.MODEL).stat().st_size for name in ("run", "small")]
     assert sizes[1] < 0.5 * sizes[0]
-    assert info["data"]["dataset"] == "embedded" and info["trained_on"] == {"dataset": "where:0.7,embedded:0.3"}
+    assert info.data["dataset"] == "embedded" and info.trained_on == {"dataset": "where:0.7,embedded:0.3"}
     assert (tmp_path / "small" / ship.RECIPE).read_text() == "--dataset=where\n--seed=3\n"
     with zipfile.ZipFile(tmp_path / "small" / model_folder.MODEL) as archive:
         assert archive.testzip() is None

@@ -14,7 +14,8 @@ from keras_pose.data import pipeline
 from keras_pose.data.dataset import DatasetInfo, naming_broken_shards
 from keras_pose.evaluation import scores as scoring
 from keras_pose.evaluation.predictions import BatchPredictor, to_skeleton, with_decoder, with_flip_test
-from keras_pose.models.decoders import OWN_CELL_CENTER, HeatmapDecoder
+from keras_pose.io.model_info import OWN_CELL_CENTER
+from keras_pose.models.decoders import HeatmapDecoder
 
 SAMPLES_EACH = 3  # best, median and worst samples
 

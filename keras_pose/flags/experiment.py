@@ -2,17 +2,18 @@
 
 import math
 import shlex
-from dataclasses import fields
 from pathlib import Path
+from typing import get_type_hints
 
 from absl import flags
 
 from keras_pose.core import command
 from keras_pose.core.errors import UserError
+from keras_pose.core.options import options_of
 from keras_pose.core.skeleton import SKELETONS
 from keras_pose.data.augment import AugmentConfig
 from keras_pose.data.dataset import DatasetInfo, open_dataset
-from keras_pose.flags.definitions import AUGMENTATIONS, define_flags
+from keras_pose.flags.definitions import define_flags, flag_name
 from keras_pose.losses import LossConfig
 from keras_pose.models.hrnet import SIZE_MULTIPLE
 from keras_pose.models.pose_model import PoseModelConfig
@@ -34,22 +35,25 @@ def build_experiment(values: flags.FlagValues = flags.FLAGS) -> Experiment:
         UserError: a value that cannot be, or a data set that cannot be opened.
     """
     dataset = open_dataset(values.dataset)
-    loss = {field.name: values[field.name].value for field in fields(LossConfig)}
-    augment = {name: values[f"augment_{name}"].value for name in AUGMENTATIONS}
-    adam = ("muon_factor", "schedule", "warmup_steps", "step_factor", "clip_norm", "ema", "discriminator_learning_rate")
     return Experiment(
         output=str(Path(values.output)),
         model=_model_config(values, dataset),
         train=_train_config(values),
-        data=DataConfig(values.dataset, values.batch_size, values.passes, values.shard_by, values.data_service),
-        loss=LossConfig(**loss | {"heatmap_kernel_size": values.heatmap_kernel_size or None}),
-        augment=AugmentConfig(flip=0.0, **augment),
-        optimizer=OptimizerConfig(
-            name=values.optimizer,
-            step_epochs=tuple(_whole_number("step_epochs", text) for text in values.step_epochs),
-            **{name: values[name].value for name in adam},
-        ),
+        data=_read(DataConfig, values),
+        loss=_read(LossConfig, values),
+        augment=_read(AugmentConfig, values, "augment_", flip=0.0),
+        optimizer=_read(OptimizerConfig, values, step_epochs=_whole_numbers("step_epochs", values.step_epochs)),
     )
+
+
+def _read(config: type, values: flags.FlagValues, prefix: str = "", **given):
+    """A part of the configuration: `given` fields, and all others that are flags as the flags say."""
+    types = get_type_hints(config)
+    for field in options_of(config):
+        if field not in given:
+            value = values[flag_name(config, field, prefix)].value
+            given[field] = None if types[field] == int | None and value == 0 else value
+    return config(**given)
 
 
 def _model_config(values, dataset: DatasetInfo) -> PoseModelConfig:
@@ -57,17 +61,8 @@ def _model_config(values, dataset: DatasetInfo) -> PoseModelConfig:
     size = dataset.image_size or _usual_size(dataset)
     if values.input_size:
         size = parse_size("input_size", values.input_size)
-    return PoseModelConfig(
-        variant=values.variant,
-        skeleton=skeleton.name if SKELETONS.get(skeleton.name) == skeleton else skeleton.to_dict(),
-        input_size=size,
-        soft_argmax_beta=values.soft_argmax_beta,
-        soft_argmax_form=values.soft_argmax_form,
-        soft_argmax_relative=values.soft_argmax_relative,
-        width=values.width,
-        dropout=values.dropout,
-        skip_connection=values.skip_connection,
-    )
+    name = skeleton.name if SKELETONS.get(skeleton.name) == skeleton else skeleton.to_dict()
+    return _read(PoseModelConfig, values, skeleton=name, input_size=size)
 
 
 def _usual_size(dataset: DatasetInfo) -> tuple[int, int]:
@@ -86,26 +81,24 @@ def _train_config(values) -> TrainConfig:
     for name in values.phases:
         if name not in PHASES:
             PhaseConfig(name, 1)  # raises with the known ones
-        own = {key: values[f"{name}_{key}"].value for key in ("epochs", "learning_rate", "flip")}
-        phases.append(PhaseConfig(name, **own))
-    names = ("seed", "strategy", "log_steps", "checkpoint_steps", "init_from", "pretrained")
-    names += ("accumulate_steps", "sync_batch_norm", "jit_compile", "threads_per_operation")
+        phases.append(_read(PhaseConfig, values, f"{name}_", name=name))
     precision = fastest_precision() if values.precision == "auto" else values.precision
-    return TrainConfig(tuple(phases), precision=precision, **{name: values[name].value for name in names})
+    return _read(TrainConfig, values, phases=tuple(phases), precision=precision)
 
 
 def parse_size(flag: str, text: str) -> tuple[int, int]:
     """`256x192`, height first, to (256, 192); raises UserError that names the flag."""
     height, _, width = text.partition("x")
     if not (height.isdecimal() and width.isdecimal()):
-        raise UserError(f"--{flag}={text} is not HEIGHTxWIDTH; give 256x192, say")
+        raise UserError(f"--{flag}={text} is not HEIGHTxWIDTH; give a size such as 256x192")
     return int(height), int(width)
 
 
-def _whole_number(flag: str, text: str) -> int:
-    if not text.isdecimal():
-        raise UserError(f"--{flag} lists {text!r}, which is no whole number; give epochs, such as 5,7")
-    return int(text)
+def _whole_numbers(flag: str, texts: list[str]) -> tuple[int, ...]:
+    for text in texts:
+        if not text.isdecimal():
+            raise UserError(f"--{flag} lists {text!r}, which is not a whole number; give numbers such as 5,7")
+    return tuple(int(text) for text in texts)
 
 
 def resolved_flags(experiment: Experiment, values: flags.FlagValues = flags.FLAGS) -> str:
@@ -124,6 +117,13 @@ def resolved_flags(experiment: Experiment, values: flags.FlagValues = flags.FLAG
     return "\n".join(lines) + "\n"
 
 
+def default_flags() -> set[str]:
+    """The lines of `resolved_flags` for flags that are not given."""
+    own = flags.FlagValues()
+    define_flags(own)
+    return {own[name].serialize() or f"--{name}=" for name in own}
+
+
 def resolve(arguments: list[str]) -> str:
     """`resolved_flags` of a run with these arguments of keras_pose.train; raises UserError where they are wrong."""
     values = flags.FlagValues()
@@ -135,5 +135,5 @@ def resolve(arguments: list[str]) -> str:
     except flags.Error as error:
         raise UserError(f"{shlex.join(arguments)}: {error}") from error
     if rest:
-        raise UserError(f"{shlex.join(arguments)}: {rest[0]!r} is no flag; write --name=value")
+        raise UserError(f"{shlex.join(arguments)}: {rest[0]!r} is not a flag; write --name=value")
     return resolved_flags(build_experiment(values), values)

@@ -13,6 +13,7 @@ import numpy as np
 from keras_pose.core import geometry
 from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import Skeleton
+from keras_pose.core.units import units_of
 from keras_pose.inference.runtimes import LoadedModel, open_model
 from keras_pose.io import images
 from keras_pose.visualization.drawing import LOW_SCORE
@@ -22,11 +23,7 @@ CROP_MARGIN = 1.25
 FEWEST_SURE_JOINTS = 4
 # A crop is at most so much smaller than the one before it: joints that fall onto one spot are no person.
 MOST_ZOOM = 8.0
-UNITS = {
-    "keypoints_px": "pixels of the picture (x, y); the centre of the first pixel is (0.5, 0.5)",
-    "scores": "0 to 1",
-    "pose_3d_mm": "millimetres relative to the root joint; x right, y down, z away from the camera",
-}
+UNITS = units_of("keypoints_px", "scores", "pose_3d_mm")
 
 
 @dataclass(frozen=True)

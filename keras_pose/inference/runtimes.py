@@ -5,7 +5,6 @@ An exported file has the input `image` (1, H, W, 3), uint8 or float32 in 0..255,
 Beside `pose.tflite` lies `pose.tflite.json` with what model.json of a run says: `skeleton`, `input_size` and more.
 """
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 
 from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import Skeleton
-from keras_pose.models.decoders import OWN_CELL_CENTER, TARGET_PEAK
+from keras_pose.io.model_info import OWN_CELL_CENTER, TARGET_PEAK, read_sidecar
 from keras_pose.weights import SHIPPED_WEIGHTS
 
 
@@ -48,30 +47,18 @@ def open_model(source: str | os.PathLike) -> LoadedModel:
     if path.is_file() and path.suffix == ".keras":
         from keras_pose.models.model_folder import load_model
 
-        skeleton, input_size, cell_center = _read_sidecar(path)
-        return from_keras(load_model(path), skeleton, input_size, path.name, cell_center)
+        info = read_sidecar(path)
+        return from_keras(
+            load_model(path), info.skeleton, info.input_size, path.name, info.cell_center, info.heatmap_peak
+        )
     if path.is_file() and path.suffix in SESSIONS:
-        skeleton, input_size, _ = _read_sidecar(path)
-        return from_session(open_session(path), skeleton, input_size, path.name)
+        info = read_sidecar(path)
+        return from_session(open_session(path), info.skeleton, info.input_size, path.name)
     known = ", ".join(sorted(SHIPPED_WEIGHTS)) or "none"
     raise UserError(
         f"no model {os.fspath(source)!r}: name a run folder, a file ({', '.join(sorted([*SESSIONS, '.keras']))}) "
         f"or a shipped weight; known: {known}"
     )
-
-
-def _read_sidecar(path: Path) -> tuple[Skeleton, tuple[int, int], float]:
-    """Skeleton, input size and cell centre of a file."""
-    sidecar = path.with_name(path.name + ".json")
-    try:
-        values = json.loads(sidecar.read_text())
-        height, width = values["input_size"]
-        cell_center = float(values.get("cell_center", OWN_CELL_CENTER))
-        return Skeleton.from_dict(values["skeleton"]), (int(height), int(width)), cell_center
-    except FileNotFoundError:
-        raise UserError(f"{path} lacks its metadata {sidecar.name}; copy both files, or export again") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{sidecar} is damaged ({error!r}); export the model again") from error
 
 
 # --- Keras -----------------------------------------------------------------------------------------------------
@@ -81,10 +68,9 @@ def _open_run(path: Path) -> LoadedModel:
     from keras_pose.models.model_folder import load_run
 
     model, info = load_run(path)
-    if info["kind"] == "lifter":
+    if info.kind == "lifter":
         raise UserError(f"{path} holds a lifter, which sees no pictures; name a run of the phase hrnet or e2e")
-    peak = info.get("heatmap_peak", TARGET_PEAK)
-    return from_keras(model, Skeleton.from_dict(info["skeleton"]), tuple(info["input_size"]), path.name, peak=peak)
+    return from_keras(model, info.skeleton, info.input_size, path.name, peak=info.heatmap_peak)
 
 
 def from_keras(
@@ -107,7 +93,7 @@ def from_keras(
     def infer(images):
         outputs = model(tf.cast(images, tf.float32), training=False)
         kept = {key: outputs[key] for key in ("heatmaps", "keypoints_2d", "pose_3d") if key in outputs}
-        return kept | {"scores": tf.clip_by_value(joint_scores(outputs["heatmaps"]) / peak, 0.0, 1.0)}
+        return kept | {"scores": joint_scores(outputs["heatmaps"], peak)}
 
     def run_with_heatmaps(images: np.ndarray) -> dict[str, np.ndarray]:
         # TensorFlow's convolutions on a CPU take ten times as long for one picture as for two (docs/performance.md).

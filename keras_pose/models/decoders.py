@@ -7,7 +7,6 @@ peak in the middle of its cell, 0.5. A published checkpoint that is read with 0.
 NumPy; heatmaps are (B, H, W, J).
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,11 +15,8 @@ import numpy as np
 
 from keras_pose.core.errors import unknown_name
 from keras_pose.core.skeleton import Skeleton
+from keras_pose.io.model_info import OWN_CELL_CENTER
 
-OWN_CELL_CENTER = 0.5
-OFFICIAL_CELL_CENTER = 0.125
-# The paper's target heatmap, a one smoothed by a 3 x 3 Gaussian of sigma 1, has this peak: it scores 1.
-TARGET_PEAK = 1 / (1 + 2 * math.exp(-0.5)) ** 2
 # A softmax over thousands of cells must weigh the peak e^20 times the background.
 SOFT_ARGMAX_SHARPNESS = 20.0
 # DARK's Gaussian for targets of sigma 2: an 11 x 11 window.

@@ -1,32 +1,24 @@
-"""A trained model on disk: model.keras, and model.json, which describes it.
+"""A trained model on disk: model.keras, and model.json, which describes it (`keras_pose.io.model_info`).
 
 Runs (`keras_pose.training.run_folder`) and shipped weights (`keras_pose.weights`) are such folders.
 """
 
-import json
 import os
 from pathlib import Path
 
 import keras
 
 from keras_pose.core.errors import UserError
-from keras_pose.io.atomic import cannot_write, discard, write_json
+from keras_pose.io.atomic import cannot_write, discard
+from keras_pose.io.model_info import ModelInfo
 from keras_pose.models.keras_file import check_keras_file
-from keras_pose.models.quick_variables import quick_variables
+from keras_pose.models.tensorflow_speed import one_variable_name
 
-FORMAT_VERSION = 1
 MODEL = "model.keras"
 MODEL_INFO = "model.json"
-UNITS = {
-    "image": "RGB, 0 to 255",
-    "heatmaps": "a quarter of the crop; the target's peak is heatmap_peak",
-    "keypoints_2d": "(x, y) in [0, 1] of the crop; the centre of pixel i of n is (i + 0.5) / n",
-    "pose_3d": "millimetres relative to the root joint; x right, y down, z away from the camera",
-    "reprojected_2d": "as keypoints_2d",
-}
 
 
-def write_model(directory: str | os.PathLike, model: keras.Model, info: dict) -> None:
+def write_model(directory: str | os.PathLike, model: keras.Model, info: ModelInfo) -> None:
     """Writes model.keras and model.json, each whole or not at all."""
     path = Path(directory) / MODEL
     partial = path.with_name("partial_" + MODEL)  # Keras wants the suffix
@@ -36,26 +28,19 @@ def write_model(directory: str | os.PathLike, model: keras.Model, info: dict) ->
     except OSError as error:
         discard(partial)
         raise cannot_write(path, error) from error
-    write_json(path.with_name(MODEL_INFO), info)
+    info.write(path.with_name(MODEL_INFO))
 
 
-def read_model_info(directory: str | os.PathLike) -> dict:
+def read_model_info(directory: str | os.PathLike) -> ModelInfo:
     """model.json of a run; raises UserError where there is none that this version reads."""
-    path = Path(directory) / MODEL_INFO
-    try:
-        info = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(
-            f"{directory} holds no {MODEL_INFO}; name the folder of a run that has finished an epoch"
-        ) from None
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); train again") from error
-    if info.get("format_version") != FORMAT_VERSION:
-        raise UserError(f"{path} has format {info.get('format_version')}, this is {FORMAT_VERSION}; train again")
-    return info
+    return ModelInfo.read(
+        Path(directory) / MODEL_INFO,
+        missing=f"{directory} holds no {MODEL_INFO}; name the folder of a run that has finished an epoch",
+        remedy="train again",
+    )
 
 
-def load_run(directory: str | os.PathLike) -> tuple[keras.Model, dict]:
+def load_run(directory: str | os.PathLike) -> tuple[keras.Model, ModelInfo]:
     """The model of a run with its best weights, computing in float32, and its model.json.
 
     Raises:
@@ -71,7 +56,7 @@ def load_model(path: str | os.PathLike) -> keras.Model:
         raise UserError(f"{path} is missing; name a run that has finished an epoch, or copy its whole folder")
     check_keras_file(path)
     try:
-        with quick_variables():
+        with one_variable_name():
             return keras.models.load_model(path, compile=False)
     except Exception as error:  # a broken file may raise almost anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]

@@ -21,11 +21,11 @@ def write_cost(folder: Path) -> tuple[float, int]:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     seconds = sum(line["processor_seconds"] for line in lines if line["kind"] == "epoch")
     model, info = model_folder.load_run(folder)
-    if info["kind"] != "lifter":
+    if info.kind != "lifter":
         raise UserError(f"{folder} is no lifter; give --recipe a flag file with --phases=lifter alone")
     parameters = _count(model.get_layer("encoder").trainable_weights)
     atomic.write_json(folder / COST, {"processor_seconds": seconds, "parameters": parameters})
-    return seconds, info["model"]["width"]
+    return seconds, info.model["width"]
 
 
 def _count(weights: list) -> int:

@@ -17,6 +17,7 @@ from keras_pose.core import command
 from keras_pose.core.errors import UserError
 from keras_pose.core.progress import progress
 from keras_pose.core.skeleton import HUMAN36M_17
+from keras_pose.core.units import units_of
 from keras_pose.data.example import PoseExample
 from keras_pose.data.prepare import parse_image_size
 from keras_pose.io import atomic
@@ -41,11 +42,7 @@ from keras_pose.synthetic.scene.surfaces import Surfaces, draw_surfaces
 
 FLAGS = flags.FLAGS
 _DIFFICULTY = 0.0  # no occluders, hardly any faults of the camera
-UNITS = {
-    "keypoints_px": "pixels of the picture (x, y); the centre of the first pixel is (0.5, 0.5)",
-    "pose_3d_mm": "millimetres relative to the root joint; x right, y down, z away from the camera",
-    "root_position_mm": "millimetres from the camera; x right, y down, z away",
-}
+UNITS = units_of("keypoints_px", "pose_3d_mm", "root_position_mm")
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:

@@ -1,6 +1,7 @@
 """The folder of a run: who may write into it, and what model.json of a run says (docs/architecture.md)."""
 
 import os
+from collections.abc import Iterable
 from difflib import ndiff
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from keras_pose.core.errors import UserError
 from keras_pose.data.dataset import DatasetInfo
 from keras_pose.io import folder_lock
 from keras_pose.io.atomic import write_atomically
+from keras_pose.io.model_info import ModelInfo
 from keras_pose.losses import target_peak
-from keras_pose.models.model_folder import FORMAT_VERSION, MODEL, UNITS
+from keras_pose.models.model_folder import MODEL
 from keras_pose.training.experiment import Experiment
 
 RESOLVED_FLAGS = "resolved.flags"
@@ -22,10 +24,11 @@ LAST_CHECKPOINT = "checkpoints/last.npz"
 _LEFT_BY_A_START = {folder_lock.LOCK, RESOLVED_FLAGS + ".partial"}  # of a run that was killed before it began
 
 
-def claim(directory: str | os.PathLike, resolved_flags: str) -> None:
-    """Takes a folder for the run that `resolved_flags` describe; a run of the very same flags goes on.
+def claim(directory: str | os.PathLike, resolved_flags: str, defaults: Iterable[str] = ()) -> None:
+    """Takes a folder for the run that `resolved_flags` describe; a run of the very same flags resumes.
 
-    A run that has come neither to a checkpoint nor to a model has nothing to lose and gives way.
+    A run that has come neither to a checkpoint nor to a model has nothing to lose and gives way. A flag that did not
+    exist when the run began counts as given where its line is one of `defaults`.
 
     Raises:
         UserError: the folder holds a finished run, a run with other flags, or other files.
@@ -38,10 +41,13 @@ def claim(directory: str | os.PathLike, resolved_flags: str) -> None:
         write_atomically(flags_file, resolved_flags.encode())
         return
     if not flags_file.is_file():
-        raise UserError(f"{directory} holds files that are no run; choose another --output")
-    changes = [line for line in ndiff(flags_file.read_text().splitlines(), resolved_flags.splitlines())]
+        raise UserError(f"{directory} holds files that are not of a run; choose another --output")
+    lines_before = flags_file.read_text().splitlines()
+    changes = list(ndiff(lines_before, resolved_flags.splitlines()))
     before = [line[2:] for line in changes if line.startswith("- ")]
     now = [line[2:] for line in changes if line.startswith("+ ")]
+    known = {line.partition("=")[0] for line in lines_before}
+    now = [line for line in now if line.partition("=")[0] in known or line not in set(defaults)]
     has_checkpoint = (directory / LAST_CHECKPOINT).is_file()
     if (before or now) and (has_checkpoint or any((directory / name).is_file() for name in (MODEL, EVALUATION))):
         raise UserError(
@@ -54,22 +60,16 @@ def claim(directory: str | os.PathLike, resolved_flags: str) -> None:
         write_atomically(flags_file, resolved_flags.encode())
 
 
-def model_info(experiment: Experiment, dataset: DatasetInfo, metrics: dict) -> dict:
-    """What model.json holds; `metrics` are of the validation split."""
-    return {
-        "format_version": FORMAT_VERSION,
-        "kind": experiment.kind,
-        "skeleton": experiment.model.get_skeleton().to_dict(),
-        "input_size": list(experiment.model.input_size),
-        "units": UNITS,
-        "heatmap_peak": target_peak(experiment.loss.heatmap_kernel_size, experiment.loss.heatmap_sigma),
-        "statistics": None if experiment.kind == "keypoints" else dataset.statistics,
-        "model": experiment.model.to_dict(),
-        "data": {"dataset": dataset.spec, "manifest_hash": dataset.manifest_hash, "train": dataset.count("train")},
-        "versions": {
-            "keras_pose": keras_pose.__version__,
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-        },
-        "metrics": metrics,
-    }
+def describe_model(experiment: Experiment, dataset: DatasetInfo, metrics: dict) -> ModelInfo:
+    """What model.json says of the run's model; `metrics` are of the validation split."""
+    return ModelInfo(
+        kind=experiment.kind,
+        skeleton=experiment.model.get_skeleton(),
+        input_size=experiment.model.input_size,
+        heatmap_peak=target_peak(experiment.loss.heatmap_kernel_size, experiment.loss.heatmap_sigma),
+        statistics=None if experiment.kind == "keypoints" else dataset.statistics,
+        model=experiment.model.to_dict(),
+        data={"dataset": dataset.spec, "manifest_hash": dataset.manifest_hash, "train": dataset.count("train")},
+        versions={"keras_pose": keras_pose.__version__, "tensorflow": tf.__version__, "keras": keras.__version__},
+        metrics=metrics,
+    )

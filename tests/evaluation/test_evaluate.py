@@ -15,8 +15,9 @@ from keras_pose.data.pipeline import make_batches
 from keras_pose.evaluation.predictions import heatmap_predictor
 from keras_pose.evaluation.result import evaluate_model
 from keras_pose.inference.runtimes import LoadedModel
+from keras_pose.io.model_info import OFFICIAL_CELL_CENTER
 from keras_pose.models import pretrained
-from keras_pose.models.decoders import DECODERS, OFFICIAL_CELL_CENTER, HeatmapDecoder, flip_average
+from keras_pose.models.decoders import DECODERS, HeatmapDecoder, flip_average
 from keras_pose.models.hrnet_checkpoint import Accounting
 from keras_pose.models.model_folder import write_model
 from keras_pose.models.pose_model import (

@@ -64,9 +64,7 @@ def test_a_lifter_computes_in_float32(lifter, tmp_path):
 
 def test_the_flat_form_is_refused_before_the_conversion(runs):
     source = inference_graph.load_source(runs["pose"])
-    flat = build_pose_model(
-        replace(CONFIG, soft_argmax_form="flat"), PoseStatistics.from_dict(source.info["statistics"])
-    )
+    flat = build_pose_model(replace(CONFIG, soft_argmax_form="flat"), PoseStatistics.from_dict(source.info.statistics))
     with pytest.raises(UserError, match="trained with --soft_argmax_form=flat, whose operations phones lack"):
         inference_graph.build_inference_graph(replace(source, model=flat), tflite.Form("pose"))
 
@@ -189,7 +187,7 @@ def test_imported_heatmaps_are_read_off_the_middle_of_their_cells(runs, samples,
     own = inference_graph.load_source(runs["keypoints"])
     imported = tmp_path / "hrnet.keras"
     with_official_cells(own.model).save(imported)
-    (tmp_path / "hrnet.keras.json").write_text(json.dumps(own.info | {"cell_center": 0.125}))
+    replace(own.info, cell_center=0.125).write(tmp_path / "hrnet.keras.json")
     outputs = []
     for source in (own, inference_graph.load_source(imported)):
         graph = inference_graph.build_inference_graph(source, tflite.Form("keypoints"))

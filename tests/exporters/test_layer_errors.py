@@ -12,7 +12,7 @@ from tests.exporters.test_commands import run
 
 @pytest.fixture(scope="module")
 def reference(exported, source) -> bytes:
-    return layer_errors.float_reference(source, tflite.read_metadata(exported["pose_int8.tflite"]))
+    return layer_errors.float_reference(source, tflite.read_info(exported["pose_int8.tflite"]))
 
 
 @pytest.fixture(scope="module")

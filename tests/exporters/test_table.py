@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from exporters import benchmark, compare, table
-from exporters.contract import sidecar_path
 from keras_pose.core.errors import UserError
 from keras_pose.flags import build_experiment
 from keras_pose.inference import runtimes
+from keras_pose.io.model_info import sidecar_path
 from tests.conftest import ROOT
 from tests.exporters.test_commands import run
 from tests.flags.test_flags import parse

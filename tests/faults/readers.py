@@ -22,9 +22,10 @@ from keras_pose.data.dataset import open_dataset
 from keras_pose.data.sources import base, get_source
 from keras_pose.data.sources.base import Options
 from keras_pose.flags import build_experiment, define_flags
-from keras_pose.inference.runtimes import _read_sidecar, open_session
+from keras_pose.inference.runtimes import open_session
 from keras_pose.io import images
 from keras_pose.io.bvh import parse_bvh
+from keras_pose.io.model_info import ModelInfo, read_sidecar
 from keras_pose.io.torch_file import read_torch_file
 from keras_pose.models import model_folder
 from keras_pose.models.hrnet_checkpoint import read_checkpoint
@@ -95,7 +96,7 @@ def tflite_model(folder: Path) -> None:
     )
     tf.saved_model.save(module, str(folder / "saved"), signatures=module.infer)
     converted = tf.lite.TFLiteConverter.from_saved_model(str(folder / "saved")).convert()
-    content = tflite_file.append_metadata(converted, JSON_TEXT)
+    content = tflite_file.append_metadata(converted, ModelInfo.from_dict(JSON_TEXT))
     (folder / "a.tflite").write_bytes(content)
 
 
@@ -185,7 +186,7 @@ READERS: dict[str, Reader] = {
     "model.json": Reader(
         "model.json", lambda f: write_json(f / "model.json", JSON_TEXT), model_folder.read_model_info, 3
     ),
-    "sidecar": Reader("a.json", lambda f: write_json(f / "a.json", JSON_TEXT), lambda f: _read_sidecar(f / "a"), 3),
+    "sidecar": Reader("a.json", lambda f: write_json(f / "a.json", JSON_TEXT), lambda f: read_sidecar(f / "a"), 3),
     "skeleton": Reader(
         "a.json", lambda f: write_json(f / "a.json", HUMAN36M_17.to_dict()), lambda f: get_skeleton(f"{f}/a.json"), 3
     ),
@@ -222,9 +223,9 @@ READERS: dict[str, Reader] = {
         3,
     ),
     "tflite": Reader("a.tflite", tflite_model, lambda f: open_session(f / "a.tflite", 1), 2),
-    "tflite metadata": Reader("a.tflite", tflite_model, lambda f: tflite_file.read_metadata(f / "a.tflite"), 2),
+    "tflite metadata": Reader("a.tflite", tflite_model, lambda f: tflite_file.read_info(f / "a.tflite"), 2),
     "onnx": Reader("a.onnx", onnx_model, lambda f: open_session(f / "a.onnx", 1), 1),
-    "onnx metadata": Reader("a.onnx", onnx_model, lambda f: onnx_exporter.read_metadata(f / "a.onnx"), 1),
+    "onnx metadata": Reader("a.onnx", onnx_model, lambda f: onnx_exporter.read_info(f / "a.onnx"), 1),
 }
 for _suffix in (".jpg", ".png", ".bmp", ".webp"):
     READERS[f"picture{_suffix}"] = Reader(

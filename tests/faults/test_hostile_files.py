@@ -252,7 +252,7 @@ def test_metadata_that_unpack_to_gigabytes_are_refused(tmp_path):
 
     def read():
         with pytest.raises(UserError, match="would unpack to 7. MB"):
-            tflite_file.read_metadata(path)
+            tflite_file.read_info(path)
 
     assert peak_growth_mb(read) < 32
 

@@ -72,8 +72,8 @@ def test_flag_files_hold_known_flags_each_with_a_comment(name, toy_dataset, monk
     assert start == ("" if name == "configs/paper.flags" else "backbone")
     if start:  # the weights that ship are of this very network
         info = read_model_info(SHIPPED_WEIGHTS[start])
-        assert info["model"]["variant"] == experiment.model.variant
-        assert info["skeleton"] == experiment.model.get_skeleton().to_dict()
+        assert info.model["variant"] == experiment.model.variant
+        assert info.skeleton == experiment.model.get_skeleton()
 
 
 @pytest.mark.parametrize(("crop", "size"), [((64, 96), (64, 96)), ((80, 80), (256, 256)), ((100, 80), (160, 128))])

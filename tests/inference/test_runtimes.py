@@ -11,7 +11,7 @@ from keras_pose import PosePredictor
 from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import Skeleton
 from keras_pose.inference import runtimes
-from keras_pose.models import decoders
+from keras_pose.io.model_info import TARGET_PEAK
 
 CHAIN = Skeleton("chain", ("left_end", "middle", "right_end"), (1, -1, 1), root=1)
 SIZE = (16, 24)
@@ -25,7 +25,7 @@ def small_model():
     from keras_pose.models.soft_argmax import SoftArgmax
 
     image = keras.Input((*SIZE, 3), name="image")
-    heatmaps = keras.layers.Rescaling(decoders.TARGET_PEAK / 255)(keras.layers.AveragePooling2D(4)(image))
+    heatmaps = keras.layers.Rescaling(TARGET_PEAK / 255)(keras.layers.AveragePooling2D(4)(image))
     keypoints = SoftArgmax(beta=100.0)(heatmaps)
     pose = keras.ops.concatenate([keypoints, keypoints[..., :1] * 2], axis=-1) * 1000.0
     return keras.Model(image, {"heatmaps": heatmaps, "keypoints_2d": keypoints, "pose_3d": pose})
@@ -100,7 +100,7 @@ def tflite_file(small_model, tmp_path_factory):
         @tf.function(input_signature=[tf.TensorSpec((1, *SIZE, 3), tf.float32, name="image")])
         def infer(self, image):
             outputs = small_model(image)
-            scores = tf.reduce_max(outputs["heatmaps"], (1, 2)) / decoders.TARGET_PEAK
+            scores = tf.reduce_max(outputs["heatmaps"], (1, 2)) / TARGET_PEAK
             return {"keypoints_2d": outputs["keypoints_2d"][0], "pose_3d": outputs["pose_3d"][0], "scores": scores[0]}
 
     folder = tmp_path_factory.mktemp("tflite")

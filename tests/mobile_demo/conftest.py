@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mobile_demo.models import sidecar
+from keras_pose.io.model_info import sidecar_path
 from mobile_demo.server import Limits, Server, Settings, serve
 from mobile_demo.vendor import MANIFEST, packed_name, read_checksums
 
@@ -29,7 +29,7 @@ def write_model(path: Path, content: bytes = b"model", **changes) -> Path:
     """A file and its metadata as an export leaves them; the server looks into neither."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    sidecar(path).write_text(json.dumps(METADATA | changes))
+    sidecar_path(path).write_text(json.dumps(METADATA | changes))
     return path
 
 

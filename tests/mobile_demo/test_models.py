@@ -8,7 +8,8 @@ import zipfile
 import pytest
 
 from keras_pose.core.errors import UserError
-from mobile_demo.models import INSIDE, ModelFile, find_model, sidecar
+from keras_pose.io.model_info import sidecar_path
+from mobile_demo.models import INSIDE, ModelFile, find_model
 from tests.mobile_demo.conftest import METADATA, write_model
 
 
@@ -42,7 +43,7 @@ def test_files_that_are_no_exports_of_pictures_are_passed_over(tmp_path, shipped
     write_model(here / "heatmaps.tflite", outputs={"heatmaps": {}})
     write_model(here / "pose.partial.tflite")  # of an export whose parity is still to be proven
     write_model(here / "runs" / "broken.tflite")
-    sidecar(here / "runs" / "broken.tflite").write_text("{")
+    sidecar_path(here / "runs" / "broken.tflite").write_text("{")
     (here / "bare.tflite").write_bytes(b"model")
     assert find_model(None, here, shipped)[0] == shipped
 
@@ -76,7 +77,7 @@ def test_unsound_files_are_refused(tmp_path, content, metadata, message):
     path = tmp_path / "pose.tflite"
     path.write_bytes(content)
     if metadata is not None:
-        sidecar(path).write_bytes(metadata.encode(errors="surrogateescape"))
+        sidecar_path(path).write_bytes(metadata.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match=message):
         ModelFile(path)
 
@@ -109,7 +110,7 @@ def test_a_swap_is_seen_and_a_broken_one_waits(tmp_path):
     write_model(path, b"new")
     new = served.current()
     assert new.model == b"new" and new.tag != old.tag
-    sidecar(path).write_text("{")
+    sidecar_path(path).write_text("{")
     assert served.current() is new
     write_model(path, b"new", joint_names=["a"])
     assert served.current().model == b"new" and served.current().tag != new.tag
@@ -119,7 +120,7 @@ def test_a_broken_model_is_read_once(tmp_path, monkeypatch):
     """A page asks again and again; 30 MB must not be read and hashed each time."""
     path = write_model(tmp_path / "pose.tflite")
     served = ModelFile(path)
-    sidecar(path).write_text("{")
+    sidecar_path(path).write_text("{")
     reads = []
     read = ModelFile._read
     monkeypatch.setattr(ModelFile, "_read", lambda self: reads.append(1) or read(self))
@@ -139,7 +140,7 @@ def test_halves_are_never_mixed(tmp_path):
             with_inside(tmp_path / "next.tflite", metadata)
             (tmp_path / "next.json").write_text(json.dumps(metadata))
             os.replace(tmp_path / "next.tflite", path)
-            os.replace(tmp_path / "next.json", sidecar(path))
+            os.replace(tmp_path / "next.json", sidecar_path(path))
         done.set()
 
     served, seen = ModelFile(path), set()

@@ -13,8 +13,8 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import COCO_17, MPII_16
 from keras_pose.inference.predictor import PosePredictor
 from keras_pose.inference.runtimes import open_model
+from keras_pose.io.model_info import TARGET_PEAK
 from keras_pose.models import pretrained
-from keras_pose.models.decoders import TARGET_PEAK
 from keras_pose.models.hrnet import VARIANTS
 from keras_pose.models.hrnet_checkpoint import convert
 from keras_pose.studies.benchmark import torch_hrnet

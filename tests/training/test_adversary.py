@@ -14,7 +14,7 @@ from keras_pose.data.pipeline import make_batches
 from keras_pose.losses import LossConfig
 from keras_pose.models import model_folder
 from keras_pose.models.pose_discriminator import build_pose_discriminator
-from keras_pose.training import distribution, phases, run_folder, steps, trainer
+from keras_pose.training import data_check, distribution, phases, run_folder, steps
 from keras_pose.training.adversary import Adversary
 from keras_pose.training.experiment import OptimizerConfig, PhaseConfig
 from keras_pose.training.optimizer import FlatAdam, LossScale
@@ -143,6 +143,6 @@ def test_runs_that_it_cannot_judge_are_refused(tmp_path, toy_dataset):
     unlabelled = {"pose_3d_valid": np.zeros(17, bool), "pose_3d_mm": np.zeros((17, 3))}
     photos = write_dataset(tmp_path / "photos", {"train": 9, "validation": 2}, **unlabelled)
     with pytest.raises(UserError, match="has no whole 3D poses that predicted ones could be told from; mix in data"):
-        trainer.check_data(replace(both, data=replace(both.data, dataset=str(photos))), open_dataset(str(photos)))
+        data_check.check_data(replace(both, data=replace(both.data, dataset=str(photos))), open_dataset(str(photos)))
     with pytest.raises(UserError, match="learning rate of the discriminator is 0; give a positive number"):
         OptimizerConfig(discriminator_learning_rate=0)

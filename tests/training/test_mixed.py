@@ -14,9 +14,9 @@ from keras_pose.data.pipeline import make_batches
 from keras_pose.losses import LossConfig, pose_losses
 from keras_pose.models.pose_model import PoseModelConfig, PoseStatistics, build_pose_model
 from keras_pose.train import scored_split
+from keras_pose.training.data_check import check_data
 from keras_pose.training.experiment import PhaseConfig
 from keras_pose.training.phases import Phase, parts_of
-from keras_pose.training.trainer import check_data
 from tests.conftest import write_dataset
 from tests.training.runs import read_metrics, run, tiny_experiment, write_poses
 

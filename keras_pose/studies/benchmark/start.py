@@ -21,9 +21,9 @@ def measure_start(job: Job) -> dict[str, float]:
 
 def start(rewritten: bool, job: Job) -> dict[str, float]:
     """From nothing to a first step and some later ones; imports do not count."""
+    from keras_pose.models.tensorflow_speed import collections_paused
     from keras_pose.studies.benchmark.training_step import make_steps
     from keras_pose.training import distribution, phases
-    from keras_pose.training.garbage import collections_paused
 
     experiment = job.experiment
     strategy = distribution.make_strategy("one_device")

@@ -4,8 +4,8 @@
 /** @typedef {import("./tracker.js").Pose} Pose */
 
 export const UNITS = {
-  keypoints_px: "pixels of the picture (x, y); the centre of the first pixel is (0.5, 0.5)",
-  scores: "0 to 1",
+  keypoints_px: "pixels of the image (x, y); the centre of the first pixel is (0.5, 0.5)",
+  scores: "0 to 1: the height of the joint's heatmap as a share of the training target's",
   pose_3d_mm: "millimetres relative to the root joint; x right, y down, z away from the camera",
 };
 

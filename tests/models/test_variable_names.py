@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_pose.models.hrnet import build_hrnet
-from keras_pose.models.quick_variables import quick_variables
+from keras_pose.models.tensorflow_speed import one_variable_name
 
 
 def build() -> keras.Model:
@@ -15,7 +15,7 @@ def build() -> keras.Model:
 
 def test_only_tensorflows_names_differ(tmp_path):
     plain = build()
-    with quick_variables():
+    with one_variable_name():
         quick = build()
     assert {variable.value.name for variable in quick.variables} == {"variables/variable:0"}
     assert len({variable.value.name for variable in plain.variables}) > 100  # or nothing would be gained
@@ -31,6 +31,6 @@ def test_only_tensorflows_names_differ(tmp_path):
 
 
 def test_names_are_as_ever_afterwards():
-    with pytest.raises(KeyError), quick_variables():
+    with pytest.raises(KeyError), one_variable_name():
         raise KeyError
     assert "variables/" not in keras.Variable(np.zeros(3)).value.name
