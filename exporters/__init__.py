@@ -12,13 +12,10 @@ Its files are run by `keras_pose.inference.runtimes.SESSIONS`.
 """
 
 import importlib
-import os
 from pathlib import Path
 from types import ModuleType
 
 from keras_pose.core.errors import UserError
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported: its notes would bury the figures
 
 # The suffix of a file: the module that writes it.
 EXPORTERS = {

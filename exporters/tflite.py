@@ -27,6 +27,7 @@ from exporters.inference_graph import Source
 from exporters.samples import load_samples
 from exporters.tflite_file import append_metadata, finish, operations, read_info, read_operations
 from keras_pose.core import command
+from keras_pose.core.quiet import quiet
 from keras_pose.io.model_info import ModelInfo
 
 __all__ = ["OPERATIONS", "convert", "operations", "read_info"]
@@ -58,7 +59,7 @@ def convert(graph: keras.Model, info: ModelInfo, calibration: np.ndarray | None 
 
 def convert_float(graph: keras.Model, info: ModelInfo) -> bytes:
     """A fixed-batch model in float32, still without the archive of its metadata."""
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _save_frozen(graph, info, folder)
         return finish(tf.lite.TFLiteConverter.from_saved_model(folder).convert(), info)
