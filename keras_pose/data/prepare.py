@@ -165,9 +165,16 @@ def _convert(
     )
     shard_jobs.finish(output_dir, manifest)
     counts = ", ".join(f"{split} {sum(e.count for e in part)}" for split, part in entries.items())
-    left_out = f"; {len(bad)} bad frames left out, see {output_dir / shard_jobs.BAD_FRAMES}" if bad else ""
-    print(f"{output_dir}: {counts}{left_out}")
+    print(f"{output_dir}: {counts}{describe_bad(bad, output_dir / shard_jobs.BAD_FRAMES)}")
     return manifest
+
+
+def describe_bad(bad: list[BadFrame], file: Path) -> str:
+    """The end of the last line: how many frames were left out and which file lists them; empty for none."""
+    skipped = sum(frame.skipped for frame in bad)
+    parts = [f"{len(bad) - skipped} bad frames left out"] if len(bad) > skipped else []
+    parts += [f"{skipped} entries skipped"] if skipped else []
+    return f"; {', '.join(parts)}, see {file}" if parts else ""
 
 
 def limit_items(items: list[Item], limit: int | None) -> list[Item]:
@@ -201,7 +208,7 @@ def read_items(source_name: str, options: Options, items: tuple[Item, ...]) -> I
     for item in items:
         for result in itertools.islice(source.read_item(item, options), item.frames):
             if isinstance(result, BadFrame):
-                yield BadFrame(f"{item.file}: {result.where}", result.why)
+                yield dataclasses.replace(result, where=f"{item.file}: {result.where}")
                 continue
             try:
                 yield result.validate()
