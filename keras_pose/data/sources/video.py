@@ -84,7 +84,7 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
             tags = {"source": SOURCE.name, "subject": item.subject, "action": item.action, "frame": frame}
             yield crop_person(picture, to_person(found, picture.shape[:2], tags), BLAZEPOSE_18, target, options)
     if not sure:
-        raise UserError(f"{item.file}: the teacher is sure of no person in it; film one whole person at a time")
+        yield BadFrame("", "the teacher is sure of no person in it; film one whole person at a time", skipped=True)
 
 
 def to_person(found: Landmarks, picture_size: tuple[int, int], tags: dict) -> Person:
