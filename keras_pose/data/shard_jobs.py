@@ -204,8 +204,8 @@ class _Job:
                 (self.directory / file).unlink()
             raise UserError(
                 f"{bad[0].where}: {bad[0].why} ({len(bad)} of {self._planned} frames cannot be used, over "
-                f"{self._max_bad_share:.0%}; all are in {self.directory / BAD_FRAMES}; fix them and run again, or raise "
-                "--max_bad_share)"
+                f"{self._max_bad_share:.0%}; all are in {self.directory / BAD_FRAMES}; fix them and run again, or "
+                "raise --max_bad_share)"
             )
 
 
