@@ -5,6 +5,7 @@ worker processes start fast.
 """
 
 import contextlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -196,16 +197,23 @@ class _Job:
 
     def _add(self, frames: Sequence[BadFrame]) -> None:
         self.bad += frames
-        lines = "".join(f"{frame.where}: {frame.why}\n" for frame in self.bad)
-        atomic.write_atomically(self.directory / BAD_FRAMES, lines.encode())
+        atomic.write_atomically(self.directory / BAD_FRAMES, "".join(_lines(self.bad)).encode())
         bad = [frame for frame in self.bad if not frame.skipped]
         if len(bad) > self._max_bad_share * self._planned:
             for file in self._bad_files:
                 (self.directory / file).unlink()
             raise UserError(
                 f"{bad[0].where}: {bad[0].why} ({len(bad)} of {self._planned} frames cannot be used, over "
-                f"{self._max_bad_share:.0%}; all are in {self.directory / BAD_FRAMES}; fix them and run again)"
+                f"{self._max_bad_share:.0%}; all are in {self.directory / BAD_FRAMES}; fix them and run again, or "
+                "raise --max_bad_share)"
             )
+
+
+def _lines(bad: Sequence[BadFrame]) -> Iterator[str]:
+    """One line a bad frame; one for all frames in a row with the same reason, such as those of a broken file."""
+    for frame, same in itertools.groupby(bad):
+        count = len(list(same))
+        yield f"{frame.where}: {frame.why}{f' ({count} frames)' if count > 1 else ''}\n"
 
 
 def _bad_path(shard: Path) -> Path:

@@ -52,7 +52,11 @@ def read_pose(path: Path) -> np.ndarray:
 def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
     target = SOURCE.target_skeleton(options)
     for csv in map(Path, item.data):
-        pose = read_pose(csv)
+        bad: list[BadFrame] = []
+        pose = base.usable(lambda csv=csv: read_pose(csv), str(csv), bad)
+        if pose is None:
+            yield bad[0]
+            continue
         path = csv.parent.parent / "IMG" / f"{csv.stem}.jpg"
         picture = base.read_picture(path)
         if picture is None:

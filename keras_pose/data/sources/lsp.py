@@ -37,20 +37,22 @@ def read_joints(path: Path, extended: bool) -> np.ndarray:
     return joints.astype(np.float64).transpose((2, 0, 1) if extended else (2, 1, 0))
 
 
-def list_items(input_dir: Path, options: Options, extended: bool = False) -> list[Item]:
+def list_items(input_dir: Path, options: Options, extended: bool = False) -> list[Item | BadFrame]:
     joints = read_joints(input_dir / "joints.mat", extended)
-    pictures = {}
+    pictures, bad = {}, []
     for path in photo_labels.find_pictures(input_dir / "images", "the photos", "im*.jpg"):
         match = re.fullmatch(r"im(\d+)", path.stem)
         number = int(match[1]) if match else 0
         if not 1 <= number <= len(joints):
-            raise UserError(f"{path.name} has no joints: joints.mat has pictures 1 to {len(joints)}; use the original")
+            why = f"it has no joints: joints.mat has images 1 to {len(joints)}; use the original names"
+            bad.append(BadFrame(str(path), why))
+            continue
         pictures[path] = [_label(joints[number - 1], number, extended)]
 
     def split_of(path: Path) -> str:
         return "test" if extended or pictures[path][0].frame > LSP_TRAINING_PICTURES else "train"
 
-    return photo_labels.photo_items(pictures, split_of, options)
+    return photo_labels.photo_items(pictures, split_of, options) + bad
 
 
 def _label(joints: np.ndarray, number: int, extended: bool) -> Label:

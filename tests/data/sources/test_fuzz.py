@@ -155,6 +155,8 @@ def test_json_of_any_content(tmp_path, values, kind, where):
     def read(folder):
         human36m_moon.load.cache_clear()
         for item in human36m_moon.list_items(folder, toy.SMALL):
+            if isinstance(item, BadFrame):
+                continue
             list(human36m_moon.read_item(item, toy.SMALL))
 
     reads_or_complains(read, tmp_path)

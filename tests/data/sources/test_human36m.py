@@ -119,8 +119,8 @@ def test_s11_directions_may_lack_a_video_and_no_other(download, tmp_path):
     (folder / "S11/Videos/Directions.54138969.mp4").unlink()
     assert [item.action for item in human36m.list_items(folder, Options())] == ["Posing"]
     (folder / "S11/Videos/Posing.54138969.mp4").unlink()
-    with pytest.raises(UserError, match=r"Posing\.54138969\.mp4 is missing"):
-        human36m.list_items(folder, Options())
+    with pytest.raises(UserError, match=r"Posing\.54138969\.mp4: the video of these poses is missing"):
+        toy.convert("human36m", folder, tmp_path / "out")
 
 
 def copy_of(download, tmp_path, world, **more):
