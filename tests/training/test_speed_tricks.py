@@ -26,9 +26,8 @@ def assert_close(ours: str, theirs: str, rel: float) -> None:
 
 
 def test_a_whole_run_gives_the_same(tmp_path, toy_dataset, monkeypatch):
-    phases = (PhaseConfig("hrnet", 1, flip=0.5), PhaseConfig("e2e", 1))
     optimizer = OptimizerConfig(clip_norm=1.0, ema=0.5)
-    tricks = tiny_experiment(tmp_path / "with", toy_dataset, phases, optimizer=optimizer)
+    tricks = tiny_experiment(tmp_path / "with", toy_dataset, optimizer=optimizer)
     run(tricks)
     stock, used = without_tricks(tricks, tmp_path / "without"), set()
     by_keras, update = FusedBatchNormalization._by_keras, StockAdam._update
