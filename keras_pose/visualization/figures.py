@@ -124,6 +124,34 @@ def plot_error_histograms(
     _save(figure, path)
 
 
+def plot_accuracy_over_time(rows: Sequence[dict], path: str | os.PathLike) -> None:
+    """Draws models by accuracy and time per image.
+
+    Args:
+        rows: one per model, with `model`, `pck_0_2_limbs`, `milliseconds_per_image` and `has_pose_3d`; a row without
+            accuracy or time is left out.
+        path: the PNG.
+    """
+    rows = [row for row in rows if row["milliseconds_per_image"] and row["pck_0_2_limbs"] is not None]
+    if not rows:
+        raise UserError(f"no model with a time to draw into {path}; give exported files, not runs")
+    figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
+    for row in rows:
+        point = row["milliseconds_per_image"], row["pck_0_2_limbs"]
+        color = _COLORS["validation"] if row["has_pose_3d"] else _COLORS["training"]
+        axis.plot(*point, "o", color=color, markersize=8)
+        axis.annotate(row["model"], point, xytext=(7, 5), textcoords="offset points", fontsize=8)
+    axis.set_xscale("log")
+    axis.set_xlabel("milliseconds per image, one thread")
+    axis.set_ylabel("PCK@0.2 of the limb joints")
+    axis.margins(0.2, 0.15)
+    axis.grid(alpha=0.3, which="both")
+    for color, label in ((_COLORS["validation"], "2D and 3D"), (_COLORS["training"], "2D alone")):
+        axis.plot([], [], "o", color=color, label=label)
+    axis.legend(fontsize=8, frameon=False, loc="lower right")
+    _save(figure, path)
+
+
 def _save(figure, path: str | os.PathLike) -> None:
     content = io.BytesIO()
     try:

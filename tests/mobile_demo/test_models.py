@@ -27,12 +27,12 @@ def test_order(tmp_path, shipped):
     """Named, else the newest export here or in a run, else what ships."""
     here = tmp_path / "here"
     here.mkdir()
-    assert find_model(None, here, shipped) == (shipped, "the weights that ship")
+    assert find_model(None, here, shipped) == (shipped, "the included weights")
     in_run = aged(write_model(here / "runs" / "a" / "deep" / "pose.tflite"), 100)
     assert find_model(None, here, shipped) == (in_run, "the newest export here")
     newer = aged(write_model(here / "pose.tflite"), 50)
     assert find_model(None, here, shipped)[0] == newer
-    assert find_model(aged(in_run, 10), here, shipped) == (in_run, "named by --model")
+    assert find_model(aged(in_run, 10), here, shipped) == (in_run, "chosen by --model")
     assert find_model(None, here, shipped)[0] == in_run
 
 
@@ -55,7 +55,7 @@ def test_a_named_file_must_be_there(tmp_path, shipped, named):
         find_model(tmp_path / named, tmp_path, shipped)
 
 
-def test_without_any_the_error_names_the_mend(tmp_path):
+def test_without_any_the_error_says_how_to_fix_it(tmp_path):
     with pytest.raises(UserError, match="export one: python -m exporters.tflite"):
         find_model(None, tmp_path, tmp_path / "none.tflite")
 
@@ -66,11 +66,11 @@ def test_without_any_the_error_names_the_mend(tmp_path):
         (b"", json.dumps(METADATA), "is empty"),
         (b"model", "{", "is not JSON"),
         (b"model", "\udcff", "is not JSON"),
-        (b"model", "[]", "takes no pictures"),
-        (b"model", "null", "takes no pictures"),
-        (b"model", '{"inputs": {"keypoints_2d": {}}}', "takes no pictures"),
-        (b"model", '{"inputs": {"image": {}}, "outputs": {"heatmaps": {}}}', "takes no pictures or gives no joints"),
-        (b"model", None, r"cannot read .*pose.tflite.json: No such file.*keep them so"),
+        (b"model", "[]", "does not find joints in images"),
+        (b"model", "null", "does not find joints in images"),
+        (b"model", '{"inputs": {"keypoints_2d": {}}}', "does not find joints in images"),
+        (b"model", '{"inputs": {"image": {}}, "outputs": {"heatmaps": {}}}', "does not find joints in images"),
+        (b"model", None, r"cannot read .*pose.tflite.json: No such file.*in the same folder"),
     ],
 )
 def test_unsound_files_are_refused(tmp_path, content, metadata, message):

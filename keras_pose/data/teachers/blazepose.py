@@ -71,8 +71,12 @@ class BlazePose:
         """The person in a crop of an (H, W, 3) RGB picture."""
         image = geometry.warp_image(picture, crop.affine(SIZE), (SIZE, SIZE)).astype(np.float32) / 255
         self._interpreter.set_tensor(self._input[0]["index"], image[None])
-        self._interpreter.invoke()
+        self.step()
         return read_landmarks(*(self._interpreter.get_tensor(index).ravel() for index in self._outputs), crop)
+
+    def step(self) -> None:
+        """One inference on the last crop: what a measurement of speed repeats."""
+        self._interpreter.invoke()
 
     def find(self, picture: np.ndarray) -> Landmarks:
         """The upright person in a picture of which nothing is known: from the whole of it to a crop that fits."""
@@ -83,6 +87,17 @@ class BlazePose:
                 break
             crop = found.next_crop
         return found
+
+
+def is_blazepose(path: Path) -> bool:
+    """Whether a file is a landmark model, not a file that this project exported, which has metadata beside it."""
+    if path.suffix != ".tflite" or not path.is_file() or path.with_name(f"{path.name}.json").is_file():
+        return False
+    try:
+        BlazePose(path)
+    except UserError:
+        return False
+    return True
 
 
 def read_landmarks(values: np.ndarray, score: np.ndarray, world: np.ndarray, crop: Crop) -> Landmarks:

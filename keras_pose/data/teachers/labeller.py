@@ -85,16 +85,23 @@ class Labeller:
 
         `crop` holds a person who is known to be there; None looks at the whole image.
         """
-        if self._movenet is None:
-            labels = _only_blazepose(self._blazepose(image, crop) if crop else self._blazepose.find(image))
-        elif self._blazepose is None:
-            labels = _only_movenet(self._movenet.find(image, crop))
+        seen, found = self.look(image, crop)
+        if seen and found:
+            labels = agreed(seen, found)
         else:
-            seen = self._movenet.find(image, crop)
-            found = self._blazepose(image, _crop_of_person(seen))
-            again = self._blazepose(image, found.next_crop)
-            labels = _agreed(seen, again if again.score >= found.score - AS_GOOD else found)
+            labels = _only_movenet(seen) if seen else _only_blazepose(found)
         return labels if labels.valid[LIMBS].sum() >= LEAST_LIMBS else None
+
+    def look(self, image: np.ndarray, crop: Crop | None = None) -> tuple[Keypoints | None, Landmarks | None]:
+        """What each teacher says; None for one that is not there."""
+        if self._movenet is None:
+            return None, self._blazepose(image, crop) if crop else self._blazepose.find(image)
+        seen = self._movenet.find(image, crop)
+        if self._blazepose is None:
+            return seen, None
+        found = self._blazepose(image, _crop_of_person(seen))
+        again = self._blazepose(image, found.next_crop)
+        return seen, again if again.score >= found.score - AS_GOOD else found
 
 
 @lru_cache(maxsize=1)
@@ -114,12 +121,12 @@ def _only_blazepose(found: Landmarks) -> Labels:
     return _labels(found.keypoints_px, sure, found.visibility < VISIBLE, found.pose_mm, found.next_crop)
 
 
-def _agreed(seen: Keypoints, found: Landmarks) -> Labels:
-    """The mean of the joints that agree."""
+def agreed(seen: Keypoints, found: Landmarks, agreement: float = AGREEMENT) -> Labels:
+    """The mean of the joints that are within `agreement` of the torso of each other."""
     points, scores = _with_pelvis(seen)
     torso = max(_torso_px(each) for each in (points, found.keypoints_px))
     apart = np.linalg.norm(points - found.keypoints_px, axis=-1)  # (18,)
-    agree = (apart < AGREEMENT * torso) & (scores >= LEAST_SCORE)
+    agree = (apart < agreement * torso) & (scores >= LEAST_SCORE)
     agree &= (found.presence >= LEAST_PRESENCE) & (found.score >= LEAST_PERSON)
     return _labels((points + found.keypoints_px) / 2, agree, found.visibility < VISIBLE, found.pose_mm, found.next_crop)
 

@@ -31,12 +31,14 @@ FUSED_ATTRIBUTES = ("fused_ops", "num_args", "epsilon", "leakyrelu_alpha", "use_
 class TfjsGraph:
     """A graph of one input and one output.
 
-    `input_shape` and `output_shape` are as the file's signature says, `run` takes and gives an array of them.
+    `input_shape` and `output_shape` are as the file's signature says, `run` takes and gives an array of them;
+    `function` is the same as TensorFlow's concrete function.
     """
 
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     run: Callable[[np.ndarray], np.ndarray]
+    function: Callable
 
 
 def load_tfjs_graph(path: Path) -> TfjsGraph:
@@ -59,7 +61,7 @@ def load_tfjs_graph(path: Path) -> TfjsGraph:
             f"{path} is no graph model of TensorFlow.js ({reason}); get the .json and .bin again"
         ) from error
     dtype = function.inputs[0].dtype
-    return TfjsGraph(*shapes, lambda values: function(tf.cast(values, dtype)).numpy())
+    return TfjsGraph(*shapes, lambda values: function(tf.cast(values, dtype)).numpy(), function)
 
 
 def _weights(path: Path, manifest: list[dict]) -> Iterator[tuple[str, np.ndarray]]:
