@@ -46,7 +46,7 @@ def changed(values: flags.FlagValues, name: str) -> str:
     if getattr(parser, "enum_values", None):
         return f"--{name}={next(value for value in parser.enum_values if value not in (default, 'auto', 'step'))}"
     if isinstance(default, int | float):
-        return f"--{name}={default + 1 if isinstance(default, int) else default / 2 or 0.25}"
+        return f"--{name}={default + 2 if isinstance(default, int) else default / 2 or 0.25}"
     return f"--{name}=other"
 
 
