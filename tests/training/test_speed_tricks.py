@@ -22,7 +22,9 @@ def without_tricks(experiment, output):
 
 def assert_close(ours: str, theirs: str, rel: float) -> None:
     for a, b in zip(read_metrics(ours), read_metrics(theirs), strict=True):
-        assert a == pytest.approx(b, rel=rel, abs=1e-6), (a["phase"], a["step"])
+        assert set(a) == set(b) and (a["kind"], a["phase"], a["step"]) == (b["kind"], b["phase"], b["step"])
+        for name in set(a) - {"kind", "phase"}:
+            assert a[name] == pytest.approx(b[name], rel=rel, abs=1e-6), (a["phase"], a["step"], name)
 
 
 def test_a_whole_run_gives_the_same(tmp_path, toy_dataset, monkeypatch):
