@@ -134,6 +134,7 @@ def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
     samples = shared_flags.parity_samples(source, part, values)
     ((name, tensor),) = info.export.inputs.items()
     column = samples.image if name == "image" else samples.keypoints_2d
+    assert column is not None
     inputs = [{name: sample[None].astype(tensor.dtype)} for sample in column]
     errors = measure(path.read_bytes(), float_reference(source, info), inputs)
     print(format_table(errors, values.worst))

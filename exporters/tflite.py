@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 import warnings
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -92,6 +93,7 @@ def quantize(content: bytes, info: ModelInfo, calibration: np.ndarray | None = N
         if info.export.quantization == "dynamic":
             job.add_dynamic_config(QUANTIZED_LAYERS, qtyping.TFLOperationName.CONV_2D, num_bits=8)
         elif info.export.quantization == "int8":
+            assert calibration is not None, "int8 needs calibration inputs"
             job.add_static_config(QUANTIZED_LAYERS, every, activation_num_bits=8, weight_num_bits=8)
             kept = float_additions(content)
             job.update_quantization_recipe(kept, qtyping.TFLOperationName.ADD, algorithm_key=NO_QUANTIZE)
@@ -149,6 +151,7 @@ def calibration_inputs(source: Source, form: Form, values: flags.FlagValues) -> 
     """(N, ...) real inputs of the graph, from the data set that --calibration names or from the run's own."""
     dataset = values.calibration or shared_flags.data_of(source, values)
     samples = load_samples(dataset, ("train", "validation"), values.calibration_samples, source.info, pictures=True)
+    assert samples.image is not None
     return samples.image.astype(form.input_dtype)
 
 
@@ -172,7 +175,7 @@ def define_calibration_flags(values: flags.FlagValues) -> None:
 def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
     """Runs the command."""
 
-    def converter(source: Source, form: Form):
+    def converter(source: Source, form: Form) -> Callable[[keras.Model, dict], bytes]:
         calibration = calibration_inputs(source, form, values) if form.quantization == "int8" else None
         return lambda graph, info: convert(graph, info, calibration)
 

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+from typing import Any
 
 from keras_pose.core import quiet
 
@@ -15,7 +16,7 @@ _PUBLIC = {"PosePredictor": "predictor", "PoseResult": "predictor", "PoseTracker
 __all__ = list(_PUBLIC)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     """Loads the predictor when it is first asked for, so that `import keras_pose` stays fast."""
     if name in __all__:
         return getattr(importlib.import_module(f"keras_pose.inference.{_PUBLIC[name]}"), name)
