@@ -11,7 +11,7 @@ from keras_pose.core import quiet
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 quiet.install()
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 _PUBLIC = {"PosePredictor": "predictor", "PoseResult": "predictor", "PoseTracker": "tracker"}  # of keras_pose.inference
 __all__ = list(_PUBLIC)
 
