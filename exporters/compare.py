@@ -122,12 +122,12 @@ def compare_file(
     operations = check_operations(path)
     found = file_outputs(path, source, info.kind, samples)
     values = _distances(expected, found, samples, source.info.input_size)
-    tolerance = TOLERANCES[info.export.quantization]
+    tolerance = TOLERANCES[info.exported.quantization]
     if tolerance_mm is not None:
         tolerance = dataclasses.replace(tolerance, mm=tolerance_mm)
     return Parity(
         file=path.name,
-        quantization=info.export.quantization,
+        quantization=info.exported.quantization,
         size_mb=path.stat().st_size / 1e6,
         operations=operations,
         samples=len(samples),
