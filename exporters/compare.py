@@ -1,6 +1,7 @@
 """Holds exported files against the Keras model that they were made of, over real samples."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,12 +122,12 @@ def compare_file(
     operations = check_operations(path)
     found = file_outputs(path, source, info.kind, samples)
     values = _distances(expected, found, samples, source.info.input_size)
-    tolerance = TOLERANCES[info.export.quantization]
+    tolerance = TOLERANCES[info.exported.quantization]
     if tolerance_mm is not None:
         tolerance = dataclasses.replace(tolerance, mm=tolerance_mm)
     return Parity(
         file=path.name,
-        quantization=info.export.quantization,
+        quantization=info.exported.quantization,
         size_mb=path.stat().st_size / 1e6,
         operations=operations,
         samples=len(samples),
@@ -144,7 +145,9 @@ def _run_pictures(model: runtimes.LoadedModel, samples: Samples) -> Outputs:
     return {name: np.concatenate([result[name] for result in results]) for name in results[0]}
 
 
-def _distances(expected: Outputs, found: Outputs, samples: Samples, input_size) -> dict[str, float | None]:
+def _distances(
+    expected: Outputs, found: Outputs, samples: Samples, input_size: tuple[int, int]
+) -> dict[str, float | None]:
     values: dict[str, float | None] = dict.fromkeys(
         ("largest_px", "mean_px", "largest_mm", "mean_mm", "mpjpe_mm", "keras_mpjpe_mm")
     )
@@ -167,8 +170,9 @@ def _distances(expected: Outputs, found: Outputs, samples: Samples, input_size) 
 def _within(values: dict[str, float | None], tolerance: Tolerance) -> bool:
     largest = tolerance.held_by == "largest"
     px, mm = values["largest_px" if largest else "mean_px"], values["largest_mm" if largest else "mean_mm"]
-    if tolerance.held_by == "growth" and values["mpjpe_mm"] is not None:
-        mm = values["mpjpe_mm"] - values["keras_mpjpe_mm"]
+    mpjpe_mm, keras_mpjpe_mm = values["mpjpe_mm"], values["keras_mpjpe_mm"]
+    if tolerance.held_by == "growth" and mpjpe_mm is not None and keras_mpjpe_mm is not None:
+        mm = mpjpe_mm - keras_mpjpe_mm
     # NaN is past every bound
     return all(value is None or value <= bound for value, bound in ((px, tolerance.px), (mm, tolerance.mm)))
 
@@ -212,7 +216,7 @@ def format_table(results: list[Parity]) -> str:
     return align(rows)
 
 
-def align(rows: list[tuple[str, ...]]) -> str:
+def align(rows: Sequence[tuple[str, ...]]) -> str:
     """Rows of text as aligned columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

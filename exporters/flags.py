@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from absl import flags, logging
 
@@ -62,7 +63,11 @@ def parity_samples(source: Source, part: str, values: flags.FlagValues) -> Sampl
 
 
 def run_export(
-    arguments: list[str], values: flags.FlagValues, suffix: str, convert: Callable[[Source, Form], Callable], **form
+    arguments: list[str],
+    values: flags.FlagValues,
+    suffix: str,
+    convert: Callable[[Source, Form], Callable],
+    **attributes: Any,
 ) -> int:
     """The body of an exporter's main: reads the flags, exports, prints and writes the figures.
 
@@ -70,7 +75,7 @@ def run_export(
         arguments, values: of the command line.
         suffix: that --output must have.
         convert: gives, for a source and a form, the function from graph and metadata to the file's bytes.
-        form: attributes of `Form` that the exporter's own flags set.
+        attributes: of `Form`, which the exporter's own flags set.
     """
     logging.set_verbosity(logging.WARNING)  # saving and converting tell of each step
     if arguments:
@@ -84,7 +89,7 @@ def run_export(
         raise UserError(f"{output} is there already; choose another --output, or add --overwrite")
     source = load_source(find_run(values.model))
     part = values.part or default_part(source.info.kind)
-    form = Form(part, input_dtype=values.input, heatmaps=values.heatmaps, **form)
+    form = Form(part, input_dtype=values.input, heatmaps=values.heatmaps, **attributes)
     check = Check(parity_samples(source, part, values), values.tolerance_mm) if values.parity else None
     result = export(source, form, output, convert(source, form), check)
     if result:

@@ -91,13 +91,13 @@ def _relative_error(noisy: np.ndarray, clean: np.ndarray) -> float:
 
 def float_reference(source: Source, info: ModelInfo) -> bytes:
     """The network of a file before it was quantised."""
-    ((_, image),) = info.export.inputs.items()
+    ((_, image),) = info.exported.inputs.items()
     form = Form(
         part=info.kind,
-        quantization=info.export.quantization,
-        layout=info.export.layout,
+        quantization=info.exported.quantization,
+        layout=info.exported.layout,
         input_dtype=image.dtype,
-        heatmaps="heatmaps" in info.export.outputs,
+        heatmaps="heatmaps" in info.exported.outputs,
     )
     return tflite.convert_float(build_inference_graph(source, form), info)
 
@@ -129,11 +129,12 @@ def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
     source = load_source(find_run(values.model))
     part = read_part(path, source)
     info = tflite.read_info(path)
-    if info.export.quantization == "none":
+    if info.exported.quantization == "none":
         raise UserError(f"{path} is in float32 and loses nothing; name a quantised file")
     samples = shared_flags.parity_samples(source, part, values)
-    ((name, tensor),) = info.export.inputs.items()
+    ((name, tensor),) = info.exported.inputs.items()
     column = samples.image if name == "image" else samples.keypoints_2d
+    assert column is not None
     inputs = [{name: sample[None].astype(tensor.dtype)} for sample in column]
     errors = measure(path.read_bytes(), float_reference(source, info), inputs)
     print(format_table(errors, values.worst))

@@ -41,7 +41,7 @@ FLOAT32_LAYERS = ("normalize_image", "final_layer", "soft_argmax", "encoder")
 
 
 def convert(graph: keras.Model, info: ModelInfo, opset: int = DEFAULT_OPSET) -> bytes:
-    """A fixed-batch model as the bytes of an .onnx file, in the precision that `info.export.quantization` says."""
+    """A fixed-batch model as the bytes of an .onnx file, in the precision that `info.exported.quantization` says."""
     return finish(convert_float(graph, opset), info)
 
 
@@ -63,11 +63,11 @@ def convert_float(graph: keras.Model, opset: int = DEFAULT_OPSET) -> onnx.ModelP
 
 def finish(model: onnx.ModelProto, info: ModelInfo) -> bytes:
     """The model of `convert_float`, which is changed, in its final form."""
-    if info.export.quantization == "float16":
+    if info.exported.quantization == "float16":
         _halve_weights(model)
-    elif info.export.quantization == "float16_arithmetic":
+    elif info.exported.quantization == "float16_arithmetic":
         model = _halve_arithmetic(model)
-    model.producer_name, model.producer_version = METADATA_KEY, info.export.version
+    model.producer_name, model.producer_version = METADATA_KEY, info.exported.version
     onnx.helper.set_model_props(model, {METADATA_KEY: info.to_text()})
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()

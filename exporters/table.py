@@ -93,11 +93,11 @@ def convert_all(source: Source, output: Path, values: flags.FlagValues) -> dict[
         info = describe_export(form, source.info, source.path.name, source.weights)
         if name in HEADLESS.values():
             info = dataclasses.replace(
-                info, export=dataclasses.replace(info.export, outputs={"heatmaps": info.export.outputs["heatmaps"]})
+                info, export=dataclasses.replace(info.exported, outputs={"heatmaps": info.exported.outputs["heatmaps"]})
             )
         if path.is_file():
-            made_of = exporter_of(path).read_info(path).export
-            if (made_of.run, made_of.model_sha256) != (info.export.run, info.export.model_sha256):
+            made_of = exporter_of(path).read_info(path).exported
+            if (made_of.run, made_of.model_sha256) != (info.exported.run, info.exported.model_sha256):
                 raise UserError(f"{path} is of another model than {source.path}; choose another --output")
             rows.setdefault(name, {})
             continue
@@ -130,7 +130,7 @@ class _Converter:
         if name.endswith(".onnx"):
             return _timed(lambda: onnx.convert(self._graph(form, info), info))
         calibration = tflite.calibration_inputs(self.source, form, self.values) if form.quantization == "int8" else None
-        key = " ".join(info.export.outputs)
+        key = " ".join(info.exported.outputs)
         if key not in self.floats:
             self.floats[key] = _timed(lambda: tflite.convert_float(self._graph(form, info), info))
         content, seconds = self.floats[key]
@@ -139,7 +139,7 @@ class _Converter:
 
     def _graph(self, form: Form, info: ModelInfo) -> keras.Model:
         graph = build_inference_graph(self.source, form)
-        return keras.Model(graph.inputs, {name: graph.output[name] for name in info.export.outputs}, name="inference")
+        return keras.Model(graph.inputs, {name: graph.output[name] for name in info.exported.outputs}, name="inference")
 
 
 def _timed(work: Callable[[], bytes]) -> tuple[bytes, float]:

@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 import warnings
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -49,7 +50,7 @@ HALVED_LAYERS = "/(hrnet|encoder)"
 
 
 def convert(graph: keras.Model, info: ModelInfo, calibration: np.ndarray | None = None) -> bytes:
-    """A fixed-batch model as the bytes of a .tflite file, quantised as `info.export.quantization` says.
+    """A fixed-batch model as the bytes of a .tflite file, quantised as `info.exported.quantization` says.
 
     Args:
         calibration: (N, ...) inputs of the model, for int8.
@@ -67,20 +68,20 @@ def convert_float(graph: keras.Model, info: ModelInfo) -> bytes:
 
 def _save_frozen(graph: keras.Model, info: ModelInfo, folder: str) -> None:
     """A SavedModel whose weights are constants: with variables, W32 takes three times as long to convert."""
-    (name,) = info.export.inputs
+    (name,) = info.exported.inputs
     signature = [tf.TensorSpec(graph.inputs[0].shape, graph.inputs[0].dtype, name=name)]
     traced = tf.function(lambda inputs: graph(inputs, training=False), signature, autograph=False)
     frozen = convert_variables_to_constants_v2(traced.get_concrete_function())
     module = tf.Module()
     module.infer = tf.function(
-        lambda inputs: dict(zip(info.export.outputs, frozen(inputs), strict=True)), signature, autograph=False
+        lambda inputs: dict(zip(info.exported.outputs, frozen(inputs), strict=True)), signature, autograph=False
     )
     tf.saved_model.save(module, folder, signatures=module.infer.get_concrete_function())
 
 
 def quantize(content: bytes, info: ModelInfo, calibration: np.ndarray | None = None) -> bytes:
     """The file of `convert_float` in its final form."""
-    if info.export.quantization == "none":
+    if info.exported.quantization == "none":
         return append_metadata(content, info)
     every = qtyping.TFLOperationName.ALL_SUPPORTED
     silence = io.StringIO()
@@ -89,13 +90,14 @@ def quantize(content: bytes, info: ModelInfo, calibration: np.ndarray | None = N
         job = quantizer.Quantizer(content)
         _halve_weights(job)
         measured = None
-        if info.export.quantization == "dynamic":
+        if info.exported.quantization == "dynamic":
             job.add_dynamic_config(QUANTIZED_LAYERS, qtyping.TFLOperationName.CONV_2D, num_bits=8)
-        elif info.export.quantization == "int8":
+        elif info.exported.quantization == "int8":
+            assert calibration is not None, "int8 needs calibration inputs"
             job.add_static_config(QUANTIZED_LAYERS, every, activation_num_bits=8, weight_num_bits=8)
             kept = float_additions(content)
             job.update_quantization_recipe(kept, qtyping.TFLOperationName.ADD, algorithm_key=NO_QUANTIZE)
-            (name,) = info.export.inputs
+            (name,) = info.exported.inputs
             measured = _measure_ranges(content, job, [{name: sample[None]} for sample in calibration])
         content = bytes(job.quantize(measured, enable_progress_report=False).quantized_model)
     return append_metadata(content, info)
@@ -149,6 +151,7 @@ def calibration_inputs(source: Source, form: Form, values: flags.FlagValues) -> 
     """(N, ...) real inputs of the graph, from the data set that --calibration names or from the run's own."""
     dataset = values.calibration or shared_flags.data_of(source, values)
     samples = load_samples(dataset, ("train", "validation"), values.calibration_samples, source.info, pictures=True)
+    assert samples.image is not None
     return samples.image.astype(form.input_dtype)
 
 
@@ -172,7 +175,7 @@ def define_calibration_flags(values: flags.FlagValues) -> None:
 def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
     """Runs the command."""
 
-    def converter(source: Source, form: Form):
+    def converter(source: Source, form: Form) -> Callable[[keras.Model, ModelInfo], bytes]:
         calibration = calibration_inputs(source, form, values) if form.quantization == "int8" else None
         return lambda graph, info: convert(graph, info, calibration)
 

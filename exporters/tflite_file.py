@@ -145,14 +145,14 @@ def _drop_unused_tensors(model: schema.ModelT) -> None:
 
 def _standard_metadata(info: ModelInfo) -> bytes:
     builder = flatbuffers.Builder(1024)
-    inputs = _vector(builder, [_tensor(builder, name) for name in info.export.inputs])
-    outputs = _vector(builder, [_tensor(builder, name) for name in info.export.outputs])
+    inputs = _vector(builder, [_tensor(builder, name) for name in info.exported.inputs])
+    outputs = _vector(builder, [_tensor(builder, name) for name in info.exported.outputs])
     graph = _table(builder, {2: inputs, 3: outputs})  # SubGraphMetadata
     file = _table(builder, {0: builder.CreateString(ASSOCIATED_FILE)})  # AssociatedFile
     fields = {
         0: builder.CreateString(f"{METADATA_KEY} {info.kind}"),
         1: builder.CreateString(f"Joints in the order of {info.skeleton.name}; see {ASSOCIATED_FILE}."),
-        2: builder.CreateString(info.export.version),
+        2: builder.CreateString(info.exported.version),
         3: _vector(builder, [graph]),
         6: _vector(builder, [file]),
         7: builder.CreateString("1.0.0"),  # the oldest parser that knows these fields

@@ -10,6 +10,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -73,12 +74,13 @@ def main(argument: str) -> None:
 def _peak_memory_mb() -> float:
     """Of this process; Linux's `ru_maxrss` would count the parent's too, of which this one was a copy at first."""
     status = Path("/proc/self/status")
-    if status.is_file():
-        return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) / 1024
+    found = re.search(r"VmHWM:\s+(\d+)", status.read_text()) if status.is_file() else None
+    if found:
+        return int(found[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS tells bytes
 
 
-def _open(path: Path, threads: int):
+def _open(path: Path, threads: int) -> tuple[Callable, dict]:
     from keras_pose.inference import runtimes
 
     if path.suffix in runtimes.SESSIONS:

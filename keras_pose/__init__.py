@@ -2,6 +2,7 @@
 
 import importlib
 import os
+from typing import Any
 
 from keras_pose.core import quiet
 
@@ -10,12 +11,12 @@ from keras_pose.core import quiet
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 quiet.install()
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 _PUBLIC = {"PosePredictor": "predictor", "PoseResult": "predictor", "PoseTracker": "tracker"}  # of keras_pose.inference
 __all__ = list(_PUBLIC)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     """Loads the predictor when it is first asked for, so that `import keras_pose` stays fast."""
     if name in __all__:
         return getattr(importlib.import_module(f"keras_pose.inference.{_PUBLIC[name]}"), name)

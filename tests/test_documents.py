@@ -9,6 +9,8 @@ import pytest
 from keras_pose.training.cluster import read_cluster
 from tests.conftest import ROOT
 
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
 
 @pytest.mark.parametrize(
     ("what", "environment", "hosts"),
@@ -48,7 +50,7 @@ def anchors(document):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("document", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda p: p.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_and_images_are_there(document):
     text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
     links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
@@ -59,4 +61,4 @@ def test_links_and_images_are_there(document):
         target = (document.parent / file).resolve() if file else document
         assert target.exists() and target.is_relative_to(ROOT), link
         assert not anchor or anchor in anchors(target), link
-    assert links or document.name != "README.md"
+    assert links or document.relative_to(ROOT).name != "README.md"

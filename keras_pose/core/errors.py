@@ -1,5 +1,7 @@
 """The one exception that stands for a mistake of the user's."""
 
+from collections.abc import Iterable
+
 
 class UserError(ValueError):
     """Something that the user can mend: bad input, a wrong path, an unknown name.
@@ -9,6 +11,6 @@ class UserError(ValueError):
     """
 
 
-def unknown_name(kind: str, name: str, known) -> UserError:
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     """An error for `name` that is none of `known`; `kind` says what it should name."""
     return UserError(f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}")

@@ -5,6 +5,7 @@ is the point in pixels over the size. (OpenCV puts centres at whole numbers: onl
 Points are (x, y), images (height, width). Camera frame: x right, y down, z away from the camera, millimetres.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -49,7 +50,7 @@ def crop_affine(
 
 
 def box_crop(
-    box_px: np.ndarray, output_size: tuple[int, int], margin: float = 1.25
+    box_px: Sequence[float] | np.ndarray, output_size: tuple[int, int], margin: float = 1.25
 ) -> tuple[np.ndarray, tuple[float, float]]:
     """Centre (x, y) and size (height, width) of the crop around a box (x0, y0, x1, y1).
 

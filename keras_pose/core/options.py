@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 SAME = object()  # the flag's default is the field's
 
@@ -23,7 +24,9 @@ class Option:
     flag_default: object = SAME
 
 
-def option(default, help: str, choices: Iterable[str] | None = None, flag=None, flag_default=SAME):
+def option(
+    default: Any, help: str, choices: Iterable[str] | None = None, flag: str | None = None, flag_default: object = SAME
+) -> Any:
     """A dataclass field that is a flag; see `Option`. Pass `dataclasses.MISSING` for a field without a default."""
     told = Option(help, tuple(choices) if choices else None, flag, flag_default)
     return dataclasses.field(default=default, metadata={"option": told})

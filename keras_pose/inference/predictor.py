@@ -71,12 +71,12 @@ class PosePredictor:
     def skeleton(self) -> Skeleton:
         return self.model.skeleton
 
-    def __call__(self, image: np.ndarray, box: Sequence[float] | None = None) -> PoseResult:
+    def __call__(self, image: np.ndarray, box: Sequence[float] | np.ndarray | None = None) -> PoseResult:
         """The person in (H, W, 3) uint8 RGB, looked for in the whole picture or in box (x0, y0, x1, y1) pixels."""
         return self.predict([image], [box])[0]
 
     def predict(
-        self, images: Sequence[np.ndarray], boxes: Sequence[Sequence[float] | None] | None = None
+        self, images: Sequence[np.ndarray], boxes: Sequence[Sequence[float] | np.ndarray | None] | None = None
     ) -> list[PoseResult]:
         """As `__call__`, for several pictures of any sizes in one batch."""
         if len(images) == 0:
@@ -107,7 +107,7 @@ class PosePredictor:
     def _whole(self, image: np.ndarray) -> np.ndarray:
         return self._around((0, 0, image.shape[1], image.shape[0]), margin=1.0)
 
-    def _around(self, box_px: Sequence[float], margin: float = CROP_MARGIN) -> np.ndarray:
+    def _around(self, box_px: Sequence[float] | np.ndarray, margin: float = CROP_MARGIN) -> np.ndarray:
         """The affine of the crop around a box."""
         size = self.model.input_size
         return geometry.crop_affine(*geometry.box_crop(box_px, size, margin), size)
@@ -130,7 +130,7 @@ class PosePredictor:
         ]
 
 
-def _check_picture(image: np.ndarray, box: Sequence[float] | None) -> None:
+def _check_picture(image: np.ndarray, box: Sequence[float] | np.ndarray | None) -> None:
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise UserError(f"a picture is (height, width, 3) uint8 RGB, got {image.dtype} {image.shape}")

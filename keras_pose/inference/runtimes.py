@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def _open_run(path: Path) -> LoadedModel:
 
 
 def from_keras(
-    model,
+    model: Any,
     skeleton: Skeleton,
     input_size: tuple[int, int],
     name: str = "model",
@@ -123,7 +124,7 @@ class Session:
 def open_session(path: str | os.PathLike, threads: int | None = None) -> Session:
     """Opens an exported file on so many threads, by default one a core; raises UserError for a damaged one."""
     path = Path(path)
-    return SESSIONS[path.suffix](path, threads or os.cpu_count())
+    return SESSIONS[path.suffix](path, threads or os.cpu_count() or 1)
 
 
 def _tflite(path: Path, threads: int) -> Session:
@@ -153,7 +154,7 @@ def _onnx(path: Path, threads: int) -> Session:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no base class
         raise UserError(f"{path} is not an ONNX file that ONNX Runtime can run; export the model again") from error
-    dtypes = {"tensor(uint8)": np.dtype(np.uint8), "tensor(float)": np.dtype(np.float32)}
+    dtypes: dict[str, np.dtype] = {"tensor(uint8)": np.dtype(np.uint8), "tensor(float)": np.dtype(np.float32)}
     inputs = {tensor.name: (tuple(tensor.shape), dtypes[tensor.type]) for tensor in session.get_inputs()}
     names = [output.name for output in session.get_outputs()]
     return Session(inputs, lambda arrays: dict(zip(names, session.run(names, arrays), strict=True)))

@@ -5,6 +5,7 @@ grows with the coordinate's own (smoothed) speed: cutoff = min_cutoff_hz + beta 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,9 @@ class OneEuroFilter:
 
     def reset(self) -> None:
         """Forgets the past: the next value passes unchanged."""
-        self._time_s = self._value = self._speed = None
+        self._time_s = 0.0
+        self._value: np.ndarray | None = None
+        self._speed = np.zeros(())
 
     def __call__(self, value: np.ndarray, time_s: float) -> np.ndarray:
         """The smoothed value; raises UserError where time does not go forward."""
@@ -56,6 +59,6 @@ class OneEuroFilter:
         return self._value.copy()
 
 
-def _weight(cutoff_hz, step_s: float):
+def _weight(cutoff_hz: Any, step_s: float) -> Any:
     """The new value's weight in an exponential filter: 1 / (1 + tau / step) with tau = 1 / (2 pi cutoff)."""
     return 1 / (1 + 1 / (2 * np.pi * cutoff_hz * step_s))

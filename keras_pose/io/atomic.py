@@ -4,11 +4,12 @@ import contextlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from keras_pose.core.errors import UserError
 
 
-def write_json(path: str | os.PathLike, values) -> None:
+def write_json(path: str | os.PathLike, values: Any) -> None:
     """Writes `values` as indented JSON, whole or not at all."""
     write_atomically(path, (json.dumps(values, indent=2) + "\n").encode())
 

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from keras_pose.core.errors import UserError
 _ROTATIONS = {"Xrotation": 0, "Yrotation": 1, "Zrotation": 2}
 _CHANNELS = {*_ROTATIONS, "Xposition", "Yposition", "Zposition"}
 _MOST_JOINTS = 1000
+_Number = TypeVar("_Number", int, float)
 
 
 @dataclass
@@ -89,7 +91,8 @@ class _Reader:
     """Words of the hierarchy, with the number of the line they stand on."""
 
     def __init__(self, lines: list[str], name: str):
-        self.name, self.line, self._lines, self._words = name, 0, lines, []
+        self.name, self.line, self._lines = name, 0, lines
+        self._words: list[str] = []
 
     def next(self) -> str:
         while not self._words:
@@ -107,7 +110,7 @@ class _Reader:
         if found != word:
             raise self.fail(f"{found[:40]!r} where {word!r} should stand")
 
-    def number(self, kind: type) -> float | int:
+    def number(self, kind: type[_Number]) -> _Number:
         word = self.next()
         try:
             value = kind(word)
@@ -124,7 +127,7 @@ def _read_hierarchy(reader: _Reader) -> list[BvhJoint]:
     joints: list[BvhJoint] = []
     columns = 0
     open_joints = [-1]  # indices of the joints whose braces are open; -2 stands for an end site
-    pending = reader.next()
+    pending: str | None = reader.next()  # the joint that the next brace opens; None for an end site
     while True:
         reader.expect("{")
         reader.expect("OFFSET")
@@ -146,7 +149,11 @@ def _read_hierarchy(reader: _Reader) -> list[BvhJoint]:
             word = reader.next()
         if open_joints[-1] == -2 or word not in ("JOINT", "End"):
             raise reader.fail(f"{word[:40]!r} where JOINT, End or a brace should stand")
-        pending = reader.next() if word == "JOINT" else reader.expect("Site")
+        pending = None
+        if word == "JOINT":
+            pending = reader.next()
+        else:
+            reader.expect("Site")
 
 
 def _read_channels(reader: _Reader, first_column: int) -> dict[str, int]:

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from keras_pose.core.errors import UserError
 from keras_pose.io.atomic import cannot_write
@@ -48,7 +49,7 @@ def locked(directory: str | os.PathLike) -> Iterator[None]:
         yield
 
 
-def _tell_owner(file) -> None:
+def _tell_owner(file: IO[str]) -> None:
     with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")

@@ -95,6 +95,13 @@ class ModelInfo:
         if self.kind not in KINDS:
             raise ValueError(f"kind {self.kind!r} is not one of {', '.join(KINDS)}")
 
+    @property
+    def exported(self) -> Export:
+        """`export` of an exported file; raises ValueError for the description of a Keras model."""
+        if self.export is None:
+            raise ValueError("this describes a Keras model, not an exported file")
+        return self.export
+
     def to_dict(self) -> dict:
         """Values that JSON can hold, in the form that the kind of file has."""
         return self._model_dict() if self.export is None else self._export_dict(self.export)

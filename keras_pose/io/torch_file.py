@@ -13,6 +13,7 @@ import pickletools
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import IO, Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ _OPCODES = frozenset(
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
 
-def read_torch_file(path: str | os.PathLike):
+def read_torch_file(path: str | os.PathLike) -> Any:
     """What `torch.save` wrote: nested dicts, lists and tuples with tensors as NumPy arrays; bfloat16 as float32.
 
     Raises UserError where the file is missing, damaged, or asks for anything but tensors.
@@ -71,7 +72,7 @@ def read_torch_file(path: str | os.PathLike):
 # --- the two layouts -------------------------------------------------------------------------------------------
 
 
-def _read_zip(file) -> object:
+def _read_zip(file: IO[bytes]) -> object:
     """`<name>/data.pkl` and one `<name>/data/<key>` a storage, none of them compressed."""
     with zipfile.ZipFile(file) as archive:
         if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
@@ -130,13 +131,13 @@ class _Ignored:
         pass
 
 
-def _unpickle(stream: io.BytesIO) -> object:
+def _unpickle(stream: io.BytesIO) -> Any:
     """The next pickle of the stream, with `_Tensor`s in the place of tensors."""
     start = stream.tell()
     for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
         if opcode.name not in _OPCODES:
             raise UserError(f"its pickle has the instruction {opcode.name}, which no tensor needs; do not trust it")
-        if "PUT" in opcode.name and argument > count:
+        if "PUT" in opcode.name and argument is not None and argument > count:
             raise UserError("its pickle is damaged; download it again")
     end = stream.tell()
     stream.seek(start)
@@ -179,7 +180,7 @@ def _itemsize(dtype: str) -> int:
     return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
 
 
-def _walk(value, visit: Callable[[_Tensor], object], seen: dict[int, object]):
+def _walk(value: Any, visit: Callable[[_Tensor], object], seen: dict[int, Any]) -> Any:
     """A copy of nested containers with `visit(tensor)` in the place of each tensor.
 
     `seen` maps the id of what was met to its copy, so that a part that stands in many places is copied once.
@@ -187,7 +188,7 @@ def _walk(value, visit: Callable[[_Tensor], object], seen: dict[int, object]):
     if isinstance(value, dict | list | tuple | _Tensor) and id(value) in seen:
         return seen[id(value)]
     if isinstance(value, _Tensor):
-        result = visit(value)
+        result: Any = visit(value)
     elif isinstance(value, dict):
         result = {key: _walk(item, visit, seen) for key, item in value.items()}
     elif isinstance(value, list | tuple):
@@ -198,7 +199,7 @@ def _walk(value, visit: Callable[[_Tensor], object], seen: dict[int, object]):
     return result
 
 
-def _fill(described, read: Callable[[_Storage], bytes]):
+def _fill(described: Any, read: Callable[[_Storage], bytes]) -> Any:
     """The described object with arrays in the place of its tensors: views of the storages, so none takes memory."""
     storages: dict[_Storage, np.ndarray] = {}
 

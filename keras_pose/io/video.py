@@ -24,9 +24,12 @@ class VideoWriter:
     """
 
     def __init__(self, path: Path, fps: float):
-        self._path, self._fps, self._writer, self._pictures = path, fps, None, []
+        self._path, self._fps = path, fps
+        self._writer: cv2.VideoWriter | None = None
+        self._pictures: list[np.ndarray] = []
         self._starts: list[float] = []  # seconds, of the pictures of a WebP
-        self._last, self._written = None, 0  # frame, and how many, of an MP4
+        self._last: np.ndarray | None = None  # frame of an MP4
+        self._written = 0  # frames of an MP4
         self._format = path.suffix.lower().removeprefix(".")
         if self._format not in FORMATS:
             raise unknown_name("video format", self._format, FORMATS)
@@ -76,7 +79,7 @@ class VideoWriter:
             animation = cv2.Animation()
             animation.frames = self._pictures
             ends = [*self._starts[1:], self._starts[-1] + 1 / self._fps]
-            animation.durations = np.round(1000 * np.subtract(ends, self._starts)).astype(np.int32)
+            animation.durations = np.round(1000 * np.subtract(ends, self._starts)).astype(np.int32).tolist()
             quality = [cv2.IMWRITE_WEBP_QUALITY, _WEBP_QUALITY]
             if not cv2.imwriteanimation(str(self._partial), animation, quality):
                 raise UserError(f"cannot write {self._path}; check the folder, and that OpenCV has WebP")

@@ -17,7 +17,7 @@ from tests.faults.unprivileged import read_only_folder
 
 HOLDER = """
 import sys, time
-from keras_pose.folder_lock import locked
+from keras_pose.io.folder_lock import locked
 with locked(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
