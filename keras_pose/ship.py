@@ -21,7 +21,7 @@ from keras_pose.core import command
 from keras_pose.core.errors import UserError
 from keras_pose.data.dataset import open_dataset
 from keras_pose.io import atomic
-from keras_pose.io.model_info import read_sidecar, sidecar_path
+from keras_pose.io.model_info import read_sidecar
 from keras_pose.models import model_folder
 from keras_pose.training import run_folder
 
@@ -82,8 +82,8 @@ def ship(run: Path, output: Path, dataset: str) -> None:
 def exports_of_others(folder: Path) -> list[str]:
     """Exported files in the folder that are not of its weights, as the JSON beside them tells."""
     weights = hashlib.sha256((folder / model_folder.MODEL).read_bytes()).hexdigest()
-    exported = [path for suffix in ("*.tflite", "*.onnx") for path in sorted(folder.glob(suffix))]
-    infos = {path.name: read_sidecar(path) for path in exported if sidecar_path(path).is_file()}
+    sidecars = sorted([*folder.glob("*.tflite.json"), *folder.glob("*.onnx.json")])
+    infos = {path.stem: read_sidecar(path.with_suffix("")) for path in sidecars}
     return [name for name, info in infos.items() if not info.export or info.export.model_sha256 != weights]
 
 

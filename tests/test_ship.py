@@ -3,6 +3,7 @@
 import hashlib
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from keras_pose.models import model_folder
 from keras_pose.models.pose_model import PoseModelConfig, build_keypoint_model
 from keras_pose.training import run_folder
 from keras_pose.weights import SHIPPED_WEIGHTS
+from tests.io.test_model_info import EXPORT
 
 
 def write_run(folder, skeleton=HUMAN36M_17):
@@ -60,7 +62,8 @@ def test_an_export_of_weights_before_is_told(tmp_path):
     ship.ship(tmp_path / "run", tmp_path / "small", "embedded")
     weights = hashlib.sha256((tmp_path / "small" / model_folder.MODEL).read_bytes()).hexdigest()
     for name, source in (("new.tflite", weights), ("old.onnx", "0" * 64)):
-        (tmp_path / "small" / f"{name}.json").write_text(json.dumps({"source": {"model_sha256": source}}))
+        info = ModelInfo("keypoints", HUMAN36M_17, (64, 96), export=replace(EXPORT, model_sha256=source))
+        info.write(tmp_path / "small" / f"{name}.json")
     assert ship.exports_of_others(tmp_path / "small") == ["old.onnx"]
 
 
