@@ -154,7 +154,7 @@ class StockAdam(FlatAdam):
     def state(self) -> dict[str, keras.Variable]:
         shared = {"iterations": self.iterations} | ({} if self.average is None else {"average": self.average})
         variables = enumerate(self._adam_of_keras.variables)
-        return shared | {f"adam/{i:04d}/{variable.path}": variable for i, variable in variables}
+        return shared | {f"adam/{i:04d}/{variable.name}": variable for i, variable in variables}
 
     def _update(self, gradient, learning_rate, t, keep) -> None:
         if keep is not None:
