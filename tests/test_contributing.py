@@ -37,6 +37,11 @@ def test_the_site_has_every_document():
     assert len(NAV) == len(set(NAV))
 
 
+def test_links_of_the_site_are_checked():
+    (build,) = re.findall(r"\$\(BIN\)/mkdocs build ([^#\n]*)", (ROOT / "Makefile").read_text())
+    assert build.split() == ["--strict"], "with --quiet, mkdocs counts no broken link"
+
+
 def test_the_site_fetches_nothing():
     assert re.search(r"^  font: false", SITE, re.MULTILINE)
     assert "http" not in SITE
