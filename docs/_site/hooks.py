@@ -68,9 +68,9 @@ def notebook_page(text, files, config):
         parts.append(f"```python\n{source}\n```")
         for j, output in enumerate(cell["outputs"]):
             data = output.get("data", {})
-            if "image/png" in data:
-                name = f"examples/images/quickstart_{i}_{j}.png"
-                files.append(File.generated(config, name, content=base64.b64decode(data["image/png"])))
+            if "image/jpeg" in data:
+                name = f"examples/images/quickstart_{i}_{j}.jpg"
+                files.append(File.generated(config, name, content=base64.b64decode(data["image/jpeg"])))
                 parts.append(f"![Output](images/{posixpath.basename(name)})")
             else:
                 parts.append(f"```text\n{''.join(output.get('text') or data.get('text/plain', '')).rstrip()}\n```")
