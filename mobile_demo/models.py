@@ -14,7 +14,7 @@ from keras_pose.core.errors import UserError
 from keras_pose.io.model_info import METADATA_KEY, sidecar_path
 
 SHIPPED = ("weights", "phone", "pose_int8.tflite")  # in keras_pose
-INSIDE = f"{METADATA_KEY}.json"  # the same metadata in the archive at the end of the file
+INSIDE = f"{METADATA_KEY}.json"  # a copy of the metadata, in the archive at the end of the file
 EXPORT = "python -m exporters.tflite --model=RUN --output=pose.tflite --quantize=int8"
 
 

@@ -44,7 +44,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     for config, prefix in CONFIGS.items():
         _define_fields(config, prefix, values)
     for phase in PHASES:
-        _define_fields(PhaseConfig, f"{phase}_", values, PHASE_DEFAULTS[phase], suffix=f" of phase {phase}.")
+        _define_fields(PhaseConfig, f"{phase}_", values, PHASE_DEFAULTS[phase], phase)
 
 
 def flag_name(config: type, field: str, prefix: str = "") -> str:
@@ -52,12 +52,12 @@ def flag_name(config: type, field: str, prefix: str = "") -> str:
     return prefix + (options_of(config)[field].flag or field)
 
 
-def _define_fields(config: type, prefix: str, values, defaults: dict | None = None, suffix: str = "") -> None:
+def _define_fields(config: type, prefix: str, values, defaults: dict | None = None, phase: str = "") -> None:
     types, own_defaults = get_type_hints(config), {field.name: field.default for field in fields(config)}
     for field, told in options_of(config).items():
         default = own_defaults[field] if told.flag_default is SAME else told.flag_default
         default = (defaults or {}).get(field, default)
-        text = told.help + (suffix or (" 0 is off." if config is AugmentConfig else ""))
+        text = told.help.replace("{phase}", phase) + (" 0 is off." if config is AugmentConfig else "")
         _define(flag_name(config, field, prefix), types[field], default, text, told.choices, values)
 
 

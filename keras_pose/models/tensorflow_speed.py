@@ -49,7 +49,7 @@ def collections_paused() -> Iterator[None]:
     Remove when Python's collector no longer walks through objects that stay.
     """
     was_enabled = gc.isenabled()
-    if _is_on:
+    if tricks_are_on():
         gc.disable()
     try:
         yield

@@ -51,9 +51,9 @@ class PhaseConfig:
     """
 
     name: str
-    epochs: int = option(MISSING, "Epochs")
-    learning_rate: float = option(1e-3, "Learning rate")
-    flip: float = option(0.0, "Probability of mirroring an example, from 0 to 1,")
+    epochs: int = option(MISSING, "Epochs of phase {phase}.")
+    learning_rate: float = option(1e-3, "Learning rate of phase {phase}.")
+    flip: float = option(0.0, "Probability of mirroring an example in phase {phase}, from 0 to 1.")
 
     def __post_init__(self):
         if self.name not in PHASES:

@@ -290,3 +290,18 @@ def test_bad_configuration():
     for values in ({"flip": 1.5}, {"keypoint_noise": 1.5}, {"noise": -0.1}, {"rotation_deg": 200}, {"scale": 1.0}):
         with pytest.raises(UserError, match=f"augmentation {next(iter(values))}"):
             AugmentConfig(**values)
+
+
+# --- poses without images --------------------------------------------------------------------------------------
+
+
+def test_labels_are_augmented_alike_with_and_without_images(batch):
+    config = AugmentConfig(rotation_deg=40, scale=0.3, translation=0.1, flip=0.5, keypoint_noise=0.02, noise=0.1)
+    augment = build_augmentation(config, HUMAN36M_17, (HEIGHT, WIDTH))
+    expected = augment(batch, SEED)
+    found = augment({key: value for key, value in batch.items() if key != "image"}, SEED)
+    assert set(expected) - set(found) == {"image"} and "seen_keypoints_2d" in found
+    for key, value in found.items():
+        np.testing.assert_array_equal(value, expected[key], err_msg=key)
+    off = build_augmentation(AugmentConfig(**OFF), HUMAN36M_17)
+    assert off({"keypoints_2d": batch["keypoints_2d"]}, SEED).keys() == {"keypoints_2d"}

@@ -6,6 +6,7 @@ from absl import flags
 from keras_pose.core.errors import UserError
 from keras_pose.flags import build_experiment, define_flags, resolved_flags
 from keras_pose.models.model_folder import read_model_info
+from keras_pose.training.experiment import PHASES
 from keras_pose.weights import SHIPPED_WEIGHTS
 from tests.conftest import ROOT
 from tests.training.runs import write_poses
@@ -35,6 +36,31 @@ def test_flags_become_one_configuration(toy_dataset):
     assert experiment.optimizer.step_epochs == (5, 7) and experiment.optimizer.ema == 0.9
     assert experiment.augment.scale == 0.3 and experiment.augment.flip == 0.0
     assert experiment.output == "somewhere" and experiment.train.pretrained == "hrnet.keras"
+
+
+def changed(values: flags.FlagValues, name: str) -> str:
+    """An argument that gives a flag another value than its default."""
+    default, parser = values[name].default, values[name].parser
+    if isinstance(default, bool):
+        return f"--no{name}" if default else f"--{name}"
+    if getattr(parser, "enum_values", None):
+        return f"--{name}={next(value for value in parser.enum_values if value not in (default, 'auto', 'step'))}"
+    if isinstance(default, int | float):
+        return f"--{name}={default + 2 if isinstance(default, int) else default / 2 or 0.25}"
+    return f"--{name}=other"
+
+
+def test_every_flag_reaches_the_configuration(toy_dataset):
+    values = parse(f"--dataset={toy_dataset}")
+    own = flags.FlagValues()
+    define_flags(own)
+    others = {"dataset", "input_size", "phases", "step_epochs"}  # tested above
+    for name in sorted(set(own) - others):
+        phase = name.partition("_")[0]
+        phases = f"--phases={phase}" if phase in PHASES else "--phases=hrnet,e2e"
+        plain = build_experiment(parse(f"--dataset={toy_dataset}", phases)).to_dict()
+        argument = changed(values, name)
+        assert build_experiment(parse(f"--dataset={toy_dataset}", phases, argument)).to_dict() != plain, argument
 
 
 def test_resolved_flags_replay_the_run(toy_dataset, tmp_path):
