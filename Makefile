@@ -41,7 +41,7 @@ lint: $(VENV)/.installed-test $(MODULES)
 	$(NPM) run check
 
 docs: $(VENV)/.installed-docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # with --quiet it would not count broken links
 	@echo "The site is in site/; open site/index.html."
 
 runtime: $(RUNTIME)

@@ -37,9 +37,55 @@ SLOW_FILES = [
 ]
 
 
+# What `make test-fast` runs (`--fast`): the laws of every part. It leaves out training, conversions, browsers, and new
+# processes that import TensorFlow.
+FAST = [
+    "core/test_geometry.py",
+    "core/test_skeleton.py",
+    "data/sources",
+    "data/test_augment.py",
+    "data/test_inspection.py",
+    "data/test_order.py",
+    "data/test_pipeline.py",
+    "data/test_shards.py",
+    "evaluation/test_metrics.py",
+    "flags",
+    "inference",
+    "io",
+    "losses",
+    "mobile_demo/test_addresses.py",
+    "mobile_demo/test_models.py",
+    "models/test_decoders.py",
+    "models/test_pose_autoencoder.py",
+    "models/test_soft_argmax.py",
+    "synthetic/body",
+    "synthetic/motion",
+    "synthetic/render",
+    "test_documents.py",
+    "test_imports.py",
+    "training/test_cluster.py",
+    "training/test_optimizer.py",
+    "training/test_schedule.py",
+    "visualization",
+]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="the quick tests alone, in under four minutes")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `--fast`, files outside `FAST` are not even imported."""
+    if not config.getoption("--fast") or not collection_path.name.startswith("test_"):
+        return None
+    name = collection_path.relative_to(ROOT / "tests").as_posix()
+    return None if any(name == fast or name.startswith(f"{fast}/") for fast in FAST) else True
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ranks = {ROOT / "tests" / name: rank for rank, name in enumerate(SLOW_FILES)}
     assert all(path.is_file() for path in ranks)
+    assert all((ROOT / "tests" / name).exists() for name in FAST)
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 

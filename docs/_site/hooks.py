@@ -25,7 +25,7 @@ PAGES |= {
     for path in sorted((ROOT / "keras_pose/weights").glob("*/README.md"))
 }
 PAGE_OF = {source: page for page, source in PAGES.items()}
-LINK = re.compile(r"\]\(([^)\s#]+)")
+LINK = re.compile(r"(!?\[([^\]]*)\])\(([^)\s#]+)(#[^)\s]*)?\)")
 
 
 def on_files(files, config):
@@ -39,17 +39,19 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, **_):
-    """Points links at the pages of the site."""
+    """Points links at the pages of the site. A link to source code, which is no page, becomes its text."""
     site_path = page.file.src_uri
     source = PAGES.get(site_path, f"docs/{site_path}")
 
     def relink(match):
-        link = match[1]
+        label, text, link, anchor = match.groups(default="")
         if ":" in link:
             return match[0]
         target = posixpath.normpath(posixpath.join(posixpath.dirname(source), link))
+        if target not in PAGE_OF and not target.startswith("docs/") and (ROOT / target).exists():
+            return text
         target = PAGE_OF.get(target, target.removeprefix("docs/"))
-        return "](" + posixpath.relpath(target, posixpath.dirname(site_path) or ".")
+        return f"{label}({posixpath.relpath(target, posixpath.dirname(site_path) or '.')}{anchor})"
 
     parts = re.split(r"(^```.*?^```)", markdown, flags=re.MULTILINE | re.DOTALL)  # code is left as it is
     return "".join(part if part.startswith("```") else LINK.sub(relink, part) for part in parts)
@@ -66,9 +68,9 @@ def notebook_page(text, files, config):
         parts.append(f"```python\n{source}\n```")
         for j, output in enumerate(cell["outputs"]):
             data = output.get("data", {})
-            if "image/png" in data:
-                name = f"examples/images/quickstart_{i}_{j}.png"
-                files.append(File.generated(config, name, content=base64.b64decode(data["image/png"])))
+            if "image/jpeg" in data:
+                name = f"examples/images/quickstart_{i}_{j}.jpg"
+                files.append(File.generated(config, name, content=base64.b64decode(data["image/jpeg"])))
                 parts.append(f"![Output](images/{posixpath.basename(name)})")
             else:
                 parts.append(f"```text\n{''.join(output.get('text') or data.get('text/plain', '')).rstrip()}\n```")

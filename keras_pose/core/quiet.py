@@ -15,6 +15,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -43,7 +44,7 @@ NOTES_WITHOUT_GPU = re.compile(rb".*(Could not find cuda drivers|failed call to 
 GPU_DRIVERS = ("/proc/driver/nvidia/version", "/dev/nvidiactl")
 
 ENDED_WELL, FAILED = b"\0ended well\n", b"\0failed\n"
-_is_quiet = False
+_LOCK = threading.Lock()  # held within `quiet`
 
 
 def install() -> None:
@@ -65,13 +66,15 @@ def quiet() -> Iterator[None]:
 
     Not nested: within another `quiet`, of this thread or another, it does nothing.
     """
-    global _is_quiet
-    started = None if _is_quiet else _start_filter()
+    if not _LOCK.acquire(blocking=False):
+        yield
+        return
+    started = _start_filter()
     if started is None:
+        _LOCK.release()
         yield
         return
     process, stderr = started
-    _is_quiet = True
     end = FAILED
     try:
         yield
@@ -82,11 +85,13 @@ def quiet() -> Iterator[None]:
         os.close(stderr)
         with contextlib.suppress(OSError):  # somebody killed the filter
             process.communicate(end)
-        _is_quiet = False
+        _LOCK.release()
 
 
 def _start_filter() -> tuple[subprocess.Popen, int] | None:
     """The filter, which now gets descriptor 2, and a copy of what the descriptor was; None where it cannot start."""
+    if not sys.executable or getattr(sys, "frozen", False):  # no Python to run the filter with
+        return None
     try:
         stderr = os.dup(2)
     except OSError:  # a process without stderr

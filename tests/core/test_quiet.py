@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+import threading
 
 import cv2
 import numpy as np
@@ -91,6 +92,21 @@ def test_within_another_nothing_is_dropped_twice(capfd):
     assert capfd.readouterr().err == "the end\n"
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "after\n"
+
+
+def test_threads_do_not_take_the_descriptor_from_each_other(capfd):
+    def work():
+        for _ in range(3):
+            with quiet.quiet():
+                os.write(2, b"INFO: a note\n")
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err.endswith("after\n")
 
 
 def test_commands_start_without_notes(tmp_path):
