@@ -136,9 +136,9 @@ def _tflite(path: Path, threads: int) -> Session:
         Interpreter = tf.lite.Interpreter  # the same runtime, inside TensorFlow
     try:
         infer = Interpreter(str(path), num_threads=threads).get_signature_runner()
+        details = infer.get_input_details().items()
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{path} is not a TFLite file with a signature; export the model again") from error
-    details = infer.get_input_details().items()
     inputs = {name: (tuple(detail["shape"].tolist()), np.dtype(detail["dtype"])) for name, detail in details}
     return Session(inputs, lambda arrays: infer(**arrays))
 

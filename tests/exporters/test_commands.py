@@ -196,5 +196,5 @@ def test_imported_heatmaps_are_read_off_the_middle_of_their_cells(runs, samples,
     reference = compare.keras_outputs(source, "keypoints", samples)["keypoints_2d"][:1]  # what a file is held against
     assert np.allclose(outputs[1], reference, atol=1e-5)
     (tmp_path / "hrnet.keras.json").unlink()
-    with pytest.raises(UserError, match="hrnet.keras.json is missing or damaged"):
+    with pytest.raises(UserError, match="hrnet.keras lacks its metadata hrnet.keras.json"):
         inference_graph.load_source(imported)

@@ -79,7 +79,7 @@ def test_a_finished_run_of_other_flags_is_not_taken_for_this_one(folder, monkeyp
         (("--rows=none/*.flags",), "no file fits none"),
         (("--seeds=1,x",), "--seeds lists 'x'"),
         (("--with=--none_such=1",), "a.flags --none_such=1 --seed=4: Unknown command line flag"),
-        (("--with=e2e.flags",), "'e2e.flags' is no flag; write --name=value"),
+        (("--with=e2e.flags",), "'e2e.flags' is not a flag; write --name=value"),
         (("runs",), "unknown argument 'runs'"),
     ],
 )

@@ -91,9 +91,9 @@ def test_workers_that_were_started_differently_are_refused():
 @pytest.mark.parametrize(
     ("replicas", "train", "message"),
     [
-        (3, {}, "batch size 8 does not divide among 3 devices; choose a multiple"),
-        (16, {}, "batch size 8 does not divide among 16 devices"),
-        (2, {"accumulate_steps": 3}, "batch size 8 does not divide among 2 devices in 3 parts each"),
+        (3, {}, "batch size 8 must be divisible by 3 devices"),
+        (16, {}, "batch size 8 must be divisible by 16 devices"),
+        (2, {"accumulate_steps": 3}, "batch size 8 must be divisible by 2 devices in 3 parts each"),
         (2, {"sync_batch_norm": True, "jit_compile": True}, "--sync_batch_norm with --jit_compile works on one device"),
         (2, {"sync_batch_norm": True, "accumulate_steps": 2}, "--sync_batch_norm with --accumulate_steps works on one"),
     ],

@@ -7,6 +7,7 @@ import pytest
 
 from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import COCO_17, HUMAN36M_17, MPI_INF_3DHP_17
+from keras_pose.io.model_info import ModelInfo
 from keras_pose.models import model_folder, pretrained
 from keras_pose.models.hrnet_checkpoint import Accounting
 from keras_pose.models.pose_model import PoseModelConfig, PoseStatistics, build_keypoint_model, build_pose_model
@@ -35,7 +36,7 @@ def write_run(folder, skeleton):
     """A run of the whole model, and that model."""
     model = build_pose_model(config(skeleton), STATISTICS)
     folder.mkdir()
-    model_folder.write_model(folder, model, {"format_version": 1, "kind": "pose", "skeleton": skeleton.to_dict()})
+    model_folder.write_model(folder, model, ModelInfo("pose", skeleton, SIZE))
     return model
 
 
@@ -101,9 +102,7 @@ def test_a_narrower_run_is_widened(tmp_path, capsys):
         if weight.path.rsplit("/", 1)[-1] != "kernel":
             weight.assign(rng.uniform(0.5, 1.5, weight.shape))
     model_folder.write_model(
-        tmp_path / "narrow",
-        source,
-        {"format_version": 1, "kind": "pose", "skeleton": HUMAN36M_17.to_dict(), "model": {"variant": "w8_tiny"}},
+        tmp_path / "narrow", source, ModelInfo("pose", HUMAN36M_17, SIZE, model={"variant": "w8_tiny"})
     )
     wide = build_pose_model(config(variant="w16_tiny"), STATISTICS)
     experiment = tiny_experiment(tmp_path / "run", "toy", train={"init_from": str(tmp_path / "narrow")})

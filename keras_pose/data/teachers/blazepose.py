@@ -59,10 +59,10 @@ class BlazePose:
         try:
             self._interpreter = Interpreter(str(path), num_threads=1)
             self._interpreter.allocate_tensors()
+            self._input = self._interpreter.get_input_details()
+            sizes = {int(np.prod(d["shape"])): d["index"] for d in self._interpreter.get_output_details()}
         except (ValueError, RuntimeError) as error:
             raise UserError(f"--teacher={path} is no TFLite model ({str(error).splitlines()[0]})") from error
-        self._input = self._interpreter.get_input_details()
-        sizes = {int(np.prod(d["shape"])): d["index"] for d in self._interpreter.get_output_details()}
         self._outputs = [sizes.get(size) for size in (LANDMARKS * 5, 1, LANDMARKS * 3)]
         if None in self._outputs or [list(d["shape"]) for d in self._input] != [[1, SIZE, SIZE, 3]]:
             raise UserError(f"--teacher={path} is not BlazePose's landmark model; get pose_landmark_full.tflite")
