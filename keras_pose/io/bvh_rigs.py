@@ -97,6 +97,8 @@ def turned_upright(motion: Bvh, joints: dict[str, int]) -> Bvh:
     hips = (rest[joints["LeftUpLeg"]] + rest[joints["RightUpLeg"]]) / 2
     feet = (rest[joints["LeftFoot"]] + rest[joints["RightFoot"]]) / 2
     up, down = rest[joints["Head"]] - hips, feet - hips
+    if np.linalg.norm(down) < 1e-6:
+        raise UserError(f"{motion.name}: its legs have no length; export it again")
     axes = _axes(left, up)
     lengths = np.linalg.norm(up) * np.linalg.norm(down)
     if axes is not None and np.dot(up, down) < -0.5 * lengths:
@@ -178,7 +180,7 @@ def _top_of_spine(motion: Bvh, parts: list[tuple[str, str]], chest: int) -> int 
     above = [
         j
         for j, (side, core) in enumerate(parts)
-        if not side and re.match(r"(spine|neck)\d*$", core) and j != chest and chest in _path(motion, j)
+        if not side and re.match(r"spine\d+$", core) and j != chest and chest in _path(motion, j)
     ]
     return max(above, key=lambda j: len(_path(motion, j)), default=None)
 
