@@ -21,12 +21,10 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.progress import progress
 from keras_pose.inference.predictor import PosePredictor, PoseResult
 from keras_pose.inference.tracker import PoseTracker
-from keras_pose.io import atomic, images
+from keras_pose.io import atomic, images, media
 from keras_pose.io.video import FORMATS, VideoWriter
 from keras_pose.visualization.drawing import draw_result, save_png
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 CAMERA = "camera:"
 BATCH = 8
 FALLBACK_FPS = 30.0  # for cameras and files that do not tell
@@ -87,7 +85,9 @@ def main(inputs: list[str]) -> int:
             unread.append(str(error))
         if stopped:
             break
-    print(f"{done} of {len(jobs)} done, results in {FLAGS.output}/")
+    unknown = count_unknown(inputs, jobs)
+    others = f"; {unknown} other files of folders are neither images nor videos" if unknown else ""
+    print(f"{done} of {len(jobs)} done, results in {FLAGS.output}/{others}")
     for message in unread:
         print(f"left out: {message}")
     return 1 if unread else 0
@@ -117,19 +117,33 @@ def _jobs_of(name: str, output: Path) -> list[Job]:
         return [Job(name, output / f"{name.replace(':', '')}_pose", is_video=True, listed=True)]
     path = Path(name)
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES + VIDEOS)
-        if not found:
-            raise UserError(f"folder {name} holds no picture and no video ({', '.join(PICTURES + VIDEOS)})")
-        return [_file_job(p, output, listed=False) for p in found]
+        found = [(p, media.kind_of(p)) for p in _files(path)]
+        if not any(kind for _, kind in found):
+            raise UserError(f"folder {name} holds no picture and no video; known are {images.FORMATS}, and any video")
+        return [_file_job(p, kind, output, listed=False) for p, kind in found if kind]
     if not path.is_file():
         raise UserError(f"{name} is neither a file nor a folder; check the path")
-    if path.suffix.lower() not in PICTURES + VIDEOS:
-        raise UserError(f"{name} is neither a picture nor a video; known: {', '.join(PICTURES + VIDEOS)}")
-    return [_file_job(path, output, listed=True)]
+    kind = media.kind_of(path)
+    if kind is None:
+        known = ", ".join((*images.SUFFIXES, *media.VIDEO_SUFFIXES))
+        raise UserError(f"{name} is neither a picture nor a video; known: {known}, and other videos that decode")
+    return [_file_job(path, kind, output, listed=True)]
 
 
-def _file_job(path: Path, output: Path, listed: bool) -> Job:
-    return Job(str(path), output / f"{path.stem}_pose", path.suffix.lower() in VIDEOS, listed)
+def _file_job(path: Path, kind: str, output: Path, listed: bool) -> Job:
+    return Job(str(path), output / f"{path.stem}_pose", kind == "video", listed)
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of a folder, but for hidden ones."""
+    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+
+
+def count_unknown(inputs: Sequence[str], jobs: Sequence[Job]) -> int:
+    """How many files of the folders among the inputs are of no job."""
+    known = {job.source for job in jobs}
+    folders = [Path(name) for name in inputs if Path(name).is_dir()]
+    return sum(str(path) not in known for folder in folders for path in _files(folder))
 
 
 def refuse_existing(jobs: Sequence[Job], video_format: str) -> None:

@@ -1,7 +1,8 @@
 """Reads BVH motion capture files. Whatever is wrong with a file becomes a UserError that names file and line."""
 
+import dataclasses
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -29,16 +30,24 @@ class BvhJoint:
 
 @dataclass
 class Bvh:
-    """A motion: `joints`, parents before children, and `motion` (F, C) float64, degrees and the file's unit."""
+    """A motion: `joints`, parents before children, and `motion` (F, C) float64, degrees and the file's unit.
+
+    `axes` (3, 3) turns the file's world into the one of `rotation`, `rest_positions` and the others; see `turned`.
+    """
 
     name: str
     joints: list[BvhJoint]
     motion: np.ndarray
+    axes: np.ndarray = field(default_factory=lambda: np.eye(3))
 
     def index(self, *names: str) -> int | None:
         """The joint that has one of `names`, whatever its capitals; None where there is none."""
         wanted = {name.lower() for name in names}
         return next((j for j, joint in enumerate(self.joints) if joint.name.lower() in wanted), None)
+
+    def turned(self, axes: np.ndarray) -> "Bvh":
+        """The same motion in a world turned by (3, 3) `axes`."""
+        return dataclasses.replace(self, axes=axes @ self.axes)
 
     def rotation(self, joint: int) -> np.ndarray:
         """(F, 3, 3) local rotations of a joint, its channels multiplied from left to right."""
@@ -46,7 +55,29 @@ class Bvh:
         for channel, column in self.joints[joint].channels.items():
             if channel in _ROTATIONS:
                 result = result @ _about_axis(_ROTATIONS[channel], np.deg2rad(self.motion[:, column]))
-        return result
+        return self.axes @ result @ self.axes.T
+
+    def root_positions(self) -> np.ndarray:
+        """(F, 3) the root's own place, by its channels; its offset where it has none."""
+        root = self.joints[0]
+        columns = [root.channels.get(f"{axis}position") for axis in "XYZ"]
+        places = [
+            np.full(len(self.motion), o) if c is None else self.motion[:, c]
+            for c, o in zip(columns, root.offset, strict=True)
+        ]
+        return np.stack(places, axis=-1) @ self.axes.T
+
+    def forward_kinematics(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """(F, 3) positions and (F, 3, 3) rotations in the world, of each joint; the root's own place is left out."""
+        positions, turns = [], []
+        for j, joint in enumerate(self.joints):
+            if joint.parent < 0:
+                positions.append(np.zeros((len(self.motion), 3)))
+                turns.append(self.rotation(j))
+            else:
+                positions.append(positions[joint.parent] + turns[joint.parent] @ (self.axes @ joint.offset))
+                turns.append(turns[joint.parent] @ self.rotation(j))
+        return positions, turns
 
     def rest_positions(self) -> np.ndarray:
         """(J, 3) joints of the skeleton at rest, relative to the root's own offset."""
@@ -54,15 +85,7 @@ class Bvh:
         for j, joint in enumerate(self.joints):
             if joint.parent >= 0:
                 positions[j] += positions[joint.parent]
-        return positions
-
-    def check_stands(self, left_hip: int, right_hip: int, head: int) -> None:
-        """Raises UserError unless the skeleton at rest stands along +y and faces +z."""
-        rest = self.rest_positions()
-        left = rest[left_hip] - rest[right_hip]
-        up = rest[head] - (rest[left_hip] + rest[right_hip]) / 2
-        if not (left[0] > 0.5 * np.linalg.norm(left) and up[1] > 0.5 * np.linalg.norm(up)):
-            raise UserError(f"{self.name}: the skeleton at rest does not stand along +y facing +z; export it so")
+        return positions @ self.axes.T
 
 
 def is_motion_file(name: str) -> bool:
@@ -85,6 +108,12 @@ def parse_bvh(text: str, name: str) -> Bvh:
     reader.expect("Time:")
     reader.number(float)
     return Bvh(name, joints, _read_motion(lines[reader.line :], reader.line, frames, columns, name))
+
+
+def parse_skeleton(text: str, name: str) -> Bvh:
+    """As `parse_bvh`, of the hierarchy alone: a motion of no frame."""
+    joints = _read_hierarchy(_Reader(text.splitlines(), name))
+    return Bvh(name, joints, np.zeros((0, sum(len(joint.channels) for joint in joints))))
 
 
 class _Reader:

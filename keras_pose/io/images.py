@@ -1,7 +1,12 @@
-"""Picture files to pixels. How large a picture is, its header tells: too small or too large ones are never decoded."""
+"""Image files to pixels. The header says how large an image is: too small or too large ones are never decoded.
 
+JPEG, PNG, BMP and WebP are OpenCV's, for speed; Pillow reads all others, with pillow-heif for HEIC, and what has alpha.
+"""
+
+import io
 import os
 import struct
+import warnings
 from pathlib import Path
 
 import cv2
@@ -13,7 +18,14 @@ SMALLEST_SIDE = 8  # pixels; in less nobody can be told from a stain
 LARGEST_PIXELS = 1 << 26  # 67 megapixels, 200 MB decoded; phones' sensors have up to 64
 LARGEST_SIDE = 32766  # cv2.warpAffine counts the source's rows and columns in 16 bits
 LARGEST_FILE = 1 << 29  # bytes; what decodes to 200 MB needs no more
-FORMATS = "JPEG, PNG, BMP or WebP"
+FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF or BMP"
+# What Pillow may try: not what is no picture of a camera, nor what other programs decode (EPS).
+_PILLOW_FORMATS = ("PNG", "WEBP", "HEIF", "AVIF", "TIFF", "GIF", "JPEG2000", "PPM", "PSD", "SGI", "PCX", "DDS", "QOI")
+# Endings of files that are images; others are told by `keras_pose.io.media`.
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".heic", ".heif", ".hif", ".avif", ".tif", ".tiff"),
+    *(".jp2", ".ppm", ".pgm", ".pnm", ".psd"),
+)
 
 _JPEG_STANDALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -48,8 +60,8 @@ def read(path: str | os.PathLike, turn: bool) -> np.ndarray:
 def decode(content: bytes, name: str | os.PathLike, turn: bool) -> np.ndarray:
     """As `read`, of the bytes of a file; `name` stands in messages."""
     size = header_size(content)
-    if size is None:
-        raise UserError(f"{name} does not decode as a picture; it is damaged or no {FORMATS}")
+    if size is None or _has_alpha(content):
+        return _decode_by_pillow(content, name, turn)
     check_size(size, name)
     flags = cv2.IMREAD_COLOR if turn else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -66,6 +78,69 @@ def check_video(video: cv2.VideoCapture, name: str | os.PathLike) -> None:
     height, width = int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(video.get(cv2.CAP_PROP_FRAME_WIDTH))
     if height > 0 and width > 0:  # else it does not say
         check_size((height, width), f"a frame of {name}")
+
+
+# --- Pillow ----------------------------------------------------------------------------------------------------
+
+
+def _decode_by_pillow(content: bytes, name: str | os.PathLike, turn: bool) -> np.ndarray:
+    """As `decode`: the first frame of animations, 16 bits scaled to 8, alpha over white."""
+    from PIL import Image, ImageOps
+
+    has_heif = _register_heif()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata, and of sizes that `check_size` refuses
+            with Image.open(io.BytesIO(content), formats=_PILLOW_FORMATS) as image:
+                check_size(image.size[::-1], name)
+                image = ImageOps.exif_transpose(image) if turn else image
+                return _to_rgb(image)
+    except UserError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{name} has more than {LARGEST_PIXELS / 1e6:.0f} megapixels; make it smaller") from error
+    except Exception as error:  # decoders raise almost anything for damaged files
+        if not has_heif and content[4:8] == b"ftyp":
+            raise UserError(f"{name} may be HEIC, which needs pillow-heif; run: pip install pillow-heif") from error
+        raise UserError(f"{name} does not decode as a picture; it is damaged or no {FORMATS}") from error
+
+
+def _register_heif() -> bool:
+    """Lets Pillow read HEIC; whether the library for it is there."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _to_rgb(image) -> np.ndarray:
+    """(H, W, 3) uint8 of a Pillow image of any mode."""
+    if image.has_transparency_data:
+        values = np.asarray(image.convert("RGBA")).astype(np.uint16)
+        alpha = values[..., 3:]
+        return ((values[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    if image.mode.startswith(("I", "F")):  # grey of 16 or 32 bits
+        values = np.nan_to_num(np.asarray(image, np.float64))
+        top = float(values.max(initial=0))
+        largest = next((most for most in (1.0, 255.0, 65535.0) if top <= most), top)
+        if image.mode.startswith("I"):
+            largest = 65535.0 if image.mode != "I" or top > 255 else 255.0
+            largest = max(largest, top)
+        grey = np.clip(values / largest * 255 + 0.5, 0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=-1)
+    return np.array(image.convert("RGB"))
+
+
+def _has_alpha(content: bytes) -> bool:
+    """Whether a PNG or WebP may have transparent pixels."""
+    if content.startswith(b"\x89PNG"):
+        return content[25:26] in (b"\x04", b"\x06") or b"tRNS" in content[:4096]
+    if content.startswith(b"RIFF"):
+        kind = content[12:16]
+        return (kind == b"VP8X" and bool(content[20] & 0x10)) or (kind == b"VP8L" and bool(content[24] & 0x10))
+    return False
 
 
 # --- headers ---------------------------------------------------------------------------------------------------

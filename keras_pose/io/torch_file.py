@@ -32,18 +32,41 @@ _DTYPES = {
     "ByteStorage": "u1",
     "BoolStorage": "?",
 }
-# Parts of training records (a NumPy score beside the weights): they become an empty object.
+# Parts of training records (a NumPy score beside the weights, MMEngine's and Lightning's logs and settings): they
+# become an empty object, and nothing of theirs is imported.
 _IGNORED = {
     ("numpy.core.multiarray", "scalar"),
     ("numpy._core.multiarray", "scalar"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
     ("numpy", "dtype"),
+    ("numpy", "ndarray"),
     ("_codecs", "encode"),
+    ("mmengine.logging.history_buffer", "HistoryBuffer"),
+    ("builtins", "getattr"),  # of HistoryBuffer's methods
+    *(("builtins", name) for name in ("set", "frozenset", "object", "int", "long", "float", "list", "dict", "slice")),
+    ("argparse", "Namespace"),
+    ("pathlib", "Path"),
+    ("pathlib", "PosixPath"),
+    ("pathlib", "WindowsPath"),
+    ("torch", "device"),
+    ("torch", "Size"),
+    ("lightning.fabric.utilities.data", "AttributeDict"),
+    ("lightning_fabric.utilities.data", "AttributeDict"),
+    ("pytorch_lightning.utilities.parsing", "AttributeDict"),
 }
 _OPCODES = frozenset(
     "PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT "
     "BINFLOAT SHORT_BINUNICODE BINUNICODE BINUNICODE8 UNICODE SHORT_BINSTRING BINSTRING STRING SHORT_BINBYTES BINBYTES "
     "EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST LIST APPEND APPENDS EMPTY_DICT DICT SETITEM SETITEMS "
-    "PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD BINPERSID".split()
+    "PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD BINPERSID "
+    "NEWOBJ EMPTY_SET ADDITEMS".split()
+)
+_PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # names of protocol 2
+_NEEDED = {"torch.nn.parameter.Parameter"}
+_TORCHSCRIPT = (
+    "it holds a TorchScript module, which is a program, and not its weights alone; save them with "
+    "torch.save(torch.jit.load(path).state_dict(), 'weights.pth') and give that file"
 )
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
@@ -75,6 +98,8 @@ def read_torch_file(path: str | os.PathLike) -> Any:
 def _read_zip(file: IO[bytes]) -> object:
     """`<name>/data.pkl` and one `<name>/data/<key>` a storage, none of them compressed."""
     with zipfile.ZipFile(file) as archive:
+        if any(name.split("/")[1:] == ["constants.pkl"] for name in archive.namelist()):
+            raise UserError(_TORCHSCRIPT)
         if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
             raise UserError("its parts are compressed, which PyTorch never writes; save it again with torch.save")
         names = [name for name in archive.namelist() if name.split("/")[1:] == ["data.pkl"]]
@@ -125,15 +150,35 @@ class _Dict(dict):
 
 
 class _Ignored:
-    """Stands for what is neither a container nor a tensor, and takes any state."""
+    """Stands for what is neither a container nor a tensor, and takes any state and any parts."""
+
+    def __init__(self, *_):
+        pass
+
+    def __new__(cls, *_):
+        return super().__new__(cls)
 
     def __setstate__(self, state):
+        pass
+
+    def __call__(self, *_):
+        return self
+
+    def __setitem__(self, key, value):
+        pass
+
+    def append(self, value):
+        pass
+
+    def extend(self, values):
         pass
 
 
 def _unpickle(stream: io.BytesIO) -> Any:
     """The next pickle of the stream, with `_Tensor`s in the place of tensors."""
     start = stream.tell()
+    _refuse_module(stream)
+    stream.seek(start)
     for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
         if opcode.name not in _OPCODES:
             raise UserError(f"its pickle has the instruction {opcode.name}, which no tensor needs; do not trust it")
@@ -144,19 +189,45 @@ def _unpickle(stream: io.BytesIO) -> Any:
     return _TensorUnpickler(io.BytesIO(stream.read(end - start))).load()
 
 
+def _refuse_module(stream: io.BytesIO) -> None:
+    """Raises UserError, with what to do instead, where the next pickle holds a whole network instead of its weights.
+
+    Such a file runs code of its own when it is opened. Most are innocent: `torch.save(model, path)`.
+    """
+    names, strings = [], []
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name == "GLOBAL":
+            names.append(argument.replace(" ", "."))
+        elif opcode.name == "STACK_GLOBAL":
+            names.append(".".join(strings[-2:]))
+        elif isinstance(argument, str):
+            strings.append(argument)
+    if not any(name.startswith("torch.nn.") and name not in _NEEDED for name in names):
+        return
+    own = [name for name in names if name.split(".")[0] not in ("torch", "collections", "builtins", "__builtin__")]
+    raise UserError(
+        f"it holds a whole pickled module ({[*own, *names][0][:80]}), which runs code when it is opened, and not its "
+        "weights alone; where you made it, save them with torch.save(model.state_dict(), 'weights.pth') and give that "
+        "file"
+    )
+
+
 class _TensorUnpickler(pickle.Unpickler):
     """Knows tensors and ordered dicts. Each callable is made anew, so that a file cannot alter it for the next."""
 
     def find_class(self, module: str, name: str) -> object:
+        module = _PYTHON_2.get(module, module)
         if module == "torch" and name in _DTYPES:
             return _DTYPES[name]
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return lambda storage, offset, shape, strides, *_: _tensor(storage, offset, shape, strides)
         if (module, name) == ("torch._utils", "_rebuild_parameter"):
             return lambda tensor, *_: tensor
-        if (module, name) == ("collections", "OrderedDict"):
-            return lambda: _Dict()
+        if module == "collections" and name in ("OrderedDict", "defaultdict", "Counter"):
+            return lambda *_: _Dict()
         if (module, name) in _IGNORED:
+            return type(name, (_Ignored,), {})
+        if (module, name) in (("copyreg", "_reconstructor"), ("copyreg", "__newobj__")):
             return lambda *_: _Ignored()
         raise UserError(f"its pickle asks for {module}.{name}, which is not a tensor; do not trust it")
 

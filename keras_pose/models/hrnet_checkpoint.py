@@ -1,5 +1,6 @@
 """Converts published HRNet checkpoints into keypoint models; every weight is accounted for."""
 
+import dataclasses
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,10 +10,11 @@ import keras
 import numpy as np
 
 from keras_pose.core.errors import UserError
-from keras_pose.core.skeleton import COCO_17, HUMAN36M_17, MPII_16, Skeleton
+from keras_pose.core.skeleton import COCO_17, HUMAN36M_17, MPII_16, Skeleton, get_skeleton
 from keras_pose.io.model_info import OFFICIAL_CELL_CENTER, OWN_CELL_CENTER
 from keras_pose.io.torch_file import read_torch_file
 from keras_pose.models import weight_names
+from keras_pose.models.checkpoint_record import DATASETS, Record, find_record
 from keras_pose.models.pose_model import PoseModelConfig, build_keypoint_model
 
 OFFICIAL_BETA = 20.0  # of the soft-argmax, for a peak of 1 (see `SoftArgmax`)
@@ -24,6 +26,7 @@ class Accounting:
     """Where every weight went.
 
     Attributes:
+        notes: what else to say of the file: which weights were taken, what was converted, what is assumed.
         used: name in the checkpoint to the layer that has it now.
         unused: name in the checkpoint to the reason.
         initial: layers of the model that the checkpoint has nothing for; they keep their random weights.
@@ -32,25 +35,25 @@ class Accounting:
     used: dict[str, str] = field(default_factory=dict)
     unused: dict[str, str] = field(default_factory=dict)
     initial: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """For printing: one line for what is used, one a reason for what is not, one a layer left as it was."""
         reasons = Counter(self.unused.values())
         return [
+            *self.notes,
             f"used: {len(self.used)} weights in {len(set(self.used.values()))} layers",
             *(f"not used: {count} weights ({reason})" for reason, count in reasons.items()),
             *(f"not in the checkpoint: {layer} keeps random weights; train before use" for layer in self.initial),
         ]
 
 
-def read_checkpoint(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The named weights of a .pth or .safetensors file; raises UserError where it holds none."""
+def read_checkpoint(path: str | os.PathLike) -> Record:
+    """The weights of HRNet in a .pth or .safetensors file, in the official names; see `find_record`."""
     path = Path(path)
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    values = read_torch_file(path)
+    values = _read_safetensors(path) if path.suffix == ".safetensors" else read_torch_file(path)
     try:
-        return weight_names.find_weights(values)
+        return find_record(values)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
@@ -62,7 +65,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     except ImportError:
         raise UserError(f"{path} needs the library safetensors: pip install safetensors") from None
     try:
-        return weight_names.find_weights(load(path.read_bytes()))
+        return load(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"no file {path}; check the path") from None
     except (SafetensorError, KeyError, ValueError, OSError) as error:
@@ -79,7 +82,8 @@ def convert(
 
     Args:
         weights: named as in the official code, see `read_checkpoint`.
-        skeleton: by default COCO_17 or MPII_16, by the number of heatmaps; HUMAN36M_17 where there are none (ImageNet).
+        skeleton: by default that of the data set that the file names; else COCO_17 or MPII_16, by the number of
+            heatmaps; HUMAN36M_17 where there are none (ImageNet).
         input_size: (height, width).
         peak: what the heatmaps' peak of about 1 becomes, by a factor in the last layer.
 
@@ -88,21 +92,36 @@ def convert(
     """
     variant = weight_names.find_variant(weights)
     has_heatmaps = "final_layer.weight" in weights
-    skeleton = skeleton or (_published_skeleton(weights["final_layer.weight"]) if has_heatmaps else HUMAN36M_17)
+    notes = getattr(weights, "notes", ())
+    if skeleton is None and has_heatmaps:
+        dataset = getattr(weights, "dataset", None)
+        skeleton = _published_skeleton(weights["final_layer.weight"], dataset)
+        how = f"of {dataset}, as the file says" if dataset else "assumed by their number"
+        notes = (*notes, f"joints: {skeleton.name}, {how}")
+    skeleton = skeleton or HUMAN36M_17
     config = PoseModelConfig(
         variant=variant, skeleton=skeleton.to_dict(), input_size=input_size, soft_argmax_beta=OFFICIAL_BETA / peak
     )
     model = build_keypoint_model(config)
     hrnet = model.get_layer("hrnet")
     accounting = load_weights(hrnet, weights, variant)
+    unused = getattr(weights, "unused", {}) | accounting.unused
+    accounting = dataclasses.replace(accounting, unused=unused, notes=notes)
     if has_heatmaps:
         for variable in hrnet.get_layer("final_layer").weights:
             variable.assign(variable * peak)
     return with_official_cells(model) if has_heatmaps else model, config, accounting
 
 
-def _published_skeleton(final_weight: np.ndarray) -> Skeleton:
+def _published_skeleton(final_weight: np.ndarray, dataset: str | None) -> Skeleton:
     joints = final_weight.shape[0]
+    if dataset:
+        skeleton = get_skeleton(DATASETS[dataset]) if dataset in DATASETS else None
+        if skeleton is None or skeleton.num_joints != joints:
+            raise UserError(
+                f"its {joints} heatmaps are of the data set {dataset[:60]!r}; give their joints by --skeleton"
+            )
+        return skeleton
     if joints not in PUBLISHED_SKELETONS:
         raise UserError(f"the checkpoint gives {joints} heatmaps, neither COCO's 17 nor MPII's 16; give --skeleton")
     return PUBLISHED_SKELETONS[joints]

@@ -16,7 +16,7 @@ from absl import flags
 import keras_pose
 from keras_pose.core import command
 from keras_pose.core.errors import UserError
-from keras_pose.core.skeleton import get_skeleton
+from keras_pose.core.skeleton import HUMAN36M_17, Skeleton, get_skeleton
 from keras_pose.io.model_info import OFFICIAL_CELL_CENTER, OWN_CELL_CENTER, TARGET_PEAK, ModelInfo, sidecar_path
 from keras_pose.models.hrnet_checkpoint import Accounting, convert, read_checkpoint
 from keras_pose.models.pose_model import PoseModelConfig
@@ -49,7 +49,8 @@ def save(
         model=config.to_dict(),
         data={"checkpoint": checkpoint.name, "sha256": digest},
         versions={"keras_pose": keras_pose.__version__, "keras": keras.__version__},
-        weights={"used": len(accounting.used), "unused": accounting.unused, "initial": list(accounting.initial)},
+        weights={"used": len(accounting.used), "unused": accounting.unused, "initial": list(accounting.initial)}
+        | {"notes": list(accounting.notes)},
     )
     info.write(sidecar_path(path))
 
@@ -58,8 +59,13 @@ def parse_input_size(text: str | None, file_name: str) -> tuple[int, int]:
     """`256x192` (height x width), or what the file's name says like `pose_hrnet_w32_256x192.pth`, or 256 x 256."""
     match = re.fullmatch(r"(\d+)x(\d+)", text) if text else re.search(r"_(\d{2,4})x(\d{2,4})(?!\d)", file_name)
     if text and not match:
-        raise UserError(f"--input_size={text} is not HEIGHTxWIDTH; give 256x192, say")
+        raise UserError(f"--input_size={text} is not HEIGHTxWIDTH; give one like 256x192")
     return (int(match[1]), int(match[2])) if match else (256, 256)
+
+
+def skeleton_of(file_name: str) -> Skeleton | None:
+    """The joints of Human3.6M where a file's name says so: it has as many heatmaps as COCO. None where it does not."""
+    return HUMAN36M_17 if re.search(r"h(uman)?3\.?6m", file_name.lower()) else None
 
 
 def define_flags() -> None:
@@ -75,8 +81,13 @@ def main(argv: list[str]) -> None:
     checkpoint = Path(FLAGS.checkpoint)
     if Path(FLAGS.output).exists():
         raise UserError(f"--output={FLAGS.output} is there already; choose another name, or remove it")
-    skeleton = get_skeleton(FLAGS.skeleton) if FLAGS.skeleton else None
+    skeleton = get_skeleton(FLAGS.skeleton) if FLAGS.skeleton else skeleton_of(checkpoint.name)
     input_size = parse_input_size(FLAGS.input_size, checkpoint.name)
+    if re.search(r"(^|[_-])udp([_-]|\.|$)", checkpoint.name.lower()):
+        raise UserError(
+            f"{checkpoint} is named as one of UDP's, whose heatmaps lie elsewhere than the official ones; convert the "
+            "checkpoint without UDP"
+        )
     weights = read_checkpoint(checkpoint)
     try:
         model, config, accounting = convert(weights, skeleton, input_size, TARGET_PEAK)

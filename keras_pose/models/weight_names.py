@@ -11,9 +11,6 @@ import numpy as np
 from keras_pose.core.errors import UserError
 from keras_pose.models.hrnet import VARIANTS, HRNetVariant
 
-# Under which names a training record keeps the weights, the better ones first.
-_CONTAINERS = ("best_state_dict", "state_dict", "model_state_dict", "model")
-
 # Why a weight may stand in a checkpoint without being used.
 UNUSED = (
     (r".*\.num_batches_tracked", "counts training batches; nothing reads it"),
@@ -29,22 +26,6 @@ BATCH_NORM_WEIGHTS = {
     "running_mean": "moving_mean",
     "running_var": "moving_variance",
 }
-
-
-def find_weights(values) -> dict[str, np.ndarray]:
-    """The named arrays in what a checkpoint file holds, without the `module.` of DataParallel.
-
-    Raises UserError where there are none.
-    """
-    for name in _CONTAINERS:
-        if isinstance(values, dict) and isinstance(values.get(name), dict):
-            values = values[name]
-            break
-    weights = {k: v for k, v in values.items() if isinstance(v, np.ndarray)} if isinstance(values, dict) else {}
-    weights = {str(name).removeprefix("module."): array for name, array in weights.items()}
-    if not weights:
-        raise UserError("it holds no named weights; name the file of an HRNet's state_dict")
-    return weights
 
 
 def find_variant(weights: dict[str, np.ndarray]) -> str:

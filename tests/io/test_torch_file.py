@@ -1,10 +1,13 @@
+import argparse
 import io
 import os
 import pickle
 import subprocess
 import sys
+import types
 import zipfile
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -201,3 +204,58 @@ def test_it_needs_no_torch(tmp_path):
     code += "print(read(sys.argv[1])['w'].sum())"
     result = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, cwd=ROOT)
     assert result.stdout.strip() == "15.0", result.stderr
+
+
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Conv2d(3, 4, 3)
+
+
+WHOLE = {
+    "own class": Network,
+    "torch's class": lambda: torch.nn.Sequential(torch.nn.Linear(2, 3)),
+    "DataParallel": lambda: torch.nn.DataParallel(Network()),
+    "in a record": lambda: {"model": Network(), "ema": None, "epoch": 3},
+    "in a list": lambda: [Network().half()],
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_whole_module_is_refused_with_what_to_do_instead(tmp_path, name, layout):
+    with pytest.raises(
+        UserError, match=r"a whole pickled module \(.*\), which runs .* torch.save\(model.state_dict\(\)"
+    ):
+        read(tmp_path, content_of(WHOLE[name](), layout))
+
+
+def test_torchscript_is_refused_with_what_to_do_instead(tmp_path):
+    torch.jit.script(torch.nn.Linear(2, 3)).save(tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"a TorchScript module.*torch.jit.load\(path\).state_dict\(\)"):
+        read_torch_file(tmp_path / "a.pth")
+
+
+class HistoryBuffer:
+    """As MMEngine's log: an array, and methods in its state."""
+
+    def __init__(self):
+        self._history = np.arange(3.0)
+        self.statistics_methods = {"min": HistoryBuffer.min}
+
+    def min(self):
+        pass
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_logs_and_settings_beside_weights_are_passed_over(tmp_path, layout, monkeypatch):
+    for name in ("mmengine", "mmengine.logging", "mmengine.logging.history_buffer"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    sys.modules["mmengine.logging.history_buffer"].HistoryBuffer = HistoryBuffer
+    for part in (HistoryBuffer, HistoryBuffer.min):
+        monkeypatch.setattr(part, "__module__", "mmengine.logging.history_buffer")
+    others = [Path("a"), argparse.Namespace(rate=1), {1, 2}, np.float32(3), np.arange(3), torch.Size([2])]
+    others.append(defaultdict(int))
+    value = {"state_dict": {"w": torch.ones(2)}, "message_hub": {"log_scalars": {"loss": HistoryBuffer()}}}
+    found = read(tmp_path, content_of(value | {"meta": {str(i): other for i, other in enumerate(others)}}, layout))
+    np.testing.assert_array_equal(found["state_dict"]["w"], [1, 1])

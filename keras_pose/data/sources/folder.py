@@ -11,6 +11,7 @@ pixel is (0.5, 0.5).
 import csv
 import functools
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.photo_labels import Label
 
 BOX = ("x0", "y0", "x1", "y1")
+_DELIMITERS = ",;\t|"
 CSV_COLUMNS = ("image", "split", "subject", *BOX)
 JSON_KEYS = {"image", "split", "subject", "box", "keypoints", "pose_3d_mm", "intrinsics"}
 
@@ -41,21 +43,29 @@ class Entry:
     subject: str
 
 
-def list_items(input_dir: Path, options: Options) -> list[Item]:
+def list_items(input_dir: Path, options: Options) -> list[Item | BadFrame]:
     files = [path for path in (input_dir / "labels.json", input_dir / "labels.csv") if path.exists()]
     if len(files) != 1:
         raise UserError(f"{input_dir} must hold labels.json or labels.csv, and not both; docs/data.md tells their form")
-    joint_names, entries = (_read_json if files[0].suffix == ".json" else _read_csv)(files[0])
+    bad: list[BadFrame] = []
+    joint_names, entries = (_read_json if files[0].suffix == ".json" else _read_csv)(files[0], bad)
     _check_names(joint_names, SOURCE.target_skeleton(options), files[0])
     groups: dict[tuple[str, str], dict[Path, list[Label]]] = {}
     for entry in entries:
         pictures = groups.setdefault((entry.split, entry.subject), {})
-        pictures.setdefault(input_dir / entry.image, []).append(entry.label)
-    return [
+        pictures.setdefault(_photo(input_dir, entry.image), []).append(entry.label)
+    items = [
         Item(item.split, item.subject, item.action, item.frames, item.file, (joint_names, item.data))
         for (split, subject), pictures in groups.items()
         for item in photo_labels.photo_items(pictures, lambda _, split=split: split, options, subject)
     ]
+    return items + bad
+
+
+def _photo(folder: Path, name: str) -> Path:
+    """The path of a photo, whose parts Windows separates by backslashes."""
+    path = folder / name
+    return path if "\\" not in name or path.exists() else folder / name.replace("\\", "/")
 
 
 def _check_names(joint_names: tuple[str, ...], target: Skeleton, path: Path) -> None:
@@ -78,11 +88,15 @@ def _split(value: str, where: str) -> str:
 # --- JSON ------------------------------------------------------------------------------------------------------
 
 
-def _read_json(path: Path) -> tuple[tuple[str, ...], list[Entry]]:
+def _read_json(path: Path, bad: list[BadFrame]) -> tuple[tuple[str, ...], list[Entry]]:
     with base.reading(path):
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(_decode(path.read_bytes()))
         joint_names = tuple(str(name) for name in values["joints"])
-        return joint_names, [_json_entry(p, i, len(joint_names), path) for i, p in enumerate(values["people"])]
+        entries = []
+        for i, person in enumerate(values["people"]):
+            where = f"{path}, person {i}"
+            entries.append(base.usable(lambda p=person, i=i: _json_entry(p, i, len(joint_names), path), where, bad))
+        return joint_names, [entry for entry in entries if entry]
 
 
 def _json_entry(person: dict, number: int, joints: int, path: Path) -> Entry:
@@ -133,11 +147,67 @@ def _array(value) -> np.ndarray | None:
 # --- CSV -------------------------------------------------------------------------------------------------------
 
 
-def _read_csv(path: Path) -> tuple[tuple[str, ...], list[Entry]]:
-    with base.reading(path), open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        joint_names = _csv_joints(tuple(reader.fieldnames or ()), path)
-        return joint_names, [_csv_entry(row, i, joint_names, f"{path}, row {i + 1}") for i, row in enumerate(reader)]
+def _read_csv(path: Path, bad: list[BadFrame]) -> tuple[tuple[str, ...], list[Entry]]:
+    with base.reading(path):
+        header, *rows = read_table(path) or [[]]
+        joint_names = _csv_joints(tuple(header), path)
+        entries = []
+        for i, row in enumerate(rows):
+            where = f"{path}, row {i + 1}"
+            entries.append(
+                base.usable(lambda r=row, i=i, w=where: _csv_entry(_cells(header, r, w), i, joint_names, w), where, bad)
+            )
+        return joint_names, [entry for entry in entries if entry]
+
+
+def read_table(path: Path) -> list[list[str]]:
+    """The rows of a table as an office program or a script saves it, the header first; cells without blanks or quotes.
+
+    The delimiter may be a comma, semicolon, tab or bar; the text UTF-8, UTF-16 or Windows' Latin. Empty rows, and
+    columns at the end that are empty throughout, are left out.
+    """
+    lines = _decode(path.read_bytes()).splitlines(keepends=True)
+    if lines and (told := re.match(r"\W?sep=(.)", lines[0])):  # Excel's own way to say it
+        delimiter, lines = told[1], lines[1:]
+    else:
+        delimiter = _delimiter(lines[0] if lines else "")
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    rows = [[cell.strip().strip("\"'").strip() for cell in row] for row in reader]
+    rows = [row for row in rows if any(row)]
+    for row in rows:
+        while rows and len(row) > len(rows[0]) and not row[-1]:
+            row.pop()
+    while rows and not rows[0][-1] and all(len(row) < len(rows[0]) or not row[-1] for row in rows):
+        rows = [row[:-1] if len(row) == len(rows[0]) else row for row in rows]
+    if rows:
+        rows[0] = [name.lower() if name.lower() in CSV_COLUMNS else name for name in rows[0]]
+    return rows
+
+
+def _decode(content: bytes) -> str:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16")
+    if content[1:2] == b"\0" or content[:1] == b"\0":  # UTF-16 without its mark
+        return content.decode("utf-16-le" if content[1:2] == b"\0" else "utf-16-be")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252")
+
+
+def _delimiter(header: str) -> str:
+    """The delimiter by the header, in which no number has a comma."""
+    try:
+        found = csv.Sniffer().sniff(header, _DELIMITERS).delimiter
+    except csv.Error:
+        found = ","
+    return max(_DELIMITERS, key=lambda d: (header.count(d), d == found))
+
+
+def _cells(header: list[str], row: list[str], where: str) -> dict[str, str]:
+    if len(row) != len(header):
+        raise UserError(f"{where} has more or fewer cells than the first row; fix it (quote cells with commas in them)")
+    return dict(zip(header, row, strict=True))
 
 
 def _csv_joints(columns: tuple[str, ...], path: Path) -> tuple[str, ...]:
@@ -145,17 +215,17 @@ def _csv_joints(columns: tuple[str, ...], path: Path) -> tuple[str, ...]:
     joints = tuple(column[:-2] for column in columns if column.endswith("_x"))
     known = {*CSV_COLUMNS, *(f"{joint}_{axis}" for joint in joints for axis in "xyv")}
     missing = [c for c in ("image", *(f"{joint}_y" for joint in joints)) if c not in columns]
+    header = ", ".join(repr(column)[1:-1][:40] for column in columns[:12]) or "empty"
+    header = f"its header reads {header}{' ...' if len(columns) > 12 else ''}; docs/data.md shows the form"
     if missing or not joints:
-        raise UserError(f"{path} lacks a column {(missing or ['<joint>_x'])[0]}; docs/data.md tells the form")
+        raise UserError(f"{path} lacks a column {(missing or ['<joint>_x'])[0]}; {header}")
     if unknown := [column for column in columns if column not in known]:
-        raise UserError(f"{path} has an unknown column {unknown[0]!r}; docs/data.md tells the form")
+        raise UserError(f"{path} has an unknown column {unknown[0][:40]!r}; {header}")
     return joints
 
 
 def _csv_entry(row: dict, number: int, joint_names: tuple[str, ...], where: str) -> Entry:
     """One row; a joint whose cells are empty, or whose `_v` is 0, is not labelled; `_v` of 1 is hidden."""
-    if None in row or None in row.values():
-        raise UserError(f"{where} has more or fewer cells than the first row; mend it")
     read = functools.partial(_cell, row, where)
     keypoints = np.array([[read(f"{name}_x"), read(f"{name}_y")] for name in joint_names])
     visibility = np.array([read(f"{name}_v", 2.0) for name in joint_names])
@@ -169,14 +239,21 @@ def _csv_entry(row: dict, number: int, joint_names: tuple[str, ...], where: str)
 
 def _cell(row: dict, where: str, column: str, default: float = np.nan) -> float:
     """A number; `default` for an empty cell or a column that is not there."""
-    text = (row.get(column) or "").strip()
+    text = row.get(column) or ""
     try:
-        value = float(text) if text else default
+        value = float(_with_point(text)) if text else default
     except ValueError:
         raise UserError(f"{where}: {column} is {text[:40]!r}, not a number") from None
     if text and not np.isfinite(value):
         raise UserError(f"{where}: {column} is {text}; leave the cell empty where the joint is not labelled")
     return value
+
+
+def _with_point(number: str) -> str:
+    """A number with a decimal comma, and points between thousands, as Python reads it; the same for English ones."""
+    if number.rfind(",") > number.rfind("."):
+        return number.replace(".", "").replace(",", ".")
+    return number.replace(",", "")
 
 
 def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:

@@ -2,14 +2,15 @@
 
     *.bvh in a folder, or a zip file of them
 
-Bones may have the names of CMU's skeleton (Hips, LeftUpLeg ...) or of the Daz figure (hip, lThigh ...); at rest the
-person stands along +y and faces +z. A file's unit is its own, so each sequence gets a body of random size, and its
-bones random lengths, for all sequences of a collection often share one skeleton.
+Joints may have the names of any common rig, and any axis may be up; see `keras_pose.io.bvh_rigs`. Each sequence gets a
+body of random size, so a file's unit does not matter, and its bones random lengths, for all sequences of a collection
+often share one skeleton.
 """
 
 import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,19 +24,19 @@ from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base
 from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.crop import Person, crop_person
-from keras_pose.io.bvh import Bvh, is_motion_file, parse_bvh
+from keras_pose.io import bvh_rigs
+from keras_pose.io.bvh import Bvh, is_motion_file, parse_bvh, parse_skeleton
 
 CAMERAS = 4  # a sequence is seen by so many, as in Human3.6M
 # Whole subjects test and validate until each split has this share of the frames; one with more than twice it trains.
 HELD_OUT_SHARE = 0.1
 LARGEST_FILE = 1 << 28
 
-# Bones whose joints are joints of HUMAN36M_17.
-_BONES = {"neck_nose": ("Head", "head"), "lower_spine": ("Spine", "abdomen"), "upper_spine": ("Spine1", "chest")}
-for _side, _letter in (("Left", "l"), ("Right", "r")):
-    _names = {"hip": ("UpLeg", "Thigh"), "knee": ("Leg", "Shin"), "ankle": ("Foot", "Foot")}
-    _names |= {"shoulder": ("Arm", "Shldr"), "elbow": ("ForeArm", "ForeArm"), "wrist": ("Hand", "Hand")}
-    _BONES |= {f"{_side.lower()}_{joint}": (_side + a, _letter + b) for joint, (a, b) in _names.items()}
+# Joints of HUMAN36M_17 that a rig's joints are, by the names of `bvh_rigs`.
+_JOINTS = {"neck_nose": "Head"}
+for _side in bvh_rigs.SIDES:
+    _names = {"hip": "UpLeg", "knee": "Leg", "ankle": "Foot", "shoulder": "Arm", "elbow": "ForeArm", "wrist": "Hand"}
+    _JOINTS |= {f"{_side.lower()}_{joint}": _side + part for joint, part in _names.items()}
 
 STATURE_MM = (1550.0, 1950.0)
 LEG_OF_STATURE = 0.51  # hip to ankle of Human3.6M's subjects
@@ -46,8 +47,15 @@ DISTANCE_MM, SIDEWAYS_MM = (3500.0, 6500.0), 800.0
 PITCH_DEG, ROLL_DEG = (0.0, 15.0), 2.0
 
 
-def list_items(input_path: Path, options: Options) -> list[Item]:
-    frames = {name: _count_frames(_read_text(input_path, name), name) for name in _list_files(input_path)}
+def list_items(input_path: Path, options: Options) -> list[Item | BadFrame]:
+    bad: list[BadFrame] = []
+    frames, units = {}, Counter()
+    for name in _list_files(input_path):
+        found = base.usable(lambda name=name: _describe(input_path, name), name, bad)
+        if found:
+            frames[name] = found[0]
+            units[found[1]] += 1
+    print(", ".join(f"{count} files in {unit}" for unit, count in sorted(units.items())))
     splits = choose_splits(frames)
     items = []
     for name, count in frames.items():
@@ -56,7 +64,15 @@ def list_items(input_path: Path, options: Options) -> list[Item]:
             taken = len(range(0, count, options.frame_step))
             subject = _subject(name)
             items.append(Item(splits[subject], subject, Path(name).stem, taken, name, data))
-    return items
+    return items + bad
+
+
+def _describe(input_path: Path, name: str) -> tuple[int, str]:
+    """Number of frames and unit of a file; raises UserError where it is none, or of a rig that is not known."""
+    text = _read_text(input_path, name)
+    count = _count_frames(text, name)
+    skeleton = parse_skeleton(text, name)
+    return count, bvh_rigs.unit_of(skeleton, bvh_rigs.find_joints(skeleton))
 
 
 def _subject(name: str) -> str:
@@ -134,44 +150,44 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
 
 
 def to_human36m(motion: Bvh) -> np.ndarray:
-    """(F, 17, 3) in the file's unit, y up, relative to the pelvis; raises UserError naming a bone that is missing.
+    """(F, 17, 3) in the file's unit, y up, relative to the pelvis; raises UserError naming a joint that is missing.
 
-    thorax is the middle of the shoulders and spine that of the two spine joints, which is where Human3.6M's lie.
+    thorax is the middle of the shoulders and spine that of two spine joints, which is where Human3.6M's lie.
     BVH files have no top of the head: it is as far above the head joint, along the head, as that is above the thorax.
     """
-    positions, turns = _forward_kinematics(motion)
-    index = {name: _find(motion, names) for name, names in _BONES.items()}
-    joints = {name: positions[j] for name, j in index.items()}
-    motion.check_stands(index["left_hip"], index["right_hip"], index["neck_nose"])
+    index = bvh_rigs.find_joints(motion)
+    motion = bvh_rigs.turned_upright(motion, index)
+    positions, turns = motion.forward_kinematics()
+    joints = {name: positions[index[part]] for name, part in _JOINTS.items()}
     if np.linalg.norm(joints["left_hip"] - joints["left_ankle"], axis=-1).max() < 1e-6:
         raise UserError(f"{motion.name}: its legs have no length; export it again")
     joints["pelvis"] = (joints["left_hip"] + joints["right_hip"]) / 2
     joints["thorax"] = (joints["left_shoulder"] + joints["right_shoulder"]) / 2
-    joints["spine"] = (joints["lower_spine"] + joints["upper_spine"]) / 2
-    neck = np.linalg.norm(joints["neck_nose"] - joints["thorax"], axis=-1).mean()
-    joints["head_top"] = joints["neck_nose"] + neck * turns[index["neck_nose"]][:, :, 1]
+    lower, upper = _spine(motion, index)
+    joints["spine"] = (positions[lower] + positions[upper]) / 2
+    neck = joints["neck_nose"] - joints["thorax"]  # (F, 3)
+    turn = turns[index["Head"]]  # (F, 3, 3)
+    along = np.array([0.0, 1.0, 0.0])
+    if not bvh_rigs.stands_at_rest(motion, index):  # the head's own axes are anyone's: along the neck, on the whole
+        along = np.einsum("fji,fj->fi", turn, neck).mean(0)
+        along /= max(np.linalg.norm(along), 1e-9)
+    joints["head_top"] = joints["neck_nose"] + np.linalg.norm(neck, axis=-1).mean() * turn @ along
     poses = np.stack([joints[name] for name in HUMAN36M_17.joint_names], axis=1)
     return poses - poses[:, :1]
 
 
-def _find(motion: Bvh, names: tuple[str, ...]) -> int:
-    index = motion.index(*names)
-    if index is None:
-        raise UserError(f"{motion.name}: no joint {' or '.join(names)}; rename the joints or leave the file out")
-    return index
-
-
-def _forward_kinematics(motion: Bvh) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """(F, 3) positions and (F, 3, 3) rotations in the world, of each joint; the root's own place is left out."""
-    positions, turns = [], []
-    for j, joint in enumerate(motion.joints):
-        if joint.parent < 0:
-            positions.append(np.zeros((len(motion.motion), 3)))
-            turns.append(motion.rotation(j))
-        else:
-            positions.append(positions[joint.parent] + turns[joint.parent] @ joint.offset)
-            turns.append(turns[joint.parent] @ motion.rotation(j))
-    return positions, turns
+def _spine(motion: Bvh, index: dict[str, int]) -> tuple[int, int]:
+    """The two joints between which Human3.6M's spine joint lies: CMU's Spine and Spine1, and what stands for them."""
+    chain = bvh_rigs.spine_joints(motion, index)
+    names = [motion.joints[j].name.lower() for j in chain]
+    for lower, upper in (("spine", "spine1"), ("abdomen", "chest")):
+        found = [
+            [j for j, name in zip(chain, names, strict=True) if re.search(rf"(^|[^a-z]|mixamorig\d*){end}$", name)]
+            for end in (lower, upper)
+        ]
+        if all(found):
+            return found[0][0], found[1][0]
+    return chain[max(0, (len(chain) - 1) // 2)], chain[len(chain) // 2]
 
 
 def vary_body(poses: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -23,16 +23,16 @@ from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.crop import crop_person
 from keras_pose.data.sources.teacher_labels import NOBODY, to_person
 from keras_pose.data.teachers.labeller import open_teachers
+from keras_pose.io import images, media
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 VALIDATION_SHARE = 16  # one photo in so many
 
 
 def list_items(input_dir: Path, options: Options) -> list[Item]:
     open_teachers(options.teacher)
-    paths = [path for path in sorted(input_dir.rglob("*")) if path.suffix.lower() in SUFFIXES]
+    paths = [path for path in sorted(input_dir.rglob("*")) if path.is_file() and media.kind_of(path) == "image"]
     if not paths:
-        raise UserError(f"{input_dir} holds no photo ({', '.join(sorted(SUFFIXES))})")
+        raise UserError(f"{input_dir} holds no photo ({', '.join(images.SUFFIXES)})")
     named = {path: next((p for p in path.relative_to(input_dir).parts[:-1] if p in SPLITS), None) for path in paths}
     splits = named if any(named.values()) else {path: split_of(path.relative_to(input_dir)) for path in paths}
     return [Item(splits[path] or "train", "", "photo", 1, str(path)) for path in paths[:: options.frame_step]]

@@ -23,23 +23,25 @@ from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.crop import crop_person
 from keras_pose.data.sources.teacher_labels import NOBODY, to_person
 from keras_pose.data.teachers.labeller import open_teachers
-from keras_pose.io import images
-
-SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"}
+from keras_pose.io import images, media
 
 
-def list_items(input_path: Path, options: Options) -> list[Item]:
+def list_items(input_path: Path, options: Options) -> list[Item | BadFrame]:
     open_teachers(options.teacher)
     paths = [input_path] if input_path.is_file() else sorted(input_path.rglob("*"))
-    paths = [path for path in paths if path.suffix.lower() in SUFFIXES]
+    paths = [path for path in paths if path.is_file() and media.kind_of(path) == "video"]
     if not paths:
-        raise UserError(f"{input_path} holds no video ({', '.join(sorted(SUFFIXES))})")
-    items = []
+        raise UserError(f"{input_path} holds no video ({', '.join(media.VIDEO_SUFFIXES)}, or another that decodes)")
+    items: list[Item | BadFrame] = []
+    bad: list[BadFrame] = []
     for path in paths:
+        count = base.usable(lambda path=path: _count_frames(path), str(path), bad)
+        if count is None:
+            continue
         split = next((part for part in path.relative_to(input_path).parts[:-1] if part in SPLITS), "train")
-        frames = len(range(0, _count_frames(path), options.frame_step))
+        frames = len(range(0, count, options.frame_step))
         items.append(Item(split, path.stem, "video", frames, str(path)))
-    return items
+    return items + bad
 
 
 def _count_frames(path: Path) -> int:

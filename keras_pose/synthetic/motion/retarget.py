@@ -1,33 +1,21 @@
 """From the joints of a BVH file to local rotations of the rig in its T-pose.
 
-Two dialects of the CMU skeleton are known: the names of CMU's own bones (Hips, LeftUpLeg ...) and those of the
-Daz figure (hip, lThigh ...), in which Hahne's conversion ships. Only rotations are used: lengths are the body's.
+The joints of all rigs that `keras_pose.io.bvh_rigs` knows are found. Only rotations are used: lengths are the body's,
+and a file's unit does not matter.
 """
 
 import numpy as np
 
 from keras_pose.core.errors import UserError
+from keras_pose.io import bvh_rigs
 from keras_pose.io.bvh import Bvh
 from keras_pose.synthetic.body import rotation
 from keras_pose.synthetic.body.rig import BONES, MIRROR, PARENTS, bone, t_pose_direction
 
-_NAMES = {
-    "Hips": ("Hips", "hip"),
-    "LowerBack": ("LowerBack", "abdomen"),
-    "Spine": ("Spine1", "chest"),
-    "Neck": ("Neck", "neck"),
-    "Head": ("Head", "head"),
-}
-for _side, _letter in (("Left", "l"), ("Right", "r")):
-    for _bone, _daz in (
-        ("Arm", "Shldr"),
-        ("ForeArm", "ForeArm"),
-        ("Hand", "Hand"),
-        ("UpLeg", "Thigh"),
-        ("Leg", "Shin"),
-        ("Foot", "Foot"),
-    ):
-        _NAMES[_side + _bone] = (_side + _bone, _letter + _daz)
+# Bones of the rig and the parts of `bvh_rigs` that turn them.
+_BONES = {"Hips": "Hips", "LowerBack": "LowerBack", "Spine": "Chest", "Neck": "Neck", "Head": "Head"}
+for _side in bvh_rigs.SIDES:
+    _BONES |= {_side + part: _side + part for part in ("Arm", "ForeArm", "Hand", "UpLeg", "Leg", "Foot")}
 
 # The bone whose offset tells where a limb points while the file's skeleton rests.
 _ENDS = {"Arm": "ForeArm", "ForeArm": "Hand", "UpLeg": "Leg", "Leg": "Foot"}
@@ -38,8 +26,12 @@ LIMITS_DEG = {"LowerBack": 70, "Spine": 45, "Neck": 45, "Head": 50, "Hand": 80, 
 
 def retarget(motion: Bvh) -> np.ndarray:
     """(F, len(BONES), 3, 3) float32 local rotations; raises UserError that names file and joint."""
-    joints = {name: _find(motion, name) for name in _NAMES}
-    motion.check_stands(joints["LeftUpLeg"], joints["RightUpLeg"], joints["Neck"])
+    parts = bvh_rigs.find_joints(motion)
+    motion = bvh_rigs.turned_upright(motion, parts)
+    if not bvh_rigs.stands_at_rest(motion, parts):
+        raise UserError(f"{motion.name}: the skeleton at rest does not stand in a T-pose; export it so")
+    parts["LowerBack"] = bvh_rigs.spine_joints(motion, parts)[0]
+    joints = {name: parts[part] for name, part in _BONES.items()}
     rest = motion.rest_positions()
     source = _global_rotations(motion, set(joints.values()))
     turns = np.zeros((len(motion.motion), len(BONES), 3, 3))
@@ -93,13 +85,6 @@ def within_limits(local: np.ndarray) -> np.ndarray:
 def mirror_pose(local: np.ndarray) -> np.ndarray:
     """The pose in a mirror: left and right of (..., len(BONES), 3, 3) local rotations swapped."""
     return rotation.mirrored(local[..., list(MIRROR), :, :])
-
-
-def _find(motion: Bvh, name: str) -> int:
-    index = motion.index(*_NAMES[name])
-    if index is None:
-        raise UserError(f"{motion.name}: no joint {' or '.join(_NAMES[name])}; use a CMU skeleton or leave it out")
-    return index
 
 
 def _global_rotations(motion: Bvh, wanted: set[int]) -> dict[int, np.ndarray]:

@@ -11,7 +11,7 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import HUMAN36M_17, LSP_14
 from keras_pose.data import prepare
 from keras_pose.data.dataset import open_dataset
-from keras_pose.data.sources import get_source
+from keras_pose.data.sources import folder, get_source
 from keras_pose.data.sources.base import Options
 from tests.data.sources import toy
 
@@ -167,11 +167,14 @@ FIRST = ["photos/0.png", "train", "anna"]
     ("values", "message"),
     [
         ({"header": ["image", "left_hip_x"]}, "lacks a column left_hip_y"),
-        ({"header": ["file", "left_hip_x", "left_hip_y"]}, "lacks a column image"),
+        (
+            {"header": ["file", "left_hip_x", "left_hip_y"]},
+            "lacks a column image; its header reads file, left_hip_x, left_hip_y; docs",
+        ),
         ({"header": ["image", "split"]}, "lacks a column <joint>_x"),
         ({"header": ["image", "left_hip_x", "left_hip_y", "weight"]}, "unknown column 'weight'"),
         ({"header": ["image", "tail_x", "tail_y"], "row": ["photos/0.png", "1", "2"]}, "none of its joints .tail."),
-        ({"row": [*FIRST, "1"]}, "row 1 has more or fewer cells"),
+        ({"row": [*FIRST, "1"]}, "row 1: has more or fewer cells"),
         ({"row": [*FIRST, *["wide"] * 12]}, "row 1: left_hip_x is 'wide', not a number"),
         ({"row": [*FIRST, *["nan"] * 12]}, "left_hip_x is nan; leave the cell empty"),
         ({"row": [*FIRST[:1], "dev", "", *["1"] * 12]}, "split 'dev'"),
@@ -181,6 +184,70 @@ def test_bad_csv_is_named(photos, tmp_path, values, message):
     write_csv(photos, **values)
     with pytest.raises(UserError, match=message):
         toy.convert("folder", photos, tmp_path / "out")
+
+
+TABLE = [["image", "split", "left_hip_x", "left_hip_y"], ["photos/0.png", "train", "41.5", "1060.25"]]
+
+
+def table(delimiter=",", comma=".", quote="", end="\n", blank="") -> str:
+    cells = [[quote + blank + cell.replace(".", comma if i > 1 else ".") + blank + quote for i, cell in enumerate(row)]
+             for row in TABLE]  # fmt: skip
+    return "".join(delimiter.join(row) + end for row in cells)
+
+
+TABLES = {
+    "plain": table().encode(),
+    "Excel in Europe": table(";", ",", end="\r\n").encode("cp1252"),
+    "Excel in Europe, UTF-8": table(";", ",", end="\r\n").encode("utf-8-sig"),
+    "Excel's Unicode text": table("\t", ",", end="\r\n").encode("utf-16"),
+    "UTF-16, big-endian": b"\xfe\xff" + table("\t").encode("utf-16-be"),
+    "UTF-16 without a mark": table(";").encode("utf-16-le"),
+    "bars": table("|").encode(),
+    "quotes": table(";", ",", quote='"').encode(),
+    "quoted decimal commas": table(",", ",", quote='"').encode(),
+    "single quotes and blanks": table(" , ", quote="'").encode(),
+    "blanks inside": table(";", blank=" ").encode(),
+    "sep=": b"sep=;\r\n" + table(";", end="\r\n").encode(),
+    "empty columns and rows": table(";").replace("\n", ";;\n").encode() + b";;;;;\n\n",
+    "old Mac's line ends": table(end="\r").encode(),
+    "thousands": table(";").replace("1060.25", "1.060,25").encode(),
+    "English thousands": table(";").replace("1060.25", "1,060.25").encode(),
+    "capitals": table(";").replace("image;split", "Image;SPLIT").encode(),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_of_office_programs_hold_the_same(tmp_path, name):
+    (tmp_path / "labels.csv").write_bytes(TABLES[name])
+    (item,) = folder.list_items(tmp_path, Options())
+    _, (label,) = item.data
+    assert item.file == str(tmp_path / "photos/0.png") and item.split == "train"
+    np.testing.assert_allclose(label.keypoints_px, [[41.5, 1060.25]])
+
+
+def test_umlauts_of_windows_are_read(tmp_path):
+    (tmp_path / "labels.csv").write_bytes(table(";").replace("photos/0", "Füße/0").encode("cp1252"))
+    assert folder.list_items(tmp_path, Options())[0].file == str(tmp_path / "Füße/0.png")
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_backslashes_separate_folders(tmp_path, form):
+    name = "photos\\a\\0.png"
+    people = [{"image": name, "keypoints": [[1, 2, 2]]}]
+    text = (
+        table(";").replace("photos/0.png", name)
+        if form == "csv"
+        else json.dumps({"joints": ["neck_nose"], "people": people})
+    )
+    (tmp_path / f"labels.{form}").write_text(text)
+    assert folder.list_items(tmp_path, Options())[0].file == str(tmp_path / "photos/a/0.png")
+
+
+@pytest.mark.parametrize("row", ["a.png;train;wide;2", "a.png;train;1", "a.png;dev;1;2", "a.png;train;nan;2"])
+def test_a_row_that_cannot_be_used_is_left_out_and_named(tmp_path, row):
+    (tmp_path / "labels.csv").write_text(table(";") + row + "\n")
+    item, bad = folder.list_items(tmp_path, Options())
+    assert item.frames == 1 and bad.where.endswith("labels.csv, row 2") and not bad.skipped
 
 
 def test_exactly_one_label_file_is_wanted(photos, tmp_path):

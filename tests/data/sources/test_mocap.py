@@ -136,7 +136,7 @@ def test_a_folder_and_a_zip_file_give_projected_poses(tmp_path):
 def test_a_skeleton_that_lies_at_rest_is_refused():
     """Its head's own +y is no longer along the head, and the top of the head would be beside it."""
     lying = figure({}).replace("OFFSET 0 15 0", "OFFSET 15 0 0").replace("OFFSET 0 26 0", "OFFSET 26 0 0")
-    with pytest.raises(UserError, match=r"lying.bvh: the skeleton at rest does not stand along \+y facing \+z"):
+    with pytest.raises(UserError, match=r"lying.bvh: the skeleton at rest does not stand along an axis"):
         mocap.to_human36m(parse_bvh(lying, "lying.bvh"))
 
 
@@ -181,10 +181,10 @@ def test_whole_subjects_are_held_out():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "walk_01.bvh is no BVH file"),
+        ("", "walk_01.bvh: is no BVH file|walk_01.bvh is no BVH file|it says no number"),
         (figure({})[:-40], "promises 3 frames|does not hold"),
         (figure({}, rows=["1 2 3"] * 3), "does not hold"),
-        (figure({}).replace("Head", "Skull"), "walk_01.bvh: no joint Head or head"),
+        (figure({}).replace("Head", "Skull"), "walk_01.bvh: no joint Head, by"),
         (figure({}).replace("OFFSET", "OFF"), "OFFSET"),
         (figure({}).replace(" -43 ", " 0 "), "its legs have no length"),
     ],

@@ -1,0 +1,372 @@
+"""What trainers put around a network's weights: containers, prefixes, averaged copies, and how images were made.
+
+MMPose, Lightning, DataParallel, timm and the official code keep the weights of HRNet under names of their own.
+`find_record` finds the network in any of them, and brings it to the official code's input: RGB with ImageNet's mean
+and standard deviation. What the file does not say of its images is assumed, and a note says so.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_pose.core.errors import UserError
+from keras_pose.models.hrnet import IMAGENET_MEAN, IMAGENET_STD
+
+# A trunk's first weight that no other part of a network has.
+_ANCHOR = "transition1.0.0.weight"
+# Where one file holds a network more than once, the first of these wins.
+_CONTAINERS = ("best_state_dict", "state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
+_AVERAGED = re.compile(r"(^|[._])(ema|swa|avg|averaged?|averaging|shadow|polyak)([._]|\d|$)")
+# Heads of one convolution beside the trunk: MMPose 1.x, 0.x, and as in the official code.
+_HEADS = ("head.", "keypoint_head.", "")
+_DEPTH = 8
+_LONGEST_CONFIG = 1 << 20
+_MOST_PARTS = 10_000
+
+# Names of MMPose's data sets and the joints of their heatmaps, by the name of the skeleton.
+DATASETS = {
+    "coco": "coco_17",
+    "ochuman": "coco_17",
+    "mpii": "mpii_16",
+    "h36m": "human36m_17",
+    "human36m": "human36m_17",
+}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a file says of its images and heatmaps; None where it says nothing.
+
+    `mean` and `std` (3,) are on the scale of 0 to 255, in the order of the network's input channels; `is_rgb` is that
+    order; `is_udp` whether heatmaps are laid out by UDP; `dataset` names the data set of its joints.
+    """
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    is_rgb: bool | None = None
+    is_udp: bool | None = None
+    dataset: str | None = None
+
+
+class Record(dict):
+    """A network's weights in the official names, for the official input.
+
+    Attributes:
+        unused: what else the file has, name to the reason.
+        notes: lines to print: which weights were taken, what was converted, what is assumed.
+        dataset: the data set of the heatmaps' joints, where the file says it.
+    """
+
+    def __init__(
+        self,
+        weights: dict[str, np.ndarray],
+        unused: dict[str, str],
+        notes: tuple[str, ...] = (),
+        dataset: str | None = None,
+    ):
+        super().__init__(weights)
+        self.unused, self.notes, self.dataset = unused, notes, dataset
+
+
+@dataclass(frozen=True)
+class _Network:
+    """One copy of HRNet: the dict `group` of arrays at the path `container`, and the `prefix` of its trunk's names."""
+
+    container: str
+    prefix: str
+    group: dict[str, np.ndarray]
+
+    @property
+    def name(self) -> str:
+        return " ".join(filter(None, (self.container, self.prefix and f"{self.prefix}*"))) or "the file's own names"
+
+
+def find_record(values) -> Record:
+    """Finds HRNet in what a checkpoint file holds.
+
+    Raises UserError where there are no named weights, where no names fit (with some of those that it saw), where it
+    holds two networks of which none is known to be the better, and where its images or heatmaps are made in a way that
+    cannot be converted.
+    """
+    groups = list(_groups(values, "", _DEPTH, set()))
+    if not groups:
+        raise UserError("it holds no named weights; name the file of an HRNet's state_dict")
+    networks = [
+        _Network(container, name.removesuffix(_ANCHOR), group)
+        for container, group in groups
+        for name in group
+        if name == _ANCHOR or name.endswith("." + _ANCHOR)
+    ]
+    if not networks:
+        raise UserError(
+            f"it is of another network than HRNet: it lacks a convolution {_ANCHOR}; its names are {_sample(groups)}"
+        )
+    network, notes = _choose(networks, values)
+    weights, unused = _official_names(network, [other for other in networks if other is not network])
+    preprocessing = read_preprocessing(values)
+    weights, converted = _to_official_input(weights, preprocessing)
+    return Record(weights, unused, (*notes, *converted), preprocessing.dataset)
+
+
+def _groups(values, path: str, depth: int, seen: set[int]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Each dict with arrays in it, wherever in a file, with the keys that lead to it."""
+    if not isinstance(values, dict) or id(values) in seen or depth == 0:
+        return
+    seen.add(id(values))
+    arrays = {str(name): array for name, array in values.items() if isinstance(array, np.ndarray)}
+    if arrays:
+        yield path, arrays
+    for name, value in values.items():
+        yield from _groups(value, f"{path}.{name}".lstrip("."), depth - 1, seen)
+
+
+def _sample(groups: list[tuple[str, dict[str, np.ndarray]]]) -> str:
+    """Some names of the largest group: enough to see what it is."""
+    container, group = max(groups, key=lambda pair: len(pair[1]))
+    names = list(group)
+    shown = names if len(names) <= 6 else [*names[:3], "...", *names[-3:]]
+    text = ", ".join(name if name == "..." else repr(name)[1:-1][:80] for name in shown)
+    return f"{text} ({len(names)}{f' in {container[:80]}' if container else ''})"
+
+
+# --- which copy ------------------------------------------------------------------------------------------------
+
+
+def _choose(networks: list[_Network], values: dict) -> tuple[_Network, tuple[str, ...]]:
+    """The copy to take, averaged weights before raw ones, and what to say of it."""
+    averaged = [network for network in networks if _is_averaged(network, values)]
+    chosen = averaged or networks
+    ranks = [_rank(network) for network in chosen]
+    best = [network for network, rank in zip(chosen, ranks, strict=True) if rank == min(ranks)]
+    if len(best) > 1:
+        names = " and ".join(network.name[:120] for network in best[:2])
+        raise UserError(f"it holds more than one HRNet, {names}; save the state_dict of the one that you want")
+    (network,) = best
+    notes = [f"weights: {network.name}"]
+    if averaged:
+        raw = [other.name for other in networks if other not in averaged]
+        notes = [f"weights: averaged ones, {network.name}" + (f"; not the raw ones, {', '.join(raw)}" if raw else "")]
+    return network, tuple(notes)
+
+
+def _is_averaged(network: _Network, values: dict) -> bool:
+    """Whether weights are the running average of training.
+
+    MMEngine's EMAHook and Lightning's WeightAveraging exchange the two when they save: their `state_dict` is averaged,
+    and the raw weights stand in `ema_state_dict` and `current_model_state`.
+    """
+    meta = values.get("meta") if isinstance(values.get("meta"), dict) else {}
+    exchanged = "mmengine_version" in meta or "message_hub" in values
+    if exchanged and isinstance(values.get("ema_state_dict"), dict):
+        return network.container == "state_dict"
+    if "averaging_state" in values and "current_model_state" in values:
+        return network.container == "state_dict"
+    if "n_averaged" in network.group:  # torch.optim.swa_utils.AveragedModel
+        return True
+    return bool(_AVERAGED.search(network.container.lower()) or _AVERAGED.search(network.prefix.lower()))
+
+
+def _rank(network: _Network) -> int:
+    parts = [part for part in network.container.split(".") if part in _CONTAINERS]
+    return _CONTAINERS.index(parts[0]) if parts else len(_CONTAINERS)
+
+
+# --- names -----------------------------------------------------------------------------------------------------
+
+
+def _official_names(network: _Network, others: list[_Network]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The weights of trunk and heatmap layer as the official code names them, and why others are not used."""
+    weights, unused = {}, {}
+    head = _head(network)
+    for other in others:
+        names = [name for name in other.group if name.startswith(other.prefix) and other.group is not network.group]
+        unused |= {f"{other.name}: {name}": f"another copy of the network, {other.name}" for name in names}
+    copies = [network, *(other for other in others if other.group is network.group)]
+    for name, array in network.group.items():
+        owners = [copy for copy in copies if name.startswith(copy.prefix)]
+        owner = max(owners, key=lambda copy: len(copy.prefix), default=None)
+        if head is not None and name.startswith(f"{head}final_layer."):
+            weights[name.removeprefix(head)] = array
+        elif owner is network:
+            weights[name.removeprefix(network.prefix)] = array
+        elif owner:
+            unused[name] = f"another copy of the network, {owner.name}"
+        elif re.match(r"(module\.)?ema_\w+$", name):
+            unused[name] = "raw weights of MMCV's EMAHook, which exchanges them with the averaged ones"
+        elif name == "n_averaged":
+            unused[name] = "counts averaged steps"
+        else:
+            why = "a head of another kind than one convolution to heatmaps" if "head" in name else "not part of HRNet"
+            unused[name] = f"{why}, {name.split('.')[0]}.*"
+    return weights, unused
+
+
+def _head(network: _Network) -> str | None:
+    """The prefix of the heatmap layer beside a trunk; None where there is none, or a head with more than that layer."""
+    if not re.search(r"(^|\.)backbone\.$", network.prefix):
+        return None
+    root = network.prefix.removesuffix("backbone.")
+    for head in _HEADS:
+        inside = {n for n in network.group if n.startswith(f"{root}{head}") and (head or "final_layer" in n)}
+        inside = {name.removeprefix(f"{root}{head}") for name in inside}
+        if "final_layer.weight" in inside and inside <= {"final_layer.weight", "final_layer.bias"}:
+            return root + head
+    return None
+
+
+# --- what the file says of its images ----------------------------------------------------------------------------
+
+
+def _to_official_input(weights: dict, said: Preprocessing) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The weights for RGB images normalised as ImageNet's, and notes; raises UserError where they cannot be converted.
+
+    Another order of the channels and other standard deviations go into the first convolution. Another mean cannot: the
+    convolution pads with zeros, which stand for the mean.
+    """
+    if said.is_udp:
+        raise UserError(
+            "its configuration has UDP's heatmaps, whose cells lie elsewhere than the official ones; convert the "
+            "checkpoint that was trained without UDP"
+        )
+    if said.mean is None:
+        return weights, ("assumed, for the file does not say: RGB images, ImageNet's mean and std, no UDP",)
+    is_rgb = said.mean[0] >= said.mean[2] if said.is_rgb is None else said.is_rgb  # red is the brightest in ImageNet
+    order = [0, 1, 2] if is_rgb else [2, 1, 0]
+    channels = "RGB" if is_rgb else "BGR"
+    mean, std = np.array(said.mean)[order], np.array(said.std)[order]
+    own_mean, own_std = 255 * np.array(IMAGENET_MEAN), 255 * np.array(IMAGENET_STD)
+    if np.abs(mean - own_mean).max() > 0.5 or std.min() <= 0:
+        numbers = ", ".join(f"{value:g}" for value in said.mean)
+        raise UserError(
+            f"its images have the mean {numbers} ({channels}), not ImageNet's, which cannot be "
+            "converted; train it with ImageNet's mean"
+        )
+    notes = [f"images as the file says: {channels}, ImageNet's mean"]
+    if said.is_rgb is None:
+        notes.append(f"assumed by the order of the file's means: {channels}")
+    if said.is_udp is None:
+        notes.append("assumed, for the file does not say: no UDP")
+    scale = own_std / std
+    if not is_rgb or np.abs(scale - 1).max() > 0.01:
+        notes.append("converted: the first convolution takes RGB with ImageNet's std instead")
+        first = weights.get("conv1.weight")
+        if first is not None and first.ndim == 4 and first.shape[1] == 3:
+            weights = weights | {"conv1.weight": (first[:, order] * scale[:, None, None]).astype(first.dtype)}
+    return weights, tuple(notes)
+
+
+def read_preprocessing(values) -> Preprocessing:
+    """What `meta` (MMPose) and `hyper_parameters` (Lightning) say; None for what they do not."""
+    if not isinstance(values, dict):
+        return Preprocessing()
+    meta = values.get("meta") if isinstance(values.get("meta"), dict) else {}
+    hyper = values.get("hyper_parameters", values.get("hparams"))
+    config = {}
+    for part in (meta.get("cfg"), meta.get("config"), values.get("cfg"), values.get("config"), hyper):
+        config |= _plain_config(part)
+    steps = list(_dicts(config, set()))
+    udp = [
+        step for step in steps if step.get("use_udp") or step.get("type") in ("UDPHeatmap", "TopDownGenerateTargetUDP")
+    ]
+    said = [step for step in steps if "use_udp" in step or "Heatmap" in str(step.get("type", "")) or "codec" in step]
+    mean, std, is_rgb = _normalisation(steps)
+    return Preprocessing(mean, std, is_rgb, bool(udp) if udp or said else None, _dataset(meta, config))
+
+
+def _normalisation(steps: list[dict]) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None, bool | None]:
+    """Mean, standard deviation and whether RGB goes in, by the first step that has a mean."""
+    read_bgr = any(step.get("channel_order") == "bgr" for step in steps if "Load" in str(step.get("type", "")))
+    for step in steps:
+        mean, std = _three(step.get("mean")), _three(step.get("std"))
+        if mean is None or std is None:
+            continue
+        if max(*mean, *std) <= 1.0:  # of images from 0 to 1
+            mean, std = (tuple(255 * v for v in values) for values in (mean, std))
+        if "bgr_to_rgb" in step or "rgb_to_bgr" in step:
+            is_rgb = bool(step.get("bgr_to_rgb"))
+        elif "to_rgb" in step:
+            is_rgb = bool(step["to_rgb"])
+        elif step.get("type") == "PoseDataPreprocessor":
+            is_rgb = False  # its default; images are read as BGR
+        elif step.get("type") == "NormalizeTensor":
+            is_rgb = not read_bgr
+        else:
+            is_rgb = None
+        return mean, std, is_rgb
+    return None, None, None
+
+
+def _three(values) -> tuple[float, ...] | None:
+    numbers = isinstance(values, list | tuple) and len(values) == 3
+    if not numbers or not all(isinstance(v, int | float) and np.isfinite(v) for v in values):
+        return None
+    return tuple(float(v) for v in values)
+
+
+def _dataset(meta: dict, config: dict) -> str | None:
+    """The data set of the joints, in lower case: `dataset_meta` of MMPose 1.x, `dataset_type` of a configuration."""
+    said = meta.get("dataset_meta")
+    names = [said.get("dataset_name")] if isinstance(said, dict) else []
+    names += [step.get(key) for step in _dicts(config, set()) for key in ("dataset_name", "dataset_type")]
+    names = [name for name in names if isinstance(name, str) and name]
+    if not names:
+        return None
+    name = re.sub(r"^(topdown|bottomup|body3d|animal)|dataset$", "", names[0].lower())
+    return re.sub(r"dataset$", "", name)
+
+
+def _dicts(value, seen: set[int]) -> Iterator[dict]:
+    """All dicts within nested lists and dicts, each once."""
+    if not isinstance(value, dict | list | tuple) or id(value) in seen or len(seen) > _MOST_PARTS:
+        return
+    seen.add(id(value))
+    if isinstance(value, dict):
+        yield value
+    for part in value.values() if isinstance(value, dict) else value:
+        yield from _dicts(part, seen)
+
+
+def _plain_config(config) -> dict:
+    """A configuration as nested dicts: one, or the text of a Python file of MMCV's, of which only literals are read."""
+    if isinstance(config, dict):
+        return {str(name): value for name, value in config.items()}
+    if not isinstance(config, str) or len(config) > _LONGEST_CONFIG:
+        return {}
+    found: dict[str, object] = {}
+    try:
+        for statement in ast.parse(config).body:
+            if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+                found[statement.targets[0].id] = _literal(statement.value, found)
+    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
+        return {}
+    return found
+
+
+def _literal(node: ast.expr, names: dict[str, object]):
+    """The value of literals, `dict(...)`, fractions and earlier names; None for anything else, which is never run."""
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.Name():
+            return names.get(node.id)
+        case ast.List() | ast.Tuple():
+            return [_literal(part, names) for part in node.elts]
+        case ast.Dict():
+            keys = [_literal(key, names) if key else None for key in node.keys]
+            return {str(k): _literal(v, names) for k, v in zip(keys, node.values, strict=True)}
+        case ast.Call(func=ast.Name(id="dict")):
+            return {keyword.arg: _literal(keyword.value, names) for keyword in node.keywords if keyword.arg}
+        case ast.BinOp(op=ast.Div()):
+            left, right = _literal(node.left, names), _literal(node.right, names)
+            numbers = isinstance(left, int | float) and isinstance(right, int | float) and right
+            return left / right if numbers else None
+        case ast.UnaryOp(op=ast.USub()):
+            value = _literal(node.operand, names)
+            return -value if isinstance(value, int | float) else None
+        case ast.Subscript(slice=ast.Constant()):
+            value = _literal(node.value, names)
+            return value.get(str(node.slice.value)) if isinstance(value, dict) else None
+    return None
