@@ -52,9 +52,10 @@ def find_joints(motion: Bvh) -> dict[str, int]:
     joints: dict[str, int] = {}
     for side in SIDES:
         for part, names in _NAMES.items():
-            joints[side + part] = _first(parts, side, names)
-    for part in [part for part, j in joints.items() if j is None]:
-        raise _lacks(motion, part)
+            found = _first(parts, side, names)
+            if found is None:
+                raise _lacks(motion, side + part)
+            joints[side + part] = found
     joints["Hips"] = _common(motion, joints["LeftUpLeg"], joints["RightUpLeg"])
     joints["Chest"] = _common(motion, joints["LeftArm"], joints["RightArm"])
     head = _first(parts, "", _HEAD)

@@ -8,6 +8,7 @@ import os
 import struct
 import warnings
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -93,8 +94,7 @@ def _decode_by_pillow(content: bytes, name: str | os.PathLike, turn: bool) -> np
             warnings.simplefilter("ignore")  # of odd metadata, and of sizes that `check_size` refuses
             with Image.open(io.BytesIO(content), formats=_PILLOW_FORMATS) as image:
                 check_size(image.size[::-1], name)
-                image = ImageOps.exif_transpose(image) if turn else image
-                return _to_rgb(image)
+                return _to_rgb(ImageOps.exif_transpose(image) if turn else image)
     except UserError:
         raise
     except Image.DecompressionBombError as error:
@@ -115,7 +115,7 @@ def _register_heif() -> bool:
     return True
 
 
-def _to_rgb(image) -> np.ndarray:
+def _to_rgb(image: Any) -> np.ndarray:
     """(H, W, 3) uint8 of a Pillow image of any mode."""
     if image.has_transparency_data:
         values = np.asarray(image.convert("RGBA")).astype(np.uint16)

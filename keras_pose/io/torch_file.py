@@ -194,10 +194,11 @@ def _refuse_module(stream: io.BytesIO) -> None:
 
     Such a file runs code of its own when it is opened. Most are innocent: `torch.save(model, path)`.
     """
-    names, strings = [], []
+    names: list[str] = []
+    strings: list[str] = []
     for opcode, argument, _ in pickletools.genops(stream):
         if opcode.name == "GLOBAL":
-            names.append(argument.replace(" ", "."))
+            names.append(str(argument).replace(" ", "."))
         elif opcode.name == "STACK_GLOBAL":
             names.append(".".join(strings[-2:]))
         elif isinstance(argument, str):
