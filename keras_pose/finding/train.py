@@ -70,12 +70,14 @@ def main(arguments: list[str]) -> None:
 def recipe() -> str:
     """The flags that repeat the run, folders and files by their last names."""
     lines = []
-    for name in sorted(FLAGS.flags_by_module_dict()["keras_pose.finding.train"], key=lambda flag: flag.name):
-        value = name.value
-        if name.name in PATHS and value:
-            value = ",".join(Path(v).name for v in ([value] if isinstance(value, str) else value))
-        if value is not None:
-            lines.append(f"--{name.name}={value}")
+    own = flags.FlagValues()
+    define_flags(own)
+    for name in sorted(own):
+        value = FLAGS[name].value
+        if name in PATHS and value:
+            value = ",".join(Path(each).name for each in ([value] if isinstance(value, str) else value))
+        if value is not None and name != "output":
+            lines.append(f"--{name}={value}")
     return "\n".join(lines) + "\n"
 
 
