@@ -28,14 +28,14 @@ from keras_pose.core.errors import UserError
 # What ONNX Runtime and onnxruntime-web run on CPU and WebGPU.
 OPERATIONS = {
     "Add", "Cast", "Conv", "Div", "Gemm", "GlobalMaxPool", "MatMul", "Max", "Min", "Mul", "ReduceMax", "Relu",
-    "Reshape", "Resize", "Softmax", "Squeeze", "Sub", "Transpose",
+    "Reshape", "Resize", "Sigmoid", "Softmax", "Squeeze", "Sub", "Transpose",
 }  # fmt: skip
 
 DEFAULT_OPSET = 18
 OPSETS = (13, 18)  # uint8 Cast and per-axis shapes as they are now; tf2onnx writes no later one
 FORMS = {"float32": "none", "float16": "float16", "float16_arithmetic": "float16_arithmetic"}  # by --precision
 # Operations whose second input is a weight, and the nodes, by their names, whose weights are halved.
-WEIGHTED, HALVED_LAYERS = ("Conv", "Gemm", "MatMul"), ("/hrnet", "/encoder")
+WEIGHTED, HALVED_LAYERS = ("Conv", "Gemm", "MatMul"), ("/hrnet", "/encoder", "/finder")
 # Nodes whose names hold one of these compute in float32 in a file of half arithmetic.
 FLOAT32_LAYERS = ("normalize_image", "final_layer", "soft_argmax", "encoder")
 

@@ -34,16 +34,18 @@ FORMS = ("none", "float16", "dynamic", "int8")
 
 # What CPUs, GPU delegates and WebGPU run. MINIMUM and RELU clip the scores; the last two come with quantisation.
 OPERATIONS = {
-    "ADD", "CAST", "CONV_2D", "DIV", "FULLY_CONNECTED", "MAXIMUM", "MINIMUM", "MUL", "PAD", "REDUCE_MAX", "RELU",
+    "ADD", "CAST", "CONV_2D", "DIV", "FULLY_CONNECTED", "LOGISTIC", "MAXIMUM", "MINIMUM", "MUL", "PAD", "REDUCE_MAX", "RELU",
     "RESHAPE", "RESIZE_NEAREST_NEIGHBOR", "SOFTMAX", "SUB", "TRANSPOSE", "QUANTIZE", "DEQUANTIZE",
 }  # fmt: skip
 
 # By the names of tensors. The heatmaps' layer and the normalisation stay in float: soft-argmax weighs differences
 # between heatmap cells by beta, and eight bits are too few for both the range and the differences.
 QUANTIZED_LAYERS = "/hrnet(?!.*(final_layer|normalize_image))"
+# The finder's maps stay in float: eight bits of a score near 0 are too few to compare neighbours.
+FINDER_LAYERS = "/finder(?!.*(centers|boxes|normalize_image))"
 NO_QUANTIZE = quantizer.AlgorithmName.NO_QUANTIZE
 # Weights in float16, arithmetic in float32. Soft-argmax is left out: 1 / 48 is no float16.
-HALVED_LAYERS = "/(hrnet|encoder)"
+HALVED_LAYERS = "/(hrnet|encoder|finder)"
 
 
 def convert(graph: keras.Model, metadata: dict, calibration: np.ndarray | None = None) -> bytes:
@@ -78,6 +80,8 @@ def _save_frozen(graph: keras.Model, metadata: dict, folder: str) -> None:
 
 def quantize(content: bytes, metadata: dict, calibration: np.ndarray | None = None) -> bytes:
     """The file of `convert_float` in its final form."""
+    is_finder = metadata["part"] == "finder"
+    layers = FINDER_LAYERS if is_finder else QUANTIZED_LAYERS
     if metadata["quantization"] == "none":
         return append_metadata(content, metadata)
     every = qtyping.TFLOperationName.ALL_SUPPORTED
@@ -88,11 +92,12 @@ def quantize(content: bytes, metadata: dict, calibration: np.ndarray | None = No
         _halve_weights(job)
         measured = None
         if metadata["quantization"] == "dynamic":
-            job.add_dynamic_config(QUANTIZED_LAYERS, qtyping.TFLOperationName.CONV_2D, num_bits=8)
+            job.add_dynamic_config(layers, qtyping.TFLOperationName.CONV_2D, num_bits=8)
         elif metadata["quantization"] == "int8":
-            job.add_static_config(QUANTIZED_LAYERS, every, activation_num_bits=8, weight_num_bits=8)
-            kept = float_additions(content)
-            job.update_quantization_recipe(kept, qtyping.TFLOperationName.ADD, algorithm_key=NO_QUANTIZE)
+            job.add_static_config(layers, every, activation_num_bits=8, weight_num_bits=8)
+            if not is_finder:  # whose few additions lose nothing
+                kept = float_additions(content)
+                job.update_quantization_recipe(kept, qtyping.TFLOperationName.ADD, algorithm_key=NO_QUANTIZE)
             (name,) = metadata["inputs"]
             measured = _measure_ranges(content, job, [{name: sample[None]} for sample in calibration])
         content = bytes(job.quantize(measured, enable_progress_report=False).quantized_model)

@@ -150,7 +150,7 @@ def _standard_metadata(metadata: dict) -> bytes:
     file = _table(builder, {0: builder.CreateString(ASSOCIATED_FILE)})  # AssociatedFile
     fields = {
         0: builder.CreateString(f"{METADATA_KEY} {metadata['part']}"),
-        1: builder.CreateString(f"Joints in the order of {metadata['skeleton']['name']}; see {ASSOCIATED_FILE}."),
+        1: builder.CreateString(_description(metadata)),
         2: builder.CreateString(metadata["keras_pose_version"]),
         3: _vector(builder, [graph]),
         6: _vector(builder, [file]),
@@ -158,6 +158,12 @@ def _standard_metadata(metadata: dict) -> bytes:
     }
     builder.Finish(_table(builder, fields), file_identifier=STANDARD_IDENTIFIER)  # ModelMetadata
     return bytes(builder.Output())
+
+
+def _description(metadata: dict) -> str:
+    if "skeleton" not in metadata:
+        return f"Finds people in an image; see {ASSOCIATED_FILE}."
+    return f"Joints in the order of {metadata['skeleton']['name']}; see {ASSOCIATED_FILE}."
 
 
 def _tensor(builder: flatbuffers.Builder, name: str, description: dict) -> int:

@@ -125,7 +125,7 @@ def test_several_people_the_largest_first():
     results = predictor.predict_people(people_picture(truths, SIZE))
     assert len(results) == 3
     for result, truth in zip(results, [truths[1], truths[2], truths[0]], strict=True):
-        assert np.abs(result.keypoints_px - truth).max() < 0.6
+        assert np.abs(result.keypoints_px - truth).max() < 1.0
     assert len(predictor.predict_people(people_picture(truths, SIZE), max_people=2)) == 2
     assert len(predictor.model.run.crops) == 4  # two passes an image, however many people
     with pytest.raises(UserError, match="at least 1"):
