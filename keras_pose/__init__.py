@@ -8,7 +8,13 @@ import os
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 __version__ = "0.1.0"
-_PUBLIC = {"PosePredictor": "predictor", "PoseResult": "predictor", "PoseTracker": "tracker"}  # of keras_pose.inference
+_PUBLIC = {  # of keras_pose.inference
+    "PeopleTracker": "tracker",
+    "PersonFinder": "finder",
+    "PosePredictor": "predictor",
+    "PoseResult": "predictor",
+    "PoseTracker": "tracker",
+}
 __all__ = list(_PUBLIC)
 
 

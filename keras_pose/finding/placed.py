@@ -19,7 +19,7 @@ FEWEST_JOINTS = 6
 
 
 @dataclass(frozen=True)
-class TestPhoto:
+class LabelledPhoto:
     """A photo and the joints of its person: `keypoints_px` (J, 2), `valid` (J,), in a skeleton's order."""
 
     path: Path
@@ -38,23 +38,23 @@ class Placed:
     box_px: np.ndarray
 
 
-def lsp_photos(folder: Path) -> list[TestPhoto]:
+def lsp_photos(folder: Path) -> list[LabelledPhoto]:
     """The photos of a folder in LSP Extended's own format."""
     joints = read_joints(folder / "joints.mat", extended=True)
     found = []
     for path in sorted((folder / "images").glob("im*.jpg")):
         labels = joints[int(path.stem[2:]) - 1]
-        found.append(TestPhoto(path, "lsp", labels[:, :2] - 0.5, labels[:, 2] > 0, LSP_14))
+        found.append(LabelledPhoto(path, "lsp", labels[:, :2] - 0.5, labels[:, 2] > 0, LSP_14))
     return [photo for photo in found if photo.valid.sum() >= FEWEST_JOINTS]
 
 
-def held_out_photos(photos: Sequence[Photo]) -> list[TestPhoto]:
+def held_out_photos(photos: Sequence[Photo]) -> list[LabelledPhoto]:
     """The test photos of street and exercise, with the joints about which both teachers agree."""
     chosen = [photo for photo in photos if photo.split == "test" and photo.points_px is not None]
-    return [TestPhoto(photo.path, photo.kind, photo.keypoints_px, photo.valid, COCO_17) for photo in chosen]
+    return [LabelledPhoto(photo.path, photo.kind, photo.keypoints_px, photo.valid, COCO_17) for photo in chosen]
 
 
-def place(rng: np.random.Generator, photo: TestPhoto, pool: Pool, share: float) -> Placed:
+def place(rng: np.random.Generator, photo: LabelledPhoto, pool: Pool, share: float) -> Placed:
     """The photo in a canvas; the longest side of the person's box is `share` of the canvas' height.
 
     The whole box is inside; where it would be wider than the canvas it is made smaller.

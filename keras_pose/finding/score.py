@@ -23,7 +23,7 @@ from keras_pose.core.progress import progress
 from keras_pose.core.skeleton import COCO_17, map_joints
 from keras_pose.finding import photos, scenes
 from keras_pose.finding.cutouts import people_settings
-from keras_pose.finding.placed import TestPhoto, empty_canvas, held_out_photos, lsp_photos, place
+from keras_pose.finding.placed import LabelledPhoto, empty_canvas, held_out_photos, lsp_photos, place
 from keras_pose.inference.finder import SCORE, PersonFinder, finder_beside, open_finder, overlap
 from keras_pose.inference.predictor import PosePredictor
 from keras_pose.io import atomic
@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> None:
         drawing.save_png(FLAGS.sheet, drawing.contact_sheet([*sheet, *seen], SHEET_COLUMNS))
 
 
-def _some(rng: np.random.Generator, chosen: list[TestPhoto], kind: str, count: int) -> list[TestPhoto]:
+def _some(rng: np.random.Generator, chosen: list[LabelledPhoto], kind: str, count: int) -> list[LabelledPhoto]:
     of_kind = [photo for photo in chosen if photo.kind == kind]
     return [of_kind[i] for i in sorted(rng.permutation(len(of_kind))[:count])]
 
@@ -98,7 +98,7 @@ def load_test_pool(labelled: list[photos.Photo]) -> scenes.Pool:
 
 
 def score(
-    finder: PersonFinder, predictor: PosePredictor | None, chosen: list[TestPhoto], pool: scenes.Pool, seed: int
+    finder: PersonFinder, predictor: PosePredictor | None, chosen: list[LabelledPhoto], pool: scenes.Pool, seed: int
 ) -> tuple[dict, list[np.ndarray]]:
     """Figures by kind of photo and by size, and pictures: missed people first."""
     found, first, correct = defaultdict(list), defaultdict(list), defaultdict(list)
@@ -136,7 +136,7 @@ def score(
 
 
 def joints_right(
-    predictor: PosePredictor, image: np.ndarray, box, photo: TestPhoto, truth_px: np.ndarray
+    predictor: PosePredictor, image: np.ndarray, box, photo: LabelledPhoto, truth_px: np.ndarray
 ) -> np.ndarray:
     """(K,) bool of the labelled joints of the limbs: whether they are within 0.2 of the torso."""
     result = predictor(image, box)

@@ -6,7 +6,7 @@ import pytest
 from keras_pose.core import geometry
 from keras_pose.finding import photos, scenes
 from keras_pose.finding.cutouts import Cutout
-from keras_pose.finding.placed import TestPhoto, place
+from keras_pose.finding.placed import LabelledPhoto, place
 from keras_pose.finding.scenes import Canvas, Pool, Scene, Sprite, compose, targets
 from keras_pose.inference.finder import decode
 
@@ -111,7 +111,7 @@ def test_a_photo_is_placed_at_its_share_of_the_height(tmp_path, share):
     from keras_pose.core.skeleton import LSP_14
 
     keypoints = np.stack([np.linspace(20, 30, 14), np.linspace(10, 70, 14)], axis=1)
-    photo = TestPhoto(tmp_path / "a.png", "lsp", keypoints, np.ones(14, bool), LSP_14)
+    photo = LabelledPhoto(tmp_path / "a.png", "lsp", keypoints, np.ones(14, bool), LSP_14)
     for seed in range(5):
         rng = np.random.default_rng(seed)
         placed = place(rng, photo, small_pool(rng), share)
