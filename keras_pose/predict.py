@@ -111,9 +111,7 @@ def main(inputs: list[str]) -> int:
     stopped = False
     for job in [job for job in jobs if job.is_video]:
         try:
-            stopped = predict_video(
-                predictor, job, FLAGS.height, FLAGS.max_frames, FLAGS.video_format, wanted.people
-            )
+            stopped = predict_video(predictor, job, FLAGS.height, FLAGS.max_frames, FLAGS.video_format, wanted.people)
             done += 1
         except UserError as error:
             if job.listed:
@@ -298,7 +296,9 @@ def draw(image: np.ndarray, people: Sequence[PoseResult], height: int) -> np.nda
     for person in people[1:]:
         canvas = draw_keypoints(canvas, person.keypoints_px * scale, person.skeleton, scores=person.scores)
     first = people[0]
-    return draw_result(canvas, first.keypoints_px * scale, first.pose_3d_mm, first.skeleton, height, scores=first.scores)
+    return draw_result(
+        canvas, first.keypoints_px * scale, first.pose_3d_mm, first.skeleton, height, scores=first.scores
+    )
 
 
 # --- videos ----------------------------------------------------------------------------------------------------

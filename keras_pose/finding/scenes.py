@@ -143,7 +143,9 @@ def draw_background(rng: np.random.Generator, pool: Pool, size: tuple[int, int])
         texture = pool.textures[rng.integers(len(pool.textures))]
         return cv2.resize(texture, (size[1], size[0]), interpolation=cv2.INTER_AREA)
     first, second = rng.integers(0, 256, (2, 3))
-    ramp = np.linspace(0, 1, size[0])[:, None, None] if rng.random() < 0.5 else np.linspace(0, 1, size[1])[None, :, None]
+    ramp = (
+        np.linspace(0, 1, size[0])[:, None, None] if rng.random() < 0.5 else np.linspace(0, 1, size[1])[None, :, None]
+    )
     return np.broadcast_to(first + (second - first) * ramp, (*size, 3)).astype(np.uint8)
 
 
@@ -157,7 +159,9 @@ def _patch(rng: np.random.Generator, pool: Pool, size: tuple[int, int]) -> np.nd
     y, x = int(rng.uniform(0, height - crop_height + 1e-3)), int(rng.uniform(0, width - crop_width + 1e-3))
     part = empty[y : y + max(int(crop_height), 2), x : x + max(int(crop_width), 2)]
     shrinks = part.shape[0] > size[0]
-    image = cv2.resize(part, (max(size[1], 1), max(size[0], 1)), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    image = cv2.resize(
+        part, (max(size[1], 1), max(size[0], 1)), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
     return image[:, ::-1].copy() if rng.random() < 0.5 else image
 
 

@@ -170,7 +170,9 @@ def false_people(
 def _by_kind(values: dict, reduce) -> dict[str, dict[str, float]]:
     kinds = sorted({key[0] for key in values})
     return {
-        kind: {f"{share:.2f}": round(float(reduce(values[kind, share])), 4) for share in SHARES if (kind, share) in values}
+        kind: {
+            f"{share:.2f}": round(float(reduce(values[kind, share])), 4) for share in SHARES if (kind, share) in values
+        }
         for kind in kinds
     }
 

@@ -180,7 +180,9 @@ def evaluate(model, batch: dict) -> dict[str, float]:
     """The losses over a batch."""
     from keras_pose.losses.centers import box_loss, center_loss
 
-    found = [model(batch["image"][i : i + 32].astype(np.float32), training=False) for i in range(0, len(batch["image"]), 32)]
+    found = [
+        model(batch["image"][i : i + 32].astype(np.float32), training=False) for i in range(0, len(batch["image"]), 32)
+    ]
     outputs = {key: np.concatenate([np.asarray(part[key]) for part in found]) for key in found[0]}
     return {
         "center_loss": round(float(center_loss(batch["centers"], batch["center_weight"], outputs["centers"])), 4),

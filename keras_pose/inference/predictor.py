@@ -110,7 +110,9 @@ class PosePredictor:
         boxes = [None] * len(images) if boxes is None else list(boxes)
         for image, box in zip(images, boxes, strict=True):
             _check_picture(image, box)
-        found = [None if box is not None else self._most_prominent(image) for image, box in zip(images, boxes, strict=True)]
+        found = [
+            None if box is not None else self._most_prominent(image) for image, box in zip(images, boxes, strict=True)
+        ]
         first = [
             self._around(box)
             if box is not None

@@ -85,14 +85,22 @@ def test_boxes_come_back_to_the_images_pixels(size):
 
 
 def test_boxes_are_clipped_and_what_lies_in_the_black_bars_is_nobody():
-    outputs = dict(zip(("centers", "boxes"), maps([(10, 2, 0.9, (0.5, 0.1, 0.1, 0.1)), (1, 10, 0.9, (0.05,) * 4)]), strict=True))
+    outputs = dict(
+        zip(("centers", "boxes"), maps([(10, 2, 0.9, (0.5, 0.1, 0.1, 0.1)), (1, 10, 0.9, (0.05,) * 4)]), strict=True)
+    )
     (person,) = PersonFinder(lambda image: outputs, 160)(np.zeros((160, 320, 3), np.uint8))
     assert person.box_px[0] == 0 and person.box_px[2] > 0
 
 
 def test_the_most_prominent_comes_first():
     """The large one, although the small one's score is higher."""
-    outputs = dict(zip(("centers", "boxes"), maps([(4, 4, 0.9, (0.02, 0.05, 0.02, 0.05)), (12, 12, 0.7, (0.1, 0.3, 0.1, 0.3))]), strict=True))
+    outputs = dict(
+        zip(
+            ("centers", "boxes"),
+            maps([(4, 4, 0.9, (0.02, 0.05, 0.02, 0.05)), (12, 12, 0.7, (0.1, 0.3, 0.1, 0.3))]),
+            strict=True,
+        )
+    )
     first, second = PersonFinder(lambda image: outputs, 160)(np.zeros((160, 160, 3), np.uint8))
     assert first.score == pytest.approx(0.7) and second.score == pytest.approx(0.9)
 
