@@ -3,8 +3,8 @@
     python -m keras_pose.finding.pyramid --photos=photos --labels=labels.npz --panoramas=package/hdri --limit=40
 
 HRNet is a fully convolutional network, so its weights look at images of any size. At each level people who are about as
-tall as in a training crop have peaks of all their joints around them. Prints the same table as `keras_pose.finding.score`
-(docs/find.md compares the two).
+tall as in a training crop have peaks of all their joints around them. Prints the same table as
+`keras_pose.finding.score` (docs/find.md compares the two).
 """
 
 import time

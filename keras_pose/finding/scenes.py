@@ -322,7 +322,7 @@ def edge(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
 
 
 def _anywhere(rng: np.random.Generator, sprite: Sprite, size: tuple[int, int]) -> np.ndarray:
-    """A (2, 3) affine that puts the sprite's person anywhere in a frame, at any size, now and then beyond its border."""
+    """A (2, 3) affine that puts the sprite's person anywhere in a frame, at any size, also across its border."""
     low, high = sprite.points_px.min(0), sprite.points_px.max(0)
     longest = np.exp(rng.uniform(np.log(SMALLEST), np.log(LARGEST))) * size[0]
     scale = max(longest, 0.9 * SMALLEST_PX) / max(max(high - low), 1.0)

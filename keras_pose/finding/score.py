@@ -1,4 +1,4 @@
-"""Scores a finder: how many people it finds by their size, how often it sees one where nobody is, and what PCK it costs.
+"""Scores a finder: how many people it finds by their size, how many it makes up, and what PCK it costs.
 
     python -m keras_pose.finding.score --photos=photos --labels=labels.npz --lsp=lsp_extended_sample \\
         --panoramas=package/hdri --json=find.json --sheet=find.png

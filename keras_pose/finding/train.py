@@ -27,6 +27,7 @@ HELD_OUT_CUTOUTS = 100
 VALIDATION_SCENES = 256
 TEXTURES = 132
 WEIGHT_DECAY = 0.02
+BOX_WEIGHT = 2.0
 AVERAGING = 0.995  # of the moving average of the weights, a step
 
 
@@ -139,7 +140,7 @@ def train(pools: dict[str, scenes.Pool], output: Path) -> None:
             outputs = model(tf.cast(batch["image"], tf.float32), training=True)
             centers = center_loss(batch["centers"], batch["center_weight"], outputs["centers"])
             boxes = box_loss(batch["boxes"], batch["box_weight"], outputs["boxes"])
-            loss = centers + 2.0 * boxes
+            loss = centers + BOX_WEIGHT * boxes
         optimizer.learning_rate.assign(rate)
         gradients = tape.gradient(loss, model.trainable_variables)
         optimizer.apply(gradients, model.trainable_variables)
@@ -147,8 +148,8 @@ def train(pools: dict[str, scenes.Pool], output: Path) -> None:
             kept.assign(momentum * kept + (1 - momentum) * now)
         return centers, boxes
 
-    signature = {key: tf.TensorSpec((FLAGS.batch_size, *v.shape[1:]), v.dtype)
-                 for key, v in next(batches(pools["train"], 0, 1, finder.INPUT_SIZE, finder.STRIDE)).items()}  # fmt: skip
+    example = next(batches(pools["train"], 0, 1, finder.INPUT_SIZE, finder.STRIDE))
+    signature = {key: tf.TensorSpec((FLAGS.batch_size, *v.shape[1:]), v.dtype) for key, v in example.items()}
     data = tf.data.Dataset.from_generator(
         lambda: batches(pools["train"], FLAGS.seed, FLAGS.batch_size, finder.INPUT_SIZE, finder.STRIDE),
         output_signature=signature,
