@@ -8,7 +8,7 @@ import pytest
 from keras_pose import PosePredictor, PoseTracker
 from keras_pose.core.errors import UserError
 from keras_pose.inference import finder
-from keras_pose.inference.finder import PersonFinder, best_matches, decode, overlap, whole_affine
+from keras_pose.inference.finder import PersonFinder, best_matches, decode, fit, overlap
 from keras_pose.inference.tracker import CHECK_S, PeopleTracker
 from tests.oracles import DotPeople, dot_finder, dot_model, people_picture, standing_px
 
@@ -70,13 +70,24 @@ def test_the_assignment_is_the_best_one_in_all_not_the_greedy_one():
 # --- images of any shape ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("size", [(480, 640), (640, 480), (100, 1000), (1000, 100), (50, 50), (9, 13), (3000, 4001)])
+def test_the_whole_image_is_in_the_middle_of_the_square(size):
+    square, affine = fit(np.full((*size, 3), 255, np.uint8), 160)
+    rows, columns = np.flatnonzero(square.any((1, 2))), np.flatnonzero(square.any((0, 2)))
+    assert max(len(rows), len(columns)) == 160
+    assert len(rows) / len(columns) == pytest.approx(size[0] / size[1], rel=0.05)
+    assert affine @ [0, 0, 1] == pytest.approx([columns[0], rows[0]])
+    assert affine @ [size[1], size[0], 1] == pytest.approx([columns[-1] + 1, rows[-1] + 1])
+
+
 @pytest.mark.parametrize("size", [(480, 640), (640, 480), (100, 1000), (1000, 100), (50, 50), (9, 13)])
 def test_boxes_come_back_to_the_images_pixels(size):
     """A person in the middle of the image, a third as high and half as wide as it, at any shape of the image."""
     height, width = size
     side = 160
+    _, affine = fit(np.zeros((*size, 3), np.uint8), side)
     corners = np.array([[width / 4, height / 3], [3 * width / 4, 2 * height / 3]])
-    low, high = (np.append(corner, 1.0) @ whole_affine(size, side).T / side for corner in corners)
+    low, high = (np.append(corner, 1.0) @ affine.T / side for corner in corners)
     middle = np.array([10.5, 10.5]) / 20
     person = (10, 10, 0.9, (*(middle - low), *(high - middle)))
     found = PersonFinder(lambda image: dict(zip(("centers", "boxes"), maps([person]), strict=True)), side)
