@@ -5,7 +5,7 @@ An exporter is a module with
 - `OPERATIONS`: the names of the operations that its files may hold; phones run each of them,
 - `convert(graph, info, ...)`: a fixed-batch Keras model to the file's bytes, metadata inside,
 - `operations(path)`: what a file holds, as (operation, shape of its output) pairs,
-- `read_info(path)`: the `ModelInfo` inside a file,
+- `read_metadata(path)`: the text of the description inside a file; `read_info(path)`: the `ModelInfo` that it gives,
 - `define_flags(values)`, and a `main` that ends in `exporters.flags.run_export`.
 
 Its files are run by `keras_pose.inference.runtimes.SESSIONS`.

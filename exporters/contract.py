@@ -113,12 +113,13 @@ def describe_export(form: Form, info: ModelInfo, name: str, weights: Path) -> Mo
         inputs=describe(inputs),
         outputs=describe(outputs),
         run=name,
-        model_sha256=_sha256(weights),
+        model_sha256=sha256(weights),
         version=__version__,
     )
     return ModelInfo(form.part, info.skeleton, info.input_size, export=export)
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """The hash of a file, as exported files tell it of the weights that they were made of."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,24 +23,24 @@ from exporters import flags as shared_flags
 from exporters.contract import LAYOUTS
 from keras_pose.core import command
 from keras_pose.core.errors import UserError
-from keras_pose.io.model_info import METADATA_KEY, ModelInfo
+from keras_pose.io.model_info import METADATA_KEY, Description, ModelInfo
 
 # What ONNX Runtime and onnxruntime-web run on CPU and WebGPU.
 OPERATIONS = {
     "Add", "Cast", "Conv", "Div", "Gemm", "GlobalMaxPool", "MatMul", "Max", "Min", "Mul", "ReduceMax", "Relu",
-    "Reshape", "Resize", "Softmax", "Squeeze", "Sub", "Transpose",
+    "Reshape", "Resize", "Sigmoid", "Softmax", "Squeeze", "Sub", "Transpose",
 }  # fmt: skip
 
 DEFAULT_OPSET = 18
 OPSETS = (13, 18)  # uint8 Cast and per-axis shapes as they are now; tf2onnx writes no later one
 FORMS = {"float32": "none", "float16": "float16", "float16_arithmetic": "float16_arithmetic"}  # by --precision
 # Operations whose second input is a weight, and the nodes, by their names, whose weights are halved.
-WEIGHTED, HALVED_LAYERS = ("Conv", "Gemm", "MatMul"), ("/hrnet", "/encoder")
+WEIGHTED, HALVED_LAYERS = ("Conv", "Gemm", "MatMul"), ("/hrnet", "/encoder", "/finder")
 # Nodes whose names hold one of these compute in float32 in a file of half arithmetic.
 FLOAT32_LAYERS = ("normalize_image", "final_layer", "soft_argmax", "encoder")
 
 
-def convert(graph: keras.Model, info: ModelInfo, opset: int = DEFAULT_OPSET) -> bytes:
+def convert(graph: keras.Model, info: Description, opset: int = DEFAULT_OPSET) -> bytes:
     """A fixed-batch model as the bytes of an .onnx file, in the precision that `info.exported.quantization` says."""
     return finish(convert_float(graph, opset), info)
 
@@ -61,7 +61,7 @@ def convert_float(graph: keras.Model, opset: int = DEFAULT_OPSET) -> onnx.ModelP
     return model
 
 
-def finish(model: onnx.ModelProto, info: ModelInfo) -> bytes:
+def finish(model: onnx.ModelProto, info: Description) -> bytes:
     """The model of `convert_float`, which is changed, in its final form."""
     if info.exported.quantization == "float16":
         _halve_weights(model)
@@ -85,10 +85,15 @@ def operations(path: Path) -> list[tuple[str, tuple[int, ...]]]:
 
 def read_info(path: Path) -> ModelInfo:
     """The description inside a file; raises UserError where there is none."""
+    return ModelInfo.from_text(read_metadata(path), f"{path}: its metadata", "export the model again")
+
+
+def read_metadata(path: Path) -> str:
+    """The text of the description inside a file; raises UserError where there is none."""
     properties = {entry.key: entry.value for entry in _load(path).metadata_props}
     if METADATA_KEY not in properties:
         raise UserError(f"{path} holds no metadata {METADATA_KEY}; export the model again")
-    return ModelInfo.from_text(properties[METADATA_KEY], f"{path}: its metadata", "export the model again")
+    return properties[METADATA_KEY]
 
 
 def _load(path: Path) -> onnx.ModelProto:

@@ -26,30 +26,32 @@ from exporters import flags as shared_flags
 from exporters.contract import Form
 from exporters.inference_graph import Source
 from exporters.samples import load_samples
-from exporters.tflite_file import append_metadata, finish, operations, read_info, read_operations
+from exporters.tflite_file import append_metadata, finish, operations, read_info, read_metadata, read_operations
 from keras_pose.core import command
 from keras_pose.core.quiet import quiet
-from keras_pose.io.model_info import ModelInfo
+from keras_pose.io.model_info import FINDER, Description, ModelInfo
 
-__all__ = ["OPERATIONS", "convert", "operations", "read_info"]
+__all__ = ["OPERATIONS", "convert", "operations", "read_info", "read_metadata"]
 
 FORMS = ("none", "float16", "dynamic", "int8")
 
 # What CPUs, GPU delegates and WebGPU run. MINIMUM and RELU clip the scores; the last two come with quantisation.
 OPERATIONS = {
-    "ADD", "CAST", "CONV_2D", "DIV", "FULLY_CONNECTED", "MAXIMUM", "MINIMUM", "MUL", "PAD", "REDUCE_MAX", "RELU",
-    "RESHAPE", "RESIZE_NEAREST_NEIGHBOR", "SOFTMAX", "SUB", "TRANSPOSE", "QUANTIZE", "DEQUANTIZE",
+    "ADD", "CAST", "CONV_2D", "DIV", "FULLY_CONNECTED", "LOGISTIC", "MAXIMUM", "MINIMUM", "MUL", "PAD", "REDUCE_MAX",
+    "RELU", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR", "SOFTMAX", "SUB", "TRANSPOSE", "QUANTIZE", "DEQUANTIZE",
 }  # fmt: skip
 
 # By the names of tensors. The heatmaps' layer and the normalisation stay in float: soft-argmax weighs differences
 # between heatmap cells by beta, and eight bits are too few for both the range and the differences.
 QUANTIZED_LAYERS = "/hrnet(?!.*(final_layer|normalize_image))"
+# The finder's maps stay in float: eight bits of a score near 0 are too few to compare neighbours.
+FINDER_LAYERS = "/finder(?!.*(centers|boxes|normalize_image))"
 NO_QUANTIZE = quantizer.AlgorithmName.NO_QUANTIZE
 # Weights in float16, arithmetic in float32. Soft-argmax is left out: 1 / 48 is no float16.
-HALVED_LAYERS = "/(hrnet|encoder)"
+HALVED_LAYERS = "/(hrnet|encoder|finder)"
 
 
-def convert(graph: keras.Model, info: ModelInfo, calibration: np.ndarray | None = None) -> bytes:
+def convert(graph: keras.Model, info: Description, calibration: np.ndarray | None = None) -> bytes:
     """A fixed-batch model as the bytes of a .tflite file, quantised as `info.exported.quantization` says.
 
     Args:
@@ -58,7 +60,7 @@ def convert(graph: keras.Model, info: ModelInfo, calibration: np.ndarray | None 
     return quantize(convert_float(graph, info), info, calibration)
 
 
-def convert_float(graph: keras.Model, info: ModelInfo) -> bytes:
+def convert_float(graph: keras.Model, info: Description) -> bytes:
     """A fixed-batch model in float32, still without the archive of its metadata."""
     with tempfile.TemporaryDirectory() as folder, quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -66,7 +68,7 @@ def convert_float(graph: keras.Model, info: ModelInfo) -> bytes:
         return finish(tf.lite.TFLiteConverter.from_saved_model(folder).convert(), info)
 
 
-def _save_frozen(graph: keras.Model, info: ModelInfo, folder: str) -> None:
+def _save_frozen(graph: keras.Model, info: Description, folder: str) -> None:
     """A SavedModel whose weights are constants: with variables, W32 takes three times as long to convert."""
     (name,) = info.exported.inputs
     signature = [tf.TensorSpec(graph.inputs[0].shape, graph.inputs[0].dtype, name=name)]
@@ -79,8 +81,10 @@ def _save_frozen(graph: keras.Model, info: ModelInfo, folder: str) -> None:
     tf.saved_model.save(module, folder, signatures=module.infer.get_concrete_function())
 
 
-def quantize(content: bytes, info: ModelInfo, calibration: np.ndarray | None = None) -> bytes:
+def quantize(content: bytes, info: Description, calibration: np.ndarray | None = None) -> bytes:
     """The file of `convert_float` in its final form."""
+    is_finder = info.kind == FINDER
+    layers = FINDER_LAYERS if is_finder else QUANTIZED_LAYERS
     if info.exported.quantization == "none":
         return append_metadata(content, info)
     every = qtyping.TFLOperationName.ALL_SUPPORTED
@@ -91,12 +95,13 @@ def quantize(content: bytes, info: ModelInfo, calibration: np.ndarray | None = N
         _halve_weights(job)
         measured = None
         if info.exported.quantization == "dynamic":
-            job.add_dynamic_config(QUANTIZED_LAYERS, qtyping.TFLOperationName.CONV_2D, num_bits=8)
+            job.add_dynamic_config(layers, qtyping.TFLOperationName.CONV_2D, num_bits=8)
         elif info.exported.quantization == "int8":
             assert calibration is not None, "int8 needs calibration inputs"
-            job.add_static_config(QUANTIZED_LAYERS, every, activation_num_bits=8, weight_num_bits=8)
-            kept = float_additions(content)
-            job.update_quantization_recipe(kept, qtyping.TFLOperationName.ADD, algorithm_key=NO_QUANTIZE)
+            job.add_static_config(layers, every, activation_num_bits=8, weight_num_bits=8)
+            if not is_finder:  # whose few additions lose nothing
+                kept = float_additions(content)
+                job.update_quantization_recipe(kept, qtyping.TFLOperationName.ADD, algorithm_key=NO_QUANTIZE)
             (name,) = info.exported.inputs
             measured = _measure_ranges(content, job, [{name: sample[None]} for sample in calibration])
         content = bytes(job.quantize(measured, enable_progress_report=False).quantized_model)

@@ -15,9 +15,8 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
 from keras_pose.core.errors import UserError
-from keras_pose.core.units import UNITS
 from keras_pose.io.archives import check_archive
-from keras_pose.io.model_info import METADATA_KEY, ModelInfo
+from keras_pose.io.model_info import METADATA_KEY, Description, ModelInfo
 
 ASSOCIATED_FILE = f"{METADATA_KEY}.json"
 STANDARD_BUFFER = "TFLITE_METADATA"
@@ -25,7 +24,7 @@ STANDARD_IDENTIFIER = b"M001"
 OPERATION_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 
 
-def finish(content: bytes, info: ModelInfo) -> bytes:
+def finish(content: bytes, info: Description) -> bytes:
     """Gives the converter's file the contract's names and metadata, and plain residual additions."""
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     _name_tensors(model)
@@ -39,7 +38,7 @@ def finish(content: bytes, info: ModelInfo) -> bytes:
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
-def append_metadata(content: bytes, info: ModelInfo) -> bytes:
+def append_metadata(content: bytes, info: Description) -> bytes:
     """Appends the archive with the metadata; the last thing done to a file."""
     stream = io.BytesIO(content)
     stream.seek(0, io.SEEK_END)
@@ -51,15 +50,19 @@ def append_metadata(content: bytes, info: ModelInfo) -> bytes:
 
 def read_info(path: Path) -> ModelInfo:
     """The description inside a file; raises UserError where there is none."""
+    return ModelInfo.from_text(read_metadata(path), f"{path}: its {ASSOCIATED_FILE}", "export the model again")
+
+
+def read_metadata(path: Path) -> bytes:
+    """The text of the description inside a file; raises UserError where there is none."""
     try:
         with zipfile.ZipFile(path) as archive:
             check_archive(archive, path)
-            text = archive.read(ASSOCIATED_FILE)
+            return archive.read(ASSOCIATED_FILE)
     except UserError:
         raise
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
         raise UserError(f"{path} holds no {ASSOCIATED_FILE}; export the model again") from error
-    return ModelInfo.from_text(text, f"{path}: its {ASSOCIATED_FILE}", "export the model again")
 
 
 def operations(path: Path) -> list[tuple[str, tuple[int, ...]]]:
@@ -143,15 +146,15 @@ def _drop_unused_tensors(model: schema.ModelT) -> None:
 # --- the flatbuffer of https://ai.google.dev/edge/litert/models/metadata: tables by the numbers of their fields -----
 
 
-def _standard_metadata(info: ModelInfo) -> bytes:
+def _standard_metadata(info: Description) -> bytes:
     builder = flatbuffers.Builder(1024)
-    inputs = _vector(builder, [_tensor(builder, name) for name in info.exported.inputs])
-    outputs = _vector(builder, [_tensor(builder, name) for name in info.exported.outputs])
+    inputs = _vector(builder, [_tensor(builder, name, info.unit_of(name)) for name in info.exported.inputs])
+    outputs = _vector(builder, [_tensor(builder, name, info.unit_of(name)) for name in info.exported.outputs])
     graph = _table(builder, {2: inputs, 3: outputs})  # SubGraphMetadata
     file = _table(builder, {0: builder.CreateString(ASSOCIATED_FILE)})  # AssociatedFile
     fields = {
         0: builder.CreateString(f"{METADATA_KEY} {info.kind}"),
-        1: builder.CreateString(f"Joints in the order of {info.skeleton.name}; see {ASSOCIATED_FILE}."),
+        1: builder.CreateString(_sentence(info)),
         2: builder.CreateString(info.exported.version),
         3: _vector(builder, [graph]),
         6: _vector(builder, [file]),
@@ -161,9 +164,16 @@ def _standard_metadata(info: ModelInfo) -> bytes:
     return bytes(builder.Output())
 
 
-def _tensor(builder: flatbuffers.Builder, name: str) -> int:
+def _sentence(info: Description) -> str:
+    """What the model is for, as readers of the standard metadata show it."""
+    if isinstance(info, ModelInfo):
+        return f"Joints in the order of {info.skeleton.name}; see {ASSOCIATED_FILE}."
+    return f"Finds people in an image; see {ASSOCIATED_FILE}."
+
+
+def _tensor(builder: flatbuffers.Builder, name: str, unit: str) -> int:
     """TensorMetadata: name and description."""
-    return _table(builder, {0: builder.CreateString(name), 1: builder.CreateString(UNITS[name])})
+    return _table(builder, {0: builder.CreateString(name), 1: builder.CreateString(unit)})
 
 
 def _vector(builder: flatbuffers.Builder, offsets: list[int]) -> int:

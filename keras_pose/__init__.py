@@ -12,7 +12,13 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 quiet.install()
 
 __version__ = "0.2.0"
-_PUBLIC = {"PosePredictor": "predictor", "PoseResult": "predictor", "PoseTracker": "tracker"}  # of keras_pose.inference
+_PUBLIC = {  # of keras_pose.inference
+    "PeopleTracker": "tracker",
+    "PersonFinder": "finder",
+    "PosePredictor": "predictor",
+    "PoseResult": "predictor",
+    "PoseTracker": "tracker",
+}
 __all__ = list(_PUBLIC)
 
 

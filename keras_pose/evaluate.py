@@ -7,6 +7,9 @@ of the best, median and worst samples. --decoder reads the joints of heatmaps as
 from the mean of both views' heatmaps (docs/pretrained.md). A model is mapped to the data set's skeleton by
 joint name, so one of 17 joints can be scored on 14; without 3D labels the 3D metrics are empty (null in JSON).
 
+--whole takes each image of the data set for a whole photo, in which the finder has to find the person first. Prepare
+the data with a large --margin for it, so that the person is small in the image.
+
 --peer=FILE, which may be given more than once, scores other models on the same examples, in one table: exported files,
 runs, and MoveNet as TensorFlow.js has it (docs/training.md tells how to get it).
 """
@@ -21,9 +24,10 @@ from keras_pose.core.skeleton import Skeleton
 from keras_pose.data.dataset import open_dataset
 from keras_pose.evaluation import speed
 from keras_pose.evaluation.peers import open_peer
-from keras_pose.evaluation.predictions import batch_predictor, heatmap_predictor
+from keras_pose.evaluation.predictions import batch_predictor, heatmap_predictor, whole_predictor
 from keras_pose.evaluation.report import format_comparison, format_tables, write_evaluation
 from keras_pose.evaluation.result import evaluate_model
+from keras_pose.inference.predictor import PosePredictor
 from keras_pose.inference.runtimes import open_model
 from keras_pose.io import atomic
 from keras_pose.models.decoders import DECODERS, HeatmapDecoder
@@ -53,6 +57,9 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_string("split", "test", "train, validation or test.", flag_values=values)
     flags.DEFINE_integer("batch_size", 32, "Pictures a step.", lower_bound=1, flag_values=values)
     flags.DEFINE_bool("flip_test", False, "Average with the prediction for the mirrored picture.", flag_values=values)
+    flags.DEFINE_bool(
+        "whole", False, "Look for the person in the image first, instead of taking it for the crop.", flag_values=values
+    )
     flags.DEFINE_enum(
         "decoder", None, sorted(DECODERS), "What reads joints from heatmaps; by default the model.", flag_values=values
     )
@@ -84,7 +91,12 @@ def main(arguments: list[str]) -> None:
     dataset = open_dataset(FLAGS.dataset)
     dataset.count(FLAGS.split)  # a wrong name is told before the model is loaded
     decoder = None
-    if FLAGS.decoder:
+    if FLAGS.whole and (FLAGS.decoder or FLAGS.flip_test):
+        raise UserError("--whole goes with neither --decoder nor --flip_test; leave them out")
+    if FLAGS.whole:
+        predictor = PosePredictor(FLAGS.model)
+        predict, skeleton = whole_predictor(predictor), predictor.skeleton
+    elif FLAGS.decoder:
         model = open_model(FLAGS.model)
         predict, skeleton = heatmap_predictor(model), model.skeleton
         decoder = HeatmapDecoder(FLAGS.decoder, model.cell_center)

@@ -3,27 +3,33 @@
     python -m keras_pose.predict --model=runs/e2e --output=poses photo.jpg folder/ video.mp4 camera:0
 
 For each photo PHOTO_pose.png (the skeleton on the picture, the 3D pose from two sides) and PHOTO_pose.json (joints with
-their units); for each video VIDEO_pose.mp4 and VIDEO_pose.json, one person followed from frame to frame and smoothed.
+their units); for each video VIDEO_pose.mp4 and VIDEO_pose.json, people followed from frame to frame and smoothed.
 With --video_format=webp the video is an animation that web pages show.
+
+A finder looks for people in the whole image. By default the most prominent person is taken, --people=N takes up to N.
+--box and --boxes say where the person is instead. Without --model the weights that ship are taken.
 """
 
+import csv
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 from absl import flags
+from tqdm import tqdm
 
 from keras_pose.core import command
 from keras_pose.core.errors import UserError
 from keras_pose.core.progress import progress
-from keras_pose.inference.predictor import PosePredictor, PoseResult
-from keras_pose.inference.tracker import PoseTracker
+from keras_pose.inference.predictor import UNITS, PosePredictor, PoseResult
+from keras_pose.inference.tracker import PeopleTracker, PoseTracker, TrackedPerson
 from keras_pose.io import atomic, images, media
 from keras_pose.io.video import FORMATS, VideoWriter
-from keras_pose.visualization.drawing import draw_result, save_png
+from keras_pose.visualization.drawing import draw_keypoints, draw_result, fit_height, save_png
+from keras_pose.weights import DEFAULT_WEIGHTS
 
 CAMERA = "camera:"
 BATCH = 8
@@ -37,7 +43,17 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_string(
         "model",
         None,
-        "A run folder, an exported .tflite or .onnx file, or the name of a shipped weight.",
+        "A run folder, an exported .tflite or .onnx file, or the name of a shipped weight; by default what ships.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer("people", 1, "Up to so many people, the most prominent first.", lower_bound=1,
+                         flag_values=values)  # fmt: skip
+    flags.DEFINE_list("box", [], "x0,y0,x1,y1 in pixels: where the person is in every photo.", flag_values=values)
+    flags.DEFINE_string(
+        "boxes",
+        None,
+        "A CSV file with lines FILE,x0,y0,x1,y1: where people are in photos, by the file's name. Photos that it does "
+        "not list are searched.",
         flag_values=values,
     )
     flags.DEFINE_string("output", "predictions", "The folder for pictures, videos and JSON.", flag_values=values)
@@ -61,23 +77,39 @@ class Job:
     listed: bool
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Whom to look for: up to `people`, or the people in `everywhere`, a box, or in `boxes` by the photo's name."""
+
+    people: int = 1
+    everywhere: tuple[float, ...] | None = None
+    boxes: dict[str, list[tuple[float, ...]]] = field(default_factory=dict)
+
+    def boxes_of(self, source: str) -> list[tuple[float, ...]]:
+        """The boxes that the user gave for a photo; empty where it is to be searched."""
+        return self.boxes.get(Path(source).name, [self.everywhere] if self.everywhere else [])
+
+
 def main(inputs: list[str]) -> int:
     """Runs the command; 1 where files of a folder could not be read. Ctrl-C in a video ends the list with it."""
-    if not FLAGS.model:
-        raise UserError("no model; add --model=RUN, a run folder or an exported file")
     if not inputs:
         raise UserError("nothing to predict; name photos, folders, videos or camera:0")
     jobs = list_jobs(inputs, Path(FLAGS.output))
     if not FLAGS.overwrite:
         refuse_existing(jobs, FLAGS.video_format)
-    predictor = PosePredictor(FLAGS.model)
+    wanted = wanted_people(jobs)
+    if not FLAGS.model:
+        print(f"no --model: the weights that ship, {DEFAULT_WEIGHTS}")
+    predictor = PosePredictor(FLAGS.model or DEFAULT_WEIGHTS)
+    if wanted.people > 1 and predictor.finder is None:
+        raise UserError(f"--people={wanted.people}: {predictor.model.name} has no finder; leave --people out")
     pictures = [job for job in jobs if not job.is_video]
-    unread = predict_pictures(predictor, pictures, FLAGS.height) if pictures else []
+    unread, empty = predict_pictures(predictor, pictures, FLAGS.height, wanted) if pictures else ([], 0)
     done = len(pictures) - len(unread)
     stopped = False
     for job in [job for job in jobs if job.is_video]:
         try:
-            stopped = predict_video(predictor, job, FLAGS.height, FLAGS.max_frames, FLAGS.video_format)
+            stopped = predict_video(predictor, job, FLAGS.height, FLAGS.max_frames, FLAGS.video_format, wanted.people)
             done += 1
         except UserError as error:
             if job.listed:
@@ -85,12 +117,62 @@ def main(inputs: list[str]) -> int:
             unread.append(str(error))
         if stopped:
             break
+    nobody = f", {empty} without a person" if empty else ""
     unknown = count_unknown(inputs, jobs)
     others = f"; {unknown} other files of folders are neither images nor videos" if unknown else ""
-    print(f"{done} of {len(jobs)} done, results in {FLAGS.output}/{others}")
+    print(f"{done} of {len(jobs)} done{nobody}, results in {FLAGS.output}/{others}")
     for message in unread:
         print(f"left out: {message}")
     return 1 if unread else 0
+
+
+# --- whom to look for ------------------------------------------------------------------------------------------
+
+
+def wanted_people(jobs: Sequence[Job]) -> Wanted:
+    """What --people, --box and --boxes say; raises UserError where they contradict one another or the inputs."""
+    if not (FLAGS.box or FLAGS.boxes):
+        return Wanted(FLAGS.people)
+    if FLAGS.box and FLAGS.boxes or FLAGS.people > 1:
+        raise UserError("--box, --boxes and --people exclude one another; give one of them")
+    videos = [job.source for job in jobs if job.is_video]
+    if videos:
+        raise UserError(f"{videos[0]} is a video, in which people move; leave --box and --boxes out")
+    if FLAGS.box:
+        return Wanted(everywhere=parse_box(FLAGS.box, "--box=" + ",".join(FLAGS.box)))
+    boxes = read_boxes(Path(FLAGS.boxes))
+    names = {Path(job.source).name for job in jobs}
+    unknown = sorted(set(boxes) - names)
+    if unknown:
+        raise UserError(f"{FLAGS.boxes} has a box for {unknown[0]}, which is not among the photos; check the names")
+    return Wanted(boxes=boxes)
+
+
+def parse_box(words: Sequence[str], where: str) -> tuple[float, ...]:
+    """(x0, y0, x1, y1); raises UserError that names the place where they are no box."""
+    try:
+        box = tuple(float(word) for word in words)
+    except ValueError:
+        box = ()
+    if len(box) != 4 or not np.isfinite(box).all() or box[0] >= box[2] or box[1] >= box[3]:
+        raise UserError(f"{where} is not a box; give x0,y0,x1,y1 in pixels with x0 < x1 and y0 < y1")
+    return box
+
+
+def read_boxes(path: Path) -> dict[str, list[tuple[float, ...]]]:
+    """The boxes of a CSV file by the names of the photos; a first line without numbers is a heading."""
+    try:
+        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"--boxes={path} cannot be read as CSV ({error}); give lines FILE,x0,y0,x1,y1") from error
+    boxes: dict[str, list[tuple[float, ...]]] = {}
+    for number, row in enumerate(rows, 1):
+        if not row or number == 1 and len(row) == 5 and not row[1].strip().lstrip("-").replace(".", "", 1).isdigit():
+            continue
+        boxes.setdefault(Path(row[0].strip()).name, []).append(parse_box(row[1:], f"line {number} of {path}"))
+    if not boxes:
+        raise UserError(f"--boxes={path} holds no box; give lines FILE,x0,y0,x1,y1")
+    return boxes
 
 
 # --- inputs ----------------------------------------------------------------------------------------------------
@@ -158,9 +240,15 @@ def refuse_existing(jobs: Sequence[Job], video_format: str) -> None:
 # --- pictures --------------------------------------------------------------------------------------------------
 
 
-def predict_pictures(predictor: PosePredictor, jobs: Sequence[Job], height: int) -> list[str]:
-    """Writes a PNG and a JSON for each picture; the messages of those in folders that could not be read."""
+def predict_pictures(
+    predictor: PosePredictor, jobs: Sequence[Job], height: int, wanted: Wanted
+) -> tuple[list[str], int]:
+    """Writes a PNG and a JSON for each picture.
+
+    Returns the messages of those in folders that could not be read, and how many pictures have nobody.
+    """
     unread: list[str] = []
+    empty = 0
     batch: list[tuple[Job, np.ndarray]] = []
     with progress(None, len(jobs), "picture") as bar:
         for number, job in enumerate(jobs, 1):
@@ -172,29 +260,67 @@ def predict_pictures(predictor: PosePredictor, jobs: Sequence[Job], height: int)
                 unread.append(str(error))
             pixels = sum(picture.shape[0] * picture.shape[1] for _, picture in batch)
             if number == len(jobs) or len(batch) == BATCH or pixels > images.LARGEST_PIXELS:
-                _predict_batch(predictor, batch, height)
+                empty += _predict_batch(predictor, batch, height, wanted)
                 batch = []
             bar.update(1)
-    return unread
+    return unread, empty
 
 
-def _predict_batch(predictor: PosePredictor, batch: Sequence[tuple[Job, np.ndarray]], height: int) -> None:
-    results = predictor.predict([picture for _, picture in batch])
-    for (job, picture), result in zip(batch, results, strict=True):
-        save_png(f"{job.output}.png", draw(picture, result, height))
+def _predict_batch(
+    predictor: PosePredictor, batch: Sequence[tuple[Job, np.ndarray]], height: int, wanted: Wanted
+) -> int:
+    """Writes the results of a batch; how many pictures have nobody."""
+    empty = 0
+    for (job, picture), people in zip(batch, _people_of(predictor, batch, wanted), strict=True):
+        if not people:
+            empty += 1
+            tqdm.write(f"no person found in {job.source}")
+        save_png(f"{job.output}.png", draw(picture, people, height))
         size = {"file": job.source, "image_size": list(picture.shape[:2])}
-        atomic.write_json(f"{job.output}.json", size | result.to_dict())
+        shared = {"skeleton": predictor.skeleton.to_dict(), "units": UNITS}
+        atomic.write_json(f"{job.output}.json", size | shared | {"people": [_without(shared, p) for p in people]})
+    return empty
 
 
-def draw(image: np.ndarray, result: PoseResult, height: int) -> np.ndarray:
-    """The result's picture, `height` tall."""
-    return draw_result(image, result.keypoints_px, result.pose_3d_mm, result.skeleton, height, scores=result.scores)
+def _people_of(
+    predictor: PosePredictor, batch: Sequence[tuple[Job, np.ndarray]], wanted: Wanted
+) -> list[list[PoseResult]]:
+    """The people in each picture of a batch, in few passes of the model where one person or boxes are wanted."""
+    if wanted.people > 1:
+        return [predictor.predict_people(picture, wanted.people) for _, picture in batch]
+    rows = [(i, box) for i, (job, _) in enumerate(batch) for box in wanted.boxes_of(job.source) or [None]]
+    results = predictor.predict([batch[i][1] for i, _ in rows], [box for _, box in rows])
+    people: list[list[PoseResult]] = [[] for _ in batch]
+    for (i, _), result in zip(rows, results, strict=True):
+        if result.person_score != 0:
+            people[i].append(result)
+    return people
+
+
+def _without(shared: dict, result: PoseResult) -> dict:
+    return {key: value for key, value in result.to_dict().items() if key not in shared}
+
+
+def draw(image: np.ndarray, people: Sequence[PoseResult], height: int) -> np.ndarray:
+    """The result's picture, `height` tall: everyone on the image, the first one's 3D pose beside it."""
+    if not people:
+        return fit_height(image, height)
+    canvas = fit_height(image, height)
+    scale = height / image.shape[0]
+    for person in people[1:]:
+        canvas = draw_keypoints(canvas, person.keypoints_px * scale, person.skeleton, scores=person.scores)
+    first = people[0]
+    return draw_result(
+        canvas, first.keypoints_px * scale, first.pose_3d_mm, first.skeleton, height, scores=first.scores
+    )
 
 
 # --- videos ----------------------------------------------------------------------------------------------------
 
 
-def predict_video(predictor: PosePredictor, job: Job, height: int, max_frames: int | None, video_format: str) -> bool:
+def predict_video(
+    predictor: PosePredictor, job: Job, height: int, max_frames: int | None, video_format: str, max_people: int
+) -> bool:
     """Writes a video and a JSON of one video; Ctrl-C ends it and keeps the frames so far. Whether it was ended so."""
     is_camera = job.source.startswith(CAMERA)
     capture = cv2.VideoCapture(int(job.source[len(CAMERA) :]) if is_camera else job.source)
@@ -206,12 +332,20 @@ def predict_video(predictor: PosePredictor, job: Job, height: int, max_frames: i
     total = None if is_camera else int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) or None
     total = min(filter(None, (total, max_frames)), default=None)
     stopped = False
-    tracker, frames, writer = PoseTracker(predictor), [], VideoWriter(Path(f"{job.output}.{video_format}"), fps)
+    shared = {"skeleton": predictor.skeleton.to_dict(), "units": UNITS}
+    frames, writer = [], VideoWriter(Path(f"{job.output}.{video_format}"), fps)
+    follow = _follow_one(predictor) if max_people == 1 else PeopleTracker(predictor, max_people)
+    blank = np.zeros((1, *predictor.model.input_size, 3), np.uint8)
+    views = 2 if "pose_3d" in predictor.model.run(blank) else 0  # of the 3D pose, beside the image
     try:
         for time_s, frame in progress(_frames(capture, fps, is_camera, max_frames), total, "frame"):
-            result = tracker(frame, time_s)
-            writer.write(draw(frame, result, height - height % 2), time_s if is_camera else None)
-            frames.append({"time_s": round(time_s, 4)} | result.to_dict())
+            people = follow(frame, time_s)
+            drawn = draw(frame, [person.result for person in people], height - height % 2)
+            if not people:  # all frames have one size
+                drawn = np.pad(drawn, ((0, 0), (0, views * len(drawn)), (0, 0)), constant_values=255)
+            writer.write(drawn, time_s if is_camera else None)
+            each = [{"id": person.id} | _without(shared, person.result) for person in people]
+            frames.append({"time_s": round(time_s, 4), "people": each})
     except KeyboardInterrupt:
         stopped = True
         print(f"stopped after {len(frames)} frames of {job.source}")
@@ -223,11 +357,24 @@ def predict_video(predictor: PosePredictor, job: Job, height: int, max_frames: i
         return True
     if not frames:
         raise UserError(f"{job.source} holds no frame that decodes; convert it to MP4 with H.264")
-    shared = {key: frames[0][key] for key in ("skeleton", "units")}
-    values = {"file": job.source, "frames_per_second": fps} | shared
-    values["frames"] = [{key: value for key, value in frame.items() if key not in shared} for frame in frames]
+    values = {"file": job.source, "frames_per_second": fps} | shared | {"frames": frames}
     atomic.write_json(f"{job.output}.json", values)
     return stopped
+
+
+def _follow_one(predictor: PosePredictor) -> Callable[[np.ndarray, float], list[TrackedPerson]]:
+    """A tracker of the most prominent person, whose id goes up when somebody else is found."""
+    tracker, number, was_there = PoseTracker(predictor), 1, True
+
+    def follow(frame: np.ndarray, time_s: float) -> list[TrackedPerson]:
+        nonlocal number, was_there
+        result = tracker(frame, time_s)
+        is_there = result.person_score != 0
+        number += is_there and not was_there
+        was_there = is_there
+        return [TrackedPerson(number, result)] if is_there else []
+
+    return follow
 
 
 def _frames(

@@ -2,6 +2,8 @@
 
     python -m keras_pose.ship --model=runs/phone --output=keras_pose/weights/phone
 
+A finder (`keras_pose.finding.train`) is shipped by the same command, to keras_pose/weights/finder.
+
 Weights are rounded to 11 significant bits (float16's precision, float32's range) and model.keras is compressed, to less
 than half. --dataset names data that everyone holds: exporters calibrate and check on it; what the run was trained on
 stands in model.json under `trained_on`. The run's resolved.flags goes along as recipe.flags.
@@ -21,7 +23,8 @@ from keras_pose.core import command
 from keras_pose.core.errors import UserError
 from keras_pose.data.dataset import open_dataset
 from keras_pose.io import atomic
-from keras_pose.io.model_info import read_sidecar
+from keras_pose.io.finder_info import FinderInfo
+from keras_pose.io.model_info import Description, ModelInfo, is_finder
 from keras_pose.models import model_folder
 from keras_pose.training import run_folder
 
@@ -48,7 +51,11 @@ def main(arguments: list[str]) -> None:
     output = Path(FLAGS.output)
     if (output / model_folder.MODEL).exists() and not FLAGS.overwrite:
         raise UserError(f"{output} holds weights already; choose another --output, or add --overwrite")
-    ship(Path(FLAGS.model), output, FLAGS.dataset)
+    run = Path(FLAGS.model)
+    if is_finder(run / model_folder.MODEL_INFO):
+        ship_finder(run, output)
+    else:
+        ship(run, output, FLAGS.dataset)
     print(f"wrote {output}: {(output / model_folder.MODEL).stat().st_size / 1e6:.1f} MB")
     for name in exports_of_others(output):
         print(f"{output / name} was exported from other weights; export it anew with --overwrite")
@@ -79,11 +86,28 @@ def ship(run: Path, output: Path, dataset: str) -> None:
     atomic.write_atomically(output / RECIPE, ("\n".join(lines) + "\n").encode())
 
 
+def ship_finder(run: Path, output: Path) -> None:
+    """As `ship`, of a finder's run, whose recipe names no folders already."""
+    model, info = model_folder.load_finder(run)
+    recipe = run / RECIPE
+    if not recipe.is_file():
+        raise UserError(f"{run} has no {recipe.name}; name the folder that keras_pose.finding.train wrote")
+    model.set_weights([round_weights(weights) for weights in model.get_weights()])
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output) as scratch:
+        model_folder.write_model(scratch, model, info)
+        compress(Path(scratch) / model_folder.MODEL)
+        for name in (model_folder.MODEL, model_folder.MODEL_INFO):
+            shutil.move(Path(scratch) / name, output / name)
+    atomic.write_atomically(output / RECIPE, recipe.read_bytes())
+
+
 def exports_of_others(folder: Path) -> list[str]:
     """Exported files in the folder that are not of its weights, as the JSON beside them tells."""
     weights = hashlib.sha256((folder / model_folder.MODEL).read_bytes()).hexdigest()
     sidecars = sorted([*folder.glob("*.tflite.json"), *folder.glob("*.onnx.json")])
-    infos = {path.stem: read_sidecar(path.with_suffix("")) for path in sidecars}
+    kind: type[Description] = FinderInfo if is_finder(folder / model_folder.MODEL_INFO) else ModelInfo
+    infos = {path.stem: kind.read_beside(path.with_suffix("")) for path in sidecars}
     return [name for name, info in infos.items() if not info.export or info.export.model_sha256 != weights]
 
 

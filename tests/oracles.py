@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from keras_pose.core.skeleton import HUMAN36M_17
+from keras_pose.inference.finder import PersonFinder
 from keras_pose.inference.runtimes import LoadedModel
 from tests.poses import STANDING_MM
 
@@ -49,3 +50,40 @@ class DotReader:
 
 def dot_model(input_size: tuple[int, int] = (256, 192)) -> LoadedModel:
     return LoadedModel("dots", HUMAN36M_17, input_size, DotReader())
+
+
+def people_picture(people: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """(height, width) RGB, black, with the dots of several people of (17, 2) pixels."""
+    pictures = [dot_picture(keypoints_px, size) for keypoints_px in people]
+    return np.max(pictures, axis=0) if pictures else np.zeros((*size, 3), np.uint8)
+
+
+class DotPeople:
+    """A finder's `run`: a group of dots that hang together, after growing by a fifth of the input, is a person.
+
+    Keeps the images it was given in `images`.
+    """
+
+    def __init__(self, size: int = 256, stride: int = 8):
+        self.images, self.size, self.stride = [], size, stride
+
+    def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        self.images.append(image)
+        cells = self.size // self.stride
+        centers, boxes = np.zeros((cells, cells), np.float32), np.zeros((cells, cells, 4), np.float32)
+        dots = (image.max(-1) > 60).astype(np.uint8)
+        grown = cv2.dilate(dots, np.ones((self.size // 5, self.size // 10), np.uint8))
+        count, groups = cv2.connectedComponents(grown)
+        for group in range(1, count):
+            rows, columns = np.nonzero(dots * (groups == group))
+            box = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / self.size
+            column, row = (int((box[i] + box[i + 2]) / 2 * cells) for i in (0, 1))
+            middle = np.array([column + 0.5, row + 0.5]) / cells
+            centers[row, column] = 0.9
+            boxes[row, column] = [*(middle - box[:2]), *(box[2:] - middle)]
+        return {"centers": centers, "boxes": boxes}
+
+
+def dot_finder() -> PersonFinder:
+    people = DotPeople()
+    return PersonFinder(people, people.size)

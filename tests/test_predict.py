@@ -11,7 +11,7 @@ from keras_pose import predict
 from keras_pose.core.errors import UserError
 from keras_pose.inference.predictor import PosePredictor
 from keras_pose.visualization.drawing import save_png
-from tests.oracles import dot_model, dot_picture, standing_px
+from tests.oracles import dot_finder, dot_model, dot_picture, people_picture, standing_px
 
 SIZE = (240, 320)
 
@@ -52,7 +52,8 @@ def test_photo_gives_picture_and_json(run, tmp_path):
     picture = cv2.imread("out/photo_pose.png")
     assert picture.shape == (120, 160 + 2 * 120, 3)  # the photo and two views
     values = json.loads((tmp_path / "out" / "photo_pose.json").read_text())
-    assert np.abs(np.array(values["keypoints_px"]) - truth).max() < 1
+    (person,) = values["people"]
+    assert np.abs(np.array(person["keypoints_px"]) - truth).max() < 1
     assert values["units"]["pose_3d_mm"].startswith("millimetres") and values["image_size"] == [240, 320]
 
 
@@ -119,7 +120,8 @@ def test_video_follows_the_person(run, tmp_path):
     assert [frame["time_s"] for frame in values["frames"]] == [round(t / 25, 4) for t in range(8)]
     assert values["skeleton"]["name"] == "human36m_17" and set(values["units"]) >= {"pose_3d_mm"}
     for frame, truth in zip(values["frames"], truths, strict=True):
-        assert np.abs(np.array(frame["keypoints_px"]) - truth).max() < 20
+        (person,) = frame["people"]
+        assert person["id"] == 1 and np.abs(np.array(person["keypoints_px"]) - truth).max() < 20
     capture = cv2.VideoCapture("out/walk_pose.mp4")
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 8
     assert capture.read()[1].shape == (120, 400, 3)
@@ -176,6 +178,98 @@ def test_mistakes_are_one_line(run, tmp_path, inputs, message):
         run(*inputs)
 
 
-def test_the_model_must_be_named(run):
-    with pytest.raises(UserError, match="--model=RUN"):
-        run("photo.png", "--model=")
+def test_without_a_model_the_shipped_one_is_taken(run, tmp_path, capsys):
+    write_picture(tmp_path / "photo.png")
+    assert run("photo.png", "--model=") == 0
+    assert "no --model: the weights that ship, phone" in capsys.readouterr().out
+
+
+# --- a finder, boxes, several people ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def find(run, monkeypatch):
+    """As `run`, with a model that has a finder: it finds the dots' people."""
+    monkeypatch.setattr(predict, "PosePredictor", lambda name: PosePredictor(dot_model(), dot_finder()))
+    return run
+
+
+def people_of(path):
+    return json.loads(path.read_text())["people"]
+
+
+def test_a_picture_of_nobody_has_no_people_and_the_others_go_on(find, tmp_path, capsys):
+    truth = write_picture(tmp_path / "photos" / "b.png")
+    save_png(tmp_path / "photos" / "a.png", np.zeros((*SIZE, 3), np.uint8))
+    assert find("photos") == 0
+    assert "2 of 2 done, 1 without a person" in capsys.readouterr().out
+    assert people_of(tmp_path / "out" / "a_pose.json") == []
+    assert cv2.imread("out/a_pose.png").shape == (120, 160, 3)
+    (person,) = people_of(tmp_path / "out" / "b_pose.json")
+    assert np.abs(np.array(person["keypoints_px"]) - truth).max() < 1 and person["person_score"] > 0.5
+
+
+def test_several_people(find, tmp_path):
+    truths = [standing_px((80, 110), 150), standing_px((240, 130), 90)]
+    save_png(tmp_path / "two.png", people_picture(truths, SIZE))
+    assert find("two.png", "--people=5") == 0
+    people = people_of(tmp_path / "out" / "two_pose.json")
+    assert len(people) == 2
+    for person, truth in zip(people, truths, strict=True):  # the larger one first
+        assert np.abs(np.array(person["keypoints_px"]) - truth).max() < 1.5
+    assert find("two.png", "--people=1", "--output=one") == 0
+    assert len(people_of(tmp_path / "one" / "two_pose.json")) == 1
+
+
+def test_ids_stay_with_people_in_a_video(find, tmp_path):
+    writer = cv2.VideoWriter("two.mp4", cv2.VideoWriter.fourcc(*"mp4v"), 25.0, SIZE[::-1])
+    for t in range(10):
+        truths = [standing_px((80 + 3 * t, 110), 150), standing_px((240 - 3 * t, 130), 90)]
+        writer.write(people_picture(truths if t < 8 else [], SIZE)[..., ::-1])
+    writer.release()
+    assert find("two.mp4", "--people=2") == 0
+    frames = json.loads((tmp_path / "out" / "two_pose.json").read_text())["frames"]
+    assert [[person["id"] for person in frame["people"]] for frame in frames] == [[1, 2]] * 8 + [[]] * 2
+    assert cv2.VideoCapture("out/two_pose.mp4").get(cv2.CAP_PROP_FRAME_COUNT) == 10
+
+
+def test_a_box_of_the_users_own(find, tmp_path):
+    truths = [standing_px((80, 110), 150), standing_px((240, 130), 90)]
+    save_png(tmp_path / "two.png", people_picture(truths, SIZE))
+    assert find("two.png", "--box=190,70,290,200") == 0
+    (person,) = people_of(tmp_path / "out" / "two_pose.json")
+    assert np.abs(np.array(person["keypoints_px"]) - truths[1]).max() < 1.5 and person["person_score"] is None
+    (tmp_path / "boxes.csv").write_text("file,x0,y0,x1,y1\ntwo.png,190,70,290,200\ntwo.png,20,10,140,220\n")
+    assert find("two.png", "--boxes=boxes.csv", "--output=csv") == 0
+    for person, truth in zip(people_of(tmp_path / "csv" / "two_pose.json"), truths[::-1], strict=True):
+        assert np.abs(np.array(person["keypoints_px"]) - truth).max() < 1.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--box=1,2,3",), "--box=1,2,3 is not a box"),
+        (("--box=9,2,3,8",), "x0 < x1"),
+        (("--box=a,2,3,8",), "is not a box"),
+        (("--box=1,2,3,8", "--people=2"), "exclude one another"),
+        (("--box=1,2,3,8", "walk.mp4"), "walk.mp4 is a video"),
+        (("--boxes=gone.csv",), "gone.csv cannot be read as CSV"),
+        (("--boxes=empty.csv",), "holds no box"),
+        (("--boxes=bad.csv",), "line 2 of bad.csv is not a box"),
+        (("--boxes=other.csv",), "other.csv has a box for other.png"),
+    ],
+)
+def test_bad_boxes_are_one_line(find, tmp_path, arguments, message):
+    write_picture(tmp_path / "photo.png")
+    write_video(tmp_path / "walk.mp4", 2)
+    (tmp_path / "empty.csv").write_text("file,x0,y0,x1,y1\n")
+    (tmp_path / "bad.csv").write_text("photo.png,1,2,3,4\nphoto.png,4,3,2,1\n")
+    (tmp_path / "other.csv").write_text("other.png,1,2,3,4\n")
+    with pytest.raises(UserError, match=message):
+        find("photo.png", *arguments)
+
+
+def test_several_people_need_a_finder(run, tmp_path):
+    write_picture(tmp_path / "photo.png")
+    with pytest.raises(UserError, match="has no finder; leave --people out"):
+        run("photo.png", "--people=2")

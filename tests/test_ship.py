@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from keras_pose import ship
 from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import COCO_17, HUMAN36M_17
+from keras_pose.io.finder_info import FinderInfo
 from keras_pose.io.model_info import ModelInfo
 from keras_pose.models import model_folder
 from keras_pose.models.pose_model import PoseModelConfig, build_keypoint_model
 from keras_pose.training import run_folder
-from keras_pose.weights import SHIPPED_WEIGHTS
+from keras_pose.weights import FINDER, SHIPPED_WEIGHTS
 from tests.io.test_model_info import EXPORT
 
 
@@ -92,3 +93,31 @@ def test_every_shipped_weight_is_whole():
         assert info["data"]["dataset"] == "embedded", name
         assert (folder / "README.md").is_file() and (folder / ship.RECIPE).is_file(), name
         model_folder.load_run(folder)
+
+
+def test_a_finder_ships_too(tmp_path):
+    import keras
+
+    from keras_pose.inference.finder import open_finder
+    from keras_pose.models.finder import build_finder
+
+    keras.utils.set_random_seed(0)
+    run = tmp_path / "run"
+    run.mkdir()
+    model_folder.write_model(run, build_finder(96, (4, 4, 8, 8, 8)), FinderInfo(input_size=(96, 96), stride=8))
+    with pytest.raises(UserError, match=r"no recipe\.flags"):
+        ship.ship_finder(run, tmp_path / "finder")
+    (run / ship.RECIPE).write_text("--steps=10\n")
+    ship.ship_finder(run, tmp_path / "finder")
+    assert open_finder(tmp_path / "finder").input_size == 96
+    assert (tmp_path / "finder" / ship.RECIPE).read_text() == "--steps=10\n"
+    model, _ = model_folder.load_finder(tmp_path / "finder")
+    for weights in model.get_weights():
+        assert np.array_equal(weights, ship.round_weights(weights))
+
+
+@pytest.mark.skipif(not FINDER.is_dir(), reason="no finder ships yet")
+def test_the_shipped_finder_is_whole_and_so_is_its_export():
+    assert ship.exports_of_others(FINDER) == [] and list(FINDER.glob("*_int8.tflite"))
+    assert (FINDER / "README.md").is_file() and (FINDER / ship.RECIPE).is_file()
+    assert sum(path.stat().st_size for path in FINDER.iterdir()) < 2e6

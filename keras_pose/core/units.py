@@ -12,6 +12,9 @@ UNITS = {
     "keypoints_px": "pixels of the image (x, y); the centre of the first pixel is (0.5, 0.5)",
     "pose_3d_mm": f"millimetres relative to the root joint; {_CAMERA_AXES}",
     "root_position_mm": "millimetres from the camera; x right, y down, z away",
+    "whole_image": "RGB, 0 to 255: the whole image scaled to fit, in the middle, black around it",
+    "boxes": "distances from the cell's centre to the left, top, right and bottom side, in shares of the input's side",
+    "centers": "0 to 1, how surely a person's middle is in the cell",
 }
 
 

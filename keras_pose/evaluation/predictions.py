@@ -9,6 +9,7 @@ from keras_pose.core import geometry
 from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import Skeleton, map_joints
 from keras_pose.data import augment_ops
+from keras_pose.inference.predictor import PosePredictor
 from keras_pose.inference.runtimes import LoadedModel
 from keras_pose.io.model_info import OWN_CELL_CENTER
 from keras_pose.models.decoders import HeatmapDecoder, flip_average
@@ -57,6 +58,26 @@ def with_detector_errors(keypoints_2d: np.ndarray) -> np.ndarray:
     seeds = [zlib.crc32(np.ascontiguousarray(points).tobytes()) for points in keypoints_2d]
     errors = [np.random.default_rng(seed).standard_normal((keypoints_2d.shape[1], 3), np.float32) for seed in seeds]
     return np.asarray(augment_ops.disturb(keypoints_2d, DETECTOR_DEVIATION, np.stack(errors)))
+
+
+def whole_predictor(predictor: PosePredictor) -> BatchPredictor:
+    """A `BatchPredictor` that takes each picture of the data set for a whole one, in which the person must be found.
+
+    Where the finder finds nobody, the joints are those of a look at the whole picture.
+    """
+
+    def predict(batch: dict) -> dict:
+        if "image" not in batch:
+            raise UserError("the data set holds poses without pictures; leave --whole out")
+        images = batch["image"]
+        results = predictor.predict(list(images))
+        keypoints = np.stack([result.keypoints_px for result in results])
+        outputs = {"keypoints_2d": geometry.normalize_keypoints(keypoints, images.shape[1:3]).astype(np.float32)}
+        if results[0].pose_3d_mm is not None:
+            outputs["pose_3d"] = np.stack([result.pose_3d_mm for result in results])
+        return outputs
+
+    return predict
 
 
 def heatmap_predictor(model: LoadedModel) -> BatchPredictor:

@@ -1,12 +1,13 @@
-"""PosePredictor: an image in, a person's joints out.
+"""PosePredictor: an image in, people's joints out.
 
-The model sees crops. Without a box the first pass looks at the whole picture; the crop of the second pass then
-follows the joints that the first one found.
+The model sees crops. Without a box a finder says where people are, the first pass looks at the crop around each, and
+the crop of the second pass follows the joints that the first one found. A model without a finder looks at the whole
+image first.
 """
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,11 +15,16 @@ from keras_pose.core import geometry
 from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import Skeleton
 from keras_pose.core.units import units_of
+from keras_pose.inference.finder import MAX_PEOPLE, FoundPerson, PersonFinder, finder_beside, open_finder, overlap
 from keras_pose.inference.runtimes import LoadedModel, open_model
 from keras_pose.io import images
 from keras_pose.visualization.drawing import LOW_SCORE
 
 CROP_MARGIN = 1.25
+FOUND_MARGIN = 1.4  # around a finder's box, which may be a little off
+# A second pass that leaves the finder's box by more than this has gone to somebody else; the first pass counts then.
+STAYS = 0.2
+SAME_PERSON = 0.6  # overlap of two people's boxes from which they are one person, found twice
 # A box needs some joints to be around: with fewer sure ones, all joints count.
 FEWEST_SURE_JOINTS = 4
 # A crop is at most so much smaller than the one before it: joints that fall onto one spot are no person.
@@ -35,6 +41,8 @@ class PoseResult:
         scores: (J,) in [0, 1].
         pose_3d_mm: (J, 3) camera frame (x right, y down, z away), relative to the root; None from a 2D model.
         crop_affine: (2, 3) from pixels of the picture to pixels of the crop that the model saw.
+        person_score: the finder's score in [0, 1], 0 where it found nobody and the whole picture was looked at; None
+            where the box was given, or the model has no finder.
     """
 
     keypoints_px: np.ndarray
@@ -42,6 +50,7 @@ class PoseResult:
     pose_3d_mm: np.ndarray | None
     skeleton: Skeleton
     crop_affine: np.ndarray
+    person_score: float | None = None
 
     def to_dict(self) -> dict:
         """JSON-ready numbers with their units."""
@@ -52,27 +61,41 @@ class PoseResult:
             "scores": np.round(self.scores, 4).tolist(),
             "pose_3d_mm": None if self.pose_3d_mm is None else np.round(self.pose_3d_mm, 1).tolist(),
             "crop_affine": self.crop_affine.tolist(),
+            "person_score": None if self.person_score is None else round(self.person_score, 4),
         }
 
 
 class PosePredictor:
-    """Finds a person's joints in RGB pictures.
+    """Finds the joints of people in RGB pictures.
 
     Args:
         source: a run folder, an exported .tflite or .onnx file, the name of a shipped weight, or a `LoadedModel`.
+        finder: what finds people in whole pictures: a `PersonFinder`, a folder or file of one, or None for none. By
+            default `finder.tflite` (or .onnx) beside an exported file, the shipped one for a run or a shipped weight,
+            and none for a `LoadedModel`.
 
     Raises UserError where there is no such model.
     """
 
-    def __init__(self, source: str | os.PathLike | LoadedModel):
+    def __init__(
+        self,
+        source: str | os.PathLike | LoadedModel,
+        finder: str | os.PathLike | PersonFinder | None = "beside",
+    ):
         self.model = source if isinstance(source, LoadedModel) else open_model(source)
+        if finder == "beside":
+            finder = None if isinstance(source, LoadedModel) else finder_beside(source)
+        self.finder = finder if finder is None or isinstance(finder, PersonFinder) else open_finder(finder)
 
     @property
     def skeleton(self) -> Skeleton:
         return self.model.skeleton
 
     def __call__(self, image: np.ndarray, box: Sequence[float] | np.ndarray | None = None) -> PoseResult:
-        """The person in (H, W, 3) uint8 RGB, looked for in the whole picture or in box (x0, y0, x1, y1) pixels."""
+        """The most prominent person in (H, W, 3) uint8 RGB, or the one in box (x0, y0, x1, y1) pixels.
+
+        Where the finder finds nobody, the whole picture is looked at, and `person_score` is 0.
+        """
         return self.predict([image], [box])[0]
 
     def predict(
@@ -84,16 +107,65 @@ class PosePredictor:
         boxes = [None] * len(images) if boxes is None else list(boxes)
         for image, box in zip(images, boxes, strict=True):
             _check_picture(image, box)
+        found = [
+            None if box is not None else self._most_prominent(image) for image, box in zip(images, boxes, strict=True)
+        ]
         first = [
-            self._whole(image) if box is None else self._around(box) for image, box in zip(images, boxes, strict=True)
+            self._around(box)
+            if box is not None
+            else self._whole(image)
+            if person is None
+            else self._around(person.box_px, FOUND_MARGIN)
+            for image, box, person in zip(images, boxes, found, strict=True)
         ]
         results = self._run(images, first)
         again = [i for i, box in enumerate(boxes) if box is None]
         if again:
             second = self._run([images[i] for i in again], [self._around(self.box_of(results[i])) for i in again])
             for i, result in zip(again, second, strict=True):
-                results[i] = result
+                results[i] = self._settled(found[i], results[i], result)
         return results
+
+    def find(self, image: np.ndarray, max_people: int = MAX_PEOPLE) -> list[FoundPerson]:
+        """Where people are in a picture, the most prominent first; raises UserError where the model has no finder."""
+        _check_picture(image, None)
+        if self.finder is None:
+            raise UserError(f"{self.model.name} has no finder; put finder.tflite beside it, or give boxes")
+        return self.finder(image, max_people)
+
+    def predict_people(self, image: np.ndarray, max_people: int = MAX_PEOPLE) -> list[PoseResult]:
+        """The people in a picture, the most prominent first; empty where nobody is.
+
+        Without a finder the list holds the one person that the whole picture is searched for.
+        """
+        if max_people < 1:
+            raise UserError(f"max_people must be at least 1, got {max_people}")
+        if self.finder is None:
+            return [self(image)]
+        people = self.find(image)
+        if not people:
+            return []
+        copies = [image] * len(people)
+        first = self._run(copies, [self._around(person.box_px, FOUND_MARGIN) for person in people])
+        second = self._run(copies, [self._around(self.box_of(result)) for result in first])
+        results: list[PoseResult] = []
+        for person, before, after in zip(people, first, second, strict=True):
+            result = self._settled(person, before, after)
+            box = self.box_of(result)
+            if all(overlap(box, self.box_of(other)) < SAME_PERSON for other in results):
+                results.append(result)
+        return results[:max_people]
+
+    def _most_prominent(self, image: np.ndarray) -> FoundPerson | None:
+        people = self.finder(image) if self.finder else []
+        return people[0] if people else None
+
+    def _settled(self, person: FoundPerson | None, first: PoseResult, second: PoseResult) -> PoseResult:
+        """The second pass, or the first where the second has left the person."""
+        if person is None:
+            return second if self.finder is None else replace(second, person_score=0.0)
+        stays = overlap(self.box_of(second), person.box_px) >= STAYS
+        return replace(second if stays else first, person_score=person.score)
 
     def box_of(self, result: PoseResult) -> np.ndarray:
         """The box (x0, y0, x1, y1) in pixels to look at next: around the sure joints, around all if few are sure."""

@@ -10,15 +10,17 @@ import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar, Self
 
 from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import Skeleton
-from keras_pose.core.units import units_of
+from keras_pose.core.units import UNITS, units_of
 from keras_pose.io.atomic import write_json
 
 FORMAT_VERSION = 1
 METADATA_KEY = "keras_pose"  # names the description inside an exported file
 KINDS = ("pose", "keypoints", "lifter")
+FINDER = "finder"  # the kind that `keras_pose.io.finder_info` describes
 
 # Where in a heatmap's cell the peak of a joint lies: this project's targets, and the official HRNet code's.
 OWN_CELL_CENTER = 0.5
@@ -57,10 +59,117 @@ class Export:
     model_sha256: str
     version: str
 
+    @classmethod
+    def from_dict(cls, values: dict) -> "Export":
+        """What `Description.describe` and the keys beside it tell of an exported file."""
+
+        def tensors(key: str) -> dict[str, Tensor]:
+            return {
+                name: Tensor(tuple(int(size) for size in tensor["shape"]), str(tensor["dtype"]))
+                for name, tensor in values[key].items()
+            }
+
+        return cls(
+            quantization=values["quantization"],
+            layout=values["layout"],
+            inputs=tensors("inputs"),
+            outputs=tensors("outputs"),
+            run=values["source"]["run"],
+            model_sha256=values["source"]["model_sha256"],
+            version=values["keras_pose_version"],
+        )
+
+
+class Description:
+    """What the descriptions of all models share: how they are read and written, and that files may be exported."""
+
+    OWN_KINDS: ClassVar[tuple[str, ...]]
+    NAME: ClassVar[str]  # of such a model, in errors
+    kind: str
+    export: Export | None
+
+    @property
+    def exported(self) -> Export:
+        """`export` of an exported file; raises ValueError for the description of a Keras model."""
+        if self.export is None:
+            raise ValueError("this describes a Keras model, not an exported file")
+        return self.export
+
+    def unit_of(self, name: str) -> str:
+        """The unit of an input or an output of an exported file."""
+        return UNITS[name]
+
+    def describe(self, tensors: dict[str, Tensor]) -> dict:
+        """Inputs or outputs of an exported file with their units."""
+        return {
+            name: {"shape": list(tensor.shape), "dtype": tensor.dtype, "unit": self.unit_of(name)}
+            for name, tensor in tensors.items()
+        }
+
+    def to_dict(self) -> dict:
+        """Values that JSON can hold, in the form that the kind of file has."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Self:
+        """The inverse of `to_dict`; what older files lack has its default.
+
+        Raises KeyError, TypeError, ValueError or AttributeError for values of another form.
+        """
+        raise NotImplementedError
+
+    def to_text(self) -> str:
+        """The description as it stands inside an exported file."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    @classmethod
+    def from_text(cls, text: str | bytes, name: str | os.PathLike, remedy: str) -> Self:
+        """The inverse of `to_text`.
+
+        Raises UserError that begins with `name`: where it is damaged, which ends with `remedy`, or of another kind.
+        """
+        try:
+            values = json.loads(text)
+            version = values.get("format_version", FORMAT_VERSION)
+            kind = kind_of(values)
+            is_other = kind in (*KINDS, FINDER) and kind not in cls.OWN_KINDS
+            if version == FORMAT_VERSION and not is_other:
+                return cls.from_dict(values)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+            raise UserError(f"{name} is damaged ({error!r}); {remedy}") from error
+        if is_other:
+            raise UserError(f"{name} describes a model of kind {kind}, not {cls.NAME}; name another model")
+        raise UserError(f"{name} has format {version}, this version reads {FORMAT_VERSION}; {remedy}")
+
+    def write(self, path: str | os.PathLike) -> None:
+        """Writes the file, whole or not at all."""
+        write_json(path, self.to_dict())
+
+    @classmethod
+    def read(cls, path: str | os.PathLike, missing: str, remedy: str) -> Self:
+        """Reads the file; raises UserError: `missing` where there is none, or one as of `from_text`."""
+        try:
+            text = Path(path).read_bytes()
+        except FileNotFoundError:
+            raise UserError(missing) from None
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}; {remedy}") from error
+        return cls.from_text(text, path, remedy)
+
+    @classmethod
+    def read_beside(cls, path: Path) -> Self:
+        """The description beside a file; raises UserError where it is missing or damaged."""
+        sidecar = sidecar_path(path)
+        return cls.read(
+            sidecar,
+            missing=f"{path} lacks its metadata {sidecar.name}; copy both files, or export again",
+            remedy="export the model again",
+        )
+
 
 @dataclass(frozen=True)
-class ModelInfo:
-    """The description of a trained model.
+class ModelInfo(Description):
+    """The description of a trained pose model, or of a part of one.
 
     Attributes:
         kind: a row of `KINDS`: image to 3D, image to 2D, or 2D to 3D.
@@ -77,6 +186,8 @@ class ModelInfo:
         export: of an exported file, None for a Keras model.
     """
 
+    OWN_KINDS = KINDS
+    NAME = "a pose model"
     kind: str
     skeleton: Skeleton
     input_size: tuple[int, int]
@@ -95,15 +206,7 @@ class ModelInfo:
         if self.kind not in KINDS:
             raise ValueError(f"kind {self.kind!r} is not one of {', '.join(KINDS)}")
 
-    @property
-    def exported(self) -> Export:
-        """`export` of an exported file; raises ValueError for the description of a Keras model."""
-        if self.export is None:
-            raise ValueError("this describes a Keras model, not an exported file")
-        return self.export
-
     def to_dict(self) -> dict:
-        """Values that JSON can hold, in the form that the kind of file has."""
         return self._model_dict() if self.export is None else self._export_dict(self.export)
 
     def _model_dict(self) -> dict:
@@ -125,13 +228,6 @@ class ModelInfo:
         return values | {name: value for name in ("weights", "trained_on") if (value := getattr(self, name))}
 
     def _export_dict(self, export: Export) -> dict:
-        def describe(tensors: dict[str, Tensor]) -> dict:
-            units = units_of(*tensors)
-            return {
-                name: {"shape": list(tensor.shape), "dtype": tensor.dtype, "unit": units[name]}
-                for name, tensor in tensors.items()
-            }
-
         return {
             "format_version": FORMAT_VERSION,
             "keras_pose_version": export.version,
@@ -143,62 +239,27 @@ class ModelInfo:
             "input_size": list(self.input_size),
             "colour_order": "RGB",
             "layout": export.layout,
-            "inputs": describe(export.inputs),
-            "outputs": describe(export.outputs),
+            "inputs": self.describe(export.inputs),
+            "outputs": self.describe(export.outputs),
             "source": {"run": export.run, "model_sha256": export.model_sha256},
         }
 
     @classmethod
     def from_dict(cls, values: dict) -> "ModelInfo":
-        """The inverse of `to_dict`; what older files lack has its default.
-
-        Raises KeyError, TypeError, ValueError or AttributeError for values of another form.
-        """
         height, width = values["input_size"]
         return cls(
-            kind=values.get("kind") or values.get("part", "pose"),
+            kind=kind_of(values),
             skeleton=Skeleton.from_dict(values["skeleton"]),
             input_size=(int(height), int(width)),
             heatmap_peak=float(values.get("heatmap_peak", TARGET_PEAK)),
             cell_center=float(values.get("cell_center", OWN_CELL_CENTER)),
             statistics=values.get("statistics"),
-            export=_export(values) if "inputs" in values else None,
+            export=Export.from_dict(values) if "inputs" in values else None,
             **{
                 name: dict(values.get(name) or {})
                 for name in ("model", "data", "trained_on", "versions", "metrics", "weights")
             },
         )
-
-    def to_text(self) -> str:
-        """The description as it stands inside an exported file."""
-        return json.dumps(self.to_dict(), indent=2)
-
-    @classmethod
-    def from_text(cls, text: str | bytes, name: str | os.PathLike, remedy: str) -> "ModelInfo":
-        """The inverse of `to_text`; raises UserError that begins with `name` and ends with `remedy`."""
-        try:
-            values = json.loads(text)
-            version = values.get("format_version", FORMAT_VERSION)
-            if version == FORMAT_VERSION:
-                return cls.from_dict(values)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-            raise UserError(f"{name} is damaged ({error!r}); {remedy}") from error
-        raise UserError(f"{name} has format {version}, this version reads {FORMAT_VERSION}; {remedy}")
-
-    def write(self, path: str | os.PathLike) -> None:
-        """Writes the file, whole or not at all."""
-        write_json(path, self.to_dict())
-
-    @classmethod
-    def read(cls, path: str | os.PathLike, missing: str, remedy: str) -> "ModelInfo":
-        """Reads the file; raises UserError: `missing` where there is none, or one that ends with `remedy`."""
-        try:
-            text = Path(path).read_bytes()
-        except FileNotFoundError:
-            raise UserError(missing) from None
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror}; {remedy}") from error
-        return cls.from_text(text, path, remedy)
 
 
 def sidecar_path(path: Path) -> Path:
@@ -207,28 +268,18 @@ def sidecar_path(path: Path) -> Path:
 
 
 def read_sidecar(path: Path) -> ModelInfo:
-    """The description beside a file; raises UserError where it is missing or damaged."""
-    sidecar = sidecar_path(path)
-    return ModelInfo.read(
-        sidecar,
-        missing=f"{path} lacks its metadata {sidecar.name}; copy both files, or export again",
-        remedy="export the model again",
-    )
+    """The description beside a file; raises UserError where it is missing or damaged, or is of a finder."""
+    return ModelInfo.read_beside(path)
 
 
-def _export(values: dict) -> Export:
-    def tensors(key: str) -> dict[str, Tensor]:
-        return {
-            name: Tensor(tuple(int(size) for size in tensor["shape"]), str(tensor["dtype"]))
-            for name, tensor in values[key].items()
-        }
+def kind_of(values: dict) -> str:
+    """The kind that the values of a description name."""
+    return values.get("kind") or values.get("part", "pose")
 
-    return Export(
-        quantization=values["quantization"],
-        layout=values["layout"],
-        inputs=tensors("inputs"),
-        outputs=tensors("outputs"),
-        run=values["source"]["run"],
-        model_sha256=values["source"]["model_sha256"],
-        version=values["keras_pose_version"],
-    )
+
+def is_finder(path: Path) -> bool:
+    """Whether a file describes a finder; False where it does not read, too."""
+    try:
+        return kind_of(json.loads(path.read_bytes())) == FINDER
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False

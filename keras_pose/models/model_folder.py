@@ -5,20 +5,23 @@ Runs (`keras_pose.training.run_folder`) and shipped weights (`keras_pose.weights
 
 import os
 from pathlib import Path
+from typing import TypeVar
 
 import keras
 
 from keras_pose.core.errors import UserError
 from keras_pose.io.atomic import cannot_write, discard
-from keras_pose.io.model_info import ModelInfo
+from keras_pose.io.finder_info import FinderInfo
+from keras_pose.io.model_info import Description, ModelInfo
 from keras_pose.models.keras_file import check_keras_file
 from keras_pose.models.tensorflow_speed import one_variable_name
 
 MODEL = "model.keras"
 MODEL_INFO = "model.json"
+AnyInfo = TypeVar("AnyInfo", bound=Description)
 
 
-def write_model(directory: str | os.PathLike, model: keras.Model, info: ModelInfo) -> None:
+def write_model(directory: str | os.PathLike, model: keras.Model, info: Description) -> None:
     """Writes model.keras and model.json, each whole or not at all."""
     path = Path(directory) / MODEL
     partial = path.with_name("partial_" + MODEL)  # Keras wants the suffix
@@ -32,12 +35,8 @@ def write_model(directory: str | os.PathLike, model: keras.Model, info: ModelInf
 
 
 def read_model_info(directory: str | os.PathLike) -> ModelInfo:
-    """model.json of a run; raises UserError where there is none that this version reads."""
-    return ModelInfo.read(
-        Path(directory) / MODEL_INFO,
-        missing=f"{directory} holds no {MODEL_INFO}; name the folder of a run that has finished an epoch",
-        remedy="train again",
-    )
+    """model.json of a run; raises UserError where there is none that this version reads, or it is of a finder."""
+    return _read_info(directory, ModelInfo)
 
 
 def load_run(directory: str | os.PathLike) -> tuple[keras.Model, ModelInfo]:
@@ -47,6 +46,12 @@ def load_run(directory: str | os.PathLike) -> tuple[keras.Model, ModelInfo]:
         UserError: the folder is missing, holds no finished epoch, or is damaged.
     """
     info = read_model_info(directory)
+    return load_model(Path(directory) / MODEL), info
+
+
+def load_finder(directory: str | os.PathLike) -> tuple[keras.Model, FinderInfo]:
+    """As `load_run`, of a run of `keras_pose.finding.train`; raises UserError for a run of another kind, too."""
+    info = _read_info(directory, FinderInfo)
     return load_model(Path(directory) / MODEL), info
 
 
@@ -61,3 +66,11 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     except Exception as error:  # a broken file may raise almost anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise UserError(f"{path} does not load ({reason}); train or convert it again") from error
+
+
+def _read_info(directory: str | os.PathLike, description: type[AnyInfo]) -> AnyInfo:
+    return description.read(
+        Path(directory) / MODEL_INFO,
+        missing=f"{directory} holds no {MODEL_INFO}; name the folder of a run that has finished an epoch",
+        remedy="train again",
+    )

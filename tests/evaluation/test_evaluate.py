@@ -178,3 +178,20 @@ def test_predictor_opens_runs_that_see_pictures(runs):
     assert PosePredictor(runs / "keypoints")(np.zeros((50, 70, 3), np.uint8)).pose_3d_mm is None
     with pytest.raises(UserError, match="sees no pictures"):
         PosePredictor(runs / "lifter")
+
+
+def test_whole_images_are_searched_first(run, runs, tmp_path, monkeypatch):
+    """The finder is asked once an image, and joints are of the image that it was asked about."""
+    from keras_pose.inference.finder import PersonFinder
+    from tests.oracles import DotPeople
+
+    people = DotPeople()
+    monkeypatch.setattr(
+        evaluate, "PosePredictor", lambda source: PosePredictor(source, PersonFinder(people, people.size))
+    )
+    run(f"--model={runs / 'pose'}", "--whole", f"--json={tmp_path / 'numbers.json'}")
+    values = json.loads((tmp_path / "numbers.json").read_text())
+    assert len(people.images) >= values["count"] == 5
+    assert values["mpjpe_mm"] is not None and values["pck_0_2"] is not None
+    with pytest.raises(UserError, match="--whole goes with neither"):
+        run(f"--model={runs / 'pose'}", "--whole", "--flip_test")

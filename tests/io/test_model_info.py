@@ -17,9 +17,10 @@ from keras_pose.io.model_info import (
     read_sidecar,
     sidecar_path,
 )
+from keras_pose.weights import SHIPPED_WEIGHTS
 from tests.conftest import ROOT
 
-SHIPPED = sorted((ROOT / "keras_pose" / "weights").glob("*/model.json"))
+SHIPPED = [folder / "model.json" for folder in SHIPPED_WEIGHTS.values()]
 EXPORT = Export(
     quantization="int8",
     layout="nchw",

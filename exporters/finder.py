@@ -1,0 +1,165 @@
+"""Exports a finder as one .tflite or .onnx file, to stand beside the pose model's.
+
+    python -m exporters.finder --output=finder.tflite --quantize=int8
+    python -m exporters.finder --output=finder.onnx
+
+`PosePredictor("pose.tflite")` takes the `finder.tflite` that stands in the same folder. docs/deploy.md has the contract
+and how to read the maps.
+"""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+from absl import flags, logging
+from keras import ops
+
+from exporters import exporter_of
+from exporters.compare import check_operations
+from exporters.contract import sha256
+from exporters.worker import measure
+from keras_pose import __version__
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.inference import finder as inference
+from keras_pose.inference import runtimes
+from keras_pose.io import atomic
+from keras_pose.io.finder_info import FinderInfo
+from keras_pose.io.model_info import Export, Tensor, sidecar_path
+from keras_pose.models.model_folder import MODEL, load_finder
+from keras_pose.weights import FINDER
+
+FLAGS = flags.FLAGS
+QUANTIZATIONS = {".tflite": ("none", "float16", "dynamic", "int8"), ".onnx": ("none", "float16")}
+SAMPLES = 64
+# The mean difference of `centers` and `boxes` from Keras' that a form may have.
+TOLERANCES = {"none": 1e-5, "float16": 2e-3, "dynamic": 0.01, "int8": 0.01}
+
+
+def define_flags(values: flags.FlagValues = FLAGS) -> None:
+    """The command's flags."""
+    flags.DEFINE_string("finder", None, "A run of keras_pose.finding.train; by default what ships.", flag_values=values)
+    flags.DEFINE_string("output", None, "The file to write, .tflite or .onnx.", flag_values=values)
+    flags.DEFINE_enum("quantize", "none", QUANTIZATIONS[".tflite"], "int8 is for phones.", flag_values=values)
+    flags.DEFINE_string("calibration", "embedded", "Data for int8 and for the comparison.", flag_values=values)
+    flags.DEFINE_bool("overwrite", False, "Replace a file that is there already.", flag_values=values)
+    flags.DEFINE_string("json", None, "Write the figures to this file.", flag_values=values)
+
+
+def build_graph(model: keras.Model) -> keras.Model:
+    """The finder on a batch of one, from uint8."""
+    side = model.input_shape[1]
+    image = keras.Input(batch_shape=(1, side, side, 3), dtype="uint8", name="image")
+    outputs = model(ops.cast(image, "float32"))
+    return keras.Model(image, {name: outputs[name] for name in sorted(outputs)}, name="inference")
+
+
+def describe_export(info: FinderInfo, quantization: str, run: Path) -> FinderInfo:
+    """The description of an exported finder, which stands inside it and beside it; `info` is of the run."""
+    side, cells = info.input_size[0], info.input_size[0] // info.stride
+    export = Export(
+        quantization=quantization,
+        layout="nhwc",
+        inputs={"image": Tensor((1, side, side, 3), "uint8")},
+        outputs={"boxes": Tensor((1, cells, cells, 4)), "centers": Tensor((1, cells, cells, 1))},
+        run=run.name,
+        model_sha256=sha256(run / MODEL),
+        version=__version__,
+    )
+    return replace(info, export=export)
+
+
+def mosaics(dataset: str, side: int, count: int) -> np.ndarray:
+    """(count, side, side, 3) uint8: crops of people of a data set, 1, 4, 9 or 16 of them beside one another.
+
+    So people of several sizes appear, as the finder sees them.
+    """
+    import cv2
+
+    from keras_pose.data import pipeline
+    from keras_pose.data.dataset import naming_broken_shards, open_dataset
+
+    data = open_dataset(dataset)
+    with naming_broken_shards(data):
+        batches = list(pipeline.make_batches(data, "train", 16, training=False).take(16))
+    crops = np.concatenate([batch["image"].numpy() for batch in batches])
+    rng = np.random.default_rng(0)
+    images = np.zeros((count, side, side, 3), np.uint8)
+    for i, image in enumerate(images):
+        parts = i % 4 + 1
+        edges = np.linspace(0, side, parts + 1).astype(int)
+        for y0, y1 in zip(edges[:-1], edges[1:], strict=True):
+            for x0, x1 in zip(edges[:-1], edges[1:], strict=True):
+                image[y0:y1, x0:x1] = cv2.resize(crops[rng.integers(len(crops))], (x1 - x0, y1 - y0))
+    return images
+
+
+def export(run: Path, output: Path, quantization: str, dataset: str) -> dict:
+    """Writes the file once it agrees with the Keras model; returns the figures.
+
+    Raises UserError where the run is no finder, or the file differs too much.
+    """
+    model, run_info = load_finder(run)
+    info = describe_export(run_info, quantization, run)
+    graph, samples = build_graph(model), mosaics(dataset, model.input_shape[1], SAMPLES)
+    exporter = exporter_of(output)
+    arguments = (samples,) if quantization == "int8" else ()
+    partial = output.with_name(f"{output.stem}.partial{output.suffix}")
+    try:
+        atomic.write_atomically(partial, exporter.convert(graph, info, *arguments))
+        info.write(sidecar_path(partial))
+        measure(partial, threads=1)
+        operations = check_operations(partial)
+        figures = {"file": output.name, "size_mb": partial.stat().st_size / 1e6, "operations": operations}
+        differences = compare(partial, model, samples)
+        worst = max(differences.values())
+        if worst > TOLERANCES[quantization]:
+            raise UserError(f"{output} is not written: its maps differ by {worst:.4f} from Keras on average")
+        os.replace(sidecar_path(partial), sidecar_path(output))
+        os.replace(partial, output)
+        return figures | differences
+    finally:
+        partial.unlink(missing_ok=True)
+        sidecar_path(partial).unlink(missing_ok=True)
+
+
+def compare(path: Path, model: keras.Model, samples: np.ndarray) -> dict[str, float]:
+    """The mean differences of a file's maps from the Keras model's; of boxes where somebody is."""
+    session = runtimes.open_session(path, threads=1)
+    expected = {key: np.asarray(value) for key, value in model(samples.astype(np.float32), training=False).items()}
+    found = [session.infer({"image": image[None]}) for image in samples]
+    centers, boxes = (np.concatenate([each[key] for each in found]) for key in ("centers", "boxes"))
+    someone = expected["centers"][..., 0] >= inference.SCORE
+    box_difference = np.abs(boxes - expected["boxes"])[someone]
+    return {
+        "mean_center_difference": float(np.abs(centers - expected["centers"]).mean()),
+        "mean_box_difference": float(box_difference.mean()) if someone.any() else 0.0,
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command."""
+    logging.set_verbosity(logging.WARNING)  # saving and converting tell of each step
+    if arguments:
+        raise UserError(f"unknown argument {arguments[0]!r}; give everything as --name=value")
+    output = Path(FLAGS.output or "")
+    if output.suffix not in QUANTIZATIONS:
+        raise UserError(f"--output={FLAGS.output or ''} must name a file that ends in .tflite or .onnx")
+    if FLAGS.quantize not in QUANTIZATIONS[output.suffix]:
+        raise UserError(f"--quantize={FLAGS.quantize} is not for {output.suffix}; choose none or float16")
+    if output.exists() and not FLAGS.overwrite:
+        raise UserError(f"{output} is there already; choose another --output, or add --overwrite")
+    figures = export(Path(FLAGS.finder) if FLAGS.finder else FINDER, output, FLAGS.quantize, FLAGS.calibration)
+    for name, value in figures.items():
+        print(f"{name:24} {value if isinstance(value, str | int) else f'{value:.5f}'}")
+    if FLAGS.json:
+        atomic.write_json(FLAGS.json, figures)
+    print(f"wrote {output} and {output.name}.json")
+    return 0
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main)

@@ -1,0 +1,124 @@
+"""Photos with one labelled person each: where the person is, and which parts of a photo have nobody.
+
+A label file (.npz) comes from `keras_pose.finding.label`, which asks two teachers. Its keys: `paths` (N,), relative to
+the folder of photos; `size` (N, 2) height and width; `m_kp` (N, 17, 2) and `m_s` (N, 17), MoveNet's joints in pixels
+and their scores; `b_kp` (N, 18, 2) and `b_score` (N,), BlazePose's joints and its score for a person being there.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import BLAZEPOSE_18, COCO_17
+
+KEYS = ("paths", "size", "m_kp", "m_s", "b_kp", "b_score")
+AGREE = 0.2  # of the torso: teachers that are closer agree about a joint
+SURE = 0.3  # MoveNet's score from which its joint counts although the other teacher differs
+FEWEST_JOINTS = 8  # of the twelve of the limbs
+FEWEST_AGREED = 5
+HEAD = 0.7  # the top of the head lies so much farther from the shoulders than the nose does
+VALIDATION_SHARE, TEST_SHARE = 0.05, 0.15
+HELD_OUT = ("street", "exercise")  # folders that validation and test photos come from; the others train
+
+_LIMBS = np.array([COCO_17.index(f"{side}_{joint}") for side in ("left", "right")
+                   for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")])  # fmt: skip
+_FROM_BLAZEPOSE = [BLAZEPOSE_18.index(name) for name in COCO_17.joint_names]
+_NOSE, _LEFT_SHOULDER, _RIGHT_SHOULDER, _LEFT_HIP, _RIGHT_HIP = (
+    COCO_17.index(name) for name in ("nose", "left_shoulder", "right_shoulder", "left_hip", "right_hip")
+)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo and the person whom the teachers found in it.
+
+    `points_px` (K, 2) are the person's joints and the top of the head; None where the teachers disagree. `keypoints_px`
+    (17, 2) are COCO's joints, `valid` (17,) those that both teachers agree about. `size` is (height, width).
+    """
+
+    path: Path
+    kind: str
+    split: str
+    size: tuple[int, int]
+    points_px: np.ndarray | None
+    keypoints_px: np.ndarray
+    valid: np.ndarray
+
+
+def split_of(path: str) -> str:
+    """train, validation or test, by a hash of the name; start and end of one exercise stay together."""
+    folder, _, name = path.partition("/")
+    if folder not in HELD_OUT:
+        return "train"
+    name = re.sub(r"_[01]\.jpg$", "", name) if folder == "exercise" else name
+    share = int(hashlib.sha256(f"{folder}/{name}".encode()).hexdigest()[:8], 16) / 2**32
+    return "validation" if share < VALIDATION_SHARE else "test" if share < VALIDATION_SHARE + TEST_SHARE else "train"
+
+
+def read_photos(folder: str | Path, label_files: Sequence[str | Path]) -> list[Photo]:
+    """The photos of all label files, by their paths; raises UserError for a file that is none."""
+    photos = [photo for file in label_files for photo in _read_labels(Path(folder), Path(file))]
+    return sorted(photos, key=lambda photo: photo.path)
+
+
+def _read_labels(folder: Path, file: Path) -> list[Photo]:
+    try:
+        with np.load(file, allow_pickle=False) as labels:
+            columns = {key: labels[key] for key in KEYS}
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{file} is not a label file ({error}); run keras_pose.finding.label") from error
+    photos = []
+    for path, size, movenet, scores, blazepose, _ in zip(*(columns[key] for key in KEYS), strict=True):
+        valid = agreed(movenet, blazepose[_FROM_BLAZEPOSE], scores)
+        points = person_points(movenet, scores, valid, tuple(size))
+        photos.append(
+            Photo(folder / str(path), str(path).split("/")[0], split_of(str(path)), tuple(size), points, movenet, valid)
+        )
+    return photos
+
+
+def agreed(movenet: np.ndarray, blazepose: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """(17,) bool, the joints of COCO about which two teachers of (17, 2) joints agree."""
+    torso = np.mean([np.linalg.norm(movenet[_LEFT_SHOULDER] - movenet[_RIGHT_HIP]),
+                     np.linalg.norm(movenet[_RIGHT_SHOULDER] - movenet[_LEFT_HIP])])  # fmt: skip
+    return (np.linalg.norm(movenet - blazepose, axis=-1) < AGREE * torso) & (scores > 0.1)
+
+
+def person_points(
+    keypoints_px: np.ndarray, scores: np.ndarray, valid: np.ndarray, size: tuple[int, int]
+) -> np.ndarray | None:
+    """(K, 2) of the sure joints and the top of the head; None where too few joints are sure."""
+    sure = (valid | (scores > SURE)) & geometry.inside_image(keypoints_px, (size[0] + 4, size[1] + 4))
+    if sure[_LIMBS].sum() < FEWEST_JOINTS or valid[_LIMBS].sum() < FEWEST_AGREED:
+        return None
+    points = keypoints_px[sure]
+    if sure[_NOSE] and sure[_LEFT_SHOULDER] and sure[_RIGHT_SHOULDER]:
+        neck = keypoints_px[[_LEFT_SHOULDER, _RIGHT_SHOULDER]].mean(0)
+        points = np.concatenate([points, [keypoints_px[_NOSE] + HEAD * (keypoints_px[_NOSE] - neck)]])
+    return points
+
+
+def empty_zones(photo: Photo) -> list[tuple[int, int, int, int]]:
+    """(x0, y0, x1, y1) of the parts of a photo where nobody is, as far as one labelled person tells.
+
+    In gyms that is all beside and above the person. In the street passers-by stand at the person's own height, so only
+    what lies above the shoulders and below the knees counts. Photos of sports have spectators: nothing.
+    """
+    if photo.points_px is None or photo.kind not in HELD_OUT:
+        return []
+    height, width = photo.size
+    x0, y0, x1, y1 = geometry.keypoints_box(photo.points_px, np.ones(len(photo.points_px), bool))
+    margin = 0.12 * max(x1 - x0, y1 - y0)
+    left, right, top, bottom = (int(v) for v in (x0 - margin, x1 + margin, y0 - margin, y1 + margin))
+    low, high = (0, height) if photo.kind == "exercise" else (0, int(y0 + 0.22 * (y1 - y0)))
+    zones = [(0, low, left, high), (right, low, width, high), (0, 0, width, top), (0, bottom, width, height)]
+    if photo.kind == "street":
+        knees = int(y0 + 0.85 * (y1 - y0))
+        zones += [(0, knees, left, height), (right, knees, width, height)]
+    return [zone for zone in zones if zone[2] - zone[0] >= 48 and zone[3] - zone[1] >= 48]

@@ -1,0 +1,111 @@
+"""The alternative to a finder: the pose network itself, run over a pyramid of the whole image, its heatmaps summed.
+
+    python -m keras_pose.finding.pyramid --photos=photos --labels=labels.npz --panoramas=package/hdri --limit=40
+
+HRNet is a fully convolutional network, so its weights look at images of any size. At each level people who are about as
+tall as in a training crop have peaks of all their joints around them. Prints the same table as
+`keras_pose.finding.score` (docs/find.md compares the two).
+"""
+
+import time
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from absl import flags
+
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.finding import score
+from keras_pose.finding.photos import read_photos
+from keras_pose.finding.placed import held_out_photos
+from keras_pose.inference.finder import PersonFinder
+from keras_pose.io import atomic
+from keras_pose.weights import DEFAULT_WEIGHTS, SHIPPED_WEIGHTS
+
+FLAGS = flags.FLAGS
+LEVELS = (64, 96, 160, 256)  # pixels of a side of the square that the image is fitted into
+PERSON = 0.8  # of a training crop's height: how tall a person is in it
+WIDTH = 0.45  # of the height of a person's box
+STRIDE = 4
+
+
+class PyramidFinder:
+    """A finder's `run` (see `PersonFinder`) made of a pose network; maps of the finest level.
+
+    Args:
+        networks: from (1, S, S, 3) float32 to heatmaps (1, S/4, S/4, J), by S.
+        crop_height: of the crops that the network was trained on.
+        peak: the heatmaps' height that counts as 1.
+    """
+
+    def __init__(self, networks: dict, crop_height: int, peak: float):
+        self._networks, self._crop_height, self._peak = networks, crop_height, peak
+        self.side = max(networks)
+
+    def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        cells = self.side // STRIDE
+        centers, boxes = np.zeros((cells, cells), np.float32), np.zeros((cells, cells, 4), np.float32)
+        for side, network in self._networks.items():
+            level = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+            heatmaps = np.asarray(network(level[None].astype(np.float32)))[0] / self._peak  # (S/4, S/4, J)
+            height = PERSON * self._crop_height / side  # of a person, in shares of the image
+            reach = max(1, round(height * side / STRIDE)) | 1
+            window = np.ones((reach, max(1, round(WIDTH * reach)) | 1), np.uint8)
+            joints = cv2.dilate(heatmaps.clip(0, 1), window)  # each joint's best peak in a person's box around a cell
+            joints = joints.reshape(*heatmaps.shape)
+            score = cv2.GaussianBlur(joints.mean(-1), (0, 0), 0.25 * reach)
+            score = cv2.resize(score, (cells, cells), interpolation=cv2.INTER_LINEAR)
+            better = score > centers
+            centers[better] = score[better]
+            boxes[better] = np.array([WIDTH * height, height, WIDTH * height, height]) / 2
+        return {"centers": centers, "boxes": boxes}
+
+
+def load(levels: Sequence[int] = LEVELS) -> PyramidFinder:
+    """The shipped pose model's network at each level."""
+    import keras
+
+    from keras_pose.models.hrnet import build_hrnet
+    from keras_pose.models.model_folder import load_run
+
+    model, info = load_run(SHIPPED_WEIGHTS[DEFAULT_WEIGHTS])
+    trained = model.get_layer("hrnet")
+    networks = {}
+    for side in levels:
+        network = build_hrnet(info.model["variant"], info.skeleton.num_joints, (side, side))
+        network.set_weights(trained.get_weights())
+        networks[side] = keras.Model(network.inputs, network.outputs).predict_on_batch
+    return PyramidFinder(networks, info.input_size[0], info.heatmap_peak)
+
+
+def define_flags(values: flags.FlagValues = FLAGS) -> None:
+    """The command's flags: those of `keras_pose.finding.score`."""
+    score.define_flags(values)
+
+
+def main(arguments: list[str]) -> None:
+    """Runs the command."""
+    if arguments:
+        raise UserError(f"unknown argument {arguments[0]!r}; give everything as --name=value")
+    if not (FLAGS.photos and FLAGS.labels):
+        raise UserError("--photos and --labels are missing; see --help")
+    labelled = read_photos(FLAGS.photos, FLAGS.labels)
+    pyramid = load()
+    finder = PersonFinder(pyramid, pyramid.side, FLAGS.score)
+    chosen = held_out_photos(labelled)
+    if FLAGS.limit:
+        chosen = chosen[:: max(1, len(chosen) // FLAGS.limit)]
+    pool = score.load_test_pool(labelled)
+    start = time.monotonic()
+    figures, _ = score.score(finder, None, chosen, pool, FLAGS.seed)
+    figures |= score.false_people(finder, pool, FLAGS.empty, FLAGS.seed)[0]
+    print(score.format_figures(figures))
+    print(f"{time.monotonic() - start:.0f} s")
+    if FLAGS.json:
+        atomic.write_json(FLAGS.json, figures)
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main)

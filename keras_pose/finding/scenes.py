@@ -1,0 +1,397 @@
+"""Scenes to train and test the finder on: people of any size, anywhere, on backgrounds without anyone.
+
+A scene is composed at the finder's input size, in layers: a background, things, people, things in front. People are
+rendered cutouts, photos of people pasted as rectangles of many shapes and edges, or real people cut from photos by
+GrabCut. Rectangles without people are pasted in the same ways, so that edges tell nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from keras_pose.core import geometry
+from keras_pose.finding.cutouts import Cutout
+from keras_pose.finding.photos import Photo, empty_zones
+from keras_pose.io import images
+from keras_pose.synthetic.render.panorama import Panorama
+
+LONGEST_PHOTO = 240  # pixels; photos are kept so small, a frame of the finder has fewer
+# height / width of frames: phones upright and across, old cameras, square
+ASPECTS = (16 / 9, 4 / 3, 3 / 2, 1.0, 3 / 4, 2 / 3, 9 / 16)
+PEOPLE_SHARES = (0.2, 0.48, 0.2, 0.08, 0.04)  # of scenes with 0, 1, 2, 3 and 4 people
+SMALLEST, LARGEST = 0.12, 1.2  # longest side of a person, of the frame's height
+SMALLEST_PX = 12  # smaller people count neither as found nor as missed
+SEEN_SHARE, KNOWN_SHARE = 0.35, 0.1  # of a person's box: from the first on a person, from the second on unknown
+
+
+@dataclass
+class Sprite:
+    """Something to paste: `image` (h, w, 3), `alpha` (h, w) uint8, `points_px` (K, 2) of its person, or None.
+
+    `only_person`: people beside the labelled one may be on it, so that nothing is known away from the person.
+    """
+
+    image: np.ndarray
+    alpha: np.ndarray
+    points_px: np.ndarray | None
+    only_person: bool = False
+
+
+@dataclass
+class Scene:
+    """`image` (S, S, 3) uint8; `boxes` (N, 4) x0, y0, x1, y1 in pixels; `known` (S, S) bool, where all people are."""
+
+    image: np.ndarray
+    boxes: np.ndarray
+    known: np.ndarray
+
+
+@dataclass
+class Pool:
+    """What scenes of one split are made of."""
+
+    cutouts: list[Cutout]
+    photos: list[Sprite]
+    real_cutouts: list[Sprite]
+    empty: list[np.ndarray]
+    panoramas: list[np.ndarray] = field(default_factory=list)
+    textures: Sequence[np.ndarray] = ()
+
+
+# --- what scenes are made of -----------------------------------------------------------------------------------
+
+
+def make_pool(
+    photos: Sequence[Photo], cutouts: list[Cutout], panoramas: Sequence[Panorama], textures, cut_share: float = 0.0
+) -> Pool:
+    """Reads the photos; GrabCut cuts the person out of `cut_share` of those with one person in a plain place."""
+    pool = Pool(cutouts, [], [], [], [ldr_panorama(p) for p in panoramas], textures)
+    for number, photo in enumerate(photos):
+        image = images.read(photo.path, turn=False)
+        scale = min(1.0, LONGEST_PHOTO / max(image.shape[:2]))
+        for x0, y0, x1, y1 in empty_zones(photo):
+            pool.empty.append(_shrunk(image[y0:y1, x0:x1], scale))
+        if photo.points_px is None:
+            continue
+        small, points = _shrunk(image, scale), photo.points_px * scale
+        opaque = np.full(small.shape[:2], 255, np.uint8)
+        pool.photos.append(Sprite(small, opaque, points, only_person=photo.kind != "exercise"))
+        if photo.kind != "lsp_extended_train" and (number * 0.618) % 1 < cut_share:
+            sprite = cut_out(small, points)
+            if sprite is not None:
+                pool.real_cutouts.append(sprite)
+    return pool
+
+
+def _shrunk(image: np.ndarray, scale: float) -> np.ndarray:
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image.copy()
+
+
+def cut_out(image: np.ndarray, points_px: np.ndarray) -> Sprite | None:
+    """The person of a photo without the background, by GrabCut from the joints; None where too little is left."""
+    x0, y0, x1, y1 = geometry.keypoints_box(points_px, np.ones(len(points_px), bool))
+    size = max(x1 - x0, y1 - y0)
+    mask = np.full(image.shape[:2], cv2.GC_BGD, np.uint8)
+    left, top = (int(max(v - 0.08 * size, 0)) for v in (x0, y0))
+    mask[top : int(y1 + 0.08 * size), left : int(x1 + 0.08 * size)] = cv2.GC_PR_BGD
+    hull = cv2.convexHull(points_px.astype(np.int32))
+    cv2.fillPoly(mask, [hull], cv2.GC_PR_FGD)
+    for point in points_px:
+        cv2.circle(mask, tuple(int(v) for v in point), max(2, int(0.018 * size)), cv2.GC_FGD, -1)
+    try:
+        cv2.setRNGSeed(0)
+        cv2.grabCut(image, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
+    except cv2.error:
+        return None
+    person = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD))
+    if person.sum() < 0.15 * (x1 - x0) * (y1 - y0):
+        return None
+    alpha = cv2.GaussianBlur(255 * person.astype(np.uint8), (0, 0), 0.8)
+    rows, columns = np.flatnonzero(person.any(1)), np.flatnonzero(person.any(0))
+    inside = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return Sprite(image[inside].copy(), alpha[inside].copy(), points_px - [columns[0], rows[0]])
+
+
+def ldr_panorama(panorama: Panorama) -> np.ndarray:
+    """(H, W, 3) uint8 of a panorama, exposed to its mean."""
+    radiance = panorama.radiance * (0.5 / max(float(np.median(panorama.radiance.mean(-1))), 1e-6))
+    linear = radiance / (1 + radiance) * 1.15
+    return (255 * np.clip(linear, 0, 1) ** (1 / 2.2)).astype(np.uint8)
+
+
+# --- backgrounds -----------------------------------------------------------------------------------------------
+
+
+def draw_background(rng: np.random.Generator, pool: Pool, size: tuple[int, int]) -> np.ndarray:
+    """(height, width, 3) without anyone: part of a photo, a view of a panorama, a texture, or a patchwork of them."""
+    kind = rng.random()
+    if kind < 0.45 and pool.empty:
+        return _patch(rng, pool, size)
+    if kind < 0.78 and pool.panoramas:
+        return panorama_view(rng, pool.panoramas[rng.integers(len(pool.panoramas))], size)
+    if kind < 0.9 and pool.empty:  # two or four places side by side
+        height, width = size
+        image = _patch(rng, pool, size)
+        x, y = int(rng.uniform(0.2, 0.8) * width), int(rng.uniform(0.2, 0.8) * height)
+        image[:, x:] = _patch(rng, pool, (height, width - x))
+        if rng.random() < 0.5:
+            image[y:] = _patch(rng, pool, (height - y, width))
+        return image
+    if kind < 0.96 and len(pool.textures):
+        texture = pool.textures[rng.integers(len(pool.textures))]
+        return cv2.resize(texture, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+    first, second = rng.integers(0, 256, (2, 3))
+    ramp = (
+        np.linspace(0, 1, size[0])[:, None, None] if rng.random() < 0.5 else np.linspace(0, 1, size[1])[None, :, None]
+    )
+    return np.broadcast_to(first + (second - first) * ramp, (*size, 3)).astype(np.uint8)
+
+
+def _patch(rng: np.random.Generator, pool: Pool, size: tuple[int, int]) -> np.ndarray:
+    """A part of a photo without people, stretched by less than twice, mirrored by chance."""
+    empty = pool.empty[rng.integers(len(pool.empty))]
+    height, width = empty.shape[:2]
+    aspect = np.exp(rng.uniform(-0.35, 0.35)) * size[1] / size[0]
+    crop_height = min(height, width / aspect) * rng.uniform(0.7, 1.0)
+    crop_width = min(crop_height * aspect, width)
+    y, x = int(rng.uniform(0, height - crop_height + 1e-3)), int(rng.uniform(0, width - crop_width + 1e-3))
+    part = empty[y : y + max(int(crop_height), 2), x : x + max(int(crop_width), 2)]
+    shrinks = part.shape[0] > size[0]
+    image = cv2.resize(
+        part, (max(size[1], 1), max(size[0], 1)), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
+    return image[:, ::-1].copy() if rng.random() < 0.5 else image
+
+
+def panorama_view(rng: np.random.Generator, panorama: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """What a level camera sees of a panorama, (height, width, 3)."""
+    height, width = size
+    focal = 0.5 * max(size) / np.tan(np.deg2rad(rng.uniform(40, 95)) / 2)
+    yaw, pitch = rng.uniform(0, 2 * np.pi), np.deg2rad(rng.normal(-3, 9))
+    x, y = np.meshgrid(np.arange(width) + 0.5 - width / 2, np.arange(height) + 0.5 - height / 2)
+    y, z = np.cos(pitch) * y - np.sin(pitch) * focal, np.sin(pitch) * y + np.cos(pitch) * focal
+    longitude, latitude = yaw + np.arctan2(x, z), np.arctan2(y, np.hypot(x, z))
+    columns = (longitude / (2 * np.pi) % 1) * panorama.shape[1]
+    rows = (latitude / np.pi + 0.5) * panorama.shape[0]
+    return cv2.remap(
+        panorama, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+    )
+
+
+# --- composition -----------------------------------------------------------------------------------------------
+
+
+class Canvas:
+    """A frame of (height, width) that things are pasted on; it knows who is seen where."""
+
+    def __init__(self, image: np.ndarray):
+        self.image = image.copy()
+        self.known = np.ones(image.shape[:2], bool)
+        self.people: list[tuple[np.ndarray, float]] = []  # box (clipped to the frame), its whole area
+        self.hidden: list[np.ndarray] = []  # (h, w) bool, where later things cover the person's box
+
+    def paste(self, sprite: Sprite, affine: np.ndarray) -> None:
+        """Pastes through a (2, 3) affine from the sprite's pixels to the frame's."""
+        height, width = self.image.shape[:2]
+        scale = np.sqrt(abs(np.linalg.det(affine[:, :2])))
+        colours, alpha = sprite.image, sprite.alpha
+        if scale < 0.75:
+            factor = max(scale, 2 / min(colours.shape[:2]))
+            small = (max(round(colours.shape[1] * factor), 1), max(round(colours.shape[0] * factor), 1))
+            grown = affine.copy()
+            grown[:, 0] *= colours.shape[1] / small[0]
+            grown[:, 1] *= colours.shape[0] / small[1]
+            colours = cv2.resize(colours, small, interpolation=cv2.INTER_AREA)
+            alpha = cv2.resize(alpha, small, interpolation=cv2.INTER_AREA)
+        else:
+            grown = affine
+        centred = grown.copy()
+        centred[:, 2] += grown[:, :2] @ [0.5, 0.5] - 0.5
+        warped = cv2.warpAffine(colours, centred, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        cover = cv2.warpAffine(alpha, centred, (width, height))
+        share = (cover / np.float32(255))[..., None]
+        self.image = (share * warped + (1 - share) * self.image).astype(np.uint8)
+        covered = cover > 127
+        for hidden in self.hidden:
+            hidden |= covered
+        if sprite.points_px is None:
+            self.known |= covered
+            return
+        points = geometry.apply_affine(affine, sprite.points_px)
+        low, high = points.min(0), points.max(0)
+        clipped = np.concatenate([np.clip(low, 0, [width, height]), np.clip(high, 0, [width, height])])
+        if sprite.only_person:
+            self.known[covered] = False
+        else:
+            self.known |= covered
+        self.people.append((clipped, float(np.prod(np.maximum(high - low, 1.0)))))
+        self.hidden.append(np.zeros((height, width), bool))
+
+    def finish(self) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes (N, 4) of the people who count, and (height, width) bool, where it is known who is there."""
+        boxes, known = [], self.known.copy()
+        for (box, area), hidden in zip(self.people, self.hidden, strict=True):
+            x0, y0, x1, y1 = box
+            rows, columns = slice(int(y0), int(np.ceil(y1))), slice(int(x0), int(np.ceil(x1)))
+            covered = hidden[rows, columns].mean() if hidden[rows, columns].size else 1.0
+            seen = (x1 - x0) * (y1 - y0) / area * (1 - covered)
+            if seen >= SEEN_SHARE and max(x1 - x0, y1 - y0) >= SMALLEST_PX:
+                boxes.append(box)
+            elif seen >= KNOWN_SHARE or max(x1 - x0, y1 - y0) < SMALLEST_PX:
+                known[rows, columns] = False
+        return np.array(boxes, np.float32).reshape(-1, 4), known
+
+
+def compose(rng: np.random.Generator, pool: Pool, size: int) -> Scene:
+    """A scene of a square input of `size` pixels: a frame of some shape, black beside it."""
+    aspect = ASPECTS[rng.integers(len(ASPECTS))]
+    height, width = (size, round(size / aspect)) if aspect >= 1 else (round(size * aspect), size)
+    canvas = Canvas(draw_background(rng, pool, (height, width)))
+    for _ in range(int(rng.choice(4, p=(0.5, 0.25, 0.15, 0.1)))):
+        canvas.paste(*_thing(rng, pool, (height, width)))
+    for _ in range(int(rng.choice(len(PEOPLE_SHARES), p=PEOPLE_SHARES))):
+        sprite = _someone(rng, pool)
+        canvas.paste(sprite, _anywhere(rng, sprite, (height, width)))
+        if rng.random() < 0.12:
+            canvas.paste(*_thing(rng, pool, (height, width), largest=0.35))
+    boxes, known = canvas.finish()
+    image = degrade(rng, canvas.image)
+    if rng.random() < 0.5:
+        image, known = image[:, ::-1], known[:, ::-1]
+        boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+    top, left = (size - height) // 2, (size - width) // 2
+    square, whole = np.zeros((size, size, 3), np.uint8), np.ones((size, size), bool)
+    square[top : top + height, left : left + width] = image
+    whole[top : top + height, left : left + width] = known
+    return Scene(square, boxes + np.array([left, top, left, top], np.float32), whole)
+
+
+def _someone(rng: np.random.Generator, pool: Pool) -> Sprite:
+    """A rendered person, a person cut from a photo, or a photo of one as a rectangle."""
+    kind = rng.random()
+    if kind < 0.35 and pool.cutouts:
+        cutout = pool.cutouts[rng.integers(len(pool.cutouts))]
+        gain = np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.06, 3))
+        return Sprite((cutout.image * gain).clip(0, 255).astype(np.uint8), cutout.alpha, cutout.points_px)
+    if kind < 0.55 and pool.real_cutouts:
+        return pool.real_cutouts[rng.integers(len(pool.real_cutouts))]
+    photo = pool.photos[rng.integers(len(pool.photos))]
+    height, width = photo.image.shape[:2]
+    low, high = photo.points_px.min(0), photo.points_px.max(0)
+    margin = rng.uniform(0.06, 0.5) * max(high - low)
+    x0, y0 = (np.maximum(low - margin * rng.uniform(0.5, 1.5, 2), 0)).astype(int)
+    x1, y1 = (np.minimum(high + margin * rng.uniform(0.5, 1.5, 2), [width, height])).astype(int)
+    if rng.random() < 0.4:  # the photo as it is
+        x0, y0, x1, y1 = 0, 0, width, height
+    part = photo.image[y0:y1, x0:x1]
+    return Sprite(part, edge(rng, part.shape[:2]), photo.points_px - [x0, y0], photo.only_person)
+
+
+def _thing(
+    rng: np.random.Generator, pool: Pool, size: tuple[int, int], largest: float = 0.9
+) -> tuple[Sprite, np.ndarray]:
+    """A rectangle without people and where it goes."""
+    shape = np.exp(rng.uniform(np.log(0.12), np.log(largest), 2)) * size
+    shape = tuple(int(v) for v in np.maximum(shape, 6))
+    if rng.random() < 0.75 and pool.empty:
+        part = _patch(rng, pool, shape)
+    else:
+        part = draw_background(rng, pool, shape)
+    affine = np.array([[1.0, 0.0, rng.uniform(-0.5 * shape[1], size[1] - 0.5 * shape[1])],
+                       [0.0, 1.0, rng.uniform(-0.5 * shape[0], size[0] - 0.5 * shape[0])]])  # fmt: skip
+    return Sprite(part, edge(rng, shape), None), _turned(rng, affine, shape)
+
+
+def edge(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """(height, width) uint8: how a pasted rectangle ends: sharp, soft, round, or as an ellipse."""
+    height, width = size
+    kind = rng.random()
+    if kind < 0.45:
+        return np.full(size, 255, np.uint8)
+    alpha = np.zeros(size, np.uint8)
+    if kind < 0.75:
+        inset = 1 + int(0.06 * min(size))
+        alpha[inset : height - inset, inset : width - inset] = 255
+        return cv2.GaussianBlur(alpha, (0, 0), max(0.5 * inset, 0.5))
+    grow = 1.0 if kind < 0.85 else 1.25
+    axes = (int(0.5 * width * grow), int(0.5 * height * grow))
+    cv2.ellipse(alpha, (width // 2, height // 2), axes, 0, 0, 360, 255, -1)
+    return cv2.GaussianBlur(alpha, (0, 0), 0.02 * min(size) + 0.5)
+
+
+def _anywhere(rng: np.random.Generator, sprite: Sprite, size: tuple[int, int]) -> np.ndarray:
+    """A (2, 3) affine that puts the sprite's person anywhere in a frame, at any size, also across its border."""
+    low, high = sprite.points_px.min(0), sprite.points_px.max(0)
+    longest = np.exp(rng.uniform(np.log(SMALLEST), np.log(LARGEST))) * size[0]
+    scale = max(longest, 0.9 * SMALLEST_PX) / max(max(high - low), 1.0)
+    extent = scale * (high - low)
+    room = np.array([size[1], size[0]]) - extent
+    beyond = 0.35 * extent if rng.random() < 0.25 else 0.02 * extent
+    first = np.minimum(-beyond, room + beyond) if rng.random() < 0.5 else np.minimum(-beyond, room)
+    corner = rng.uniform(first, np.maximum(room + beyond, first + 1e-3))
+    affine = np.array([[scale, 0.0, corner[0] - scale * low[0]], [0.0, scale, corner[1] - scale * low[1]]])
+    return _turned(rng, affine, sprite.image.shape[:2])
+
+
+def _turned(rng: np.random.Generator, affine: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The affine, by chance turned a little about the middle of what is pasted."""
+    if rng.random() < 0.6:
+        return affine
+    angle = np.deg2rad(rng.normal(0, 12))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    middle = affine @ [size[1] / 2, size[0] / 2, 1.0]
+    return np.concatenate([turn @ affine[:, :2], (turn @ (affine[:, 2] - middle) + middle)[:, None]], axis=1)
+
+
+def degrade(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """What cameras do to the whole frame: exposure, colour, blur, noise."""
+    gain = np.exp(rng.normal(0, 0.15)) * np.exp(rng.normal(0, 0.06, 3))
+    values = (image.astype(np.float32) - 110) * np.float32(np.exp(rng.normal(0, 0.15))) + 110
+    values = values * gain.astype(np.float32) + np.float32(rng.normal(0, 8))
+    if rng.random() < 0.08:
+        values = np.broadcast_to(values.mean(-1, keepdims=True), values.shape)
+    if rng.random() < 0.3:
+        values = cv2.GaussianBlur(np.ascontiguousarray(values), (0, 0), rng.uniform(0.3, 1.2))
+    if rng.random() < 0.4:
+        values = values + rng.normal(0, rng.uniform(1, 9), values.shape[:2] + (1,)).astype(np.float32)
+    return values.clip(0, 255).astype(np.uint8)
+
+
+# --- targets ---------------------------------------------------------------------------------------------------
+
+SHARPNESS = 0.11  # of a person's width and height: the standard deviation of the centre's target
+REGRESSED = 0.5  # cells whose target is higher than this tell the person's box
+
+
+def targets(scene: Scene, stride: int) -> dict[str, np.ndarray]:
+    """Maps of (S / stride) squared cells: `centers` and `center_weight` (h, w, 1), `boxes` (h, w, 4), `box_weight`."""
+    cells = scene.image.shape[0] // stride
+    grid = (np.arange(cells) + 0.5) * stride  # pixels
+    heat, owner = np.zeros((cells, cells), np.float32), np.full((cells, cells), -1)
+    known = scene.known.reshape(cells, stride, cells, stride).mean((1, 3)) > 0.7
+    boxes = np.zeros((cells, cells, 4), np.float32)
+    order = np.argsort(-np.prod(scene.boxes[:, 2:] - scene.boxes[:, :2], axis=1))  # small people on top of large ones
+    for i in order:
+        x0, y0, x1, y1 = scene.boxes[i]
+        center, sides = np.array([x0 + x1, y0 + y1]) / 2, np.array([x1 - x0, y1 - y0])
+        column, row = np.clip((center / stride).astype(int), 0, cells - 1)
+        sigma = np.maximum(SHARPNESS * sides, 0.55 * stride)
+        spread = np.exp(-0.5 * ((grid[None] - grid[column]) / sigma[0]) ** 2) * np.exp(
+            -0.5 * ((grid[:, None] - grid[row]) / sigma[1]) ** 2
+        )
+        mine = (spread >= heat) & (spread > REGRESSED)
+        owner[mine] = i
+        heat = np.maximum(heat, spread)
+        known |= spread > 0.1
+        sized = np.stack(
+            np.broadcast_arrays(grid[None] - x0, grid[:, None] - y0, x1 - grid[None], y1 - grid[:, None]), axis=-1
+        )
+        boxes[mine] = sized[mine] / scene.image.shape[0]
+    return {
+        "centers": heat[..., None].astype(np.float32),
+        "center_weight": known[..., None].astype(np.float32),
+        "boxes": boxes,
+        "box_weight": np.where(owner >= 0, heat, 0)[..., None].astype(np.float32),
+    }

@@ -1,0 +1,196 @@
+"""PersonFinder: a whole image in, the boxes of the people in it out.
+
+A finder is a small model of its own (`keras_pose.models.finder`): a .keras folder, or an exported .tflite or .onnx file
+with the outputs `centers` and `boxes`. It stands beside the pose model: `finder.tflite` beside `pose.tflite`.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.inference.runtimes import SESSIONS, open_session
+from keras_pose.io.finder_info import OVERLAP, SCORE, FinderInfo
+from keras_pose.weights import FINDER, SHIPPED_WEIGHTS
+
+MAX_PEOPLE = 10
+PROMINENCE_POWER = 0.5  # the most prominent person has the largest score times area to this power
+
+
+@dataclass(frozen=True)
+class FoundPerson:
+    """A person in an image: `box_px` (4,) x0, y0, x1, y1 around the joints that are inside, and a score in [0, 1]."""
+
+    box_px: np.ndarray
+    score: float
+
+    @property
+    def prominence(self) -> float:
+        """How much of the image is about this person: grows with the score and the size."""
+        sides = np.maximum(self.box_px[2:] - self.box_px[:2], 0.0)
+        return float(self.score * np.prod(sides) ** PROMINENCE_POWER)
+
+
+class PersonFinder:
+    """Finds people in RGB images.
+
+    Args:
+        run: from (S, S, 3) uint8 to `centers` (h, w) and `boxes` (h, w, 4), see `keras_pose.models.finder`.
+        input_size: S, the side of the input.
+        score: peaks from this one on count.
+    """
+
+    def __init__(self, run: Callable[[np.ndarray], dict[str, np.ndarray]], input_size: int, score: float = SCORE):
+        self._run, self.input_size, self.score = run, input_size, score
+
+    def __call__(self, image: np.ndarray, max_people: int = MAX_PEOPLE) -> list[FoundPerson]:
+        """The people in an (H, W, 3) uint8 image, the most prominent first; empty where nobody is."""
+        square, affine = fit(image, self.input_size)
+        outputs = self._run(square)
+        boxes, scores = decode(outputs["centers"], outputs["boxes"], self.score, MAX_PEOPLE)
+        inverse = geometry.invert_affine(affine)
+        corners = geometry.apply_affine(inverse, boxes.reshape(-1, 2) * self.input_size).reshape(-1, 4)  # (N, 4)
+        limits = np.array([image.shape[1], image.shape[0]] * 2, np.float64)
+        people = [
+            FoundPerson(np.clip(box, 0, limits), float(score)) for box, score in zip(corners, scores, strict=True)
+        ]
+        people = [person for person in people if (person.box_px[2:] - person.box_px[:2] >= 1).all()]
+        return sorted(people, key=lambda person: -person.prominence)[:max_people]
+
+
+def fit(image: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """(side, side, 3): the whole image in the middle of a black square; and the (2, 3) affine that took it there.
+
+    By areas, not `geometry.warp_image`: smoothing a photo of a phone before it is made this small takes longer than the
+    finder itself.
+    """
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    size = (min(max(round(width * scale), 1), side), min(max(round(height * scale), 1), side))
+    smaller = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    left, top = (side - size[0]) // 2, (side - size[1]) // 2
+    square = np.zeros((side, side, 3), np.uint8)
+    square[top : top + size[1], left : left + size[0]] = smaller
+    return square, np.array([[size[0] / width, 0.0, left], [0.0, size[1] / height, top]])
+
+
+def decode(
+    centers: np.ndarray, boxes: np.ndarray, least_score: float = SCORE, max_people: int = MAX_PEOPLE
+) -> tuple[np.ndarray, np.ndarray]:
+    """The people of a finder's maps, the highest score first.
+
+    A cell is a person where its score is at least `least_score` and no neighbour's is higher. Its box lies around the
+    cell's centre by the four distances of `boxes`. Of boxes that overlap by more than half the best one is kept.
+
+    Args:
+        centers: (h, w) scores in [0, 1].
+        boxes: (h, w, 4) distances from the cell's centre to the left, top, right and bottom side, in [0, 1].
+
+    Returns:
+        boxes (N, 4) x0, y0, x1, y1 in [0, 1] of the input, and scores (N,).
+    """
+    height, width = centers.shape
+    padded = np.pad(centers, 1, constant_values=-np.inf)
+    around = np.stack([padded[y : y + height, x : x + width] for y in range(3) for x in range(3)]).max(0)
+    rows, columns = np.nonzero((centers >= around) & (centers >= least_score))
+    order = np.argsort(-centers[rows, columns], kind="stable")
+    rows, columns = rows[order], columns[order]
+    middle = np.stack([(columns + 0.5) / width, (rows + 0.5) / height], axis=-1)  # (N, 2)
+    distances = boxes[rows, columns]
+    corners = np.concatenate([middle - distances[:, :2], middle + distances[:, 2:]], axis=-1)
+    kept: list[int] = []
+    for i in range(len(corners)):
+        if len(kept) < max_people and all(overlap(corners[i], corners[k]) <= OVERLAP for k in kept):
+            kept.append(i)
+    return corners[kept], centers[rows, columns][kept]
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """Intersection over union of two boxes (x0, y0, x1, y1)."""
+    sides = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
+    both = float(np.prod(np.maximum(sides, 0.0)))
+    areas = sum(float(np.prod(np.maximum(box[2:] - box[:2], 0.0))) for box in (first, second))
+    return both / max(areas - both, 1e-12)
+
+
+# --- files -----------------------------------------------------------------------------------------------------
+
+
+def open_finder(source: str | os.PathLike, score: float = SCORE) -> PersonFinder:
+    """Opens a finder: a run folder, or an exported .tflite or .onnx file; raises UserError for anything else."""
+    path = Path(source)
+    if path.is_dir():
+        return _open_run(path, score)
+    if path.is_file() and path.suffix in SESSIONS:
+        side = FinderInfo.read_beside(path).input_size[0]
+        session = open_session(path, threads=1)
+        if set(session.inputs) != {"image"}:
+            raise UserError(f"{path} takes {', '.join(session.inputs)} instead of an image; export the finder again")
+        shape, dtype = session.inputs["image"]
+        axes = (0, 3, 1, 2) if shape[1] == 3 else (0, 1, 2, 3)
+        if sorted(shape) != sorted((1, side, side, 3)):
+            raise UserError(f"{path} and its metadata disagree about the input's size; export the finder again")
+
+        def run(image: np.ndarray) -> dict[str, np.ndarray]:
+            outputs = session.infer({"image": image[None].transpose(axes).astype(dtype)})
+            return {"centers": outputs["centers"][0, ..., 0], "boxes": outputs["boxes"][0]}
+
+        return PersonFinder(run, side, score)
+    raise UserError(f"no finder {path}; name a folder of keras_pose.finding.train or a finder's .tflite or .onnx file")
+
+
+def finder_beside(source: str | os.PathLike) -> PersonFinder | None:
+    """The finder that belongs to a pose model: `finder.tflite` or `finder.onnx` beside a file, else the shipped one.
+
+    None where an exported file has no finder beside it: it works as files without a finder always did.
+    """
+    path = SHIPPED_WEIGHTS.get(os.fspath(source), Path(source))
+    if path.is_file() and path.suffix in SESSIONS:
+        beside = path.with_name(f"finder{path.suffix}")
+        return open_finder(beside) if beside.is_file() else None
+    return open_finder(FINDER) if FINDER.is_dir() else None
+
+
+def _open_run(path: Path, score: float) -> PersonFinder:
+    from keras_pose.models.model_folder import load_finder
+
+    model, _ = load_finder(path)
+    return from_keras(model, score)
+
+
+def from_keras(model: Any, score: float = SCORE) -> PersonFinder:
+    """Wraps a model of `keras_pose.models.finder`."""
+    import tensorflow as tf
+
+    side = model.input_shape[1]
+
+    @tf.function(input_signature=[tf.TensorSpec((2, side, side, 3), tf.uint8)])
+    def infer(images):
+        return model(tf.cast(images, tf.float32), training=False)
+
+    def run(image: np.ndarray) -> dict[str, np.ndarray]:
+        # TensorFlow's convolutions on a CPU take ten times as long for one image as for two (docs/performance.md).
+        outputs = infer(tf.constant(np.stack([image, image])))
+        return {"centers": outputs["centers"][0, ..., 0].numpy(), "boxes": outputs["boxes"][0].numpy()}
+
+    return PersonFinder(run, side, score)
+
+
+def best_matches(before: Sequence[np.ndarray], now: Sequence[np.ndarray], least: float) -> list[tuple[int, int]]:
+    """Pairs (i, j) of boxes that belong together: the assignment with the largest sum of overlaps, each over `least`.
+
+    SciPy's linear_sum_assignment (the Hungarian method).
+    """
+    if not len(before) or not len(now):
+        return []
+    from scipy.optimize import linear_sum_assignment
+
+    gain = np.array([[overlap(np.asarray(a), np.asarray(b)) for b in now] for a in before])
+    rows, columns = linear_sum_assignment(-np.where(gain >= least, gain, 0.0))
+    return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if gain[i, j] >= least]

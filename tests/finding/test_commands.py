@@ -1,0 +1,87 @@
+"""The finder's commands on a few small photos: labels by given teachers, training, and the test of what was trained."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from absl import flags
+
+from keras_pose.core.errors import UserError
+from keras_pose.finding import cutouts, score, train
+from keras_pose.finding.label import write
+from keras_pose.inference.finder import PersonFinder
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Photos of street and exercise, with labels, and rendered people that need no renderer."""
+    rng = np.random.default_rng(0)
+    paths, joints = [], []
+    for i in range(24):
+        path = f"{'street' if i % 2 else 'exercise'}/{i:04d}.jpg"
+        image = rng.integers(0, 255, (200, 300, 3)).astype(np.uint8)
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / path), image)
+        paths.append(path)
+        joints.append(np.stack([np.linspace(130, 170, 17), np.linspace(40, 160, 17)], axis=1))
+    joints = np.array(joints)
+    joints[:, 6::2, 0] += 20
+    columns = {"paths": np.array(paths), "size": np.tile([200, 300], (24, 1)), "m_kp": joints}
+    columns |= {"m_s": np.full((24, 17), 0.9), "b_score": np.ones(24)}
+    columns["b_kp"] = np.concatenate([joints.mean(1, keepdims=True), joints], axis=1)
+    write(tmp_path / "labels.npz", columns)
+    image = rng.integers(0, 255, (60, 30, 3)).astype(np.uint8)
+    cutout = cutouts.Cutout(image, np.full((60, 30), 255, np.uint8), np.array([[5.0, 5], [25, 55]]))
+    for split in ("train", "validation"):
+        cutouts.write(tmp_path / "work" / f"cutouts_{split}.npz", [cutout] * 100)
+    return tmp_path
+
+
+def run(module, monkeypatch, *arguments):
+    values = flags.FlagValues()
+    module.define_flags(values)
+    monkeypatch.setattr(module, "FLAGS", values)
+    return module.main(values(["command", *arguments])[1:])
+
+
+def test_cutouts_come_back_from_disk(photos):
+    (cutout,) = cutouts.read(photos / "work" / "cutouts_train.npz", 1)
+    assert cutout.image.shape == (60, 30, 3) and cutout.points_px.tolist() == [[5, 5], [25, 55]]
+    with pytest.raises(UserError, match="does not hold 101 cutouts"):
+        cutouts.read(photos / "work" / "cutouts_train.npz", 101)
+
+
+def test_a_finder_that_finds_nobody_scores_nothing(photos, monkeypatch):
+    """A finder that knows nothing finds nobody, and sees nobody where nobody is."""
+    empty = {"centers": np.zeros((20, 20), np.float32), "boxes": np.zeros((20, 20, 4), np.float32)}
+    monkeypatch.setattr(score, "open_finder", lambda source, limit: PersonFinder(lambda image: empty, 160, limit))
+    monkeypatch.setattr("keras_pose.finding.photos.split_of", lambda path: "test")
+    monkeypatch.setattr(score, "load_test_pool", lambda labelled: score.scenes.make_pool(labelled, [], [], ()))
+    run(score, monkeypatch, f"--photos={photos}", f"--labels={photos / 'labels.npz'}", "--finder=none", "--nopck",
+        "--limit=2", "--empty=5", f"--json={photos / 'find.json'}")  # fmt: skip
+    figures = json.loads((photos / "find.json").read_text())
+    assert figures["found"]["all"] == {f"{share:.2f}": 0.0 for share in score.SHARES}
+    assert figures["false_people"] == 0 and figures["photos"] == 4
+
+
+def test_the_rate_rises_stays_and_falls():
+    rates = [train.rate_factor(step, 100, 10, 0.4) for step in range(1, 101)]
+    assert rates[0] == pytest.approx(0.1) and max(rates) == 1 and rates[30] == 1 and rates[-1] == pytest.approx(1 / 40)
+    assert all(later <= earlier for earlier, later in zip(rates[60:], rates[61:], strict=False))
+
+
+def test_missing_inputs_are_one_line(monkeypatch):
+    for module in (train, score):
+        with pytest.raises(UserError, match="missing; see --help"):
+            run(module, monkeypatch)
+
+
+def test_the_recipe_names_no_folders(photos, monkeypatch):
+    values = flags.FlagValues()
+    train.define_flags(values)
+    monkeypatch.setattr(train, "FLAGS", values)
+    values(["train", f"--photos={photos}/photos", f"--labels={photos}/a.npz,{photos}/b.npz", "--steps=7"])
+    lines = train.recipe().splitlines()
+    assert "--photos=photos" in lines and "--labels=a.npz,b.npz" in lines and "--steps=7" in lines
+    assert not any(str(photos) in line for line in lines)

@@ -1,0 +1,231 @@
+"""The finder's maps to boxes, its place before the pose model, and following several people."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_pose import PosePredictor, PoseTracker
+from keras_pose.core.errors import UserError
+from keras_pose.inference import finder
+from keras_pose.inference.finder import PersonFinder, best_matches, decode, fit, overlap
+from keras_pose.inference.tracker import CHECK_S, PeopleTracker
+from tests.oracles import DotPeople, dot_finder, dot_model, people_picture, standing_px
+
+SIZE = (480, 640)
+
+
+def maps(people, cells=20):
+    """Maps with a person for each (row, column, score, (left, top, right, bottom))."""
+    centers, boxes = np.zeros((cells, cells), np.float32), np.zeros((cells, cells, 4), np.float32)
+    for row, column, score, sides in people:
+        centers[row, column], boxes[row, column] = score, sides
+    return centers, boxes
+
+
+# --- decoding --------------------------------------------------------------------------------------------------
+
+
+def test_a_peak_is_a_box_around_its_cells_centre():
+    boxes, scores = decode(*maps([(7, 3, 0.8, (0.1, 0.2, 0.05, 0.3))]))
+    assert scores == pytest.approx([0.8])
+    x, y = 3.5 / 20, 7.5 / 20
+    assert boxes[0] == pytest.approx([x - 0.1, y - 0.2, x + 0.05, y + 0.3])
+
+
+def test_people_come_by_score_and_weak_ones_not():
+    sides = (0.05, 0.1, 0.05, 0.1)
+    boxes, scores = decode(*maps([(3, 3, 0.5, sides), (15, 15, 0.9, sides), (3, 15, 0.1, sides)]), least_score=0.3)
+    assert scores == pytest.approx([0.9, 0.5])
+    assert len(decode(*maps([(3, 3, 0.5, sides), (15, 15, 0.9, sides)]), max_people=1)[0]) == 1
+    empty = decode(*maps([]))
+    assert empty[0].shape == (0, 4) and empty[1].shape == (0,)
+
+
+def test_neighbours_of_a_peak_and_overlapping_boxes_are_the_same_person():
+    sides = (0.2, 0.4, 0.2, 0.4)
+    assert len(decode(*maps([(7, 7, 0.8, sides), (7, 8, 0.7, sides)]))[0]) == 1
+    assert len(decode(*maps([(7, 7, 0.8, sides), (7, 9, 0.7, sides)]))[0]) == 1
+    assert len(decode(*maps([(7, 3, 0.8, sides), (7, 14, 0.7, sides)]))[0]) == 2
+
+
+def test_peaks_at_the_border_count():
+    assert len(decode(*maps([(0, 0, 0.8, (0.02, 0.02, 0.1, 0.2)), (19, 19, 0.7, (0.1, 0.2, 0.02, 0.02))]))[0]) == 2
+
+
+def test_overlap_laws():
+    a, b = np.array([0, 0, 2, 4.0]), np.array([1, 0, 3, 4.0])
+    assert overlap(a, a) == pytest.approx(1) and overlap(a, b) == overlap(b, a) == pytest.approx(1 / 3)
+    assert overlap(a, a + 10) == 0 and overlap(10 * a, 10 * b) == pytest.approx(1 / 3)
+
+
+def test_the_assignment_is_the_best_one_in_all_not_the_greedy_one():
+    before = [np.array([0, 0, 10, 10.0]), np.array([4, 0, 14, 10.0])]
+    now = [np.array([3, 0, 13, 10.0]), np.array([8, 0, 18, 10.0])]  # both are nearest to the first
+    assert best_matches(before, now, 0.1) == [(0, 0), (1, 1)]
+    assert best_matches(before, [], 0.1) == [] and best_matches([], now, 0.1) == []
+    assert best_matches(before, [np.array([50, 50, 60, 60.0])], 0.1) == []
+
+
+# --- images of any shape ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(480, 640), (640, 480), (100, 1000), (1000, 100), (50, 50), (9, 13), (3000, 4001)])
+def test_the_whole_image_is_in_the_middle_of_the_square(size):
+    square, affine = fit(np.full((*size, 3), 255, np.uint8), 160)
+    rows, columns = np.flatnonzero(square.any((1, 2))), np.flatnonzero(square.any((0, 2)))
+    assert max(len(rows), len(columns)) == 160
+    assert len(rows) / len(columns) == pytest.approx(size[0] / size[1], rel=0.05)
+    assert affine @ [0, 0, 1] == pytest.approx([columns[0], rows[0]])
+    assert affine @ [size[1], size[0], 1] == pytest.approx([columns[-1] + 1, rows[-1] + 1])
+
+
+@pytest.mark.parametrize("size", [(480, 640), (640, 480), (100, 1000), (1000, 100), (50, 50), (9, 13)])
+def test_boxes_come_back_to_the_images_pixels(size):
+    """A person in the middle of the image, a third as high and half as wide as it, at any shape of the image."""
+    height, width = size
+    side = 160
+    _, affine = fit(np.zeros((*size, 3), np.uint8), side)
+    corners = np.array([[width / 4, height / 3], [3 * width / 4, 2 * height / 3]])
+    low, high = (np.append(corner, 1.0) @ affine.T / side for corner in corners)
+    middle = np.array([10.5, 10.5]) / 20
+    person = (10, 10, 0.9, (*(middle - low), *(high - middle)))
+    found = PersonFinder(lambda image: dict(zip(("centers", "boxes"), maps([person]), strict=True)), side)
+    (box,) = found(np.zeros((*size, 3), np.uint8))
+    assert box.box_px == pytest.approx(corners.ravel(), abs=1e-6 * max(size))
+
+
+def test_boxes_are_clipped_and_what_lies_in_the_black_bars_is_nobody():
+    outputs = dict(
+        zip(("centers", "boxes"), maps([(10, 2, 0.9, (0.5, 0.1, 0.1, 0.1)), (1, 10, 0.9, (0.05,) * 4)]), strict=True)
+    )
+    (person,) = PersonFinder(lambda image: outputs, 160)(np.zeros((160, 320, 3), np.uint8))
+    assert person.box_px[0] == 0 and person.box_px[2] > 0
+
+
+def test_the_most_prominent_comes_first():
+    """The large one, although the small one's score is higher."""
+    outputs = dict(
+        zip(
+            ("centers", "boxes"),
+            maps([(4, 4, 0.9, (0.02, 0.05, 0.02, 0.05)), (12, 12, 0.7, (0.1, 0.3, 0.1, 0.3))]),
+            strict=True,
+        )
+    )
+    first, second = PersonFinder(lambda image: outputs, 160)(np.zeros((160, 160, 3), np.uint8))
+    assert first.score == pytest.approx(0.7) and second.score == pytest.approx(0.9)
+
+
+# --- the predictor ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("centre", [(320, 220), (90, 330), (560, 120)])
+def test_finder_then_crop_then_once_more(centre):
+    truth = standing_px(centre, 120)
+    predictor = PosePredictor(dot_model(), dot_finder())
+    result = predictor(people_picture([truth], SIZE))
+    assert np.abs(result.keypoints_px - truth).max() < 0.6 and result.person_score == pytest.approx(0.9)
+    assert len(predictor.model.run.crops) == 2
+    first = predictor.model.run.crops[0][0]
+    rows = np.flatnonzero(first.any((1, 2)))
+    assert np.ptp(rows) > 0.5 * 256  # the first crop is around the person already
+
+
+def test_a_picture_of_nobody():
+    predictor = PosePredictor(dot_model(), dot_finder())
+    black = np.zeros((*SIZE, 3), np.uint8)
+    assert predictor.predict_people(black) == []
+    assert predictor(black).person_score == 0
+
+
+def test_several_people_the_largest_first():
+    truths = [standing_px((120, 330), 100), standing_px((330, 220), 300), standing_px((560, 200), 150)]
+    predictor = PosePredictor(dot_model(), dot_finder())
+    results = predictor.predict_people(people_picture(truths, SIZE))
+    assert len(results) == 3
+    for result, truth in zip(results, [truths[1], truths[2], truths[0]], strict=True):
+        assert np.abs(result.keypoints_px - truth).max() < 1.0
+    assert len(predictor.predict_people(people_picture(truths, SIZE), max_people=2)) == 2
+    assert len(predictor.model.run.crops) == 4  # two passes an image, however many people
+    with pytest.raises(UserError, match="at least 1"):
+        predictor.predict_people(people_picture(truths, SIZE), max_people=0)
+
+
+def test_without_a_finder_as_before():
+    truth = standing_px((320, 240), 300)
+    predictor = PosePredictor(dot_model())
+    (result,) = predictor.predict_people(people_picture([truth], SIZE))
+    assert np.array_equal(result.keypoints_px, predictor(people_picture([truth], SIZE)).keypoints_px)
+    assert result.person_score is None
+    with pytest.raises(UserError, match="has no finder"):
+        predictor.find(people_picture([truth], SIZE))
+    with pytest.raises(UserError, match="has no finder"):
+        PeopleTracker(predictor, 2)
+
+
+# --- following -------------------------------------------------------------------------------------------------
+
+
+def test_the_finder_looks_at_the_start_and_once_a_second():
+    people = DotPeople()
+    tracker = PoseTracker(PosePredictor(dot_model(), PersonFinder(people, people.size)))
+    picture = people_picture([standing_px((320, 220), 200)], SIZE)
+    for t in range(61):
+        tracker(picture, t / 30)
+    assert len(people.images) == 1 + int(2 / CHECK_S)
+    assert len(tracker.predictor.model.run.crops) == 2 + 60
+
+
+def test_a_crop_that_holds_somebody_else_or_nobody_is_given_up():
+    """The model reads dots wherever it looks; the finder alone sees that the person has gone."""
+    people, truth = DotPeople(), standing_px((320, 220), 200)
+    tracker = PoseTracker(PosePredictor(dot_model(), PersonFinder(people, people.size)))
+    picture = people_picture([truth], SIZE)
+    tracker(picture, 0.0)
+    elsewhere = standing_px((100, 300), 150)
+    tracker._box_px = np.array([400, 50, 600, 400.0])  # it follows a curtain
+    result = tracker(people_picture([elsewhere], SIZE), 1.1)
+    assert np.abs(result.keypoints_px - elsewhere).max() < 0.6
+
+
+def test_ids_stay_and_come_back():
+    tracker = PeopleTracker(PosePredictor(dot_model(), dot_finder()), max_people=2)
+    left, right = (lambda t: standing_px((120 + 60 * t, 220), 200)), (lambda t: standing_px((520 - 60 * t, 240), 150))
+    for frame in range(30):
+        t = frame / 30
+        people = tracker(people_picture([left(t), right(t)], SIZE), t)
+        assert [person.id for person in people] == [1, 2]
+        assert np.abs(people[0].result.keypoints_px - left(t)).max() < 25
+        assert np.abs(people[1].result.keypoints_px - right(t)).max() < 25
+    assert [p.id for p in tracker(people_picture([left(1)], SIZE), 1.0)] == [1]
+    back = tracker(people_picture([left(1), right(1)], SIZE), 1.6)
+    assert [person.id for person in back] == [1, 2]
+    assert tracker(people_picture([], SIZE), 1.7) == []
+    assert [p.id for p in tracker(people_picture([standing_px((320, 240), 400)], SIZE), 9.0)] == [3]
+
+
+# --- files -----------------------------------------------------------------------------------------------------
+
+
+def test_a_finder_that_is_none_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="no finder gone.tflite"):
+        finder.open_finder("gone.tflite")
+    path = tmp_path / "finder.tflite"
+    path.write_bytes(b"no file")
+    with pytest.raises(UserError, match="lacks its metadata"):
+        finder.open_finder(path)
+    sidecar = tmp_path / "finder.tflite.json"
+    sidecar.write_text("{")
+    with pytest.raises(UserError, match="is damaged"):
+        finder.open_finder(path)
+    sidecar.write_text(json.dumps({"format_version": 9, "part": "finder", "input_size": [160, 160]}))
+    with pytest.raises(UserError, match="format 9, this version reads 1"):
+        finder.open_finder(path)
+    sidecar.write_text(json.dumps({"format_version": 1, "part": "pose", "input_size": [160, 160]}))
+    with pytest.raises(UserError, match="kind pose, not a finder"):
+        finder.open_finder(path)
+
+
+def test_a_file_alone_has_no_finder(tmp_path):
+    (tmp_path / "pose.tflite").write_bytes(b"")
+    assert finder.finder_beside(tmp_path / "pose.tflite") is None
