@@ -101,6 +101,8 @@ def read_part(path: Path, source: Source) -> str:
     """
     measure(path, threads=1)  # in a process of its own, which a damaged file may take down
     metadata = exporter_of(path).read_metadata(path)
+    if metadata["part"] == "finder":
+        raise UserError(f"{path} holds a finder, which exporters.finder has compared; name a pose model's file")
     if metadata["skeleton"] != source.info["skeleton"] or metadata["input_size"] != list(source.info["input_size"]):
         raise UserError(f"{path} has another skeleton or input size than {source.path}; name the run it was made of")
     if source.info["kind"] not in PARTS[metadata["part"]].kinds:

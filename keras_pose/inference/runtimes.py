@@ -65,9 +65,13 @@ def _read_sidecar(path: Path) -> tuple[Skeleton, tuple[int, int], float]:
     sidecar = path.with_name(path.name + ".json")
     try:
         values = json.loads(sidecar.read_text())
+        if values.get("part") == "finder":
+            raise UserError(f"{path} holds a finder, which gives boxes; name the pose model that it belongs to")
         height, width = values["input_size"]
         cell_center = float(values.get("cell_center", OWN_CELL_CENTER))
         return Skeleton.from_dict(values["skeleton"]), (int(height), int(width)), cell_center
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{path} lacks its metadata {sidecar.name}; copy both files, or export again") from None
     except (KeyError, TypeError, ValueError) as error:
@@ -83,6 +87,8 @@ def _open_run(path: Path) -> LoadedModel:
     model, info = load_run(path)
     if info["kind"] == "lifter":
         raise UserError(f"{path} holds a lifter, which sees no pictures; name a run of the phase hrnet or e2e")
+    if info["kind"] == "finder":
+        raise UserError(f"{path} holds a finder, which gives boxes; name a pose model")
     peak = info.get("heatmap_peak", TARGET_PEAK)
     return from_keras(model, Skeleton.from_dict(info["skeleton"]), tuple(info["input_size"]), path.name, peak=peak)
 
