@@ -65,7 +65,7 @@ def _read_sidecar(path: Path) -> tuple[Skeleton, tuple[int, int], float]:
     sidecar = path.with_name(path.name + ".json")
     try:
         values = json.loads(sidecar.read_text())
-        if values.get("part") == "finder":
+        if isinstance(values, dict) and values.get("part") == "finder":
             raise UserError(f"{path} holds a finder, which gives boxes; name the pose model that it belongs to")
         height, width = values["input_size"]
         cell_center = float(values.get("cell_center", OWN_CELL_CENTER))
