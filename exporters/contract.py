@@ -84,7 +84,10 @@ def tensor_shapes(form: Form, input_size: tuple[int, int], joints: int) -> tuple
 
 def default_part(kind: str) -> str:
     """The part that holds most of a run of this kind."""
-    return next(name for name, part in PARTS.items() if kind in part.kinds)
+    parts = [name for name, part in PARTS.items() if kind in part.kinds]
+    if not parts:
+        raise UserError(f"a model of kind {kind} is not a pose model; a finder is exported by exporters.finder")
+    return parts[0]
 
 
 def describe_export(form: Form, info: ModelInfo, name: str, weights: Path) -> ModelInfo:

@@ -116,7 +116,7 @@ def test_a_finder_ships_too(tmp_path):
         assert np.array_equal(weights, ship.round_weights(weights))
 
 
-@pytest.mark.skipif(not FINDER.is_dir(), reason="no finder ships yet")
+@pytest.mark.skipif(not FINDER.is_dir(), reason="no finder ships")
 def test_the_shipped_finder_is_whole_and_so_is_its_export():
     assert ship.exports_of_others(FINDER) == [] and list(FINDER.glob("*_int8.tflite"))
     assert (FINDER / "README.md").is_file() and (FINDER / ship.RECIPE).is_file()

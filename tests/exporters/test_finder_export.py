@@ -21,9 +21,9 @@ def run(tmp_path_factory):
 
     keras.utils.set_random_seed(0)
     model = build_finder(96, (4, 4, 8, 8, 8))
-    rng = np.random.default_rng(0)  # scores on both sides of the limit
-    for variable in model.get_layer("centers").weights:
-        variable.assign(rng.normal(0, 1.0, variable.shape))
+    kernel, bias = model.get_layer("centers").weights  # scores that differ, around a half
+    kernel.assign(np.random.default_rng(0).normal(0, 0.05, kernel.shape))
+    bias.assign([0.0])
     folder = tmp_path_factory.mktemp("finder")
     write_model(folder, model, FinderInfo(input_size=(96, 96), stride=8))
     return folder
@@ -60,5 +60,9 @@ def test_mistakes_are_one_line(run, tmp_path, monkeypatch):
         export(monkeypatch, f"--finder={run}", "--output=f.keras")
     with pytest.raises(UserError, match="int8 is not for .onnx"):
         export(monkeypatch, f"--finder={run}", "--output=f.onnx", "--quantize=int8")
+    from exporters.contract import default_part
+
+    with pytest.raises(UserError, match="exported by exporters.finder"):
+        default_part("finder")
     with pytest.raises(UserError, match="kind pose, not a finder"):
         export(monkeypatch, "--finder=keras_pose/weights/phone", f"--output={tmp_path}/f.tflite")

@@ -226,6 +226,13 @@ def test_a_finder_that_is_none_is_one_line(tmp_path):
         finder.open_finder(path)
 
 
+def test_a_finder_is_no_pose_model(tmp_path):
+    (tmp_path / "finder.tflite").write_bytes(b"")
+    (tmp_path / "finder.tflite.json").write_text(json.dumps({"part": "finder", "input_size": [160, 160]}))
+    with pytest.raises(UserError, match="kind finder, not a pose model"):
+        PosePredictor(tmp_path / "finder.tflite")
+
+
 def test_a_file_alone_has_no_finder(tmp_path):
     (tmp_path / "pose.tflite").write_bytes(b"")
     assert finder.finder_beside(tmp_path / "pose.tflite") is None

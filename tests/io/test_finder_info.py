@@ -10,6 +10,7 @@ from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.core.units import UNITS
 from keras_pose.io.finder_info import FinderInfo
 from keras_pose.io.model_info import Export, ModelInfo, Tensor, is_finder
+from keras_pose.weights import FINDER
 
 INFO = FinderInfo(input_size=(96, 96), stride=8, versions={"keras_pose": "9.9.9"}, metrics={"step": 3})
 EXPORT = Export(
@@ -68,3 +69,11 @@ def test_each_kind_is_told_from_the_other(tmp_path):
         (tmp_path / "model.json").write_text(text)
         found.append(is_finder(tmp_path / "model.json"))
     assert found == [True, True, False, False, False] and not is_finder(tmp_path / "gone.json")
+
+
+@pytest.mark.skipif(not FINDER.is_dir(), reason="no finder ships")
+def test_the_shipped_finder_is_described_as_it_stands():
+    for path in FINDER.glob("*.json"):
+        info = FinderInfo.read(path, "missing", "remedy")
+        values = json.loads(path.read_text())
+        assert info.to_dict() == values and list(info.to_dict()) == list(values)
