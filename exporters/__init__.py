@@ -3,22 +3,19 @@
 An exporter is a module with
 
 - `OPERATIONS`: the names of the operations that its files may hold; phones run each of them,
-- `convert(graph, metadata, ...)`: a fixed-batch Keras model to the file's bytes, metadata inside,
+- `convert(graph, info, ...)`: a fixed-batch Keras model to the file's bytes, metadata inside,
 - `operations(path)`: what a file holds, as (operation, shape of its output) pairs,
-- `read_metadata(path)`: the metadata inside a file,
+- `read_info(path)`: the `ModelInfo` inside a file,
 - `define_flags(values)`, and a `main` that ends in `exporters.flags.run_export`.
 
-Its files are run by `keras_pose.runtimes.SESSIONS`.
+Its files are run by `keras_pose.inference.runtimes.SESSIONS`.
 """
 
 import importlib
-import os
 from pathlib import Path
 from types import ModuleType
 
-from keras_pose.errors import UserError
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported: its notes would bury the figures
+from keras_pose.core.errors import UserError
 
 # The suffix of a file: the module that writes it.
 EXPORTERS = {

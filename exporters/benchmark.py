@@ -17,8 +17,10 @@ from exporters import worker
 from exporters.compare import align
 from exporters.inference_graph import find_run
 from exporters.parity import check_files
-from keras_pose import command
-from keras_pose.errors import UserError
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.core.progress import progress
+from keras_pose.io import atomic
 
 THREADS = (1, 2)
 WARMUP = 3
@@ -48,7 +50,7 @@ def measure_all(paths: list[Path], repetitions: int, rounds: int) -> list[Latenc
     """
     jobs = [(path, threads) for path in paths for threads in THREADS]
     measured: dict[tuple[Path, int], list[dict]] = {job: [] for job in jobs}
-    for path, threads in command.progress(jobs * rounds, len(jobs) * rounds, "model"):
+    for path, threads in progress(jobs * rounds, len(jobs) * rounds, "model"):
         measured[path, threads].append(worker.measure(path, threads, WARMUP, repetitions))
     medians = {job: float(np.median(_latencies(results))) for job, results in measured.items()}
     return [
@@ -119,7 +121,7 @@ def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
     rows = measure_all(paths, values.repetitions, values.rounds)
     print(format_table(rows))
     if values.json:
-        command.write_json(values.json, {"rows": [dataclasses.asdict(row) for row in rows]})
+        atomic.write_json(values.json, {"rows": [dataclasses.asdict(row) for row in rows]})
     return 0
 
 

@@ -8,12 +8,12 @@ import numpy as np
 
 from exporters import exporter_of
 from exporters.contract import PARTS
-from exporters.inference_graph import Source, heatmap_peak
+from exporters.inference_graph import Source
 from exporters.samples import Samples
 from exporters.worker import measure
-from keras_pose import runtimes
-from keras_pose.errors import UserError
-from keras_pose.skeleton import Skeleton
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import Skeleton
+from keras_pose.inference import runtimes
 
 LARGEST_RANK = 4
 Outputs = dict[str, np.ndarray]
@@ -81,7 +81,7 @@ def keras_outputs(source: Source, part: str, samples: Samples) -> Outputs:
         encoder = source.model.get_layer("encoder")
         batches = samples.batches("keypoints_2d")
         return {"pose_3d": np.concatenate([np.asarray(encoder(batch, training=False)) for batch in batches])}
-    model = runtimes.from_keras(source.model, *_skeleton_and_size(source), peak=heatmap_peak(source.info))
+    model = runtimes.from_keras(source.model, *_skeleton_and_size(source), peak=source.info.heatmap_peak)
     return _run_pictures(model, samples)
 
 
@@ -100,12 +100,14 @@ def read_part(path: Path, source: Source) -> str:
     Raises UserError where the file is damaged, or of another skeleton, input size or kind than the run.
     """
     measure(path, threads=1)  # in a process of its own, which a damaged file may take down
-    metadata = exporter_of(path).read_metadata(path)
-    if metadata["skeleton"] != source.info["skeleton"] or metadata["input_size"] != list(source.info["input_size"]):
+    info = exporter_of(path).read_info(path)
+    if info.skeleton != source.info.skeleton or info.input_size != source.info.input_size:
         raise UserError(f"{path} has another skeleton or input size than {source.path}; name the run it was made of")
-    if source.info["kind"] not in PARTS[metadata["part"]].kinds:
-        raise UserError(f"{path} holds a {metadata['part']}, {source.path} none; name the run it was made of")
-    return metadata["part"]
+    if source.info.kind not in PARTS[info.kind].kinds:
+        raise UserError(f"{path} holds a {info.kind}, {source.path} none; name the run it was made of")
+    if info.export is None:
+        raise UserError(f"{path} does not say how it was exported; export the model again")
+    return info.kind
 
 
 def compare_file(
@@ -115,16 +117,16 @@ def compare_file(
 
     Raises UserError where the file holds operations that phones refuse.
     """
-    metadata = exporter_of(path).read_metadata(path)
+    info = exporter_of(path).read_info(path)
     operations = check_operations(path)
-    found = file_outputs(path, source, metadata["part"], samples)
-    values = _distances(expected, found, samples, source.info["input_size"])
-    tolerance = TOLERANCES[metadata["quantization"]]
+    found = file_outputs(path, source, info.kind, samples)
+    values = _distances(expected, found, samples, source.info.input_size)
+    tolerance = TOLERANCES[info.export.quantization]
     if tolerance_mm is not None:
         tolerance = dataclasses.replace(tolerance, mm=tolerance_mm)
     return Parity(
         file=path.name,
-        quantization=metadata["quantization"],
+        quantization=info.export.quantization,
         size_mb=path.stat().st_size / 1e6,
         operations=operations,
         samples=len(samples),
@@ -134,7 +136,7 @@ def compare_file(
 
 
 def _skeleton_and_size(source: Source) -> tuple[Skeleton, tuple[int, int]]:
-    return Skeleton.from_dict(source.info["skeleton"]), tuple(source.info["input_size"])
+    return source.info.skeleton, source.info.input_size
 
 
 def _run_pictures(model: runtimes.LoadedModel, samples: Samples) -> Outputs:

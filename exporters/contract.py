@@ -1,4 +1,4 @@
-"""The contract of an exported file: the names, shapes and units of what goes in and out, and its metadata.
+"""The contract of an exported file: the names, shapes and units of what goes in and out.
 
 Every tensor has a fixed shape with a leading batch of one: GPU delegates take the first axis for the batch, and
 LiteRT.js refuses a batch that is open. As flat arrays the outputs read the same with or without it.
@@ -9,28 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keras_pose import __version__
-from keras_pose.errors import UserError, unknown_name
-from keras_pose.skeleton import Skeleton
+from keras_pose.core.errors import UserError, unknown_name
+from keras_pose.io.model_info import Export, ModelInfo, Tensor
 
-FORMAT_VERSION = 1
-METADATA_KEY = "keras_pose"  # names the metadata inside a file
 # float16: weights alone, on a CPU the arithmetic stays in float32; float16_arithmetic: the network computes in it, too.
 QUANTIZATIONS = ("none", "float16", "float16_arithmetic", "dynamic", "int8")
 INPUT_DTYPES = ("uint8", "float32")
 LAYOUTS = ("nhwc", "nchw")
 
-UNITS = {
-    "image": "RGB, 0 to 255",
-    "keypoints_2d": "(x, y) in [0, 1] of the crop: pixels over size, the centre of pixel i is i + 0.5",
-    "scores": "0 to 1, the height of each joint's heatmap",
-    "pose_3d": "millimetres relative to the root joint; x right, y down, z away from the camera",
-    "heatmaps": "one map a joint at a quarter of the input size, as the network gives them",
-}
-
 
 @dataclass(frozen=True)
 class Part:
-    """What an exported file holds of a model; `kinds` are the runs (model.json) that can give it."""
+    """What an exported file holds of a model; `kinds` are those of the models that can give it."""
 
     input: str
     outputs: tuple[str, ...]
@@ -97,11 +87,11 @@ def default_part(kind: str) -> str:
     return next(name for name, part in PARTS.items() if kind in part.kinds)
 
 
-def make_metadata(form: Form, info: dict, name: str, weights: Path) -> dict:
-    """What an exported file tells of itself, inside and beside it, as values that JSON can hold.
+def describe_export(form: Form, info: ModelInfo, name: str, weights: Path) -> ModelInfo:
+    """The description of an exported file, which stands inside it and beside it.
 
     Args:
-        info: model.json of the run.
+        info: of the run.
         name: of the run.
         weights: the run's weights, for their hash.
 
@@ -109,38 +99,24 @@ def make_metadata(form: Form, info: dict, name: str, weights: Path) -> dict:
         UserError: the run's kind does not hold the part.
     """
     part = PARTS[form.part]
-    if info["kind"] not in part.kinds:
-        raise UserError(f"{name} is a model of kind {info['kind']}; --part={form.part} needs {' or '.join(part.kinds)}")
-    skeleton = Skeleton.from_dict(info["skeleton"])
-    inputs, outputs = tensor_shapes(form, tuple(info["input_size"]), skeleton.num_joints)
+    if info.kind not in part.kinds:
+        raise UserError(f"{name} is a model of kind {info.kind}; --part={form.part} needs {' or '.join(part.kinds)}")
+    inputs, outputs = tensor_shapes(form, info.input_size, info.skeleton.num_joints)
     dtypes = {"image": form.input_dtype}
 
-    def describe(shapes: dict) -> dict:
-        return {
-            name: {"shape": list(shape), "dtype": dtypes.get(name, "float32"), "unit": UNITS[name]}
-            for name, shape in shapes.items()
-        }
+    def describe(shapes: dict) -> dict[str, Tensor]:
+        return {name: Tensor(shape, dtypes.get(name, "float32")) for name, shape in shapes.items()}
 
-    return {
-        "format_version": FORMAT_VERSION,
-        "keras_pose_version": __version__,
-        "part": form.part,
-        "quantization": form.quantization,
-        "skeleton": skeleton.to_dict(),
-        "joint_names": list(skeleton.joint_names),
-        "edges": [list(bone) for bone in skeleton.bones],
-        "input_size": list(info["input_size"]),
-        "colour_order": "RGB",
-        "layout": form.layout,
-        "inputs": describe(inputs),
-        "outputs": describe(outputs),
-        "source": {"run": name, "model_sha256": _sha256(weights)},
-    }
-
-
-def sidecar_path(path: Path) -> Path:
-    """Where the metadata of an exported file stands beside it."""
-    return path.with_name(path.name + ".json")
+    export = Export(
+        quantization=form.quantization,
+        layout=form.layout,
+        inputs=describe(inputs),
+        outputs=describe(outputs),
+        run=name,
+        model_sha256=_sha256(weights),
+        version=__version__,
+    )
+    return ModelInfo(form.part, info.skeleton, info.input_size, export=export)
 
 
 def _sha256(path: Path) -> str:

@@ -10,11 +10,12 @@ from pathlib import Path
 import keras
 
 from exporters.compare import Parity, compare_file, describe_failure, keras_outputs, read_part
-from exporters.contract import Form, make_metadata, sidecar_path
+from exporters.contract import Form, describe_export
 from exporters.inference_graph import Source, build_inference_graph
 from exporters.samples import Samples
-from keras_pose.command import write_atomically, write_json
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.io.atomic import write_atomically
+from keras_pose.io.model_info import ModelInfo, sidecar_path
 
 # The file, the SavedModel it is made of, and their copies, as a multiple of the weights.
 SPACE_FACTOR = 4
@@ -32,7 +33,7 @@ def export(
     source: Source,
     form: Form,
     output: Path,
-    convert: Callable[[keras.Model, dict], bytes],
+    convert: Callable[[keras.Model, ModelInfo], bytes],
     check: Check | None,
 ) -> Parity | None:
     """Writes `output` and its metadata beside it; the figures of parity, None without `check`.
@@ -40,13 +41,13 @@ def export(
     Raises:
         UserError: the run does not hold the part, the disk is full, or the file fails parity; no file is left then.
     """
-    metadata = make_metadata(form, source.info, source.path.name, source.weights)
+    info = describe_export(form, source.info, source.path.name, source.weights)
     check_space(source, output.parent)
     graph = build_inference_graph(source, form)
     partial = output.with_name(f"{output.stem}.partial{output.suffix}")
     try:
-        write_atomically(partial, convert(graph, metadata))
-        write_json(sidecar_path(partial), metadata)
+        write_atomically(partial, convert(graph, info))
+        info.write(sidecar_path(partial))
         result = None
         if check:
             expected = keras_outputs(source, read_part(partial, source), check.samples)

@@ -10,8 +10,8 @@ from exporters.contract import INPUT_DTYPES, PARTS, Form, default_part
 from exporters.export import Check, export
 from exporters.inference_graph import Source, find_run, load_source
 from exporters.samples import Samples, load_samples
-from keras_pose import command
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.io import atomic
 
 PARITY_SPLITS = ("test", "validation", "train")
 
@@ -50,7 +50,7 @@ def define_export_flags(values: flags.FlagValues) -> None:
 
 def data_of(source: Source, values: flags.FlagValues) -> str:
     """--dataset, or the data that the run was trained on; raises UserError where model.json names none."""
-    dataset = values.dataset or source.info["data"].get("dataset")
+    dataset = values.dataset or source.info.data.get("dataset")
     if not dataset:
         raise UserError(f"{source.path} names no data that it was trained on; add --dataset=FOLDER")
     return dataset
@@ -83,13 +83,13 @@ def run_export(
     if output.exists() and not values.overwrite:
         raise UserError(f"{output} is there already; choose another --output, or add --overwrite")
     source = load_source(find_run(values.model))
-    part = values.part or default_part(source.info["kind"])
+    part = values.part or default_part(source.info.kind)
     form = Form(part, input_dtype=values.input, heatmaps=values.heatmaps, **form)
     check = Check(parity_samples(source, part, values), values.tolerance_mm) if values.parity else None
     result = export(source, form, output, convert(source, form), check)
     if result:
         print(compare.format_table([result]))
         if values.json:
-            command.write_json(values.json, compare.to_dict([result]))
+            atomic.write_json(values.json, compare.to_dict([result]))
     print(f"wrote {output} and {output.name}.json")
     return 0

@@ -1,6 +1,5 @@
 """From a trained run to the graph that is exported: pixels in, joints out, a fixed batch of one, float32."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,24 +7,22 @@ import keras
 import numpy as np
 from keras import ops
 
-from exporters.contract import PARTS, Form, sidecar_path, tensor_shapes
-from keras_pose.errors import UserError
-from keras_pose.models.decoders import OWN_CELL_CENTER
+from exporters.contract import PARTS, Form, tensor_shapes
+from keras_pose.core.errors import UserError
+from keras_pose.io.model_info import OWN_CELL_CENTER, ModelInfo, read_sidecar
 from keras_pose.models.hrnet import HEATMAP_STRIDE
+from keras_pose.models.model_folder import MODEL, load_model, load_run
 from keras_pose.models.soft_argmax import joint_scores
-from keras_pose.runtimes import TARGET_PEAK
-from keras_pose.skeleton import Skeleton
-from keras_pose.training.run_folder import MODEL, load_model, load_run
 from keras_pose.weights import DEFAULT_WEIGHTS, SHIPPED_WEIGHTS
 
 
 @dataclass(frozen=True)
 class Source:
-    """A trained model and what its model.json says; `path` is a run's folder, or an imported .keras file."""
+    """A trained model and its description; `path` is a run's folder, or an imported .keras file."""
 
     path: Path
     model: keras.Model
-    info: dict
+    info: ModelInfo
 
     @property
     def weights(self) -> Path:
@@ -55,7 +52,7 @@ def load_source(path: Path) -> Source:
     Raises UserError where its folder or its weights are missing, damaged or not finite.
     """
     if path.is_file() and path.suffix == ".keras":
-        model, info = load_model(path), _read_sidecar(path)
+        model, info = load_model(path), read_sidecar(path)
     elif not path.is_dir():
         raise UserError(f"no run {path}; name a folder that training has written")
     elif not (path / MODEL).is_file():
@@ -68,23 +65,11 @@ def load_source(path: Path) -> Source:
     return Source(path, model, info)
 
 
-def _read_sidecar(path: Path) -> dict:
-    try:
-        return json.loads(sidecar_path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{sidecar_path(path)} is missing or damaged; import the model again") from error
-
-
-def cell_offset(info: dict) -> np.ndarray:
+def cell_offset(info: ModelInfo) -> np.ndarray:
     """(x, y) in [0, 1] that imported heatmaps lie off the middle of their cells; (0, 0) for this project's own."""
-    height, width = info["input_size"]
-    cells = info.get("cell_center", OWN_CELL_CENTER) - OWN_CELL_CENTER
+    height, width = info.input_size
+    cells = info.cell_center - OWN_CELL_CENTER
     return np.array([cells * HEATMAP_STRIDE / width, cells * HEATMAP_STRIDE / height], np.float32)
-
-
-def heatmap_peak(info: dict) -> float:
-    """The height of the heatmaps' targets, which scores 1; imported weights and older runs do not tell theirs."""
-    return info.get("heatmap_peak", TARGET_PEAK)
 
 
 def build_inference_graph(source: Source, form: Form) -> keras.Model:
@@ -98,8 +83,7 @@ def build_inference_graph(source: Source, form: Form) -> keras.Model:
         raise UserError(
             f"{source.path} was trained with --soft_argmax_form=flat, whose operations phones lack; train with marginal"
         )
-    joints = Skeleton.from_dict(source.info["skeleton"]).num_joints
-    shapes, output_shapes = tensor_shapes(form, tuple(source.info["input_size"]), joints)
+    shapes, output_shapes = tensor_shapes(form, source.info.input_size, source.info.skeleton.num_joints)
     if PARTS[form.part].input == "keypoints_2d":
         keypoints_2d = keras.Input(batch_shape=shapes["keypoints_2d"], name="keypoints_2d")
         return keras.Model(keypoints_2d, {"pose_3d": trained.get_layer("encoder")(keypoints_2d)}, name="inference")
@@ -115,7 +99,7 @@ def build_inference_graph(source: Source, form: Form) -> keras.Model:
     outputs = {
         "heatmaps": heatmaps,
         "keypoints_2d": keypoints_2d,
-        "scores": ops.clip(joint_scores(heatmaps) / heatmap_peak(source.info), 0.0, 1.0),
+        "scores": joint_scores(heatmaps, source.info.heatmap_peak),
     }
     if "pose_3d" in output_shapes:
         outputs["pose_3d"] = trained.get_layer("encoder")(keypoints_2d)

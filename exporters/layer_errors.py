@@ -25,11 +25,12 @@ from exporters.contract import Form
 from exporters.inference_graph import Source, build_inference_graph, find_run, load_source
 from exporters.parity import check_files
 from exporters.tflite_file import read_operations
-from keras_pose import command
-from keras_pose.errors import UserError
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.io import atomic
+from keras_pose.io.model_info import ModelInfo
 
 MSE = ValidationErrorMetric.MSE
-METADATA_KEYS = ("part", "quantization", "layout")
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,17 @@ def _relative_error(noisy: np.ndarray, clean: np.ndarray) -> float:
     return float(error / np.mean(np.square(clean))) if error else 0.0
 
 
-def float_reference(source: Source, metadata: dict) -> bytes:
+def float_reference(source: Source, info: ModelInfo) -> bytes:
     """The network of a file before it was quantised."""
-    (name,) = metadata["inputs"]
+    ((_, image),) = info.export.inputs.items()
     form = Form(
-        **{key: metadata[key] for key in METADATA_KEYS},
-        input_dtype=metadata["inputs"][name]["dtype"],
-        heatmaps="heatmaps" in metadata["outputs"],
+        part=info.kind,
+        quantization=info.export.quantization,
+        layout=info.export.layout,
+        input_dtype=image.dtype,
+        heatmaps="heatmaps" in info.export.outputs,
     )
-    return tflite.convert_float(build_inference_graph(source, form), metadata)
+    return tflite.convert_float(build_inference_graph(source, form), info)
 
 
 def format_table(errors: list[LayerError], worst: int) -> str:
@@ -125,18 +128,17 @@ def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
     (path,) = paths
     source = load_source(find_run(values.model))
     part = read_part(path, source)
-    metadata = tflite.read_metadata(path)
-    if metadata["quantization"] == "none":
+    info = tflite.read_info(path)
+    if info.export.quantization == "none":
         raise UserError(f"{path} is in float32 and loses nothing; name a quantised file")
     samples = shared_flags.parity_samples(source, part, values)
-    (name,) = metadata["inputs"]
-    dtype = metadata["inputs"][name]["dtype"]
+    ((name, tensor),) = info.export.inputs.items()
     column = samples.image if name == "image" else samples.keypoints_2d
-    inputs = [{name: sample[None].astype(dtype)} for sample in column]
-    errors = measure(path.read_bytes(), float_reference(source, metadata), inputs)
+    inputs = [{name: sample[None].astype(tensor.dtype)} for sample in column]
+    errors = measure(path.read_bytes(), float_reference(source, info), inputs)
     print(format_table(errors, values.worst))
     if values.json:
-        command.write_json(values.json, {"layers": [dataclasses.asdict(error) for error in errors]})
+        atomic.write_json(values.json, {"layers": [dataclasses.asdict(error) for error in errors]})
     return 0
 
 

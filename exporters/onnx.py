@@ -8,7 +8,6 @@ takes the channels first. docs/deploy.md has the measured table.
 
 import contextlib
 import io
-import json
 import warnings
 from pathlib import Path
 
@@ -21,9 +20,10 @@ from absl import flags
 from keras.src.export.onnx import patch_tf2onnx
 
 from exporters import flags as shared_flags
-from exporters.contract import LAYOUTS, METADATA_KEY
-from keras_pose import command
-from keras_pose.errors import UserError
+from exporters.contract import LAYOUTS
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.io.model_info import METADATA_KEY, ModelInfo
 
 # What ONNX Runtime and onnxruntime-web run on CPU and WebGPU.
 OPERATIONS = {
@@ -40,9 +40,9 @@ WEIGHTED, HALVED_LAYERS = ("Conv", "Gemm", "MatMul"), ("/hrnet", "/encoder")
 FLOAT32_LAYERS = ("normalize_image", "final_layer", "soft_argmax", "encoder")
 
 
-def convert(graph: keras.Model, metadata: dict, opset: int = DEFAULT_OPSET) -> bytes:
-    """A fixed-batch model as the bytes of an .onnx file, in the precision that `metadata["quantization"]` says."""
-    return finish(convert_float(graph, opset), metadata)
+def convert(graph: keras.Model, info: ModelInfo, opset: int = DEFAULT_OPSET) -> bytes:
+    """A fixed-batch model as the bytes of an .onnx file, in the precision that `info.export.quantization` says."""
+    return finish(convert_float(graph, opset), info)
 
 
 def convert_float(graph: keras.Model, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
@@ -61,14 +61,14 @@ def convert_float(graph: keras.Model, opset: int = DEFAULT_OPSET) -> onnx.ModelP
     return model
 
 
-def finish(model: onnx.ModelProto, metadata: dict) -> bytes:
+def finish(model: onnx.ModelProto, info: ModelInfo) -> bytes:
     """The model of `convert_float`, which is changed, in its final form."""
-    if metadata["quantization"] == "float16":
+    if info.export.quantization == "float16":
         _halve_weights(model)
-    elif metadata["quantization"] == "float16_arithmetic":
+    elif info.export.quantization == "float16_arithmetic":
         model = _halve_arithmetic(model)
-    model.producer_name, model.producer_version = METADATA_KEY, metadata["keras_pose_version"]
-    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(metadata)})
+    model.producer_name, model.producer_version = METADATA_KEY, info.export.version
+    onnx.helper.set_model_props(model, {METADATA_KEY: info.to_text()})
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
 
@@ -83,13 +83,12 @@ def operations(path: Path) -> list[tuple[str, tuple[int, ...]]]:
     return [(node.op_type, shapes.get(node.output[0], ())) for node in model.graph.node]
 
 
-def read_metadata(path: Path) -> dict:
-    """The metadata inside a file; raises UserError where there is none."""
+def read_info(path: Path) -> ModelInfo:
+    """The description inside a file; raises UserError where there is none."""
     properties = {entry.key: entry.value for entry in _load(path).metadata_props}
-    try:
-        return json.loads(properties[METADATA_KEY])
-    except (KeyError, ValueError) as error:
-        raise UserError(f"{path} holds no metadata {METADATA_KEY}; export the model again") from error
+    if METADATA_KEY not in properties:
+        raise UserError(f"{path} holds no metadata {METADATA_KEY}; export the model again")
+    return ModelInfo.from_text(properties[METADATA_KEY], f"{path}: its metadata", "export the model again")
 
 
 def _load(path: Path) -> onnx.ModelProto:
@@ -160,7 +159,7 @@ def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
         arguments,
         values,
         ".onnx",
-        lambda source, form: lambda graph, metadata: convert(graph, metadata, values.opset),
+        lambda source, form: lambda graph, info: convert(graph, info, values.opset),
         quantization=FORMS[values.precision],
         layout=values.layout,
     )

@@ -13,8 +13,9 @@ from absl import flags
 from exporters import compare, exporter_of
 from exporters import flags as shared_flags
 from exporters.inference_graph import find_run, load_source
-from keras_pose import command
-from keras_pose.errors import UserError
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.io import atomic
 
 
 def check_files(arguments: list[str]) -> list[Path]:
@@ -42,7 +43,7 @@ def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
         results.append(compare.compare_file(path, source, *reference[part], values.tolerance_mm))
     print(compare.format_table(results))
     if values.json:
-        command.write_json(values.json, compare.to_dict(results))
+        atomic.write_json(values.json, compare.to_dict(results))
     return 0 if all(result.passed for result in results) else 1
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_pose.core.errors import UserError
 from keras_pose.data import pipeline
 from keras_pose.data.dataset import DatasetInfo, naming_broken_shards, open_dataset
-from keras_pose.errors import UserError
-from keras_pose.skeleton import Skeleton
+from keras_pose.io.model_info import ModelInfo
 
 BATCH = 16
 
@@ -35,11 +35,11 @@ class Samples:
             yield values[start : start + BATCH]
 
 
-def load_samples(dataset: str, splits: tuple[str, ...], count: int, info: dict, pictures: bool) -> Samples:
+def load_samples(dataset: str, splits: tuple[str, ...], count: int, info: ModelInfo, pictures: bool) -> Samples:
     """The first `count` examples (0: all) of the first of `splits` that a part of the data set has.
 
     Args:
-        info: model.json of the run that they are for.
+        info: of the run that they are for.
         pictures: whether the model looks at pictures.
 
     Raises:
@@ -57,9 +57,8 @@ def load_samples(dataset: str, splits: tuple[str, ...], count: int, info: dict, 
     return Samples(columns["image"] if pictures else None, *labels)
 
 
-def _fitting(data: DatasetInfo, info: dict, pictures: bool) -> DatasetInfo:
+def _fitting(data: DatasetInfo, info: ModelInfo, pictures: bool) -> DatasetInfo:
     """The data at the model's size; raises UserError where they are not for it."""
-    skeleton, size = Skeleton.from_dict(info["skeleton"]), tuple(info["input_size"])
-    if data.skeleton != skeleton:
-        raise UserError(f"{data.spec} holds {data.skeleton.name}, the model knows {skeleton.name}; name other data")
-    return data.at_size(size) if pictures else data
+    if data.skeleton != info.skeleton:
+        raise UserError(f"{data.spec} holds {data.skeleton.name}, the model has {info.skeleton.name}; name other data")
+    return data.at_size(info.input_size) if pictures else data

@@ -19,11 +19,14 @@ from absl import flags, logging
 
 from exporters import benchmark, compare, exporter_of, onnx, tflite
 from exporters import flags as shared_flags
-from exporters.contract import Form, default_part, make_metadata, sidecar_path
+from exporters.contract import Form, default_part, describe_export
 from exporters.inference_graph import Source, build_inference_graph, find_run, load_source
-from keras_pose import command
-from keras_pose.errors import UserError
-from keras_pose.study import put_between_marks
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.core.progress import progress
+from keras_pose.io import atomic
+from keras_pose.io.model_info import ModelInfo, sidecar_path
+from keras_pose.studies.study import put_between_marks
 
 FIGURES = "table.json"
 # Name of a file: its form.
@@ -47,30 +50,30 @@ def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
     if arguments or not values.output:
         raise UserError("give the folder for the forms with --output=FOLDER, and everything as --name=value")
     source, output = load_source(find_run(values.model)), Path(values.output)
-    if source.info["kind"] == "lifter":
+    if source.info.kind == "lifter":
         raise UserError(f"{source.path} holds a lifter, which has no such forms; name a run that sees pictures")
     output.mkdir(parents=True, exist_ok=True)
     rows = convert_all(source, output, values)
     asked = {"dataset": values.dataset, "samples": values.samples, "tolerance_mm": values.tolerance_mm}
     missing = [name for name in FILES if rows[name].get("held_by", asked) != asked or "passed" not in rows[name]]
     if missing:
-        part = default_part(source.info["kind"])
+        part = default_part(source.info.kind)
         samples = shared_flags.parity_samples(source, part, values)
         expected = compare.keras_outputs(source, part, samples)
-        for name in command.progress(missing, len(missing), "form", description="parity"):
+        for name in progress(missing, len(missing), "form", description="parity"):
             result = compare.compare_file(output / name, source, samples, expected, values.tolerance_mm)
             rows[name] |= dataclasses.asdict(result) | {"held_by": asked}
-            command.write_json(output / FIGURES, rows)
+            atomic.write_json(output / FIGURES, rows)
     if values.latency:
         paths = [output / name for name in (*FILES, *HEADLESS.values())]
         for row in benchmark.measure_all([*paths, source.path], values.repetitions, values.rounds):
             name = row.model if (output / row.model).is_file() else "keras"
             rows.setdefault(name, {}).setdefault("median_ms", {})[str(row.threads)] = row.median_ms
-        command.write_json(output / FIGURES, rows)
+        atomic.write_json(output / FIGURES, rows)
     text = format_markdown(rows)
     print(text)
     if values.json:
-        command.write_json(values.json, rows)
+        atomic.write_json(values.json, rows)
     if values.doc:
         put_between_marks(Path(values.doc), f"forms of {source.path.name}", text)
     return 0 if all(rows[name]["passed"] for name in FILES) else 1
@@ -85,25 +88,30 @@ def convert_all(source: Source, output: Path, values: flags.FlagValues) -> dict[
     rows = json.loads(figures.read_text()) if figures.is_file() else {}
     convert = _Converter(source, values)
     todo = [*FILES, *HEADLESS.values()]
-    for name in command.progress(todo, len(todo), "form", description="converting"):
+    for name in progress(todo, len(todo), "form", description="converting"):
         path, form = output / name, _form(source, name)
-        metadata = make_metadata(form, source.info, source.path.name, source.weights)
+        info = describe_export(form, source.info, source.path.name, source.weights)
+        if name in HEADLESS.values():
+            info = dataclasses.replace(
+                info, export=dataclasses.replace(info.export, outputs={"heatmaps": info.export.outputs["heatmaps"]})
+            )
         if path.is_file():
-            if exporter_of(path).read_metadata(path)["source"] != metadata["source"]:
+            made_of = exporter_of(path).read_info(path).export
+            if (made_of.run, made_of.model_sha256) != (info.export.run, info.export.model_sha256):
                 raise UserError(f"{path} is of another model than {source.path}; choose another --output")
             rows.setdefault(name, {})
             continue
-        content, seconds = convert(name, form, metadata)
-        command.write_json(sidecar_path(path), metadata)
-        command.write_atomically(path, content)
+        content, seconds = convert(name, form, info)
+        info.write(sidecar_path(path))
+        atomic.write_atomically(path, content)
         rows[name] = {"convert_s": seconds}
-        command.write_json(figures, rows)
+        atomic.write_json(figures, rows)
     return rows
 
 
 def _form(source: Source, name: str) -> Form:
     headless = name in HEADLESS.values()
-    part = "keypoints" if headless else default_part(source.info["kind"])
+    part = "keypoints" if headless else default_part(source.info.kind)
     return Form(part, FILES.get(name, "none"), heatmaps=headless)
 
 
@@ -117,23 +125,21 @@ class _Converter:
         self.source, self.values = source, values
         self.floats: dict[str, tuple[bytes, float]] = {}
 
-    def __call__(self, name: str, form: Form, metadata: dict) -> tuple[bytes, float]:
+    def __call__(self, name: str, form: Form, info: ModelInfo) -> tuple[bytes, float]:
         gc.collect()  # a converted W32 leaves gigabytes
-        if name in HEADLESS.values():
-            metadata["outputs"] = {"heatmaps": metadata["outputs"]["heatmaps"]}
         if name.endswith(".onnx"):
-            return _timed(lambda: onnx.convert(self._graph(form, metadata), metadata))
+            return _timed(lambda: onnx.convert(self._graph(form, info), info))
         calibration = tflite.calibration_inputs(self.source, form, self.values) if form.quantization == "int8" else None
-        key = " ".join(metadata["outputs"])
+        key = " ".join(info.export.outputs)
         if key not in self.floats:
-            self.floats[key] = _timed(lambda: tflite.convert_float(self._graph(form, metadata), metadata))
+            self.floats[key] = _timed(lambda: tflite.convert_float(self._graph(form, info), info))
         content, seconds = self.floats[key]
-        quantized, more = _timed(lambda: tflite.quantize(content, metadata, calibration))
+        quantized, more = _timed(lambda: tflite.quantize(content, info, calibration))
         return quantized, seconds + more
 
-    def _graph(self, form: Form, metadata: dict) -> keras.Model:
+    def _graph(self, form: Form, info: ModelInfo) -> keras.Model:
         graph = build_inference_graph(self.source, form)
-        return keras.Model(graph.inputs, {name: graph.output[name] for name in metadata["outputs"]}, name="inference")
+        return keras.Model(graph.inputs, {name: graph.output[name] for name in info.export.outputs}, name="inference")
 
 
 def _timed(work: Callable[[], bytes]) -> tuple[bytes, float]:

@@ -25,10 +25,12 @@ from exporters import flags as shared_flags
 from exporters.contract import Form
 from exporters.inference_graph import Source
 from exporters.samples import load_samples
-from exporters.tflite_file import append_metadata, finish, operations, read_metadata, read_operations
-from keras_pose import command
+from exporters.tflite_file import append_metadata, finish, operations, read_info, read_operations
+from keras_pose.core import command
+from keras_pose.core.quiet import quiet
+from keras_pose.io.model_info import ModelInfo
 
-__all__ = ["OPERATIONS", "convert", "operations", "read_metadata"]
+__all__ = ["OPERATIONS", "convert", "operations", "read_info"]
 
 FORMS = ("none", "float16", "dynamic", "int8")
 
@@ -46,40 +48,40 @@ NO_QUANTIZE = quantizer.AlgorithmName.NO_QUANTIZE
 HALVED_LAYERS = "/(hrnet|encoder)"
 
 
-def convert(graph: keras.Model, metadata: dict, calibration: np.ndarray | None = None) -> bytes:
-    """A fixed-batch model as the bytes of a .tflite file, quantised as `metadata["quantization"]` says.
+def convert(graph: keras.Model, info: ModelInfo, calibration: np.ndarray | None = None) -> bytes:
+    """A fixed-batch model as the bytes of a .tflite file, quantised as `info.export.quantization` says.
 
     Args:
         calibration: (N, ...) inputs of the model, for int8.
     """
-    return quantize(convert_float(graph, metadata), metadata, calibration)
+    return quantize(convert_float(graph, info), info, calibration)
 
 
-def convert_float(graph: keras.Model, metadata: dict) -> bytes:
+def convert_float(graph: keras.Model, info: ModelInfo) -> bytes:
     """A fixed-batch model in float32, still without the archive of its metadata."""
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        _save_frozen(graph, metadata, folder)
-        return finish(tf.lite.TFLiteConverter.from_saved_model(folder).convert(), metadata)
+        _save_frozen(graph, info, folder)
+        return finish(tf.lite.TFLiteConverter.from_saved_model(folder).convert(), info)
 
 
-def _save_frozen(graph: keras.Model, metadata: dict, folder: str) -> None:
+def _save_frozen(graph: keras.Model, info: ModelInfo, folder: str) -> None:
     """A SavedModel whose weights are constants: with variables, W32 takes three times as long to convert."""
-    (name,) = metadata["inputs"]
+    (name,) = info.export.inputs
     signature = [tf.TensorSpec(graph.inputs[0].shape, graph.inputs[0].dtype, name=name)]
     traced = tf.function(lambda inputs: graph(inputs, training=False), signature, autograph=False)
     frozen = convert_variables_to_constants_v2(traced.get_concrete_function())
     module = tf.Module()
     module.infer = tf.function(
-        lambda inputs: dict(zip(metadata["outputs"], frozen(inputs), strict=True)), signature, autograph=False
+        lambda inputs: dict(zip(info.export.outputs, frozen(inputs), strict=True)), signature, autograph=False
     )
     tf.saved_model.save(module, folder, signatures=module.infer.get_concrete_function())
 
 
-def quantize(content: bytes, metadata: dict, calibration: np.ndarray | None = None) -> bytes:
+def quantize(content: bytes, info: ModelInfo, calibration: np.ndarray | None = None) -> bytes:
     """The file of `convert_float` in its final form."""
-    if metadata["quantization"] == "none":
-        return append_metadata(content, metadata)
+    if info.export.quantization == "none":
+        return append_metadata(content, info)
     every = qtyping.TFLOperationName.ALL_SUPPORTED
     silence = io.StringIO()
     with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence), warnings.catch_warnings():
@@ -87,16 +89,16 @@ def quantize(content: bytes, metadata: dict, calibration: np.ndarray | None = No
         job = quantizer.Quantizer(content)
         _halve_weights(job)
         measured = None
-        if metadata["quantization"] == "dynamic":
+        if info.export.quantization == "dynamic":
             job.add_dynamic_config(QUANTIZED_LAYERS, qtyping.TFLOperationName.CONV_2D, num_bits=8)
-        elif metadata["quantization"] == "int8":
+        elif info.export.quantization == "int8":
             job.add_static_config(QUANTIZED_LAYERS, every, activation_num_bits=8, weight_num_bits=8)
             kept = float_additions(content)
             job.update_quantization_recipe(kept, qtyping.TFLOperationName.ADD, algorithm_key=NO_QUANTIZE)
-            (name,) = metadata["inputs"]
+            (name,) = info.export.inputs
             measured = _measure_ranges(content, job, [{name: sample[None]} for sample in calibration])
         content = bytes(job.quantize(measured, enable_progress_report=False).quantized_model)
-    return append_metadata(content, metadata)
+    return append_metadata(content, info)
 
 
 def _measure_ranges(content: bytes, job: quantizer.Quantizer, samples: list[dict]) -> dict:
@@ -172,7 +174,7 @@ def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
 
     def converter(source: Source, form: Form):
         calibration = calibration_inputs(source, form, values) if form.quantization == "int8" else None
-        return lambda graph, metadata: convert(graph, metadata, calibration)
+        return lambda graph, info: convert(graph, info, calibration)
 
     return shared_flags.run_export(arguments, values, ".tflite", converter, quantization=values.quantize)
 

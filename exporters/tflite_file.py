@@ -6,7 +6,6 @@ tensor (Netron and Android Studio show it), and a zip archive at the end of the 
 """
 
 import io
-import json
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -15,9 +14,10 @@ import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
-from exporters.contract import METADATA_KEY
-from keras_pose.archives import check_archive
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.core.units import UNITS
+from keras_pose.io.archives import check_archive
+from keras_pose.io.model_info import METADATA_KEY, ModelInfo
 
 ASSOCIATED_FILE = f"{METADATA_KEY}.json"
 STANDARD_BUFFER = "TFLITE_METADATA"
@@ -25,13 +25,13 @@ STANDARD_IDENTIFIER = b"M001"
 OPERATION_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 
 
-def finish(content: bytes, metadata: dict) -> bytes:
+def finish(content: bytes, info: ModelInfo) -> bytes:
     """Gives the converter's file the contract's names and metadata, and plain residual additions."""
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     _name_tensors(model)
     _drop_flattening(model)
     buffer = schema.BufferT()
-    buffer.data = list(_standard_metadata(metadata))
+    buffer.data = list(_standard_metadata(info))
     entry = schema.MetadataT()
     entry.name, entry.buffer = STANDARD_BUFFER, len(model.buffers)
     model.buffers.append(buffer)
@@ -39,26 +39,27 @@ def finish(content: bytes, metadata: dict) -> bytes:
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
-def append_metadata(content: bytes, metadata: dict) -> bytes:
+def append_metadata(content: bytes, info: ModelInfo) -> bytes:
     """Appends the archive with the metadata; the last thing done to a file."""
     stream = io.BytesIO(content)
     stream.seek(0, io.SEEK_END)
     with zipfile.ZipFile(stream, "a") as archive:
-        info = zipfile.ZipInfo(ASSOCIATED_FILE)  # without the time, so that the same model gives the same bytes
-        archive.writestr(info, json.dumps(metadata, indent=2))
+        entry = zipfile.ZipInfo(ASSOCIATED_FILE)  # without the time, so that the same model gives the same bytes
+        archive.writestr(entry, info.to_text())
     return stream.getvalue()
 
 
-def read_metadata(path: Path) -> dict:
-    """The metadata inside a file; raises UserError where there is none."""
+def read_info(path: Path) -> ModelInfo:
+    """The description inside a file; raises UserError where there is none."""
     try:
         with zipfile.ZipFile(path) as archive:
             check_archive(archive, path)
-            return json.loads(archive.read(ASSOCIATED_FILE))
+            text = archive.read(ASSOCIATED_FILE)
     except UserError:
         raise
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
         raise UserError(f"{path} holds no {ASSOCIATED_FILE}; export the model again") from error
+    return ModelInfo.from_text(text, f"{path}: its {ASSOCIATED_FILE}", "export the model again")
 
 
 def operations(path: Path) -> list[tuple[str, tuple[int, ...]]]:
@@ -142,16 +143,16 @@ def _drop_unused_tensors(model: schema.ModelT) -> None:
 # --- the flatbuffer of https://ai.google.dev/edge/litert/models/metadata: tables by the numbers of their fields -----
 
 
-def _standard_metadata(metadata: dict) -> bytes:
+def _standard_metadata(info: ModelInfo) -> bytes:
     builder = flatbuffers.Builder(1024)
-    inputs = _vector(builder, [_tensor(builder, *item) for item in metadata["inputs"].items()])
-    outputs = _vector(builder, [_tensor(builder, *item) for item in metadata["outputs"].items()])
+    inputs = _vector(builder, [_tensor(builder, name) for name in info.export.inputs])
+    outputs = _vector(builder, [_tensor(builder, name) for name in info.export.outputs])
     graph = _table(builder, {2: inputs, 3: outputs})  # SubGraphMetadata
     file = _table(builder, {0: builder.CreateString(ASSOCIATED_FILE)})  # AssociatedFile
     fields = {
-        0: builder.CreateString(f"{METADATA_KEY} {metadata['part']}"),
-        1: builder.CreateString(f"Joints in the order of {metadata['skeleton']['name']}; see {ASSOCIATED_FILE}."),
-        2: builder.CreateString(metadata["keras_pose_version"]),
+        0: builder.CreateString(f"{METADATA_KEY} {info.kind}"),
+        1: builder.CreateString(f"Joints in the order of {info.skeleton.name}; see {ASSOCIATED_FILE}."),
+        2: builder.CreateString(info.export.version),
         3: _vector(builder, [graph]),
         6: _vector(builder, [file]),
         7: builder.CreateString("1.0.0"),  # the oldest parser that knows these fields
@@ -160,9 +161,9 @@ def _standard_metadata(metadata: dict) -> bytes:
     return bytes(builder.Output())
 
 
-def _tensor(builder: flatbuffers.Builder, name: str, description: dict) -> int:
+def _tensor(builder: flatbuffers.Builder, name: str) -> int:
     """TensorMetadata: name and description."""
-    return _table(builder, {0: builder.CreateString(name), 1: builder.CreateString(description["unit"])})
+    return _table(builder, {0: builder.CreateString(name), 1: builder.CreateString(UNITS[name])})
 
 
 def _vector(builder: flatbuffers.Builder, offsets: list[int]) -> int:

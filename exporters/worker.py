@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 
 TIMEOUT_S = 600
 
@@ -79,7 +79,7 @@ def _peak_memory_mb() -> float:
 
 
 def _open(path: Path, threads: int):
-    from keras_pose import runtimes
+    from keras_pose.inference import runtimes
 
     if path.suffix in runtimes.SESSIONS:
         session = runtimes.open_session(path, threads)
@@ -92,7 +92,7 @@ def _open(path: Path, threads: int):
     from exporters.inference_graph import build_inference_graph, load_source
 
     source = load_source(path)
-    graph = build_inference_graph(source, Form(default_part(source.info["kind"])))
+    graph = build_inference_graph(source, Form(default_part(source.info.kind)))
     infer = tf.function(lambda inputs: graph(inputs, training=False), reduce_retracing=True)
     inputs = {tensor.name: (tuple(tensor.shape), np.dtype(tensor.dtype)) for tensor in graph.inputs}
     return lambda arrays: [value.numpy() for value in infer(next(iter(arrays.values()))).values()], inputs

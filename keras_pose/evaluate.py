@@ -15,23 +15,22 @@ from pathlib import Path
 
 from absl import flags
 
-from keras_pose import command
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import Skeleton
 from keras_pose.data.dataset import open_dataset
-from keras_pose.errors import UserError
-from keras_pose.evaluation import (
-    batch_predictor,
-    evaluate_model,
-    format_comparison,
-    format_tables,
-    heatmap_predictor,
-    open_peer,
-    write_evaluation,
-)
+from keras_pose.evaluation import speed
+from keras_pose.evaluation.peers import open_peer
+from keras_pose.evaluation.predictions import batch_predictor, heatmap_predictor
+from keras_pose.evaluation.report import format_comparison, format_tables, write_evaluation
+from keras_pose.evaluation.result import evaluate_model
+from keras_pose.inference.runtimes import open_model
+from keras_pose.io import atomic
 from keras_pose.models.decoders import DECODERS, HeatmapDecoder
+from keras_pose.models.model_folder import load_run
 from keras_pose.models.pose_model import mean_keypoints
-from keras_pose.runtimes import open_model
-from keras_pose.skeleton import Skeleton
-from keras_pose.training.run_folder import load_run
+from keras_pose.visualization.figures import plot_accuracy_over_time
+from keras_pose.weights import SHIPPED_WEIGHTS
 
 FLAGS = flags.FLAGS
 
@@ -41,7 +40,8 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_string(
         "model",
         None,
-        "A run folder, a .keras file, an exported .tflite or .onnx file, MoveNet's .json, or a shipped weight's name.",
+        "A run folder, a .keras file, an exported .tflite or .onnx file, MoveNet's .json, BlazePose's .tflite, "
+        "or the name of weights that ship.",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -59,6 +59,13 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_multi_string(
         "peer", [], "Another model to score on the same pictures; may be given more than once.", flag_values=values
     )
+    flags.DEFINE_bool(
+        "speed",
+        False,
+        "Also measure milliseconds per image on one thread, all models in turns; give exported files, not runs.",
+        flag_values=values,
+    )
+    flags.DEFINE_string("figure", None, "With --speed: draw accuracy over time into this PNG.", flag_values=values)
     flags.DEFINE_string("json", None, "Write the numbers to this file.", flag_values=values)
     flags.DEFINE_string("output", None, "Write evaluation.json and the figures into this folder.", flag_values=values)
     flags.DEFINE_bool("overwrite", False, "Replace an evaluation that is in --output already.", flag_values=values)
@@ -70,6 +77,8 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"unknown argument {arguments[0]!r}; name the model with --model=RUN")
     if not FLAGS.model:
         raise UserError("no model; add --model=RUN, a run folder or an exported file")
+    if FLAGS.figure and not FLAGS.speed:
+        raise UserError("--figure draws what --speed measures; add --speed")
     if FLAGS.output and not FLAGS.overwrite and (Path(FLAGS.output) / "evaluation.json").exists():
         raise UserError(f"{FLAGS.output} holds an evaluation; choose another --output, or add --overwrite")
     dataset = open_dataset(FLAGS.dataset)
@@ -94,8 +103,19 @@ def main(arguments: list[str]) -> None:
     print(format_tables(result))
     if others:
         print("\n" + format_comparison([result, *others]))
+    speeds = []
+    if FLAGS.speed:
+        sources = [str(SHIPPED_WEIGHTS.get(name, name)) for name in (FLAGS.model, *FLAGS.peer)]
+        lifts = ["pose_3d" in each.outputs for each in (result, *others)]
+        speeds = [speed.join(*row) for row in zip(speed.measure_speed(sources), (result, *others), lifts, strict=True)]
+        print("\n" + speed.format_speed(speeds))
+        if FLAGS.figure:
+            plot_accuracy_over_time(speeds, FLAGS.figure)
+            print(f"\naccuracy over time is drawn in {FLAGS.figure}")
     if FLAGS.json:
-        command.write_json(FLAGS.json, result.to_dict() | {"peers": [other.to_dict() for other in others]})
+        atomic.write_json(
+            FLAGS.json, result.to_dict() | {"peers": [other.to_dict() for other in others], "speed": speeds}
+        )
     if FLAGS.output:
         write_evaluation(FLAGS.output, result)
         print(f"\nfigures and evaluation.json are in {FLAGS.output}/")
@@ -109,9 +129,8 @@ def open_predictor(source: str, labelled_as: Skeleton):
     """
     if Path(source).is_dir():
         model, info = load_run(source)
-        if info["kind"] == "lifter":
-            skeleton = Skeleton.from_dict(info["skeleton"])
-            return batch_predictor(model, skeleton, labelled_as, mean_keypoints(model)), skeleton
+        if info.kind == "lifter":
+            return batch_predictor(model, info.skeleton, labelled_as, mean_keypoints(model)), info.skeleton
     loaded = open_peer(source)
     return batch_predictor(loaded), loaded.skeleton
 

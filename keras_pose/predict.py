@@ -16,11 +16,14 @@ import cv2
 import numpy as np
 from absl import flags
 
-from keras_pose import command, images
-from keras_pose.errors import UserError
-from keras_pose.predictor import PosePredictor, PoseResult, PoseTracker
-from keras_pose.video import FORMATS, VideoWriter
-from keras_pose.visualize import draw_result, save_png
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.core.progress import progress
+from keras_pose.inference.predictor import PosePredictor, PoseResult
+from keras_pose.inference.tracker import PoseTracker
+from keras_pose.io import atomic, images
+from keras_pose.io.video import FORMATS, VideoWriter
+from keras_pose.visualization.drawing import draw_result, save_png
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
@@ -145,7 +148,7 @@ def predict_pictures(predictor: PosePredictor, jobs: Sequence[Job], height: int)
     """Writes a PNG and a JSON for each picture; the messages of those in folders that could not be read."""
     unread: list[str] = []
     batch: list[tuple[Job, np.ndarray]] = []
-    with command.progress(None, len(jobs), "picture") as bar:
+    with progress(None, len(jobs), "picture") as bar:
         for number, job in enumerate(jobs, 1):
             try:
                 batch.append((job, images.read(job.source, turn=True)))
@@ -166,7 +169,7 @@ def _predict_batch(predictor: PosePredictor, batch: Sequence[tuple[Job, np.ndarr
     for (job, picture), result in zip(batch, results, strict=True):
         save_png(f"{job.output}.png", draw(picture, result, height))
         size = {"file": job.source, "image_size": list(picture.shape[:2])}
-        command.write_json(f"{job.output}.json", size | result.to_dict())
+        atomic.write_json(f"{job.output}.json", size | result.to_dict())
 
 
 def draw(image: np.ndarray, result: PoseResult, height: int) -> np.ndarray:
@@ -191,7 +194,7 @@ def predict_video(predictor: PosePredictor, job: Job, height: int, max_frames: i
     stopped = False
     tracker, frames, writer = PoseTracker(predictor), [], VideoWriter(Path(f"{job.output}.{video_format}"), fps)
     try:
-        for time_s, frame in command.progress(_frames(capture, fps, is_camera, max_frames), total, "frame"):
+        for time_s, frame in progress(_frames(capture, fps, is_camera, max_frames), total, "frame"):
             result = tracker(frame, time_s)
             writer.write(draw(frame, result, height - height % 2), time_s if is_camera else None)
             frames.append({"time_s": round(time_s, 4)} | result.to_dict())
@@ -209,7 +212,7 @@ def predict_video(predictor: PosePredictor, job: Job, height: int, max_frames: i
     shared = {key: frames[0][key] for key in ("skeleton", "units")}
     values = {"file": job.source, "frames_per_second": fps} | shared
     values["frames"] = [{key: value for key, value in frame.items() if key not in shared} for frame in frames]
-    command.write_json(f"{job.output}.json", values)
+    atomic.write_json(f"{job.output}.json", values)
     return stopped
 
 

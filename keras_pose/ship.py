@@ -8,18 +8,21 @@ stands in model.json under `trained_on`. The run's resolved.flags goes along as 
 """
 
 import hashlib
-import json
 import shutil
 import tempfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from absl import flags
 
-from keras_pose import command
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
 from keras_pose.data.dataset import open_dataset
-from keras_pose.errors import UserError
+from keras_pose.io import atomic
+from keras_pose.io.model_info import read_sidecar, sidecar_path
+from keras_pose.models import model_folder
 from keras_pose.training import run_folder
 
 FLAGS = flags.FLAGS
@@ -43,10 +46,10 @@ def main(arguments: list[str]) -> None:
     if not (FLAGS.model and FLAGS.output):
         raise UserError("give the run with --model=RUN and the folder to write with --output=FOLDER")
     output = Path(FLAGS.output)
-    if (output / run_folder.MODEL).exists() and not FLAGS.overwrite:
+    if (output / model_folder.MODEL).exists() and not FLAGS.overwrite:
         raise UserError(f"{output} holds weights already; choose another --output, or add --overwrite")
     ship(Path(FLAGS.model), output, FLAGS.dataset)
-    print(f"wrote {output}: {(output / run_folder.MODEL).stat().st_size / 1e6:.1f} MB")
+    print(f"wrote {output}: {(output / model_folder.MODEL).stat().st_size / 1e6:.1f} MB")
     for name in exports_of_others(output):
         print(f"{output / name} was exported from other weights; export it anew with --overwrite")
 
@@ -56,9 +59,9 @@ def ship(run: Path, output: Path, dataset: str) -> None:
 
     Raises UserError where the run is missing or damaged, or is of another skeleton than the data.
     """
-    model, info = run_folder.load_run(run)
+    model, info = model_folder.load_run(run)
     data = open_dataset(dataset)
-    if data.skeleton.to_dict() != info["skeleton"]:
+    if data.skeleton != info.skeleton:
         raise UserError(f"{run} has another skeleton than data set {dataset}; choose another --dataset")
     recipe = run / run_folder.RESOLVED_FLAGS
     if not recipe.is_file():
@@ -67,23 +70,21 @@ def ship(run: Path, output: Path, dataset: str) -> None:
     named = {"dataset": dataset, "manifest_hash": data.manifest_hash, "train": data.count("train")}
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output) as scratch:
-        trained_on = {**info["data"], "dataset": without_folders(info["data"]["dataset"])}
-        run_folder.write_model(scratch, model, {**info, "data": named, "trained_on": trained_on})
-        compress(Path(scratch) / run_folder.MODEL)
-        for name in (run_folder.MODEL, run_folder.MODEL_INFO):
+        trained_on = {**info.data, "dataset": without_folders(info.data["dataset"])}
+        model_folder.write_model(scratch, model, replace(info, data=named, trained_on=trained_on))
+        compress(Path(scratch) / model_folder.MODEL)
+        for name in (model_folder.MODEL, model_folder.MODEL_INFO):
             shutil.move(Path(scratch) / name, output / name)
     lines = [name_data(line) for line in recipe.read_text().splitlines()]
-    command.write_atomically(output / RECIPE, ("\n".join(lines) + "\n").encode())
+    atomic.write_atomically(output / RECIPE, ("\n".join(lines) + "\n").encode())
 
 
 def exports_of_others(folder: Path) -> list[str]:
     """Exported files in the folder that are not of its weights, as the JSON beside them tells."""
-    weights = hashlib.sha256((folder / run_folder.MODEL).read_bytes()).hexdigest()
-    told = {
-        path: json.loads(path.read_text())
-        for path in sorted([*folder.glob("*.tflite.json"), *folder.glob("*.onnx.json")])
-    }
-    return [path.stem for path, metadata in told.items() if metadata["source"]["model_sha256"] != weights]
+    weights = hashlib.sha256((folder / model_folder.MODEL).read_bytes()).hexdigest()
+    exported = [path for suffix in ("*.tflite", "*.onnx") for path in sorted(folder.glob(suffix))]
+    infos = {path.name: read_sidecar(path) for path in exported if sidecar_path(path).is_file()}
+    return [name for name, info in infos.items() if not info.export or info.export.model_sha256 != weights]
 
 
 def name_data(line: str) -> str:

@@ -3,7 +3,7 @@
     python -m keras_pose.train --flagfile=e2e.flags
 
 The run's folder (--output) gets the model, curves, sample predictions, TensorBoard logs and checkpoints; at the end the
-test split is scored into evaluation.json. Stopped (Ctrl-C, SIGTERM, power), the same command goes on where it was.
+test split is scored into evaluation.json. If it is interrupted (Ctrl-C, SIGTERM, power), the same command resumes it.
 What to know first: --phases says what is trained, --dataset on what, --variant how large the network is.
 """
 
@@ -12,17 +12,19 @@ import sys
 
 from absl import flags
 
-from keras_pose import command
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
 from keras_pose.data.dataset import DatasetInfo, open_dataset
-from keras_pose.errors import UserError
 from keras_pose.evaluate import open_predictor
-from keras_pose.evaluation import evaluate_model, format_tables, write_evaluation
-from keras_pose.flags import build_experiment, define_flags, resolved_flags
-from keras_pose.folder_lock import locked
+from keras_pose.evaluation.report import format_tables, write_evaluation
+from keras_pose.evaluation.result import evaluate_model
+from keras_pose.flags import build_experiment, default_flags, define_flags, resolved_flags
+from keras_pose.io.folder_lock import locked
 from keras_pose.models.hrnet import get_variant
 from keras_pose.training import distribution, run_folder, trainer
+from keras_pose.training.data_check import check_data
 from keras_pose.training.experiment import Experiment
-from keras_pose.training.run_state import Stopped
+from keras_pose.training.stopping import Stopped
 
 
 def main(arguments: list[str]) -> int:
@@ -48,10 +50,10 @@ def _begin(arguments: list[str], stack: contextlib.ExitStack) -> Experiment:
     if arguments:
         raise UserError(f"unknown argument {arguments[0]!r}; flags are written --name=value")
     experiment = build_experiment(flags.FLAGS)
-    trainer.check_data(experiment, open_dataset(experiment.data.dataset))
+    check_data(experiment, open_dataset(experiment.data.dataset))
     if distribution.writes_files(experiment.train.strategy):
         stack.enter_context(locked(experiment.output))
-        run_folder.claim(experiment.output, resolved_flags(experiment, flags.FLAGS))
+        run_folder.claim(experiment.output, resolved_flags(experiment, flags.FLAGS), default_flags())
         tell_too_few_channels(experiment)
     return experiment
 

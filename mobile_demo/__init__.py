@@ -1,1 +1,1 @@
-"""The phone demo: a page that runs an exported model on the phone, and the server that brings it there."""
+"""The phone demo: a page that runs an exported model on the phone, and the server that delivers it."""

@@ -1,9 +1,9 @@
-"""Measures the demo's page in a browser without a window, on this machine.
+"""Measures the demo's page in a headless browser on this machine.
 
     python -m mobile_demo.benchmark --model=pose.tflite --json=benchmark.json
 
-Starts the server, and Chromium with a clip for a camera, once for each number of threads. Needs Chromium and
-`pip install playwright`. Leave the machine alone meanwhile: other work shows in the numbers.
+Starts the server and Chromium, with a clip as its camera, once for each number of threads. Needs Chromium and
+`pip install 'keras_pose[demo]' playwright`. Keep the machine idle meanwhile: other work affects the numbers.
 """
 
 import contextlib
@@ -16,17 +16,18 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from keras_pose import command
-from keras_pose.errors import UserError
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.io import atomic
 from mobile_demo.browser import PHONE, camera, open_browser
 from mobile_demo.browser_memory import EXPOSE_GC, growth_mb, memory_point
 from mobile_demo.clip import write_clip
 from mobile_demo.server import Settings, serve
 
 FLAGS = flags.FLAGS
-WARMUP = 20  # results before the first that counts
-TRACED = 0.1  # so many results more under Chromium's trace, which finds short tasks too; apart, for it costs time
-PARTS = 10  # memory is looked at after each
+WARMUP = 20  # results before the measurement
+TRACED = 0.1  # the share of frames, in addition, to trace for short tasks; separate because tracing takes time
+PARTS = 10  # memory is measured after each part
 TIMEOUT_MS = 120_000
 CLIP_SIZE, CLIP_FPS, CLIP_FRAMES = (480, 640), 30, 30
 OWN_FILES = re.compile(r"\.(html|js|css|json|webmanifest|svg|png|ico)$|/$")
@@ -34,27 +35,27 @@ UNITS = {
     "latency_ms_median": "camera frame to drawn skeleton, median (ms)",
     "latency_ms_p90": "the same, 90th percentile (ms)",
     "inference_ms_median": "inference alone, median (ms)",
-    "frames_per_second": "skeletons drawn a second",
+    "frames_per_second": "skeletons drawn per second",
     "longest_task_ms": "longest task of the page's main thread in these frames (ms)",
-    "tasks_over_50_ms": "tasks of it that were longer than 50 ms",
-    "longest_task_cpu_ms": "the most processor time of a task, over a tenth as many frames (ms)",
-    "longest_loading_task_ms": "longest task before the first of them; 0: none over 50 (ms)",
+    "tasks_over_50_ms": "tasks of the main thread over 50 ms",
+    "longest_task_cpu_ms": "largest CPU time of a task, over a tenth as many frames (ms)",
+    "longest_loading_task_ms": "longest task while loading; 0 if none is over 50 ms (ms)",
     "memory_start_mb": "memory of the page and its workers at the first frame (MB)",
     "memory_end_mb": "the same at the last frame (MB)",
-    "memory_peak_mb": "the most that was seen, garbage included (MB)",
-    "memory_growth_mb": "its growth once the browser has settled (MB per 1,000 frames)",
+    "memory_peak_mb": "peak, before garbage collection (MB)",
+    "memory_growth_mb": "growth after warm-up (MB per 1,000 frames)",
     "other_memory_growth_mb": "the same of the browser's other processes (MB per 1,000 frames)",
-    "page_kb": "page without model and runtime, as it is sent (kB)",
-    "page_unpacked_kb": "the same, unpacked (kB)",
+    "page_kb": "page without model and runtime, as sent (kB)",
+    "page_unpacked_kb": "the same, uncompressed (kB)",
 }
-# Chromium tells of tasks over 50 ms only; shorter ones are in its trace.
+# Chromium reports only tasks over 50 ms; its trace has the shorter ones.
 WATCH_TASKS = """() => {
     globalThis.longTasks = [];
     const note = (list) => globalThis.longTasks.push(...list.getEntries().map((entry) => entry.duration));
     new PerformanceObserver(note).observe({type: "longtask", buffered: true});
 }"""
 TAKE_TASKS = "() => globalThis.longTasks.splice(0)"
-# Counts results in the page, so that no message to this process stands between them.
+# Collects results inside the page, so that no message to this process delays them.
 COLLECT = """([count, timeout]) => new Promise((resolve, reject) => {
     const found = {latency_ms: [], inference_ms: []};
     const start = performance.now();
@@ -73,10 +74,10 @@ COLLECT = """([count, timeout]) => new Promise((resolve, reject) => {
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
     """The command's flags."""
-    flags.DEFINE_string("model", None, "An exported .tflite; by default what the demo serves.", flag_values=values)
-    flags.DEFINE_multi_integer("threads", [1, 2], "Of the inference; repeat for several.", 1, flag_values=values)
-    flags.DEFINE_integer("frames", 1000, "Results that are timed, after the first.", 1, flag_values=values)
-    flags.DEFINE_string("json", None, "Write the numbers to this file.", flag_values=values)
+    flags.DEFINE_string("model", None, "Exported .tflite file. Default: the one the demo serves.", flag_values=values)
+    flags.DEFINE_multi_integer("threads", [1, 2], "Threads for inference. Repeat for several.", 1, flag_values=values)
+    flags.DEFINE_integer("frames", 1000, "Number of results to measure.", 1, flag_values=values)
+    flags.DEFINE_string("json", None, "File to write the numbers to.", flag_values=values)
 
 
 def main(arguments: list[str]) -> None:
@@ -88,11 +89,11 @@ def main(arguments: list[str]) -> None:
             rows[threads] = measure(FLAGS.model, clip, threads, FLAGS.frames)
             print_row(threads, rows[threads])
     if FLAGS.json:
-        command.write_json(FLAGS.json, {"frames": FLAGS.frames, "threads": rows})
+        atomic.write_json(FLAGS.json, {"frames": FLAGS.frames, "threads": rows})
 
 
 def moving_pattern() -> np.ndarray:
-    """(N, H, W, 3) a bright bar that wanders over noise: what is seen does not change how long a frame takes."""
+    """(N, H, W, 3) a bright bar moving over noise. The content does not affect the time per frame."""
     height, width = CLIP_SIZE
     frames = np.random.default_rng(0).integers(0, 128, (CLIP_FRAMES, height, width, 1)).repeat(3, -1).astype(np.uint8)
     for i, frame in enumerate(frames):
@@ -102,9 +103,9 @@ def moving_pattern() -> np.ndarray:
 
 
 def measure(model: str | None, clip: Path, threads: int, frames: int) -> dict[str, float]:
-    """One visit of the page: the numbers of `UNITS`, and `page_kb` by file.
+    """Measures one visit of the page: the numbers in `UNITS`, and `page_kb` per file.
 
-    Raises UserError where the page does not run.
+    Raises UserError if the page does not run.
     """
     with serving(model) as url, open_browser([*camera(clip), EXPOSE_GC]) as browser:
         page = browser.new_context(**PHONE).new_page()
@@ -144,8 +145,9 @@ def measure(model: str | None, clip: Path, threads: int, frames: int) -> dict[st
 
 
 def collect(browser, page, frames: int) -> dict:
-    """That many results in parts: each one's milliseconds, the long tasks, and memory before the first part and after
-    each. What happens while memory is looked at does not count.
+    """Collects results in parts: their times, the long tasks, and memory before the first part and after each.
+
+    The time spent on measuring memory does not count.
     """
     found = {"latency_ms": [], "inference_ms": [], "long_tasks": [], "seconds": 0.0}
     memory = [memory_point(browser, page)]
@@ -160,7 +162,7 @@ def collect(browser, page, frames: int) -> dict:
 
 @contextlib.contextmanager
 def serving(model: str | None):
-    """The address of the demo on this machine while it is served."""
+    """Serves the demo on this machine and yields its URL."""
     server = serve(Settings(model=model, port=0, http=True))
     try:
         yield server.url
@@ -169,19 +171,19 @@ def serving(model: str | None):
 
 
 def print_row(threads: int, row: dict) -> None:
-    """One line a number."""
+    """Prints one line per number."""
     print(f"{threads} threads ({row['threads_used']} used)")
     for name, text in UNITS.items():
         print(f"  {text:75s} {row[name]:8.1f}")
 
 
 def weigh_page(requests: list) -> tuple[dict[str, float], dict[str, float]]:
-    """kB by file of the page, as sent (packed by gzip) and unpacked; the model and the runtime are not the page's."""
+    """kB per file of the page, as sent (gzipped) and uncompressed, without the model and the runtime."""
     packed, unpacked = {}, {}
     for request in requests:
         name = request.url.split("?")[0].split("/", 3)[3]
         if OWN_FILES.search("/" + name) and not name.startswith(("model/", "runtime/")):
-            with contextlib.suppress(Exception):  # a worker's file is gone when its worker is
+            with contextlib.suppress(Exception):  # a worker's response is lost when the worker ends
                 response = request.response()
                 unpacked[name] = len(response.body()) / 1000
                 packed[name] = int(response.header_value("content-length")) / 1000
@@ -194,11 +196,11 @@ def _wait_until_running(page) -> None:
     )
     state, error = page.evaluate("() => { const d = document.documentElement.dataset; return [d.state, d.error]; }")
     if state != "running":
-        raise UserError(f"the page does not run: {error}; open it in a browser to see why")
+        raise UserError(f"the page does not run: {error}; open it in a browser to find out why")
 
 
 def _trace_tasks(browser, page, frames: int) -> list[tuple[float, float]]:
-    """Wall and processor time in ms of each task of the thread that draws the page, over so many results more."""
+    """Wall and CPU time in ms of each task of the page's main thread, over `frames` more results."""
     browser.start_tracing(page=page, categories=["toplevel", "devtools.timeline"])
     page.evaluate(COLLECT, [frames, TIMEOUT_MS])
     events = json.loads(browser.stop_tracing())["traceEvents"]

@@ -1,4 +1,4 @@
-"""Chromium without a window, with a clip for a camera: for the tests of the page and for the benchmark."""
+"""Headless Chromium with a clip as its camera, for the page's tests and the benchmark."""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (
@@ -27,15 +27,15 @@ PHONE = {
 
 
 def find_chromium() -> Path:
-    """The browser's file; raises UserError with the mend where there is none."""
+    """The browser's path; raises UserError if there is none."""
     for name in NAMES:
         if found := shutil.which(name):
             return Path(found)
-    raise UserError("no Chromium here; install it, on Debian with: apt-get install chromium")
+    raise UserError("Chromium is not installed; on Debian, run: apt-get install chromium")
 
 
 def camera(clip: Path | None, allowed: bool = True) -> list[str]:
-    """Chromium's options for a camera that plays `clip` over and over; None: a phone without one."""
+    """Chromium's options for a camera that repeats `clip`, or for no camera if it is None."""
     permission = "--use-fake-ui-for-media-stream" + ("" if allowed else "=deny")
     if clip is None:
         return [permission, "--use-fake-device-for-media-stream=device-count=0"]
@@ -44,15 +44,15 @@ def camera(clip: Path | None, allowed: bool = True) -> list[str]:
 
 @contextlib.contextmanager
 def open_browser(options: list[str], home: Path | None = None) -> Iterator:
-    """A `playwright` Browser; with `home`, a BrowserContext of a phone whose profile and authorities lie there.
+    """A `playwright` Browser; with `home`, a BrowserContext of a phone with its profile and authorities in that folder.
 
-    Raises UserError where Chromium or playwright is missing.
+    Raises UserError if Chromium or playwright is missing.
     """
     executable = find_chromium()
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        raise UserError("no playwright here; install it with: pip install playwright") from None
+        raise UserError("playwright is not installed; run: pip install playwright") from None
     settings = {"executable_path": str(executable), "args": [*QUIET, *options]}
     with sync_playwright() as playwright:
         if home is None:

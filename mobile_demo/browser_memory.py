@@ -1,8 +1,7 @@
-"""How much memory a browser's processes hold, and whether it grows.
+"""How much memory a browser's processes use, and whether it grows.
 
-Counted is what is theirs (anonymous memory) and what they share with each other (Chromium's caches of pictures, for
-one), each share once. Files that they map, the browser's program most of all, are not: they weigh on a process the more
-the fewer other browsers run.
+This counts their own (anonymous) memory and, once, the memory they share, such as Chromium's image caches. It leaves
+out mapped files, mainly the browser's program, because a process's share of them depends on how many browsers run.
 """
 
 import re
@@ -10,20 +9,20 @@ from pathlib import Path
 
 import numpy as np
 
-EXPOSE_GC = "--js-flags=--expose-gc"  # Chromium's option by which `collected` can collect
-SETTLING = 0.2  # of the frames; the browser compiles what is hot, and fills its pools
+EXPOSE_GC = "--js-flags=--expose-gc"  # lets `memory_point` collect garbage
+SETTLING = 0.2  # the share of frames in which the browser compiles hot code and fills its pools
 COUNTED = re.compile(r"^Pss_(?:Anon|Shmem):\s+(\d+)", re.MULTILINE)  # of smaps_rollup, in kB
-KINDS = {"renderer": "page", "GPU": "gpu", "browser": "browser"}  # by what Chromium calls its processes
+KINDS = {"renderer": "page", "GPU": "gpu", "browser": "browser"}  # by Chromium's name of the process
 
 
 def memory_point(browser, page) -> dict[str, float]:
-    """MB now: `page_mb` of the page, its worker and its service worker, `gpu_mb`, `browser_mb`, `other_mb`, all after
-    their garbage was collected; `page_before_mb` with it. And `frame`, how many results there were.
+    """Current memory in MB: `page_mb` of the page, its worker and its service worker, `gpu_mb`, `browser_mb` and
+    `other_mb` after a garbage collection, `page_before_mb` before it. Also `frame`, the number of results so far.
 
-    NaN where no Linux counts it. The browser needs the option EXPOSE_GC.
+    NaN except on Linux. The browser needs the option EXPOSE_GC.
     """
     before = _by_kind(browser)["page_mb"]
-    workers = [worker for worker in page.workers if worker.url.endswith("/worker.js")]  # a thread of it never listens
+    workers = [worker for worker in page.workers if worker.url.endswith("/worker.js")]  # its threads never respond
     for scope in [page, *workers]:
         scope.evaluate("() => gc()")
     frame = page.evaluate("() => globalThis.poseDemo.latest.frame")

@@ -1,7 +1,7 @@
-"""The demo's own authority, made once, and the certificate for this machine's addresses that it signs.
+"""The demo's certificate authority, made once, and the certificate that it signs for this machine's addresses.
 
-A phone that installed the authority trusts whatever its key signs, so the key never leaves the state folder, which
-only its user may read.
+A phone that installed the authority trusts everything its key signs. So the key never leaves the state folder, which
+only the user can read.
 """
 
 import datetime
@@ -10,44 +10,44 @@ import socket
 import ssl
 from pathlib import Path
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from mobile_demo.addresses import lan_addresses, names_host
 
-AUTHORITY, CERTIFICATE = "authority.pem", "server.pem"  # each with its key
+AUTHORITY, CERTIFICATE = "authority.pem", "server.pem"  # each file also holds its key
 NAME = "keras_pose phone demo"
-VALID = datetime.timedelta(days=365)  # phones refuse longer than about two years
-RENEW = datetime.timedelta(days=30)  # before the end
-EARLIER = datetime.timedelta(days=1)  # for phones whose clock is behind
+VALID = datetime.timedelta(days=365)  # phones refuse more than about two years
+RENEW = datetime.timedelta(days=30)  # before it expires
+EARLIER = datetime.timedelta(days=1)  # for phones whose clock is slow
 OTHERS_WRITE = 0o022
 HERE = ("localhost", "127.0.0.1")
 
 
 def state_folder() -> Path:
-    """Where this user's programs keep what they need again: $XDG_STATE_HOME/keras_pose, or under ~/.local/state."""
+    """The user's state folder: $XDG_STATE_HOME/keras_pose, or ~/.local/state/keras_pose."""
     root = Path(os.environ.get("XDG_STATE_HOME", ""))
-    if not root.is_absolute():  # the XDG specification tells to ignore others
+    if not root.is_absolute():  # the XDG specification says to ignore relative paths
         try:
             root = Path.home() / ".local" / "state"
         except RuntimeError:
-            raise UserError("this user has no home folder for certificates; set XDG_STATE_HOME") from None
+            raise UserError("no home folder to keep certificates in; set XDG_STATE_HOME") from None
     return root / "keras_pose"
 
 
 def prepare(folder: Path, addresses: tuple[str, ...] = ()) -> tuple[ssl.SSLContext, bytes]:
-    """The server's side of TLS for this machine's addresses, and the authority's certificate in PEM.
+    """The server's TLS context for this machine's addresses, and the authority's certificate in PEM.
 
-    Makes in `folder` what is not there yet; a certificate that ends soon, or lacks an address, is made anew.
-    Raises UserError where `trustme` is missing, an address is none, or the folder cannot be used.
+    Creates missing files in `folder`, and replaces a certificate that expires soon or does not cover an address.
+    Raises UserError if `trustme` is missing, an address is invalid, or the folder cannot be used.
     """
     try:
         import trustme
     except ImportError:
-        raise UserError("https needs trustme; run: pip install 'keras_pose[demo]', or use --http with adb") from None
+        raise UserError("HTTPS needs trustme; run: pip install 'keras_pose[demo]', or use --http with adb") from None
     identities = _identities(addresses)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.name == "posix" and folder.stat().st_mode & OTHERS_WRITE:
-            raise PermissionError("others may write there, so that its keys may be theirs")
+            raise PermissionError("other users can write to it, so its keys may not be yours")
         authority = _load_authority(folder / AUTHORITY, trustme)
         certificate = folder / CERTIFICATE
         if not _serves(certificate, identities, authority):
@@ -58,23 +58,23 @@ def prepare(folder: Path, addresses: tuple[str, ...] = ()) -> tuple[ssl.SSLConte
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder} cannot be used for certificates ({error}); mend or delete it") from error
+        raise UserError(f"{folder} cannot be used for certificates ({error}); fix or delete it") from error
     return context, authority.cert_pem.bytes()
 
 
 def _identities(addresses: tuple[str, ...]) -> list[str]:
-    """All that the certificate is for; a name of this machine's that no certificate can hold is left out."""
+    """All names and addresses for the certificate, without a host name that no certificate can hold."""
     for address in addresses:
         if not names_host(address):
             raise UserError(
-                f"{address!r} is no address; give an IPv4 address or a host's name, without https:// or port"
+                f"{address!r} is not an address; use an IPv4 address or host name, without https:// or a port"
             )
     own = filter(names_host, [socket.gethostname()])
     return sorted({name.lower() for name in (*HERE, *own, *lan_addresses(), *addresses)})
 
 
 def _load_authority(path: Path, trustme):
-    """The authority of that file; the first to come makes it, and of two at once both take the first's."""
+    """The authority in this file, created if missing. Two processes that start at once use the same one."""
     if not path.exists():
         host = socket.gethostname()[:64] or None
         made = trustme.CA(organization_name=NAME, organization_unit_name=host, path_length=0)
@@ -86,13 +86,13 @@ def _load_authority(path: Path, trustme):
 
 
 def _serves(path: Path, identities: list[str], authority) -> bool:
-    """Whether the certificate there is for all of these, signed by the authority, and not about to end."""
+    """Whether the certificate covers all identities, is signed by the authority and does not expire soon."""
     from cryptography import x509
 
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
         certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.cert_pem.bytes()))
-    except Exception:  # whatever is wrong with it, a new one mends it
+    except Exception:  # whatever is wrong, a new certificate fixes it
         return False
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     held = {str(name.value) for name in names}
@@ -101,7 +101,7 @@ def _serves(path: Path, identities: list[str], authority) -> bool:
 
 
 def _write_private(path: Path, content: bytes, replace: bool) -> None:
-    """Writes a file that only its owner may read, whole or not at all; without `replace` the first one stays."""
+    """Atomically writes a file that only its owner can read; without `replace`, an existing file stays."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     partial.unlink(missing_ok=True)
     with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

@@ -1,24 +1,24 @@
-"""Pictures as a clip that Chromium plays in place of a camera (--use-file-for-fake-video-capture)."""
+"""Writes images as a clip that Chromium plays as its camera (--use-file-for-fake-video-capture)."""
 
 from pathlib import Path
 
 import numpy as np
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 
-# ITU-R BT.601, studio range: what Chromium takes a .y4m for.
+# ITU-R BT.601, studio range, as Chromium reads .y4m files.
 FROM_RGB = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
 OFFSET = np.array([16.0, 128.0, 128.0])
 
 
 def write_clip(path: Path, frames: np.ndarray, fps: int) -> Path:
-    """Writes (N, H, W, 3) uint8 RGB as .y4m; colour has half the resolution, so H and W must be even.
+    """Writes (N, H, W, 3) uint8 RGB as .y4m. Colour has half the resolution, so H and W must be even.
 
     Raises UserError for odd sizes.
     """
     _, height, width, _ = frames.shape
     if height % 2 or width % 2:
-        raise UserError(f"a clip of {height} x {width} pixels cannot halve its colours; give even sides")
+        raise UserError(f"a clip must have even sides, not {height} x {width} pixels")
     with open(path, "wb") as file:
         file.write(f"YUV4MPEG2 W{width} H{height} F{fps}:1 Ip A1:1 C420jpeg\n".encode())
         for frame in frames:

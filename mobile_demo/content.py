@@ -1,4 +1,4 @@
-"""What the server gives: the page, the runtime and the model, each under a fixed address."""
+"""What the server serves: the page, the runtime and the model, each under a fixed path."""
 
 import gzip
 import hashlib
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from mobile_demo.models import ModelFile
 from mobile_demo.vendor import MANIFEST, packed_name, read_checksums
 
@@ -30,12 +30,12 @@ TYPES = {
     ".pem": "application/x-x509-ca-cert",
     "": "text/plain; charset=utf-8",
 }
-GAIN = 0.9  # files that gzip leaves larger than this share are sent as they are
+GAIN = 0.9  # a file that gzip does not shrink below this share is sent uncompressed
 
 
 @dataclass(frozen=True)
 class Resource:
-    """One answer: `body`, or `packed` by gzip; at least one of the two is there. `tag` changes with the content."""
+    """One file: its `body`, or gzipped as `packed`, or both. `tag` changes with the content."""
 
     content_type: str
     tag: str
@@ -44,12 +44,12 @@ class Resource:
 
     @cached_property
     def plain(self) -> bytes:
-        """The content as it is; kept, so that many who ask for it share one."""
+        """The uncompressed content, kept so that all clients share one copy."""
         return gzip.decompress(self.packed) if self.body is None else self.body
 
 
 def resource(name: str, body: bytes, tag: str | None = None) -> Resource:
-    """The answer for a file of that name; text is packed where that is worthwhile."""
+    """A file as a resource; text is gzipped if that helps."""
     kind = TYPES[Path(name).suffix]
     packed = None
     if kind.startswith("text/") or "json" in kind or "xml" in kind:
@@ -59,13 +59,13 @@ def resource(name: str, body: bytes, tag: str | None = None) -> Resource:
 
 
 class Site:
-    """Every address that is answered, and nothing else: a table made once, in which requests are looked up.
+    """The table of all paths that the server answers, built once.
 
-    Raises UserError where the page or the runtime is not there.
+    Raises UserError if the page or the runtime is missing.
     """
 
     def __init__(self, model: ModelFile, authority: bytes | None = None, web: Path = WEB, runtime: Path = RUNTIME):
-        """`authority` is the certificate that /ca.pem gives, in PEM."""
+        """`authority` is the certificate served as /ca.pem, in PEM."""
         self._model = model
         page = read_page(web)
         vendored = read_runtime(runtime)
@@ -75,7 +75,7 @@ class Site:
             self._fixed[AUTHORITY_PATH] = resource("ca.pem", authority)
 
     def find(self, path: str) -> Resource | None:
-        """The answer for a path exactly as it stands in the request; None where there is none."""
+        """The resource for a path exactly as sent in the request, or None."""
         if path in (MODEL_PATH, METADATA_PATH, ASSETS_PATH):
             pair = self._model.current()
             if path == ASSETS_PATH:
@@ -92,9 +92,9 @@ def version_of(resources: dict[str, Resource]) -> str:
 
 
 def read_page(folder: Path) -> dict[str, Resource]:
-    """The page's files by path, `/` for index.html; files of unknown kinds and hidden ones are left out."""
+    """The page's files by path, with `/` for index.html. Hidden files and files of unknown types are left out."""
     if not (folder / "index.html").is_file():
-        raise UserError(f"{folder} holds no index.html; install the package again")
+        raise UserError(f"{folder} has no index.html; reinstall the package")
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -105,7 +105,7 @@ def read_page(folder: Path) -> dict[str, Resource]:
 
 
 def read_runtime(folder: Path) -> dict[str, Resource]:
-    """LiteRT.js by path under `/runtime/`; raises UserError where it was not vendored, or another version was."""
+    """LiteRT.js by path under `/runtime/`; raises UserError if it is missing or another version."""
     checksums = read_checksums()
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
@@ -113,8 +113,8 @@ def read_runtime(folder: Path) -> dict[str, Resource]:
             raise ValueError("another version")
         packed = {name: (folder / packed_name(name)).read_bytes() for name in checksums}
     except (OSError, ValueError) as error:
-        mend = "run: npm --prefix mobile_demo ci && python -m mobile_demo.vendor (make demo does both)"
-        raise UserError(f"{folder} does not hold the runtime that this version needs; {mend}") from error
+        fix = "run: npm --prefix mobile_demo ci && python -m mobile_demo.vendor (make demo does both)"
+        raise UserError(f"{folder} does not contain the runtime that this version needs; {fix}") from error
     return {
         f"/runtime/{name}": Resource(TYPES[Path(name).suffix], checksums[name], packed=content)
         for name, content in packed.items()

@@ -1,4 +1,4 @@
-"""Which model is served, and its file as one with its metadata."""
+"""Which model is served, and its file together with its metadata."""
 
 import hashlib
 import io
@@ -10,48 +10,44 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.io.model_info import METADATA_KEY, sidecar_path
 
 SHIPPED = ("weights", "phone", "pose_int8.tflite")  # in keras_pose
-INSIDE = "keras_pose.json"  # the same metadata in the archive at the end of the file
+INSIDE = f"{METADATA_KEY}.json"  # the same metadata in the archive at the end of the file
 EXPORT = "python -m exporters.tflite --model=RUN --output=pose.tflite --quantize=int8"
 
 
-def sidecar(path: Path) -> Path:
-    """Where the metadata of a model lies."""
-    return path.with_name(path.name + ".json")
-
-
 def find_model(named: str | os.PathLike | None, folder: Path = Path(), shipped: Path | None = None) -> tuple[Path, str]:
-    """The file to serve, and in words why that one.
+    """The file to serve, and the reason for the choice.
 
     Args:
-        named: what the user asked for; without it the newest export in `folder` or under its runs/, else `shipped`.
-        folder: where exports are looked for.
-        shipped: the model that comes with keras_pose, by default.
-    Raises UserError where none is found, or the named one cannot be served.
+        named: the user's choice; if None, the newest export in `folder` or under its runs/, else `shipped`.
+        folder: where to look for exports.
+        shipped: by default, the model included in keras_pose.
+    Raises UserError if there is no model, or the named one cannot be served.
     """
     if named is not None:
         path = Path(named)
         if path.suffix != ".tflite" or not path.is_file():
-            raise UserError(f"--model={named} is no .tflite file; export one: {EXPORT}")
-        return path, "named by --model"
-    exports = [path for path in [*folder.glob("*.tflite"), *folder.glob("runs/**/*.tflite")] if _takes_pictures(path)]
-    found = [path for path in exports if not path.name.endswith(".partial.tflite")]  # not proven equal yet
+            raise UserError(f"--model={named} is not a .tflite file; export one: {EXPORT}")
+        return path, "chosen by --model"
+    exports = [path for path in [*folder.glob("*.tflite"), *folder.glob("runs/**/*.tflite")] if _is_image_model(path)]
+    found = [path for path in exports if not path.name.endswith(".partial.tflite")]  # not verified yet
     if found:
         return max(found, key=lambda path: path.stat().st_mtime_ns), "the newest export here"
     if shipped is None:
         shipped = Path(str(resources.files("keras_pose").joinpath(*SHIPPED)))
     if shipped.is_file():
-        return shipped, "the weights that ship"
+        return shipped, "the included weights"
     raise UserError(
-        f"no .tflite of pictures with its .tflite.json here or under runs/, and no weights ship; export one: {EXPORT}"
+        f"no image model (.tflite with .tflite.json) here or under runs/, and no included weights; export one: {EXPORT}"
     )
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A model's file and the metadata that belongs to it; `tag` is a SHA-256 over both."""
+    """A model's file and its metadata; `tag` is the SHA-256 of both."""
 
     model: bytes
     metadata: bytes
@@ -59,9 +55,9 @@ class Pair:
 
 
 class ModelFile:
-    """A model that may be exported anew while it is served: `current()` never mixes an old half with a new one.
+    """A model that may be exported again while it is served. `current()` never mixes an old file with a new one.
 
-    Raises UserError where the file or its metadata cannot be read.
+    Raises UserError if the file or its metadata cannot be read.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -71,14 +67,14 @@ class ModelFile:
         self._pair = self._read()
 
     def current(self) -> Pair:
-        """What lies on the disk, or while that is half written or gone, what lay there before."""
+        """The files on disk; while they are incomplete or missing, the previous ones."""
         with self._lock:
             try:
                 stamp = self._stat()
                 if stamp != self._stamp:
-                    self._stamp = stamp  # also of what turns out unsound: it is not read again until it changes
+                    self._stamp = stamp  # also for broken files, which are not read again until they change
                     pair = self._read()
-                    if self._stat() == stamp:  # neither was replaced while both were read
+                    if self._stat() == stamp:  # neither was replaced while reading
                         self._pair = pair
             except UserError:
                 pass
@@ -86,14 +82,14 @@ class ModelFile:
 
     def _stat(self) -> list[tuple]:
         try:
-            found = [path.stat() for path in (self.path, sidecar(self.path))]
+            found = [path.stat() for path in (self.path, sidecar_path(self.path))]
         except OSError as error:
             raise self._unreadable(error) from error
         return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found]
 
     def _read(self) -> Pair:
         try:
-            model, metadata = self.path.read_bytes(), sidecar(self.path).read_bytes()
+            model, metadata = self.path.read_bytes(), sidecar_path(self.path).read_bytes()
         except OSError as error:
             raise self._unreadable(error) from error
         if not model:
@@ -101,23 +97,21 @@ class ModelFile:
         try:
             outside = json.loads(metadata)
         except ValueError as error:
-            raise UserError(f"{sidecar(self.path)} is not JSON; export the model again") from error
-        if not describes_pictures(outside):
-            raise UserError(
-                f"{self.path} takes no pictures or gives no joints; serve an export of part pose or keypoints"
-            )
+            raise UserError(f"{sidecar_path(self.path)} is not JSON; export the model again") from error
+        if not describes_image_model(outside):
+            raise UserError(f"{self.path} does not find joints in images; export the part pose or keypoints")
         inside = metadata_inside(model)
         if inside is not None and inside != outside:
-            raise UserError(f"{sidecar(self.path)} belongs to another model; export {self.path} again")
+            raise UserError(f"{sidecar_path(self.path)} belongs to another model; export {self.path} again")
         return Pair(model, metadata, hashlib.sha256(model + metadata).hexdigest())
 
     def _unreadable(self, error: OSError) -> UserError:
-        mend = "a model and its .tflite.json are exported together, keep them so"
-        return UserError(f"cannot read {error.filename or self.path}: {error.strerror}; {mend}")
+        fix = "keep a model and its .tflite.json in the same folder"
+        return UserError(f"cannot read {error.filename or self.path}: {error.strerror}; {fix}")
 
 
-def describes_pictures(metadata) -> bool:
-    """Whether that is the metadata of a model that takes pictures and gives joints; a lifter takes joints."""
+def describes_image_model(metadata) -> bool:
+    """Whether the metadata belongs to a model that finds joints in images. (A lifter starts from joints.)"""
     inputs, outputs = (metadata.get(key) if isinstance(metadata, dict) else None for key in ("inputs", "outputs"))
     return (
         isinstance(inputs, dict)
@@ -127,15 +121,15 @@ def describes_pictures(metadata) -> bool:
     )
 
 
-def _takes_pictures(path: Path) -> bool:
+def _is_image_model(path: Path) -> bool:
     try:
-        return describes_pictures(json.loads(sidecar(path).read_bytes()))
+        return describes_image_model(json.loads(sidecar_path(path).read_bytes()))
     except (OSError, ValueError):
         return False
 
 
 def metadata_inside(model: bytes) -> dict | None:
-    """The metadata that an export carries at its end; None for a file without."""
+    """The metadata at the end of an exported file; None if there is none."""
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive:
             return json.loads(archive.read(INSIDE))

@@ -1,36 +1,61 @@
-"""Serves the demo: limits on connections, TLS, start and stop.
+"""Serves the demo with Tornado: TLS, limits on clients, start and stop.
 
 with serve(Settings(model="pose.tflite", port=0, http=True)) as server:
     print(server.url)
 """
 
-import collections
-import contextlib
+import asyncio
+import logging
 import os
 import socket
-import socketserver
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from email.utils import formatdate
 from pathlib import Path
 
-from keras_pose.errors import UserError
-from mobile_demo import certificates, content
-from mobile_demo.models import ModelFile, find_model
-from mobile_demo.protocol import Limits, converse, point_to_https
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
+from tornado.ioloop import IOLoop
+from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+from tornado.netutil import add_accept_handler, bind_sockets
 
-TLS_HANDSHAKE = b"\x16"  # the first byte of whoever speaks TLS
+from keras_pose.core.errors import UserError
+from mobile_demo import certificates, content
+from mobile_demo.answers import HEADERS, Answer, point_to_https, respond
+from mobile_demo.models import ModelFile, find_model
+
+TLS_HANDSHAKE = b"\x16"  # the first byte of every TLS connection
+CHUNK = 1 << 16
+BUFFERS = {"max_buffer_size": 1 << 17, "read_chunk_size": 1 << 14}  # bytes read ahead for each connection
+logging.getLogger("tornado.general").setLevel(logging.CRITICAL)  # clients' errors are not reported
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a client may ask of the server.
+
+    `timeout_s`: to send a whole request, and to take each part of an answer. `bytes_per_s`: the slowest rate at which
+    an answer may be taken. `line_bytes`, `head_bytes`: of a request's target, and of the request line with all
+    headers. `requests`: on one connection.
+    """
+
+    timeout_s: float = 20.0
+    bytes_per_s: float = 20_000.0
+    line_bytes: int = 2048
+    head_bytes: int = 16_384
+    requests: int = 1000
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is served, where, and to how many.
+    """What to serve, where, and to how many clients.
 
-    `model`: a .tflite file, by default what `find_model` finds. `port`: 0 takes a free one. `http`: without TLS, for
-    this machine and `adb reverse`. `addresses`: names and IP addresses that the certificate is for, beside this
+    `model`: a .tflite file, by default the one that `find_model` finds. `port`: 0 picks a free one. `http`: without
+    TLS, for this machine and `adb reverse`. `addresses`: names and IP addresses for the certificate, besides this
     machine's own. `state_dir`: where the authority is kept, by default the user's state folder. `connections`,
-    `connections_each`: at most so many at once, of all and of one address.
+    `connections_each`: the most open connections, in total and per address.
     """
 
     model: str | os.PathLike | None = None
@@ -47,25 +72,30 @@ class Settings:
 
 
 class Server:
-    """A demo that is being served, in threads of its own; `port` and `url` say where. Made by `serve`."""
+    """A running demo, in its own thread, at `port` and `url`. Created by `serve`."""
 
     def __init__(self, site: content.Site, settings: Settings, tls: ssl.SSLContext | None):
-        self._listener = _listen(site, settings, tls)
-        self.port = self._listener.server_address[1]
+        try:
+            self._sockets = bind_sockets(settings.port, settings.host, socket.AF_INET, backlog=64)
+        except OSError as error:
+            where = f"{settings.host} port {settings.port}"
+            message = f"cannot serve on {where}: {error.strerror}; choose another with --port or --host"
+            raise UserError(message) from error
+        self.port = self._sockets[0].getsockname()[1]
         host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
         self.url = f"{'https' if tls else 'http'}://{host}:{self.port}/"
-        self._thread = threading.Thread(target=self._listener.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, args=(site, settings, tls), daemon=True)
         self._thread.start()
 
     def wait(self) -> None:
-        """Returns when the server is closed."""
+        """Waits until the server is closed."""
         self._thread.join()
 
     def close(self) -> None:
-        """Stops, and ends the connections that are open."""
-        self._listener.shutdown()
-        self._listener.server_close()
-        self._listener.hang_up()
+        """Stops the server and ends all open connections."""
+        self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
     def __enter__(self) -> "Server":
@@ -74,11 +104,24 @@ class Server:
     def __exit__(self, *error) -> None:
         self.close()
 
+    def _run(self, *arguments) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve(*arguments))
+
+    async def _serve(self, site: content.Site, settings: Settings, tls: ssl.SSLContext | None) -> None:
+        listener = _Listener(site, settings, tls)
+        stops = [add_accept_handler(listening, listener.accept) for listening in self._sockets]
+        await self._stop.wait()
+        for stop, listening in zip(stops, self._sockets, strict=True):
+            stop()
+            listening.close()
+        await listener.close()
+
 
 def serve(settings: Settings) -> Server:
-    """Starts to serve and returns at once.
+    """Starts to serve and returns immediately.
 
-    Raises UserError where the model, the runtime, the port or the state folder does not allow it.
+    Raises UserError if the model, the runtime, the port or the state folder cannot be used.
     """
     model, _ = find_model(settings.model)
     tls, authority = None, None
@@ -89,92 +132,116 @@ def serve(settings: Settings) -> Server:
     return Server(site, settings, tls)
 
 
-class _Listener(socketserver.ThreadingTCPServer):
-    """Takes connections and gives each a thread, up to the settings' limits; more are closed at once."""
+@dataclass
+class _Client:
+    """The other end of one connection, and how many requests it has sent."""
 
-    allow_reuse_address = os.name != "nt"  # there it would share a port that is in use
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 64
+    address: str
+    requests: int = 0
+
+
+class _Listener:
+    """Accepts connections up to the settings' limits and answers their requests, which Tornado parses and times."""
 
     def __init__(self, site: content.Site, settings: Settings, tls: ssl.SSLContext | None):
-        self._site, self._settings, self._tls = site, settings, tls
-        self._lock = threading.Lock()
-        self._closing = False
-        self._open: set[socket.socket] = set()
-        self._count: collections.Counter[str] = collections.Counter()  # connections by address
-        super().__init__((settings.host, settings.port), None)
+        self._settings, self._tls = settings, tls
+        self._clients: dict[socket.socket, _Client] = {}
+        self._tasks: set[asyncio.Task] = set()  # asyncio itself keeps only weak references
+        line_bytes = settings.limits.line_bytes
+        self._page = self._http(lambda request: respond(request, site, line_bytes))
+        self._redirect = self._http(lambda request: point_to_https(request, line_bytes))
 
-    def verify_request(self, request: socket.socket, client_address: tuple) -> bool:
-        """Counts the connection in; False where there are too many."""
-        address = client_address[0]
-        with self._lock:
-            allowed = self._count.total() < self._settings.connections
-            allowed = allowed and self._count[address] < self._settings.connections_each
-            self._count[address] += allowed
-        return allowed
+    def accept(self, connection: socket.socket, address: tuple) -> None:
+        """Takes in a connection, or closes it at once if there are too many."""
+        self._clients = {other: client for other, client in self._clients.items() if other.fileno() >= 0}
+        each = sum(client.address == address[0] for client in self._clients.values())
+        if len(self._clients) >= self._settings.connections or each >= self._settings.connections_each:
+            return connection.close()
+        connection.setblocking(False)
+        self._clients[connection] = _Client(address[0])
+        if self._tls is None:
+            self._page.handle_stream(IOStream(connection, **BUFFERS), address)
+        else:
+            self._start(self._choose(connection, address))
 
-    def process_request(self, request: socket.socket, client_address: tuple) -> None:
-        """Starts the connection's thread."""
-        try:
-            super().process_request(request, client_address)
-        except RuntimeError:  # the system has no thread left
-            self._count_out(client_address[0])
-            self.shutdown_request(request)
+    async def close(self) -> None:
+        """Ends all connections."""
+        for task in self._tasks:
+            task.cancel()
+        await self._page.close_all_connections()
+        await self._redirect.close_all_connections()
+        for connection in self._clients:
+            connection.close()
 
-    def process_request_thread(self, request: socket.socket, client_address: tuple) -> None:
-        """Runs in the connection's own thread: the handshake too, so that a slow one holds up nobody."""
-        try:
-            with contextlib.suppress(OSError), request:  # a client that leaves, is slow or speaks no TLS
-                self._talk(request)
-        finally:
-            self._count_out(client_address[0])
-
-    def hang_up(self) -> None:
-        """Ends the connections that are open."""
-        with self._lock:
-            self._closing = True
-            for connection in self._open:
-                with contextlib.suppress(OSError):  # as plain sockets: their threads may be inside TLS just now
-                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
-
-    def _talk(self, request: socket.socket) -> None:
+    def _http(self, answer_to: Callable[[HTTPServerRequest], Answer]) -> HTTPServer:
         limits = self._settings.limits
-        request.settimeout(limits.timeout_s)
-        with self._listed(request):
-            if self._tls is None:
-                return converse(request, self._site, limits)
-            if request.recv(1, socket.MSG_PEEK) != TLS_HANDSHAKE:
-                return point_to_https(request, limits)
-        with (
-            self._tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False) as secure,
-            self._listed(secure),
-        ):
-            secure.do_handshake()
-            converse(secure, self._site, limits)
+        return HTTPServer(
+            lambda request: self._start(self._answer(request, answer_to)),
+            idle_connection_timeout=limits.timeout_s,
+            body_timeout=limits.timeout_s,
+            max_header_size=limits.head_bytes,
+            max_body_size=0,
+        )
 
-    @contextlib.contextmanager
-    def _listed(self, connection: socket.socket) -> Iterator[None]:
-        """Within it `hang_up` reaches the connection; one that comes after that is ended at once."""
-        with self._lock:
-            if self._closing:
-                raise ConnectionAbortedError
-            self._open.add(connection)
+    def _start(self, work: Coroutine) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _choose(self, connection: socket.socket, address: tuple) -> None:
+        """Passes a connection on the HTTPS port to the page or to the redirect, depending on its first byte."""
         try:
-            yield
+            async with asyncio.timeout(self._settings.limits.timeout_s):
+                await _readable(connection)
+            if connection.recv(1, socket.MSG_PEEK) != TLS_HANDSHAKE:
+                return self._redirect.handle_stream(IOStream(connection, **BUFFERS), address)
+            client = self._clients.pop(connection)
+            connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            self._clients[connection] = client
+            self._page.handle_stream(SSLIOStream(connection, **BUFFERS), address)
+        except OSError:  # the client was too slow or has left
+            connection.close()
+
+    async def _answer(self, request: HTTPServerRequest, answer_to: Callable[[HTTPServerRequest], Answer]) -> None:
+        connection = request.connection
+        client = self._clients.get(connection.stream.socket)
+        stays = False
+        try:
+            if client is not None:  # else the client has left
+                client.requests += 1
+                last = client.requests >= self._settings.limits.requests
+                stays = await _send(request, answer_to(request), last, self._settings.limits)
+        except (TimeoutError, StreamClosedError):
+            pass
         finally:
-            with self._lock:
-                self._open.discard(connection)
-
-    def _count_out(self, address: str) -> None:
-        with self._lock:
-            self._count[address] -= 1
-            self._count += collections.Counter()  # drops addresses that have none left
+            connection.finish() if stays else connection.close()
 
 
-def _listen(site: content.Site, settings: Settings, tls: ssl.SSLContext | None) -> _Listener:
+async def _send(request: HTTPServerRequest, answer: Answer, last: bool, limits: Limits) -> bool:
+    """Sends an answer in parts and returns whether the connection stays open.
+
+    Raises TimeoutError if the client takes the answer too slowly, and StreamClosedError if it leaves.
+    """
+    headers = {"Date": formatdate(usegmt=True)} | HEADERS | answer.headers
+    if answer.body is not None:
+        headers["Content-Length"] = str(len(answer.body))
+    if closes := answer.closes or last:
+        headers["Connection"] = "close"
+    start_line = ResponseStartLine("HTTP/1.1", answer.status.value, answer.status.phrase)
+    body = memoryview(answer.body or b"" if request.method != "HEAD" else b"")  # a model is large: it is not copied
+    async with asyncio.timeout(limits.timeout_s + len(body) / limits.bytes_per_s):
+        await request.connection.write_headers(start_line, HTTPHeaders(headers))
+        for start in range(0, len(body), CHUNK):
+            async with asyncio.timeout(limits.timeout_s):
+                await request.connection.write(body[start : start + CHUNK])
+    return not closes
+
+
+async def _readable(connection: socket.socket) -> None:
+    """Returns when there is something to read."""
+    loop, ready = IOLoop.current(), asyncio.Event()
+    loop.add_handler(connection, lambda *_: ready.set(), IOLoop.READ)
     try:
-        return _Listener(site, settings, tls)
-    except OSError as error:
-        where = f"{settings.host} port {settings.port}"
-        raise UserError(f"cannot serve on {where}: {error.strerror}; choose another with --port or --host") from error
+        await ready.wait()
+    finally:
+        loop.remove_handler(connection)

@@ -1,23 +1,25 @@
-"""Takes LiteRT.js from mobile_demo/node_modules, where `npm ci` put it, into mobile_demo/runtime.
+"""Copies LiteRT.js from mobile_demo/node_modules, where `npm ci` puts it, to mobile_demo/runtime.
 
     npm --prefix mobile_demo ci && python -m mobile_demo.vendor
 
-Only what the page loads: the library, and the builds that it chooses from. Each is held against `runtime.sha256` and
-lies packed by gzip, as it is sent. `runtime/manifest.json` has the SHA-256 of each file unpacked.
+It copies only what the page loads: the library and the builds it chooses from. It checks each file against
+`runtime.sha256` and stores it gzipped, as it is sent. `runtime/manifest.json` has the uncompressed files' SHA-256.
 """
 
 import gzip
 import hashlib
 from pathlib import Path
 
-from keras_pose import command
-from keras_pose.errors import UserError
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.io import atomic
 
 PACKAGE = Path(__file__).parent
 CHECKSUMS = PACKAGE / "runtime.sha256"
 MANIFEST = "manifest.json"
 LIBRARY, UTILITIES = "litert.js", "wasm_utils.js"
 BARE_IMPORT, RELATIVE_IMPORT = '"@litertjs/wasm-utils"', f'"./{UTILITIES}"'
+# Part of the file whose SHA-256 `runtime.sha256` has: a change here changes that, too.
 NOTE = "// Changed for keras_pose: the import of @litertjs/wasm-utils is a path, since import maps reach no workers.\n"
 SOURCES = {LIBRARY: "core/dist/index.js", UTILITIES: "wasm-utils/dist/index.js"} | {
     f"litert_wasm{build}_internal.{suffix}": f"core/wasm/litert_wasm{build}_internal.{suffix}"
@@ -27,19 +29,19 @@ SOURCES = {LIBRARY: "core/dist/index.js", UTILITIES: "wasm-utils/dist/index.js"}
 
 
 def packed_name(name: str) -> str:
-    """What a file of the runtime is called on the disk."""
+    """The name of a runtime file on disk."""
     return name + ".gz"
 
 
 def read_checksums(path: Path = CHECKSUMS) -> dict[str, str]:
-    """SHA-256 by name, of the runtime that this version was tested with."""
+    """The tested runtime's SHA-256 by file name."""
     return {name: digest for digest, name in (line.split() for line in path.read_text().splitlines())}
 
 
 def vendor(modules: Path, output: Path, checksums: dict[str, str], licence: Path) -> None:
-    """Writes the runtime from a node_modules folder to `output`, with the licence that both its packages have.
+    """Writes the runtime from a node_modules folder to `output`, with the licence of both its packages.
 
-    Raises UserError where a file is missing or is not what `checksums` says; then nothing is written.
+    Raises UserError, and writes nothing, if a file is missing or does not match `checksums`.
     """
     contents = {name: _read(modules / "@litertjs" / source) for name, source in SOURCES.items()}
     contents[LIBRARY] = make_relative(contents[LIBRARY])
@@ -47,20 +49,20 @@ def vendor(modules: Path, output: Path, checksums: dict[str, str], licence: Path
     for name, digest in found.items():
         if digest != checksums.get(name):
             line = f"{digest}  {name}"
-            raise UserError(f"{SOURCES[name]} is not the tested one; after an upgrade, {CHECKSUMS.name} needs: {line}")
+            raise UserError(f"{SOURCES[name]} is not the tested version; to upgrade, add to {CHECKSUMS.name}: {line}")
     (output / MANIFEST).unlink(missing_ok=True)
     for name, content in contents.items():
-        command.write_atomically(output / packed_name(name), gzip.compress(content, mtime=0))
-    command.write_atomically(output / "LICENSE", licence.read_bytes())
-    command.write_json(output / MANIFEST, found)  # last: with it the runtime is whole
+        atomic.write_atomically(output / packed_name(name), gzip.compress(content, mtime=0))
+    atomic.write_atomically(output / "LICENSE", licence.read_bytes())
+    atomic.write_json(output / MANIFEST, found)  # last: it marks the runtime as complete
 
 
 def make_relative(library: bytes) -> bytes:
-    """The library with its one bare import made relative; raises UserError where it has not exactly one."""
+    """The library with its bare import made relative; raises UserError unless it has exactly one."""
     text = library.decode()
     if text.count(BARE_IMPORT) != 1:
         raise UserError(
-            f"@litertjs/core imports {BARE_IMPORT} {text.count(BARE_IMPORT)} times, not once; adapt {__name__}"
+            f"@litertjs/core imports {BARE_IMPORT} {text.count(BARE_IMPORT)} times, not once; update {__name__}"
         )
     return (NOTE + text.replace(BARE_IMPORT, RELATIVE_IMPORT)).encode()
 
@@ -75,7 +77,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UserError(f"no {path}; run first: npm --prefix {PACKAGE} ci") from error
+        raise UserError(f"{path} is missing; run: npm --prefix {PACKAGE} ci") from error
 
 
 if __name__ == "__main__":

@@ -11,14 +11,15 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_pose import losses, metrics
+from keras_pose import losses
+from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.data import augment_ops
 from keras_pose.data.augment import AugmentConfig, build_augmentation
+from keras_pose.evaluation import metrics
 from keras_pose.models import pose_model  # noqa: F401, registers what model.keras holds
 from keras_pose.models.batch_norm import FusedBatchNormalization
 from keras_pose.models.pose_discriminator import build_pose_discriminator
 from keras_pose.models.soft_argmax import SoftArgmax, joint_scores
-from keras_pose.skeleton import HUMAN36M_17
 
 
 def compute(folder: Path) -> dict[str, np.ndarray]:

@@ -9,10 +9,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import pytest
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.data import shards
-from keras_pose.example import PoseExample, encode_jpeg
-from keras_pose.skeleton import HUMAN36M_17
+from keras_pose.data.example import PoseExample, encode_jpeg
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,16 +23,16 @@ SLOW_FILES = [
     "training/test_workers.py",
     "training/test_trainer.py",
     "training/test_replicas.py",
-    "benchmark/test_contest.py",
-    "benchmark/test_rows.py",
+    "studies/benchmark/test_contest.py",
+    "studies/benchmark/test_rows.py",
     "data/test_service.py",
     "exporters/test_files.py",
     "exporters/test_commands.py",
     "test_train.py",
     "test_backends.py",
     "faults/test_fuzz.py",
-    "test_ablation.py",
-    "test_lifter_study.py",
+    "studies/test_ablation.py",
+    "studies/test_lifter_study.py",
     "models/test_hrnet_checkpoint.py",
 ]
 

@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from keras_pose.runtimes import LoadedModel
-from keras_pose.skeleton import HUMAN36M_17
+from keras_pose.core.skeleton import HUMAN36M_17
+from keras_pose.inference.runtimes import LoadedModel
 from tests.poses import STANDING_MM
 
 # Joint j's colour: blue is full, red and green tell the joint.

@@ -1,4 +1,4 @@
-"""Holds the import rules of docs/architecture.md."""
+"""Holds the import rules of docs/architecture.md. The folder that a module stands in says what it may import."""
 
 import ast
 from pathlib import Path
@@ -7,47 +7,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# The first prefix that fits a module gives its layer; a module imports from its own layer's folder or from below.
-LAYERS = [
-    (0, "keras_pose.errors", "keras_pose.command", "keras_pose.skeleton", "keras_pose.geometry", "keras_pose.example"),
-    (0, "keras_pose.visualize", "keras_pose.smoothing", "keras_pose.figures", "keras_pose.video"),
-    (0, "keras_pose.torch_file", "keras_pose.bvh", "keras_pose.weights", "keras_pose.images"),
-    (0, "keras_pose.study"),
-    (0, "keras_pose.folder_lock", "keras_pose.archives"),
-    (9, "keras_pose.synthetic.__main__", "keras_pose.synthetic.clip", "keras_pose.data.prepare"),
-    (9, "keras_pose.data.inspect"),
-    (9, "keras_pose.data.service", "keras_pose.data.resize", "keras_pose.scale"),
-    (9, "keras_pose.models.pretrained", "keras_pose.ship"),
-    (1, "keras_pose.data", "keras_pose.synthetic", "keras_pose.models"),
-    (2, "keras_pose.losses", "keras_pose.metrics"),
-    (3, "keras_pose.training"),
-    (4, "keras_pose.runtimes"),
-    (5, "keras_pose.evaluation", "keras_pose.predictor"),
-    (9, "keras_pose.flags", "keras_pose.train", "keras_pose.evaluate", "keras_pose.predict", "keras_pose.benchmark"),
-    (9, "keras_pose.benchmark.__main__", "keras_pose.ablation", "keras_pose.lifter_study"),
-    (9, "keras_pose.flag_definitions"),
-]
-COMMANDS = {m for row in LAYERS if row[0] == 9 for m in row[1:]} | {"keras_pose.command", "keras_pose"}
-WITHOUT_TENSORFLOW = ["keras_pose.synthetic", "keras_pose.data.shards", "keras_pose.data.records"]
-WITHOUT_TENSORFLOW += ["keras_pose.data.shard_jobs", "keras_pose.data.sources", "keras_pose.data.prepare"]
-
-
-def layer_of(module: str) -> int | None:
-    for layer, *prefixes in LAYERS:
-        if any(module == p or module.startswith(p + ".") for p in prefixes):
-            return layer
-    return None
-
-
-def imports_of(path: Path) -> set[str]:
-    """All modules a file imports, wherever in the file, `from a import b` as both a and a.b."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+# A folder may import itself and those before it. The modules beside the folders are commands and may import all.
+LAYERS = ("core", "io", "weights", "visualization", "data", "synthetic", "models", "losses", "inference", "evaluation")
+LAYERS += ("training", "flags", "studies")
+SYNTHETIC = ("render", "body", "motion", "scene")  # the same within keras_pose/synthetic
+WITHOUT_TENSORFLOW = {"core", "io", "weights", "visualization", "synthetic"}
+FRAMEWORKS = {"tensorflow", "keras", "jax", "torch"}
 
 
 def modules(package: str) -> dict[str, Path]:
@@ -59,43 +24,112 @@ def modules(package: str) -> dict[str, Path]:
 
 
 KERAS_POSE = modules("keras_pose")
+FOLDERS = {path.parent.name for path in (ROOT / "keras_pose").glob("*/__init__.py")}
 
 
-@pytest.mark.parametrize("module", [m for m in KERAS_POSE if m != "keras_pose"])
+def imports_of(path: Path, at_start: bool = False) -> set[str]:
+    """All modules that a file imports, or those that it imports `at_start`, outside functions."""
+    tree = ast.parse(path.read_text())
+    found = set()
+    for node in tree.body if at_start else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import; write out the module's name"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in KERAS_POSE else node.module for name in names}
+    return found
+
+
+def folder_of(module: str) -> str | None:
+    """The folder of keras_pose that a module stands in; None for a command beside them, and outside keras_pose."""
+    package, folder, *_ = [*module.split("."), "", ""]
+    return folder if package == "keras_pose" and folder in FOLDERS else None
+
+
+def top(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+def is_run(module: str) -> bool:
+    """Whether `python -m` runs a module."""
+    return 'if __name__ == "__main__":' in KERAS_POSE[module].read_text()
+
+
+def test_every_folder_is_a_layer():
+    assert FOLDERS == set(LAYERS), "name each folder once in LAYERS and in docs/architecture.md"
+    assert {path.parent.name for path in (ROOT / "keras_pose" / "synthetic").glob("*/__init__.py")} == set(SYNTHETIC)
+    table = (ROOT / "docs" / "architecture.md").read_text()
+    rows = [table.find(f"\n| `{layer}` |") for layer in LAYERS]
+    assert -1 not in rows and rows == sorted(rows), "docs/architecture.md lists the folders in the order of LAYERS"
+
+
+@pytest.mark.parametrize("module", [module for module in KERAS_POSE if folder_of(module)])
 def test_imports_go_down(module):
-    own = layer_of(module)
-    assert own is not None, f"{module} is in no layer; add it to LAYERS and to docs/architecture.md"
-    parts = module.split(".") if KERAS_POSE[module].name == "__init__.py" else module.split(".")[:-1]
-    folder = ".".join(parts[:2])
+    allowed = LAYERS[: LAYERS.index(folder_of(module)) + 1]
     for imported in imports_of(KERAS_POSE[module]):
-        layer = layer_of(imported)
-        in_own_folder = folder != "keras_pose" and f"{imported}.".startswith(f"{folder}.")
-        if layer is None or in_own_folder:
-            continue
-        allowed = layer < own or layer == 0 or own == 9
-        shares_records = module.startswith("keras_pose.synthetic") and imported.startswith("keras_pose.data.shard")
-        assert allowed or shares_records, f"{module} imports {imported} from its own layer or above"
+        if imported.startswith("keras_pose."):
+            assert folder_of(imported) in allowed, f"{module} imports {imported}, which is above it"
+
+
+@pytest.mark.parametrize("module", [module for module in KERAS_POSE if module.startswith("keras_pose.synthetic.")])
+def test_imports_go_down_in_synthetic(module):
+    part = module.split(".")[2]
+    allowed = SYNTHETIC[: SYNTHETIC.index(part) + 1] if part in SYNTHETIC else None
+    for imported in imports_of(KERAS_POSE[module]):
+        if allowed and folder_of(imported) == "synthetic":
+            assert imported.split(".")[2] in allowed, f"{module} imports {imported}, which is above it"
+
+
+def test_imports_make_no_circle():
+    graph = {module: imports_of(path) & set(KERAS_POSE) for module, path in KERAS_POSE.items()}
+    while graph:  # take off what imports nothing that is left
+        free = {module for module, imported in graph.items() if not imported & set(graph) - {module}}
+        assert free, f"these import each other: {', '.join(sorted(graph))}"
+        graph = {module: imported for module, imported in graph.items() if module not in free}
 
 
 @pytest.mark.parametrize("module", KERAS_POSE)
 def test_only_commands_read_flags(module):
-    if module not in COMMANDS:
-        assert not {i for i in imports_of(KERAS_POSE[module]) if i.startswith("absl")}
+    is_command = folder_of(module) in (None, "flags") or is_run(module) or module == "keras_pose.core.command"
+    if not is_command:
+        assert not imports_of(KERAS_POSE[module]) & {"absl", "absl.flags", "absl.app", "keras_pose.core.command"}
 
 
-@pytest.mark.parametrize("module", KERAS_POSE)
-def test_workers_start_without_tensorflow(module):
-    if layer_of(module) == 0 or any(module == p or module.startswith(p + ".") for p in WITHOUT_TENSORFLOW):
-        assert not {i for i in imports_of(KERAS_POSE[module]) if i.split(".")[0] in ("tensorflow", "keras", "jax")}
+@pytest.mark.parametrize("module", [module for module in KERAS_POSE if folder_of(module) in WITHOUT_TENSORFLOW])
+def test_these_folders_do_without_tensorflow(module):
+    assert not top(imports_of(KERAS_POSE[module])) & FRAMEWORKS
+
+
+def test_workers_start_without_tensorflow():
+    """What the processes that fill shards import: readers of sources, the generator, and all that these import."""
+    roots = ("keras_pose.synthetic", "keras_pose.data.sources", "keras_pose.data.prepare")
+    seen, todo = set(), [module for module in KERAS_POSE if f"{module}.".startswith(tuple(f"{r}." for r in roots))]
+    while todo:
+        module = todo.pop()
+        if module in seen:
+            continue
+        seen.add(module)
+        imported = imports_of(KERAS_POSE[module], at_start=True)
+        assert not top(imported) & FRAMEWORKS, f"{module} imports a framework when it is imported"
+        todo += imported & set(KERAS_POSE)
+    assert "keras_pose.data.shards" in seen and "keras_pose.io.bvh" in seen
 
 
 @pytest.mark.parametrize("module", KERAS_POSE)
 def test_the_library_knows_neither_exporters_nor_demo(module):
-    assert not {i for i in imports_of(KERAS_POSE[module]) if i.split(".")[0] in ("exporters", "mobile_demo")}
+    assert not top(imports_of(KERAS_POSE[module])) & {"exporters", "mobile_demo", "tests"}
+
+
+@pytest.mark.parametrize(("module", "path"), modules("exporters").items())
+def test_exporters_know_no_command(module, path):
+    for imported in imports_of(path):
+        assert folder_of(imported) or not imported.startswith("keras_pose."), f"{module} imports {imported}"
+    assert not top(imports_of(path)) & {"mobile_demo", "tests"}
 
 
 @pytest.mark.parametrize(("module", "path"), modules("mobile_demo").items())
 def test_the_demo_knows_the_exported_file_alone(module, path):
     imported = imports_of(path)
-    assert not {i for i in imported if i.split(".")[0] in ("exporters", "tests", "tensorflow", "keras", "jax")}
-    assert not {i for i in imported if i.startswith("keras_pose.") and layer_of(i) != 0}
+    assert not top(imported) & (FRAMEWORKS | {"exporters", "tests"})
+    assert {folder_of(name) for name in imported if name.startswith("keras_pose.")} <= {"core", "io"}

@@ -8,9 +8,9 @@ import pytest
 from absl import flags
 
 from keras_pose import predict
-from keras_pose.errors import UserError
-from keras_pose.predictor import PosePredictor
-from keras_pose.visualize import save_png
+from keras_pose.core.errors import UserError
+from keras_pose.inference.predictor import PosePredictor
+from keras_pose.visualization.drawing import save_png
 from tests.oracles import dot_model, dot_picture, standing_px
 
 SIZE = (240, 320)

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_pose import ship
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import COCO_17, HUMAN36M_17
+from keras_pose.io.model_info import ModelInfo
+from keras_pose.models import model_folder
 from keras_pose.models.pose_model import PoseModelConfig, build_keypoint_model
-from keras_pose.skeleton import COCO_17, HUMAN36M_17
 from keras_pose.training import run_folder
 from keras_pose.weights import SHIPPED_WEIGHTS
 
@@ -22,13 +24,8 @@ def write_run(folder, skeleton=HUMAN36M_17):
     config = PoseModelConfig(variant="w8_tiny", skeleton=skeleton.to_dict(), input_size=(64, 96), width=16)
     model = build_keypoint_model(config)
     folder.mkdir()
-    info = {
-        "format_version": 1,
-        "kind": "keypoints",
-        "skeleton": skeleton.to_dict(),
-        "data": {"dataset": "some/where:0.7,embedded:0.3"},
-    }
-    run_folder.write_model(folder, model, info)
+    info = ModelInfo("keypoints", skeleton, (64, 96), data={"dataset": "some/where:0.7,embedded:0.3"})
+    model_folder.write_model(folder, model, info)
     (folder / run_folder.RESOLVED_FLAGS).write_text("--dataset=some/where\n--seed=3\n")
     return model
 
@@ -46,22 +43,22 @@ def test_rounding_keeps_eleven_bits(value):
 def test_what_ships_is_smaller_and_nearly_the_same(tmp_path):
     model = write_run(tmp_path / "run")
     ship.ship(tmp_path / "run", tmp_path / "small", "embedded")
-    loaded, info = run_folder.load_run(tmp_path / "small")
+    loaded, info = model_folder.load_run(tmp_path / "small")
     image = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3)).astype("float32")
     expected, found = (np.asarray(m(image)["heatmaps"]) for m in (model, loaded))
     np.testing.assert_allclose(found, expected, atol=0.01 * np.abs(expected).max())
-    sizes = [(tmp_path / name / run_folder.MODEL).stat().st_size for name in ("run", "small")]
+    sizes = [(tmp_path / name / model_folder.MODEL).stat().st_size for name in ("run", "small")]
     assert sizes[1] < 0.5 * sizes[0]
-    assert info["data"]["dataset"] == "embedded" and info["trained_on"] == {"dataset": "where:0.7,embedded:0.3"}
+    assert info.data["dataset"] == "embedded" and info.trained_on == {"dataset": "where:0.7,embedded:0.3"}
     assert (tmp_path / "small" / ship.RECIPE).read_text() == "--dataset=where\n--seed=3\n"
-    with zipfile.ZipFile(tmp_path / "small" / run_folder.MODEL) as archive:
+    with zipfile.ZipFile(tmp_path / "small" / model_folder.MODEL) as archive:
         assert archive.testzip() is None
 
 
 def test_an_export_of_weights_before_is_told(tmp_path):
     write_run(tmp_path / "run")
     ship.ship(tmp_path / "run", tmp_path / "small", "embedded")
-    weights = hashlib.sha256((tmp_path / "small" / run_folder.MODEL).read_bytes()).hexdigest()
+    weights = hashlib.sha256((tmp_path / "small" / model_folder.MODEL).read_bytes()).hexdigest()
     for name, source in (("new.tflite", weights), ("old.onnx", "0" * 64)):
         (tmp_path / "small" / f"{name}.json").write_text(json.dumps({"source": {"model_sha256": source}}))
     assert ship.exports_of_others(tmp_path / "small") == ["old.onnx"]
@@ -76,7 +73,7 @@ def test_data_of_other_joints_is_refused(tmp_path):
     write_run(tmp_path / "run", COCO_17)
     with pytest.raises(UserError, match="another skeleton"):
         ship.ship(tmp_path / "run", tmp_path / "small", "embedded")
-    assert not (tmp_path / "small" / run_folder.MODEL).exists()
+    assert not (tmp_path / "small" / model_folder.MODEL).exists()
 
 
 def test_a_run_without_its_flags_is_refused(tmp_path):
@@ -88,7 +85,7 @@ def test_a_run_without_its_flags_is_refused(tmp_path):
 
 def test_every_shipped_weight_is_whole():
     for name, folder in SHIPPED_WEIGHTS.items():
-        info = json.loads((folder / run_folder.MODEL_INFO).read_text())
+        info = json.loads((folder / model_folder.MODEL_INFO).read_text())
         assert info["data"]["dataset"] == "embedded", name
         assert (folder / "README.md").is_file() and (folder / ship.RECIPE).is_file(), name
-        run_folder.load_run(folder)
+        model_folder.load_run(folder)

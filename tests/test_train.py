@@ -63,5 +63,5 @@ def test_sigterm_writes_a_checkpoint_and_says_how_to_go_on(tmp_path):
     os.kill(process.pid, signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, errors
-    assert "stopped by SIGTERM at step" in errors and "run the same command to go on" in errors
+    assert "stopped by SIGTERM at step" in errors and "run the same command to resume" in errors
     assert (tmp_path / "run" / "checkpoints" / "last.npz").is_file()

@@ -1,0 +1,1 @@
+"""Data: sources, shards, and batches for training."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 
+from keras_pose.core.errors import UserError
 from keras_pose.data import files, shards
-from keras_pose.data.examples import parse_example, to_example
+from keras_pose.data.parsing import parse_example, to_example
 from keras_pose.data.shards import Manifest, ShardEntry
-from keras_pose.errors import UserError
 
 MEND = "mend it where it was made, or leave that shard out"
 

@@ -6,45 +6,34 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.options import option
+from keras_pose.core.skeleton import Skeleton
 from keras_pose.data import augment_ops
-from keras_pose.errors import UserError
-from keras_pose.skeleton import Skeleton
 
 LARGEST = {"rotation_deg": 180.0, "blur_px": 10.0, "hue": 0.5}  # of what may be more or less than 1
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How much of each; 0 switches one off. Defaults are the paper's: colour jitter and flip.
+    """How much of each; 0 switches one off. Defaults are the paper's: colour jitter and flip."""
 
-    Attributes:
-        brightness: largest shift, in shares of 255.
-        contrast: largest change of the factor 1, about the image's mean grey.
-        saturation: largest change of the factor 1, about each pixel's grey.
-        hue: largest turn of the colour circle, in turns; 0.5 gives every colour.
-        flip: probability of mirroring left to right.
-        rotation_deg: largest turn, either way.
-        scale: largest change of the factor 1; above it people grow.
-        translation: largest shift along each axis, in shares of the image.
-        cut_out: largest side of a grey rectangle, in shares of the image.
-        blur_px: sigma of a Gaussian blur; each image gets a share of it from none to all.
-        noise: largest standard deviation of per-pixel noise, in shares of 255.
-        keypoint_noise: standard deviation of a detector's error, in shares of the crop (see `augment_ops.disturb`):
-            what a lifter sees in place of the labels.
-    """
-
-    brightness: float = 0.2
-    contrast: float = 0.2
-    saturation: float = 0.2
-    hue: float = 0.0
-    flip: float = 0.5
-    rotation_deg: float = 0.0
-    scale: float = 0.0
-    translation: float = 0.0
-    cut_out: float = 0.0
-    blur_px: float = 0.0
-    noise: float = 0.0
-    keypoint_noise: float = 0.0
+    brightness: float = option(0.2, "Brightness jitter: shift drawn from [-x, x], as a share of full white.")
+    contrast: float = option(0.2, "Contrast jitter: factor about the image's mean grey drawn from [1-x, 1+x].")
+    saturation: float = option(0.2, "Saturation jitter: factor about each pixel's grey drawn from [1-x, 1+x].")
+    hue: float = option(0.0, "Hue jitter: shift drawn from [-x, x] of a turn; 0.5 gives every colour.")
+    flip: float = 0.5  # probability of mirroring; its flags are those of the phases
+    rotation_deg: float = option(0.0, "Rotation of the image, drawn from [-x, x] degrees.")
+    scale: float = option(0.0, "Scale of the person, drawn from [1-x, 1+x].")
+    translation: float = option(0.0, "Shift of the image along each axis, drawn from [-x, x] of its size.")
+    cut_out: float = option(0.0, "Largest side of a grey rectangle, as a share of the image.")
+    blur_px: float = option(0.0, "Sigma of the strongest Gaussian blur, in pixels; each image gets a share of it.")
+    noise: float = option(0.0, "Largest standard deviation of noise per pixel, as a share of full white.")
+    keypoint_noise: float = option(
+        0.0,
+        "Standard deviation of the 2D joints that phase lifter sees from their labels, as a share of the crop, with "
+        "outliers as a detector makes them.",
+    )
 
     def __post_init__(self):
         for field in fields(self):
@@ -79,43 +68,59 @@ class _GivenSeed(keras.random.SeedGenerator):
 class Augmentation(keras.layers.Layer):
     """`augment(batch, seed)`: a batch (docs/architecture.md) in, the augmented batch out, its image float32 0..255.
 
+    A batch of poses without images has its labels augmented, as they would be beside an image of `input_size`.
+
     The same seed, an int32 pair, gives the same batch, eagerly, in a graph and in tf.data. Each example draws its own
     numbers, and the same ones whichever of the augmentations are on. Keys that it does not know pass through. With
     `keypoint_noise` the batch gets `seen_keypoints_2d` besides: the labels stay as they are.
     """
 
-    def __init__(self, config: AugmentConfig | dict, skeleton: Skeleton | dict, **kwargs):
+    def __init__(
+        self,
+        config: AugmentConfig | dict,
+        skeleton: Skeleton | dict,
+        input_size: tuple[int, int] | None = None,
+        **kwargs,
+    ):
         kwargs |= {"dtype": "float32", "autocast": False}
         super().__init__(**kwargs)
         self.config = AugmentConfig(**config) if isinstance(config, dict) else config
         self.skeleton = Skeleton.from_dict(skeleton) if isinstance(skeleton, dict) else skeleton
+        self.input_size = tuple(input_size) if input_size else None
 
     def call(self, batch, seed):
         if self.config.is_off:
-            return {**batch, "image": ops.cast(batch["image"], "float32")}
-        shape = (ops.shape(batch["image"])[0], 14)
+            return _in_floats(batch)
+        shape = (ops.shape(batch["keypoints_2d"])[0], 14)
         draws = ops.unstack(keras.random.uniform(shape, seed=_GivenSeed(seed)), 14, axis=1)  # 14 of (B,) in [0, 1)
         batch = self._move(batch, draws[:5])
-        image = self._colour(batch["image"], draws[5:8], seed)
-        image = self._degrade(image, draws[8:], seed)
         if self.config.keypoint_noise:
             own_seed = _GivenSeed(seed + np.array([2_000_003, 0], "int32"))
             errors = keras.random.normal((*ops.shape(batch["keypoints_2d"])[:2], 3), seed=own_seed)
             seen = augment_ops.disturb(batch["keypoints_2d"], self.config.keypoint_noise, errors)
             batch = {**batch, "seen_keypoints_2d": seen}
+        if "image" not in batch:
+            return batch
+        image = self._colour(batch["image"], draws[5:8], seed)
+        image = self._degrade(image, draws[8:], seed)
         return {**batch, "image": ops.clip(image, 0.0, 255.0)}
+
+    # --- labels, and images with them ---
 
     def _move(self, batch, draws):
         config = self.config
+        size = batch["image"].shape[1:3] if "image" in batch else self.input_size
         if config.flip:
-            batch = augment_ops.mirror(batch, draws[0] < config.flip, self.skeleton)
-        batch = {**batch, "image": ops.cast(batch["image"], "float32")}  # late, for bytes are mirrored faster
+            batch = augment_ops.mirror(batch, draws[0] < config.flip, self.skeleton, size)
+        batch = _in_floats(batch)  # late, for bytes are mirrored faster
         if config.resamples:
             rotation_deg = _between(draws[1], config.rotation_deg)
             scale = 1.0 + _between(draws[2], config.scale)
             shift = _between(ops.stack(draws[3:5], axis=-1), config.translation)  # (B, 2)
-            batch = augment_ops.transform(batch, rotation_deg, scale, shift)
+            batch = augment_ops.transform(batch, rotation_deg, scale, shift, size)
         return batch
+
+    # --- images alone ---
 
     def _colour(self, image, draws, seed):
         config, hue = self.config, None
@@ -146,13 +151,21 @@ class Augmentation(keras.layers.Layer):
         return image
 
     def compute_output_spec(self, batch, seed):
-        result = {**batch, "image": keras.KerasTensor(batch["image"].shape, "float32")}
+        result = {**batch}
+        if "image" in batch:
+            result["image"] = keras.KerasTensor(batch["image"].shape, "float32")
         if self.config.keypoint_noise:
             result["seen_keypoints_2d"] = keras.KerasTensor(batch["keypoints_2d"].shape, "float32")
         return result
 
     def get_config(self):
-        return {**super().get_config(), "config": asdict(self.config), "skeleton": self.skeleton.to_dict()}
+        own = {"config": asdict(self.config), "skeleton": self.skeleton.to_dict(), "input_size": self.input_size}
+        return {**super().get_config(), **own}
+
+
+def _in_floats(batch: dict) -> dict:
+    """The batch with float images, where it has images."""
+    return {**batch, "image": ops.cast(batch["image"], "float32")} if "image" in batch else batch
 
 
 def _between(draw, limit: float):
@@ -160,6 +173,8 @@ def _between(draw, limit: float):
     return (2.0 * draw - 1.0) * limit
 
 
-def build_augmentation(config: AugmentConfig, skeleton: Skeleton) -> Augmentation:
-    """The layer; call it as `augment(batch, seed)`."""
-    return Augmentation(config, skeleton, name="augmentation")
+def build_augmentation(
+    config: AugmentConfig, skeleton: Skeleton, input_size: tuple[int, int] | None = None
+) -> Augmentation:
+    """The layer; call it as `augment(batch, seed)`. Batches without images need `input_size`."""
+    return Augmentation(config, skeleton, input_size, name="augmentation")

@@ -6,7 +6,7 @@ A batch is the dict of docs/architecture.md, its images in 0..255, floats but fo
 import numpy as np
 from keras import ops
 
-from keras_pose.skeleton import Skeleton
+from keras_pose.core.skeleton import Skeleton
 
 FAR_FACTOR = 6.0
 FAR_LIMIT = 1.959964  # one draw in twenty of the standard normal distribution is farther from 0
@@ -95,13 +95,13 @@ def resample(image, pixels):
 # --- geometry --------------------------------------------------------------------------------------------------
 
 
-def mirror(batch: dict, flipped, skeleton: Skeleton) -> dict:
+def mirror(batch: dict, flipped, skeleton: Skeleton, size: tuple[int, int] | None = None) -> dict:
     """Mirrors the examples where `flipped` (B,) is true: pixels, 2D, 3D, masks and camera, left and right swapped.
 
-    A picture mirrored about its middle shows mirrored people: x of 3D changes its sign, and so does the skew.
+    An image mirrored about its middle shows mirrored people: x of 3D changes its sign, and so does the skew.
+    `size` is (height, width) of the crops, by default the images'; a batch without images has only its labels mirrored.
     """
-    width = batch["image"].shape[2]
-    mirrored = {"image": ops.flip(batch["image"], axis=2)}
+    mirrored = {"image": ops.flip(batch["image"], axis=2)} if "image" in batch else {}
     for key in ("keypoints_2d", "keypoint_valid", "keypoint_hidden", "pose_3d", "pose_3d_valid"):
         if key in batch:
             mirrored[key] = ops.take(batch[key], np.array(skeleton.flip_permutation), axis=1)
@@ -111,31 +111,33 @@ def mirror(batch: dict, flipped, skeleton: Skeleton) -> dict:
     if "root_position_mm" in batch:
         mirrored["root_position_mm"] = ops.matmul(batch["root_position_mm"], camera)
     if "intrinsics" in batch:
+        width = (size or batch["image"].shape[1:3])[1]
         pixels = np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]], "float32")
         mirrored["intrinsics"] = ops.matmul(ops.matmul(pixels, batch["intrinsics"]), camera)
     # Picking whole examples takes a fourth of the time of a `where` over every pixel.
-    count = ops.shape(batch["image"])[0]
+    count = ops.shape(batch["keypoints_2d"])[0]
     picked = ops.arange(count, dtype="int32") + count * ops.cast(flipped, "int32")
     chosen = {key: ops.take(ops.concatenate([batch[key], value]), picked, axis=0) for key, value in mirrored.items()}
     return {**batch, **chosen}
 
 
-def transform(batch: dict, rotation_deg, scale, shift) -> dict:
+def transform(batch: dict, rotation_deg, scale, shift, size: tuple[int, int] | None = None) -> dict:
     """Turns clockwise by `rotation_deg` (B,), scales by (B,), both about the crop's middle, and shifts by (B, 2)
     in shares of the crop: one affine of pixels, 2D and camera.
 
     3D turns with the picture, about the optical axis. For a crop off the principal point this is an approximation:
     the true camera would turn about the ray through the crop's middle, and seen perspective differs by that angle.
     With `intrinsics` in the batch they follow exactly: 3D still projects onto 2D. Scale and shift leave 3D alone.
+    `size` is (height, width) of the crops, by default the images'; a batch without images has only its labels moved.
     """
-    height, width = batch["image"].shape[1:3]
+    height, width = size or batch["image"].shape[1:3]
     size, middle = np.array([width, height], "float32"), np.array([width / 2, height / 2], "float32")
     camera = _turn(rotation_deg)  # (B, 3, 3), new = camera @ old
     linear = camera[:, :2, :2] * ops.reshape(scale, (-1, 1, 1))
     offset = middle + shift * size - ops.matmul(linear, middle[:, None])[..., 0]  # (B, 2)
     last_row = ops.broadcast_to(np.array([[[0, 0, 1]]], "float32"), ops.shape(camera[:, :1]))
     pixels = ops.concatenate([ops.concatenate([linear, offset[..., None]], axis=2), last_row], axis=1)  # (B, 3, 3)
-    changed = {"image": resample(batch["image"], pixels)}
+    changed = {"image": resample(batch["image"], pixels)} if "image" in batch else {}
     points_px = ops.einsum("bik,bjk->bji", linear, batch["keypoints_2d"] * size) + offset[:, None]
     changed["keypoints_2d"] = points_px / size
     changed["pose_3d"] = ops.einsum("bik,bjk->bji", camera, batch["pose_3d"])

@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 import tensorflow as tf
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import Skeleton
 from keras_pose.data import audit, files, records, shards
 from keras_pose.data.locate import locate
-from keras_pose.errors import UserError
-from keras_pose.skeleton import Skeleton
 
 # Below this a data set's checksums are verified whenever it is opened (about a second's work).
 ALWAYS_VERIFIED_BYTES = 1 << 30

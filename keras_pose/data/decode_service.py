@@ -5,7 +5,7 @@ import socket
 
 import tensorflow as tf
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 
 CHUNK = 16  # examples that travel together
 CONNECT_SECONDS = 10.0

@@ -9,7 +9,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 
 WILDCARDS = frozenset("*?[")
 CHUNK_BYTES = 1 << 24

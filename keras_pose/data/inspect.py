@@ -11,12 +11,14 @@ from collections.abc import Iterator
 import numpy as np
 from absl import flags
 
-from keras_pose import command, visualize
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import Skeleton
 from keras_pose.data import inspection, pipeline, shards
 from keras_pose.data.dataset import DatasetInfo, open_dataset
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import Skeleton
+from keras_pose.data.example import PoseExample
+from keras_pose.io import atomic
+from keras_pose.visualization import drawing
 
 FLAGS = flags.FLAGS
 SHARDS_LOOKED_AT = 16
@@ -50,10 +52,10 @@ def inspect(spec: str, output: str, pictures: int = 24, limit: int = 2000, json_
     print_findings(info, found)
     images, titles = (list(part) for part in zip(*cells, strict=True))
     columns = max(1, SHEET_WIDTH // max(image.shape[1] for image in images))
-    visualize.save_png(output, visualize.contact_sheet(images, columns, titles))
+    drawing.save_png(output, drawing.contact_sheet(images, columns, titles))
     print(f"{len(cells)} examples are drawn in {output}")
     if json_path:
-        command.write_json(json_path, found)
+        atomic.write_json(json_path, found)
     return found
 
 
@@ -76,15 +78,15 @@ def draw_example(example: PoseExample, skeleton: Skeleton, height: int = 160) ->
     shown = example.keypoint_valid & np.isfinite(example.keypoints_2d_px).all(-1)
     scores = np.where(example.keypoint_hidden, 0.0, 1.0)
     try:
-        picture = visualize.fit_height(example.decode_image(), height)
+        picture = drawing.fit_height(example.decode_image(), height)
     except UserError:
         picture = np.full((height, height, 3), 90, np.uint8)  # none, or broken
     scale = height / example.image_size[0]
-    picture = visualize.draw_keypoints(picture, example.keypoints_2d_px * scale, skeleton, shown, scores)
+    picture = drawing.draw_keypoints(picture, example.keypoints_2d_px * scale, skeleton, shown, scores)
     if not example.has_pose_3d or not np.isfinite(example.pose_3d_mm).all():
         return picture
     pose = np.where(example.pose_3d_valid[:, None], example.pose_3d_mm, np.nan)  # what is NaN is not drawn
-    return np.concatenate([picture, visualize.draw_pose_views(pose, skeleton, height)], axis=1)
+    return np.concatenate([picture, drawing.draw_pose_views(pose, skeleton, height)], axis=1)
 
 
 def shared_subjects(subjects: dict[str, set[str]]) -> list[str]:

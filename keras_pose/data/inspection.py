@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_pose import geometry
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import Skeleton
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import Skeleton
+from keras_pose.data.example import PoseExample
 
 # Fewer cases than this say nothing about left and right or up and down.
 FEWEST_CASES = 20

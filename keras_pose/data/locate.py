@@ -4,9 +4,9 @@ import fnmatch
 from dataclasses import replace
 from pathlib import Path
 
+from keras_pose.core.errors import UserError
 from keras_pose.data import files, shards
 from keras_pose.data.shards import Manifest
-from keras_pose.errors import UserError
 
 # Names that stand for a folder of the package.
 NAMED_DATASETS = {"embedded": Path(__file__).parent / "embedded"}

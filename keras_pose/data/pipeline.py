@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from keras_pose.core.errors import UserError
 from keras_pose.data import decode_service, order
 from keras_pose.data.dataset import DatasetInfo, Part, naming_broken_shards
-from keras_pose.data.examples import parse_example, to_example
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
+from keras_pose.data.example import PoseExample
+from keras_pose.data.parsing import parse_example, to_example
 
 SHARD_BY = ("examples", "files")
 # Pictures decoded at a time, see `_untuned`; left to tf.data these would be as many as an operation may use threads.

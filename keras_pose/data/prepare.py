@@ -19,14 +19,14 @@ from pathlib import Path
 from absl import flags
 
 import keras_pose
-from keras_pose import command
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
 from keras_pose.data import shard_jobs, shards
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import SOURCES, get_source
 from keras_pose.data.sources.base import Item, Options, Source, describe_items
-from keras_pose.data.sources.photos import labels_hash
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
+from keras_pose.data.sources.photo_labels import labels_hash
 
 FLAGS = flags.FLAGS
 DEFAULTS = Options()
@@ -45,10 +45,22 @@ def define_flags() -> None:
     flags.DEFINE_bool("allow_pickle", False, "Load pickled files. They can run code: only for files that you trust.")
     flags.DEFINE_bool("drop_bad_sequences", False, "Leave out sequences that are known to be mislabelled.")
     flags.DEFINE_enum("split", None, shards.SPLITS, "Take everything into this split instead of the source's own.")
-    flags.DEFINE_string("teacher", None, "For --source=video: the pose model that labels, a .tflite file of yours.")
+    flags.DEFINE_list(
+        "teacher",
+        [],
+        "Models that label images: movenet-thunder.json, pose_landmark_heavy.tflite, or both, separated by a comma. "
+        "For --source=photos and video; for lsp, lsp_extended, coco and mpii they complete what people labelled.",
+    )
     flags.DEFINE_integer("workers", os.cpu_count() or 1, "Processes that work in parallel.", lower_bound=1)
     flags.DEFINE_integer("shard_size", 1000, "Examples in a shard, about.", lower_bound=1)
     flags.DEFINE_string("items", None, "START:STOP takes these of the source's photos or recordings, in its own order.")
+    flags.DEFINE_float(
+        "max_bad_share",
+        shard_jobs.LARGEST_BAD_SHARE,
+        "Stop when a larger share of the frames cannot be used; 1 converts whatever can be.",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    )
     flags.DEFINE_integer("limit", None, "At most so many frames of each split, spread over it; for a trial.", 1)
 
 
@@ -63,11 +75,20 @@ def main(argv: list[str]) -> int:
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing; see python -m keras_pose.data.prepare --help")
     option_names = {f.name for f in dataclasses.fields(Options)} - {"image_size"}
-    options = Options(parse_image_size(FLAGS.image_size), **{name: FLAGS[name].value for name in option_names})
+    values = {name: FLAGS[name].value for name in option_names}
+    options = Options(parse_image_size(FLAGS.image_size), **values | {"teacher": tuple(FLAGS.teacher)})
     source = get_source(FLAGS.source)
     chosen = parse_range(FLAGS.items) if FLAGS.items else None
     prepare(
-        source, Path(FLAGS.input), Path(FLAGS.output), options, FLAGS.workers, FLAGS.shard_size, FLAGS.limit, chosen
+        source,
+        Path(FLAGS.input),
+        Path(FLAGS.output),
+        options,
+        FLAGS.workers,
+        FLAGS.shard_size,
+        FLAGS.limit,
+        chosen,
+        FLAGS.max_bad_share,
     )
     return 0
 
@@ -97,17 +118,24 @@ def prepare(
     shard_size: int = 1000,
     limit: int | None = None,
     chosen: tuple[int, int] | None = None,
+    max_bad_share: float = shard_jobs.LARGEST_BAD_SHARE,
 ) -> shards.Manifest:
     """Converts a folder of a source's format into a data set folder, or finishes that, and prints what it holds.
 
     `chosen` are the first of the source's items to take and the first not to. Of those, `limit` frames a split.
-    Raises UserError for missing or broken input, an output folder of other settings or that another process fills, and
-    over 1 % bad frames.
+    Raises UserError for missing or broken input, an output folder of other settings or that another process fills,
+    where more than `max_bad_share` of the frames are bad, and where none can be used.
     """
     if not (input_dir.is_dir() or source.takes_file and input_dir.is_file()):
         raise UserError(f"--input={input_dir} is not a folder; {source.name} needs: {source.summary}")
     source.target_skeleton(options)  # raises for a skeleton that cannot be
-    items = source.list_items(input_dir, options)
+    listed = source.list_items(input_dir, options)
+    items = [item for item in listed if isinstance(item, Item)]
+    bad = [frame for frame in listed if isinstance(frame, BadFrame)]
+    if chosen or limit:  # a share of all entries says nothing of a part
+        bad = [dataclasses.replace(frame, skipped=True) for frame in bad]
+    if bad and not items:
+        raise UserError(f"no entry of {input_dir} can be used; the first is {bad[0].where}: {bad[0].why}")
     if chosen:
         if chosen[1] > len(items):
             raise UserError(f"--items={chosen[0]}:{chosen[1]}, but {input_dir} has {len(items)}; lower the last number")
@@ -118,6 +146,8 @@ def prepare(
     if not items:
         raise UserError(f"{input_dir} holds nothing for {source.name}, which needs: {source.summary}")
     print_splits(items)
+    if bad:
+        print(f"{len(bad)} entries cannot be used; the first is {bad[0].where}: {bad[0].why}")
     settings = {"command": "keras_pose.data.prepare", "source": source.name, "shard_size": shard_size, "limit": limit}
     settings |= {"items": list(chosen)} if chosen else {}
     settings |= dataclasses.asdict(options) | {"input_listing": describe_items(items, input_dir)}
@@ -129,17 +159,19 @@ def prepare(
                 raise UserError(f"{output_dir} was made of other labels than {input_dir} has now; take a new --output")
             print(f"{output_dir} is complete already")
             return manifest
-        return _convert(source, items, input_dir, output_dir, options, workers, shard_size)
+        return _convert(source, items, bad, input_dir, output_dir, options, workers, shard_size, max_bad_share)
 
 
 def _convert(
     source: Source,
     items: list[Item],
+    known_bad: list[BadFrame],
     input_dir: Path,
     output_dir: Path,
     options: Options,
     workers: int,
     shard_size: int,
+    max_bad_share: float,
 ) -> shards.Manifest:
     """The work of `prepare`, in a folder that it has claimed."""
     plans = []
@@ -147,9 +179,10 @@ def _convert(
         part = [item for item in items if item.split == split]
         plans += shard_jobs.plan_shards(split, part, [item.frames for item in part], shard_size)
     produce = functools.partial(read_items, source.name, options)
-    entries, bad = shard_jobs.run(output_dir, plans, produce, workers)
+    entries, bad = shard_jobs.run(output_dir, plans, produce, workers, known_bad, max_bad_share)
     if not any(entry.count for part in entries.values() for entry in part):
-        raise UserError(f"no person of {input_dir} could be used; look at the pictures and their labels")
+        first = f"; the first that could not is {bad[0].where}: {bad[0].why}" if bad else ""
+        raise UserError(f"no person of {input_dir} could be used; check the images and their labels{first}")
     manifest = shards.Manifest(
         name=source.name,
         skeleton=source.target_skeleton(options),
@@ -165,9 +198,16 @@ def _convert(
     )
     shard_jobs.finish(output_dir, manifest)
     counts = ", ".join(f"{split} {sum(e.count for e in part)}" for split, part in entries.items())
-    left_out = f"; {len(bad)} bad frames left out, see {output_dir / shard_jobs.BAD_FRAMES}" if bad else ""
-    print(f"{output_dir}: {counts}{left_out}")
+    print(f"{output_dir}: {counts}{describe_bad(bad, output_dir / shard_jobs.BAD_FRAMES)}")
     return manifest
+
+
+def describe_bad(bad: list[BadFrame], file: Path) -> str:
+    """The end of the last line: how many frames were left out and which file lists them; empty for none."""
+    skipped = sum(frame.skipped for frame in bad)
+    parts = [f"{len(bad) - skipped} bad frames left out"] if len(bad) > skipped else []
+    parts += [f"{skipped} entries skipped"] if skipped else []
+    return f"; {', '.join(parts)}, see {file}" if parts else ""
 
 
 def limit_items(items: list[Item], limit: int | None) -> list[Item]:
@@ -199,14 +239,23 @@ def read_items(source_name: str, options: Options, items: tuple[Item, ...]) -> I
     """The examples of some items, checked; bad ones as BadFrames that name the file. Runs in a worker process."""
     source = get_source(source_name)
     for item in items:
-        for result in itertools.islice(source.read_item(item, options), item.frames):
-            if isinstance(result, BadFrame):
-                yield BadFrame(f"{item.file}: {result.where}", result.why)
-                continue
-            try:
-                yield result.validate()
-            except UserError as error:
-                yield BadFrame(item.file, str(error))
+        frames = 0
+        try:
+            for result in itertools.islice(source.read_item(item, options), item.frames):
+                frames += 1
+                yield _checked(result, item)
+        except UserError as error:
+            for _ in range(item.frames - frames):
+                yield BadFrame(item.file, str(error).removeprefix(item.file).lstrip(":, "))
+
+
+def _checked(result: PoseExample | BadFrame, item: Item) -> PoseExample | BadFrame:
+    if isinstance(result, BadFrame):
+        return dataclasses.replace(result, where=f"{item.file}: {result.where}" if result.where else item.file)
+    try:
+        return result.validate()
+    except UserError as error:
+        return BadFrame(item.file, str(error))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """TFRecord framing and tf.train.Example by their wire formats, so that writers need no TensorFlow.
 
-`examples.parse_example` reads what `serialize` writes; a test holds both against TensorFlow's own.
+`parsing.parse_example` reads what `serialize` writes; a test holds both against TensorFlow's own.
 """
 
 import struct
@@ -8,11 +8,11 @@ import struct
 import google_crc32c
 import numpy as np
 
-from keras_pose.example import PoseExample
+from keras_pose.data.example import PoseExample
 
 
 def serialize(example: PoseExample) -> bytes:
-    """The bytes of a tf.train.Example; the names are what `examples.parse_example` reads."""
+    """The bytes of a tf.train.Example; the names are what `parsing.parse_example` reads."""
     features = {
         "image": _bytes(example.image_jpeg),
         "image_size": _ints(example.image_size),

@@ -16,13 +16,14 @@ import numpy as np
 from absl import flags
 
 import keras_pose
-from keras_pose import command, geometry
+from keras_pose.core import command, geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.progress import progress
 from keras_pose.data import shards
 from keras_pose.data.dataset import DatasetInfo, open_dataset
+from keras_pose.data.example import PoseExample, encode_jpeg
 from keras_pose.data.pipeline import read_examples
 from keras_pose.data.prepare import parse_image_size
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample, encode_jpeg
 
 FLAGS = flags.FLAGS
 SHARD_SIZE = 1000
@@ -66,7 +67,7 @@ def resize(data: DatasetInfo, output: Path, image_size: tuple[int, int], limit: 
     manifests = [manifest for _, manifest in data.folders]
     for split in [name for name in shards.SPLITS if any(name in manifest.splits for manifest in manifests)]:
         count = min(limit or data.count(split), data.count(split))
-        examples = command.progress(islice(read_examples(data, split), count), count, "pictures", description=split)
+        examples = progress(islice(read_examples(data, split), count), count, "pictures", description=split)
         splits[split] = tuple(_write(output, split, (resize_example(e, image_size) for e in examples), count))
     first = manifests[0]
     licences = tuple({str(entry): entry for manifest in manifests for entry in manifest.licences}.values())

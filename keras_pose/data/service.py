@@ -16,9 +16,9 @@ import threading
 import tensorflow as tf
 from absl import flags
 
-from keras_pose import command
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
 from keras_pose.data import decode_service
-from keras_pose.errors import UserError
 
 FLAGS = flags.FLAGS
 LOST_AFTER_MS = 10_000  # a worker that says nothing for so long is not waited for

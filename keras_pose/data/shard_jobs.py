@@ -5,6 +5,7 @@ worker processes start fast.
 """
 
 import contextlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -18,11 +19,12 @@ from pathlib import Path
 
 import cv2
 
-from keras_pose import command
+from keras_pose.core.errors import UserError
+from keras_pose.core.progress import progress
 from keras_pose.data import shards
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.folder_lock import LOCK, locked
+from keras_pose.data.example import PoseExample
+from keras_pose.io import atomic
+from keras_pose.io.folder_lock import LOCK, locked
 
 SETTINGS = "settings.json"
 BAD_FRAMES = "bad_frames.txt"
@@ -32,10 +34,15 @@ LARGEST_BAD_SHARE = 0.01
 
 @dataclass(frozen=True)
 class BadFrame:
-    """A frame that is left out: `where` names file and frame, `why` the reason and the mend."""
+    """A frame that is left out: `where` names file and frame, `why` the reason and the fix.
+
+    `skipped` frames are left out as expected, such as the labels of images that a subset does not have. They are
+    listed and counted like the others, but do not count towards the share of bad frames that ends a job.
+    """
 
     where: str
     why: str
+    skipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ def start_or_resume(directory: str | os.PathLike, settings: dict) -> bool:
     finished = is_finished(directory, settings)
     path = Path(directory) / SETTINGS
     if not path.is_file():
-        command.write_json(path, settings)
+        atomic.write_json(path, settings)
     return finished
 
 
@@ -124,17 +131,23 @@ def is_finished(directory: str | os.PathLike, settings: dict) -> bool:
 
 
 def run(
-    directory: str | os.PathLike, plans: Sequence[ShardPlan], produce: Producer, workers: int
+    directory: str | os.PathLike,
+    plans: Sequence[ShardPlan],
+    produce: Producer,
+    workers: int,
+    known_bad: Sequence[BadFrame] = (),
+    max_bad_share: float = LARGEST_BAD_SHARE,
 ) -> tuple[dict[str, tuple[shards.ShardEntry, ...]], list[BadFrame]]:
     """Makes the shards that an earlier run did not finish; returns all entries by split, and the bad frames.
 
-    The bad frames are listed in `bad_frames.txt`. Raises UserError when they are over 1 % of all frames; shards that
-    hold some are then made again by the next run. `workers` of 1 works in this process.
+    The bad frames, with `known_bad` first (those that are in no plan), are listed in `bad_frames.txt`. Raises
+    UserError when those that are not `skipped` are over `max_bad_share` of all frames; shards that hold some are then
+    made again by the next run. `workers` of 1 works in this process.
     """
     directory = Path(directory)
-    job = _Job(directory, sum(plan.frames for plan in plans))
+    job = _Job(directory, sum(plan.frames for plan in plans), known_bad, max_bad_share)
     todo = [plan for plan in plans if not job.take_finished(plan)]
-    with command.progress((), job.frames, "frames", initial=job.frames - sum(p.frames for p in todo)) as bar:
+    with progress((), job.frames, "frames", initial=job.frames - sum(p.frames for p in todo)) as bar:
         for plan, entry in _write_all(directory, todo, produce, workers):
             job.take(plan, entry)
             bar.update(plan.frames)
@@ -157,11 +170,14 @@ def finish(directory: str | os.PathLike, manifest: shards.Manifest) -> None:
 class _Job:
     """What is done so far: entries by file name, and the bad frames of each."""
 
-    def __init__(self, directory: Path, frames: int):
-        self.directory, self.frames = directory, frames
+    def __init__(self, directory: Path, frames: int, known_bad: Sequence[BadFrame], max_bad_share: float):
+        self.directory, self.frames, self._max_bad_share = directory, frames, max_bad_share
+        self._planned = frames + sum(not frame.skipped for frame in known_bad)
         self.entries: dict[str, shards.ShardEntry] = {}
         self.bad: list[BadFrame] = []
         self._bad_files: list[str] = []
+        if known_bad:
+            self._add(known_bad)
 
     def take_finished(self, plan: ShardPlan) -> bool:
         """Takes a shard that an earlier run finished; returns whether there is one."""
@@ -176,17 +192,28 @@ class _Job:
         self.entries[plan.file] = entry
         if not _bad_path(path).is_file():
             return
-        self.bad += [BadFrame(*values) for values in json.loads(_bad_path(path).read_text())]
         self._bad_files.append(plan.file)
-        lines = "".join(f"{frame.where}: {frame.why}\n" for frame in self.bad)
-        command.write_atomically(self.directory / BAD_FRAMES, lines.encode())
-        if len(self.bad) > LARGEST_BAD_SHARE * self.frames:
+        self._add([BadFrame(*values) for values in json.loads(_bad_path(path).read_text())])
+
+    def _add(self, frames: Sequence[BadFrame]) -> None:
+        self.bad += frames
+        atomic.write_atomically(self.directory / BAD_FRAMES, "".join(_lines(self.bad)).encode())
+        bad = [frame for frame in self.bad if not frame.skipped]
+        if len(bad) > self._max_bad_share * self._planned:
             for file in self._bad_files:
                 (self.directory / file).unlink()
             raise UserError(
-                f"{self.bad[0].where}: {self.bad[0].why} ({len(self.bad)} of {self.frames} frames cannot be used, "
-                f"over {LARGEST_BAD_SHARE:.0%}; all are in {self.directory / BAD_FRAMES}; mend them and run again)"
+                f"{bad[0].where}: {bad[0].why} ({len(bad)} of {self._planned} frames cannot be used, over "
+                f"{self._max_bad_share:.0%}; all are in {self.directory / BAD_FRAMES}; fix them and run again, or "
+                "raise --max_bad_share)"
             )
+
+
+def _lines(bad: Sequence[BadFrame]) -> Iterator[str]:
+    """One line a bad frame; one for all frames in a row with the same reason, such as those of a broken file."""
+    for frame, same in itertools.groupby(bad):
+        count = len(list(same))
+        yield f"{frame.where}: {frame.why}{f' ({count} frames)' if count > 1 else ''}\n"
 
 
 def _bad_path(shard: Path) -> Path:
@@ -238,7 +265,7 @@ def _write(directory: Path, plan: ShardPlan, produce: Producer) -> shards.ShardE
                 yield result
         # The list is stored before the shard gets its name, so a finished shard always has it.
         if bad:
-            command.write_json(_bad_path(path), bad)
+            atomic.write_json(_bad_path(path), bad)
         else:
             _bad_path(path).unlink(missing_ok=True)
 

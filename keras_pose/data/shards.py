@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_pose import geometry
-from keras_pose.command import write_atomically, write_json
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import Skeleton, register_skeleton
 from keras_pose.data import files, records
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import Skeleton, register_skeleton
+from keras_pose.data.example import PoseExample
+from keras_pose.io.atomic import write_atomically, write_json
 
 # Format 1 knows 3D labels of whole poses only: `has_pose_3d` in records, a single `pose_count` in manifests.
 FORMAT_VERSION = 2

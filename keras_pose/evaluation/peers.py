@@ -1,33 +1,47 @@
-"""Models of others, measured on the same crops as the project's own."""
+"""Models of others, measured on the same crops as the project's own: MoveNet and BlazePose."""
 
 from pathlib import Path
 
 import numpy as np
 
-from keras_pose.errors import UserError
-from keras_pose.evaluation.tfjs import load_tfjs_graph
-from keras_pose.runtimes import LoadedModel, open_model
-from keras_pose.skeleton import COCO_17
+from keras_pose.core.skeleton import BLAZEPOSE_18, COCO_17
+from keras_pose.data.teachers.blazepose import SIZE, BlazePose, is_blazepose
+from keras_pose.data.teachers.movenet import MoveNet
+from keras_pose.inference.runtimes import LoadedModel, open_model
 
 
 def open_peer(source: str) -> LoadedModel:
-    """What `open_model` opens, and MoveNet as `<name>.json` of TensorFlow.js; raises UserError for anything else."""
+    """What `open_model` opens, MoveNet as `<name>.json` of TensorFlow.js, and BlazePose's landmark model as .tflite.
+
+    Raises UserError for anything else.
+    """
     path = Path(source)
-    return _open_movenet(path) if path.suffix == ".json" and path.is_file() else open_model(source)
+    if path.suffix == ".json" and path.is_file():
+        return _open_movenet(path)
+    return _open_blazepose(path) if is_blazepose(path) else open_model(source)
 
 
 def _open_movenet(path: Path) -> LoadedModel:
-    """MoveNet (single pose): int32 RGB in, one row of y, x and score a joint of COCO, in [0, 1] of the picture."""
-    graph = load_tfjs_graph(path)
-    shape, joints = graph.input_shape, COCO_17.num_joints
-    if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or graph.output_shape != (1, 1, joints, 3):
-        raise UserError(
-            f"{path} maps {shape} to {graph.output_shape}, MoveNet a picture to (1, 1, {joints}, 3); "
-            "take movenet-thunder.json or movenet-lightning.json"
-        )
+    """MoveNet (single pose): int32 RGB in, one row of y, x and score per joint of COCO, in [0, 1] of the image."""
+    movenet = MoveNet(path)
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
-        rows = np.stack([graph.run(image[None])[0, 0] for image in images])  # (B, J, 3)
+        rows = np.stack([movenet.run(image) for image in images])  # (B, J, 3)
         return {"keypoints_2d": rows[..., 1::-1], "scores": rows[..., 2]}
 
-    return LoadedModel(path.name, COCO_17, shape[1:3], run)
+    return LoadedModel(path.name, COCO_17, movenet.input_size, run)
+
+
+def _open_blazepose(path: Path) -> LoadedModel:
+    """BlazePose's landmark model, which looks again until its crop fits the person, as its pipeline does in a video."""
+    blazepose = BlazePose(path)
+
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        found = [blazepose.find(image) for image in images]
+        return {
+            "keypoints_2d": np.stack([each.keypoints_px / SIZE for each in found]).astype(np.float32),
+            "scores": np.stack([each.presence for each in found]).astype(np.float32),
+            "pose_3d": np.stack([each.pose_mm for each in found]).astype(np.float32),
+        }
+
+    return LoadedModel(path.name, BLAZEPOSE_18, (SIZE, SIZE), run)

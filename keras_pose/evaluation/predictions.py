@@ -5,12 +5,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import Skeleton, map_joints
 from keras_pose.data import augment_ops
-from keras_pose.errors import UserError
-from keras_pose.models.decoders import OWN_CELL_CENTER, HeatmapDecoder, flip_average
-from keras_pose.runtimes import LoadedModel
-from keras_pose.skeleton import Skeleton, map_joints
+from keras_pose.inference.runtimes import LoadedModel
+from keras_pose.io.model_info import OWN_CELL_CENTER
+from keras_pose.models.decoders import HeatmapDecoder, flip_average
 
 # What a lifter is tested with besides exact joints: 1 % of the crop, about 6 pixels of a person 400 pixels tall.
 DETECTOR_DEVIATION = 0.01

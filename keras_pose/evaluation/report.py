@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_pose import command, figures, geometry
+from keras_pose.core import geometry
 from keras_pose.evaluation.result import SAMPLES_EACH, EvaluationResult, Sample
-from keras_pose.visualize import contact_sheet, draw_result, save_png
+from keras_pose.io import atomic
+from keras_pose.visualization import figures
+from keras_pose.visualization.drawing import contact_sheet, draw_result, save_png
 
 # Heading and format of a metric in tables.
 COLUMNS = {
@@ -43,7 +45,7 @@ def write_evaluation(directory: str | os.PathLike, result: EvaluationResult) -> 
             break
     if result.samples:
         save_png(directory / "evaluation_samples.png", draw_samples(result))
-    command.write_json(directory / "evaluation.json", result.to_dict())
+    atomic.write_json(directory / "evaluation.json", result.to_dict())
 
 
 def draw_samples(result: EvaluationResult, height: int = 200) -> np.ndarray:
@@ -81,7 +83,7 @@ def format_tables(result: EvaluationResult) -> str:
     """The tables for the terminal: all metrics, then those of each joint, posture and action."""
     title = f"{result.model['name']} on {result.dataset['spec']}, split {result.split}, {result.count} examples"
     summary = [[COLUMNS[name][0], _cell(name, value)] for name, value in result.summary().items()]
-    parts = [title, _align(summary), _table("joint", result.per_joint().items())]
+    parts = [title, align(summary), _table("joint", result.per_joint().items())]
     postures, actions = result.per_posture(), result.per_action()
     if all(row["count"] for row in postures.values()):
         parts.append(_table("posture", postures.items()))
@@ -103,14 +105,14 @@ def _table(kind: str, rows: Iterable[tuple[str, dict]]) -> str:
     rows = list(rows)
     names = [name for name in rows[0][1] if any(row[name] is not None for _, row in rows)]
     head = [kind] + [COLUMNS[name][0] for name in names]
-    return _align([head] + [[key or "-"] + [_cell(name, row[name]) for name in names] for key, row in rows])
+    return align([head] + [[key or "-"] + [_cell(name, row[name]) for name in names] for key, row in rows])
 
 
 def _cell(name: str, value: float | None) -> str:
     return "-" if value is None else COLUMNS[name][1].format(value)
 
 
-def _align(rows: list[list[str]]) -> str:
+def align(rows: list[list[str]]) -> str:
     """Columns of one width: the first to the left, numbers to the right."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return "\n".join(

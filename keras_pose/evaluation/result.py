@@ -7,14 +7,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from keras_pose import command
+from keras_pose.core.errors import UserError
+from keras_pose.core.progress import progress
+from keras_pose.core.skeleton import Skeleton
 from keras_pose.data import pipeline
 from keras_pose.data.dataset import DatasetInfo, naming_broken_shards
-from keras_pose.errors import UserError
 from keras_pose.evaluation import scores as scoring
 from keras_pose.evaluation.predictions import BatchPredictor, to_skeleton, with_decoder, with_flip_test
-from keras_pose.models.decoders import OWN_CELL_CENTER, HeatmapDecoder
-from keras_pose.skeleton import Skeleton
+from keras_pose.io.model_info import OWN_CELL_CENTER
+from keras_pose.models.decoders import HeatmapDecoder
 
 SAMPLES_EACH = 3  # best, median and worst samples
 
@@ -43,6 +44,7 @@ class EvaluationResult:
         skeleton, image_size: the data set's.
         scores: of `score_batch`, one row an example.
         actions: (N,) strings.
+        outputs: what the model gives: `keypoints_2d`, `pose_3d` ...
         samples: best, median and worst by 3D error, by 2D error where there is no 3D; none without pictures.
     """
 
@@ -53,6 +55,7 @@ class EvaluationResult:
     image_size: tuple[int, int] | None
     scores: dict[str, np.ndarray]
     actions: np.ndarray
+    outputs: frozenset[str]
     samples: tuple[Sample, ...]
 
     @property
@@ -133,11 +136,12 @@ def evaluate_model(
     def one_row(row: int) -> tuple[dict, ...]:
         return tuple({k: v[row % batch_size] for k, v in part.items()} for part in read_again(row // batch_size))
 
-    parts, actions = [], []
+    parts, actions, outputs = [], [], set()
     total = math.ceil(dataset.count(split) / batch_size)
     with naming_broken_shards(dataset):
-        for batch in command.progress(batches(), total, "batch", description=f"evaluate {split}"):
+        for batch in progress(batches(), total, "batch", description=f"evaluate {split}"):
             predicted = predict_batch(batch)
+            outputs |= set(predicted)
             parts.append(scoring.score_batch(batch, predicted, dataset.skeleton, dataset.image_size, mean_pose_mm))
             actions.extend(action.decode() for action in batch["action"])
     scores = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
@@ -149,6 +153,7 @@ def evaluate_model(
         image_size=dataset.image_size,
         scores=scores,
         actions=np.array(actions),
+        outputs=frozenset(outputs),
         samples=_choose_samples(scores, one_row) if dataset.image_size else (),
     )
 

@@ -3,9 +3,10 @@
 import numpy as np
 from keras import ops
 
-from keras_pose import geometry, metrics
-from keras_pose.errors import UserError
-from keras_pose.skeleton import Skeleton
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import Skeleton
+from keras_pose.evaluation import metrics
 
 # Metric of the report: the scores that it is the mean of.
 SUMMARY = {

@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
+from keras_pose.core.skeleton import Skeleton
 from keras_pose.losses.targets import check_kernel, target_heatmaps
 from keras_pose.losses.terms import bone_symmetry_loss, decoder_loss, encoder_loss, joint2d_loss
-from keras_pose.skeleton import Skeleton
 
 
 class _PoseLoss(keras.losses.Loss):

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 
 
 def check_kernel(kernel_size: int | None, sigma: float) -> None:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-from keras_pose.errors import UserError, unknown_name
+from keras_pose.core.errors import UserError, unknown_name
+from keras_pose.core.options import option
+from keras_pose.core.skeleton import Skeleton
 from keras_pose.losses.targets import check_kernel, target_heatmaps
-from keras_pose.skeleton import Skeleton
 
 METRES_PER_MM = 0.001
 DECODER_TARGETS = ("predicted", "ground_truth")
@@ -27,24 +28,32 @@ class LossConfig:
     """What Eq. 9 is made of: L = alpha L_joint2D + beta L_encoder + gamma L_decoder + delta L_boneSym3D.
 
     Attributes:
-        alpha, beta, gamma, delta: the weights.
-        left_right_weight: share of `left_right_loss` that is added to L_joint2D; 0, as in the paper, leaves it out.
-        adversarial_weight: of `adversarial_loss`, which is added; 0, as in the paper, leaves it and its critic out.
-        alpha_decay: alpha is multiplied by this after every epoch; 1 leaves it.
-        decoder_target: `predicted` as Eq. 7 prints it, or `ground_truth`.
-        heatmap_kernel_size, heatmap_sigma: see `target_heatmaps`.
+        heatmap_kernel_size: see `target_heatmaps`; None is a whole Gaussian, which the flag writes as 0.
     """
 
-    alpha: float = 1.0
-    beta: float = 1.0
-    gamma: float = 1.0
-    delta: float = 1.0
-    left_right_weight: float = 0.0
-    adversarial_weight: float = 0.0
-    alpha_decay: float = 1.0
-    decoder_target: str = "ground_truth"
-    heatmap_kernel_size: int | None = 3
-    heatmap_sigma: float = 1.0
+    alpha: float = option(1.0, "Weight of the loss of heatmaps (L_joint2D).")
+    beta: float = option(1.0, "Weight of the loss of 3D joints (L_encoder).")
+    gamma: float = option(1.0, "Weight of the loss of re-projected 2D (L_decoder).")
+    delta: float = option(1.0, "Weight of the loss of left/right bone lengths (L_boneSym3D).")
+    left_right_weight: float = option(
+        0.0,
+        "Added to the loss of heatmaps for taking left for right, as a share of it; 0, as in the paper, adds nothing.",
+    )
+    adversarial_weight: float = option(
+        0.0,
+        "Weight of the loss of 3D poses that a small discriminator tells from labelled ones, in phases lifter and e2e; "
+        "phase hrnet goes without. 0, as in the paper, trains no discriminator.",
+    )
+    alpha_decay: float = option(1.0, "alpha is multiplied by this after every epoch.")
+    decoder_target: str = option(
+        "ground_truth",
+        "2D that the decoder is trained on: the model's own, as the paper prints it, or the label.",
+        choices=DECODER_TARGETS,
+    )
+    heatmap_kernel_size: int | None = option(
+        3, "Cells of the target's Gaussian kernel; 0: a whole Gaussian of peak 1, as HRNet's authors use."
+    )
+    heatmap_sigma: float = option(1.0, "Sigma of that Gaussian in cells.")
 
     def __post_init__(self):
         if self.decoder_target not in DECODER_TARGETS:

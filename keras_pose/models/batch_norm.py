@@ -1,11 +1,13 @@
-"""Batch normalisation of images by one fused kernel under TensorFlow, by `keras.ops` elsewhere.
+"""Batch normalisation of images, with PyTorch's running variance; by one fused kernel under TensorFlow.
 
 Keras 3's own layer is built of some 20 small TensorFlow operations; HRNet-W32 has 290 of them, and a training step
-traces, differentiates and optimises each. The fused kernel is one, and updates the running statistics as it goes.
+traces, differentiates and optimises each. `keras_pose.models.tensorflow_speed` has the kernel and its switch.
 """
 
 import keras
 from keras import ops
+
+from keras_pose.models.tensorflow_speed import normalize_batch, tricks_are_on
 
 
 @keras.saving.register_keras_serializable(package="keras_pose")
@@ -30,32 +32,21 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs, training=None):
         inputs = ops.cast(inputs, self.compute_dtype)
         training = bool(training) and self.trainable
-        if keras.backend.backend() != "tensorflow":
-            return self._composed(inputs, training)
+        if not tricks_are_on():
+            return self._by_keras(inputs, training)
         if training and self.synchronized and _replicas() > 1:
             return self._over_replicas(inputs)
-        return self._fused_kernel(inputs, training)
+        return normalize_batch(inputs, self, training)
 
-    def _fused_kernel(self, inputs, training):
-        import tensorflow as tf
-
-        # The tape knows that of the oldest version's outputs the first alone is differentiated; for the others of later
-        # versions it makes zeros, a sixth of the operations of HRNet's training step. The oldest takes float32 alone.
-        first_version = training and inputs.dtype == tf.float32
-        kernel = tf.raw_ops.FusedBatchNorm if first_version else tf.raw_ops.FusedBatchNormV3
-        outputs, mean, variance, *_ = kernel(
-            x=inputs,
-            scale=self.gamma,
-            offset=self.beta,
-            mean=self.moving_mean,
-            variance=self.moving_variance,
-            epsilon=self.epsilon,
-            exponential_avg_factor=1.0 - self.momentum,
-            is_training=training,
-        )
+    def _by_keras(self, inputs, training):
+        """Keras' own layer, its running variance then made unbiased."""
+        before = ops.convert_to_tensor(self.moving_variance) * self.momentum
+        outputs = super().call(inputs, training=training)
         if training:
-            self.moving_mean.assign(mean)
-            self.moving_variance.assign(variance)
+            replicas = _replicas() if self.synchronized else 1
+            count = replicas * ops.cast(ops.prod(ops.shape(inputs)[:3]), "float32")
+            biased = ops.convert_to_tensor(self.moving_variance) - before  # what the batch has added
+            self.moving_variance.assign(before + biased * count / ops.maximum(count - 1.0, 1.0))
         return outputs
 
     def _over_replicas(self, inputs):
@@ -79,24 +70,11 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         outputs = tf.nn.batch_normalization(x, mean, variance, self.beta, self.gamma, self.epsilon)
         return tf.cast(outputs, self.compute_dtype)
 
-    def _composed(self, inputs, training):
-        x = ops.cast(inputs, "float32")
-        mean, variance = ops.convert_to_tensor(self.moving_mean), ops.convert_to_tensor(self.moving_variance)
-        if training:
-            batch_mean, batch_variance = ops.moments(x, axes=(0, 1, 2))
-            count = x.shape[0] * x.shape[1] * x.shape[2]
-            unbiased = batch_variance * (count / max(count - 1, 1))
-            self.moving_mean.assign(mean * self.momentum + batch_mean * (1.0 - self.momentum))
-            self.moving_variance.assign(variance * self.momentum + unbiased * (1.0 - self.momentum))
-            mean, variance = batch_mean, batch_variance
-        outputs = ops.batch_normalization(
-            x, mean, variance, axis=-1, offset=self.beta, scale=self.gamma, epsilon=self.epsilon
-        )
-        return ops.cast(outputs, self.compute_dtype)
-
 
 def _replicas() -> int:
     """How many replicas compute the same step as this one; 1 outside of a strategy."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()

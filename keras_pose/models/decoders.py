@@ -13,11 +13,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from keras_pose.errors import unknown_name
-from keras_pose.skeleton import Skeleton
+from keras_pose.core.errors import unknown_name
+from keras_pose.core.skeleton import Skeleton
+from keras_pose.io.model_info import OWN_CELL_CENTER
 
-OWN_CELL_CENTER = 0.5
-OFFICIAL_CELL_CENTER = 0.125
 # A softmax over thousands of cells must weigh the peak e^20 times the background.
 SOFT_ARGMAX_SHARPNESS = 20.0
 # DARK's Gaussian for targets of sigma 2: an 11 x 11 window.

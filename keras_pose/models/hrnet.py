@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from keras_pose.errors import UserError, unknown_name
+from keras_pose.core.errors import UserError, unknown_name
 from keras_pose.models.batch_norm import FusedBatchNormalization
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]

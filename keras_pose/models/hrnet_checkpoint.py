@@ -8,12 +8,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import COCO_17, HUMAN36M_17, MPII_16, Skeleton
+from keras_pose.io.model_info import OFFICIAL_CELL_CENTER, OWN_CELL_CENTER
+from keras_pose.io.torch_file import read_torch_file
 from keras_pose.models import weight_names
-from keras_pose.models.decoders import OFFICIAL_CELL_CENTER, OWN_CELL_CENTER
 from keras_pose.models.pose_model import PoseModelConfig, build_keypoint_model
-from keras_pose.skeleton import COCO_17, HUMAN36M_17, MPII_16, Skeleton
-from keras_pose.torch_file import read_torch_file
 
 OFFICIAL_BETA = 20.0  # of the soft-argmax, for a peak of 1 (see `SoftArgmax`)
 PUBLISHED_SKELETONS = {skeleton.num_joints: skeleton for skeleton in (COCO_17, MPII_16)}

@@ -12,8 +12,8 @@ import zipfile
 import h5py
 import keras
 
-from keras_pose.archives import check_archive
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.io.archives import check_archive
 from keras_pose.models import batch_norm, pose_autoencoder, soft_argmax  # noqa: F401  (they register their layers)
 
 PARTS = {"metadata.json", "config.json", "model.weights.h5"}

@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass, fields
 import keras
 import numpy as np
 
-from keras_pose.errors import UserError
-from keras_pose.models.hrnet import build_hrnet, check_input_size, get_variant
+from keras_pose.core.errors import UserError
+from keras_pose.core.options import option
+from keras_pose.core.skeleton import Skeleton, get_skeleton
+from keras_pose.models.hrnet import VARIANTS, build_hrnet, check_input_size, get_variant
 from keras_pose.models.pose_autoencoder import build_decoder, build_encoder
-from keras_pose.models.soft_argmax import SoftArgmax
-from keras_pose.skeleton import Skeleton, get_skeleton
+from keras_pose.models.soft_argmax import FORMS, SoftArgmax
 
 
 @dataclass(frozen=True)
@@ -18,22 +19,24 @@ class PoseModelConfig:
 
     Attributes:
         variant: a row of `keras_pose.models.hrnet.VARIANTS`.
-        skeleton: a name of `keras_pose.skeleton`, or `Skeleton.to_dict()`.
+        skeleton: a name of `keras_pose.core.skeleton`, or `Skeleton.to_dict()`.
         input_size: (height, width) of the crop.
         soft_argmax_beta, soft_argmax_form, soft_argmax_relative: see `SoftArgmax`.
-        width, dropout: of the autoencoder's hidden layers.
-        skip_connection: whether the decoder's output is added to the keypoints.
     """
 
-    variant: str = "w32"
+    variant: str = option("w32", "Size of the HRNet backbone.", choices=sorted(VARIANTS))
     skeleton: str | dict = "human36m_17"
-    input_size: tuple[int, int] = (256, 256)
-    soft_argmax_beta: float = 100.0
-    soft_argmax_form: str = "marginal"
-    soft_argmax_relative: bool = False
-    width: int = 1024
-    dropout: float = 0.5
-    skip_connection: bool = True
+    input_size: tuple[int, int] = option(
+        (256, 256), "HEIGHTxWIDTH of the crops, such as 256x192; by default the data set's.", flag_default=None
+    )
+    soft_argmax_beta: float = option(100.0, "Sharpness with which joints are read from heatmaps.")
+    soft_argmax_form: str = option("marginal", "marginal, or flat as the paper prints it.", choices=FORMS)
+    soft_argmax_relative: bool = option(
+        False, "Divide each heatmap by its peak first; --soft_argmax_beta is then about 10."
+    )
+    width: int = option(1024, "Hidden units of the encoder and decoder.")
+    dropout: float = option(0.5, "Share of hidden units dropped in training.")
+    skip_connection: bool = option(True, "Add the 2D joints to the decoder's output.")
 
     def __post_init__(self):
         get_variant(self.variant)

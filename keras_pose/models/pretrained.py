@@ -14,14 +14,12 @@ import keras
 from absl import flags
 
 import keras_pose
-from keras_pose import command
-from keras_pose.errors import UserError
-from keras_pose.models.decoders import OFFICIAL_CELL_CENTER, OWN_CELL_CENTER
-from keras_pose.models.hrnet import HEATMAP_STRIDE
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import get_skeleton
+from keras_pose.io.model_info import OFFICIAL_CELL_CENTER, OWN_CELL_CENTER, TARGET_PEAK, ModelInfo, sidecar_path
 from keras_pose.models.hrnet_checkpoint import Accounting, convert, read_checkpoint
 from keras_pose.models.pose_model import PoseModelConfig
-from keras_pose.runtimes import TARGET_PEAK
-from keras_pose.skeleton import get_skeleton
 
 FLAGS = flags.FLAGS
 
@@ -43,24 +41,17 @@ def save(
         raise UserError(f"cannot write {path}: {error}; free space or choose another folder") from error
     with open(checkpoint, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    info = {
-        "format_version": 1,
-        "kind": "keypoints",
-        "skeleton": config.get_skeleton().to_dict(),
-        "input_size": list(config.input_size),
-        "units": {
-            "keypoints_2d": "[0, 1] of the crop",
-            "heatmaps": f"1/{HEATMAP_STRIDE} of the crop, peak about {TARGET_PEAK:.3f}",
-        },
-        "statistics": None,
-        "model": config.to_dict(),
-        "data": {"checkpoint": checkpoint.name, "sha256": digest},
-        "versions": {"keras_pose": keras_pose.__version__, "keras": keras.__version__},
-        "metrics": {},
-        "cell_center": OWN_CELL_CENTER if accounting.initial else OFFICIAL_CELL_CENTER,
-        "weights": {"used": len(accounting.used), "unused": accounting.unused, "initial": list(accounting.initial)},
-    }
-    command.write_json(path.with_name(path.name + ".json"), info)
+    info = ModelInfo(
+        kind="keypoints",
+        skeleton=config.get_skeleton(),
+        input_size=config.input_size,
+        cell_center=OWN_CELL_CENTER if accounting.initial else OFFICIAL_CELL_CENTER,
+        model=config.to_dict(),
+        data={"checkpoint": checkpoint.name, "sha256": digest},
+        versions={"keras_pose": keras_pose.__version__, "keras": keras.__version__},
+        weights={"used": len(accounting.used), "unused": accounting.unused, "initial": list(accounting.initial)},
+    )
+    info.write(sidecar_path(path))
 
 
 def parse_input_size(text: str | None, file_name: str) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_pose.errors import UserError, unknown_name
+from keras_pose.core.errors import UserError, unknown_name
 
 FORMS = ("marginal", "flat")
 LOWEST_PEAK = 0.02  # heatmaps that stay below it show nothing: they are not raised to full height
@@ -71,9 +71,9 @@ def relative_heatmaps(heatmaps):
     return heatmaps / ops.maximum(peaks, LOWEST_PEAK)
 
 
-def joint_scores(heatmaps):
-    """(B, H, W, J) to (B, J): each heatmap's maximum, in the units of the training target, float32."""
-    return ops.max(ops.cast(heatmaps, "float32"), axis=(1, 2))
+def joint_scores(heatmaps, peak: float = 1.0):
+    """(B, H, W, J) to (B, J) in [0, 1]: each heatmap's maximum as a share of `peak`, the training target's; float32."""
+    return ops.clip(ops.max(ops.cast(heatmaps, "float32"), axis=(1, 2)) / peak, 0.0, 1.0)
 
 
 @keras.saving.register_keras_serializable(package="keras_pose")

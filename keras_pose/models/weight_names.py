@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from keras_pose.models.hrnet import VARIANTS, HRNetVariant
 
 # Under which names a training record keeps the weights, the better ones first.

@@ -1,0 +1,1 @@
+"""Synthetic people: bodies, motion, rendering and scenes. No TensorFlow."""

@@ -14,13 +14,16 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from keras_pose import command, visualize
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.core.progress import progress
+from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.data.prepare import parse_image_size
-from keras_pose.errors import UserError
-from keras_pose.skeleton import HUMAN36M_17
+from keras_pose.io import atomic
 from keras_pose.synthetic.generate import Generator, Settings, command_line, generate, loaded_generator
 from keras_pose.synthetic.people import EXAMPLES_PER_BLOCK
-from keras_pose.synthetic.scene import SceneSettings
+from keras_pose.synthetic.scene.studio import SceneSettings
+from keras_pose.visualization import drawing
 
 FLAGS = flags.FLAGS
 _PREVIEW_COUNT, _PREVIEW_COLUMNS, _PREVIEW_HEIGHT = 24, 3, 256
@@ -97,17 +100,17 @@ def settings_from_flags() -> Settings:
 def draw_preview(generator: Generator, path: str) -> None:
     """A contact sheet of the first training examples: picture, 2D joints (hidden ones hollow), 3D from the side."""
     cells = []
-    for index in command.progress(range(_PREVIEW_COUNT), _PREVIEW_COUNT, "images"):
+    for index in progress(range(_PREVIEW_COUNT), _PREVIEW_COUNT, "images"):
         example = generator.example("train", index)
-        picture = visualize.fit_height(example.decode_image(), _PREVIEW_HEIGHT)
+        picture = drawing.fit_height(example.decode_image(), _PREVIEW_HEIGHT)
         scores = (~example.keypoint_hidden).astype(float)
-        joints = visualize.draw_keypoints(
+        joints = drawing.draw_keypoints(
             example.decode_image(), example.keypoints_2d_px, HUMAN36M_17, scores=scores, min_height=_PREVIEW_HEIGHT
         )
         size = (_PREVIEW_HEIGHT, _PREVIEW_HEIGHT)
-        side = visualize.draw_pose_3d(example.pose_3d_mm, HUMAN36M_17, size, yaw_deg=60, label="3D, from the side")
-        cells.append(np.concatenate([picture, visualize.fit_height(joints, _PREVIEW_HEIGHT), side], axis=1))
-    visualize.save_png(path, visualize.contact_sheet(cells, _PREVIEW_COLUMNS))
+        side = drawing.draw_pose_3d(example.pose_3d_mm, HUMAN36M_17, size, yaw_deg=60, label="3D, from the side")
+        cells.append(np.concatenate([picture, drawing.fit_height(joints, _PREVIEW_HEIGHT), side], axis=1))
+    drawing.save_png(path, drawing.contact_sheet(cells, _PREVIEW_COLUMNS))
     print(f"{path}: {len(cells)} examples")
 
 
@@ -118,7 +121,7 @@ def print_profile(generator: Generator, count: int, json_path: str | None) -> No
     generator.clock.seconds.clear()
     start = time.process_time()
     first = EXAMPLES_PER_BLOCK  # a block starts with nobody dressed: a profile of 512 has the true share of dressing
-    for index in command.progress(range(first, first + count), count, "images"):
+    for index in progress(range(first, first + count), count, "images"):
         generator.example("train", index)
     total = 1000 * (time.process_time() - start) / count
     stages = generator.clock.milliseconds(count)
@@ -127,7 +130,7 @@ def print_profile(generator: Generator, count: int, json_path: str | None) -> No
     print(f"{'all':24} {total:7.2f} ms, {1000 / total:.0f} images/s a process")
     if json_path:
         values = {"stages_ms": stages, "total_ms": total, "images_per_second": 1000 / total}
-        command.write_json(json_path, values | {"image_size": list(generator.settings.scene.image_size)})
+        atomic.write_json(json_path, values | {"image_size": list(generator.settings.scene.image_size)})
 
 
 if __name__ == "__main__":

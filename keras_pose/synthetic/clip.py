@@ -13,37 +13,36 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from keras_pose import command
+from keras_pose.core import command
+from keras_pose.core.errors import UserError
+from keras_pose.core.progress import progress
+from keras_pose.core.skeleton import HUMAN36M_17
+from keras_pose.core.units import units_of
+from keras_pose.data.example import PoseExample
 from keras_pose.data.prepare import parse_image_size
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import HUMAN36M_17
-from keras_pose.synthetic.assets import load_body_assets
-from keras_pose.synthetic.background import draw_backdrop, sample_backdrop
-from keras_pose.synthetic.body import sample_person
-from keras_pose.synthetic.camera import camera_position, crop_camera, sample_camera
-from keras_pose.synthetic.clothes import load_wardrobe
-from keras_pose.synthetic.degrade import degrade
+from keras_pose.io import atomic
+from keras_pose.io.video import VideoWriter
+from keras_pose.synthetic.body.assets import load_body_assets
+from keras_pose.synthetic.body.clothes import load_wardrobe
+from keras_pose.synthetic.body.person import sample_person
+from keras_pose.synthetic.body.rig import PoseSample
 from keras_pose.synthetic.generate import SURFACES
-from keras_pose.synthetic.light import cast_shadows, sample_light
-from keras_pose.synthetic.mesh import PosedPerson
-from keras_pose.synthetic.motion import captured_motion, drawn_motion, steps_on_the_ground
-from keras_pose.synthetic.panorama import Panorama, drawn_panorama, list_panoramas, load_panorama
+from keras_pose.synthetic.motion.sequences import captured_motion, drawn_motion, steps_on_the_ground
 from keras_pose.synthetic.people import seed_of
-from keras_pose.synthetic.poses import PoseSample
-from keras_pose.synthetic.raster import rasterize, to_homogeneous_pixels
-from keras_pose.synthetic.scene import SHADOW_RADIUS_MM, contacts_below, hidden_joints, label, place
-from keras_pose.synthetic.shade import join_meshes, shade
-from keras_pose.synthetic.surfaces import Surfaces, draw_surfaces
-from keras_pose.video import VideoWriter
+from keras_pose.synthetic.render.camera import camera_position, crop_camera, sample_camera
+from keras_pose.synthetic.render.degrade import degrade
+from keras_pose.synthetic.render.light import cast_shadows, sample_light
+from keras_pose.synthetic.render.mesh import PosedPerson
+from keras_pose.synthetic.render.panorama import Panorama, drawn_panorama, list_panoramas, load_panorama
+from keras_pose.synthetic.render.raster import rasterize, to_homogeneous_pixels
+from keras_pose.synthetic.render.shade import join_meshes, shade
+from keras_pose.synthetic.scene.background import draw_backdrop, sample_backdrop
+from keras_pose.synthetic.scene.studio import SHADOW_RADIUS_MM, contacts_below, hidden_joints, label, place
+from keras_pose.synthetic.scene.surfaces import Surfaces, draw_surfaces
 
 FLAGS = flags.FLAGS
 _DIFFICULTY = 0.0  # no occluders, hardly any faults of the camera
-UNITS = {
-    "keypoints_px": "pixels of the picture (x, y); the centre of the first pixel is (0.5, 0.5)",
-    "pose_3d_mm": "millimetres relative to the root joint; x right, y down, z away from the camera",
-    "root_position_mm": "millimetres from the camera; x right, y down, z away",
-}
+UNITS = units_of("keypoints_px", "pose_3d_mm", "root_position_mm")
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
@@ -86,13 +85,13 @@ def main(argv: list[str]) -> int:
     examples = []
     try:
         frames = render(rng, size, panorama, surfaces, people)
-        for image, example in command.progress(frames, count, "frame"):
+        for image, example in progress(frames, count, "frame"):
             writer.write(image)
             examples.append(example)
     finally:
         writer.close()
     writer.publish()
-    command.write_json(output.with_suffix(".json"), truth(examples, FLAGS.fps))
+    atomic.write_json(output.with_suffix(".json"), truth(examples, FLAGS.fps))
     print(f"{output}: {count} frames; the true joints are in {output.with_suffix('.json')}")
     return 0
 

@@ -12,14 +12,14 @@ import numpy as np
 
 import keras_pose.data.shard_jobs as shard_jobs
 import keras_pose.data.shards as shards
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import HUMAN36M_17
-from keras_pose.synthetic.panorama import Panorama, drawn_panorama, list_panoramas, load_panorama
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
+from keras_pose.data.example import PoseExample
 from keras_pose.synthetic.people import People, seed_of
-from keras_pose.synthetic.scene import SceneSettings, Studio, make_example
-from keras_pose.synthetic.stopwatch import Stopwatch
-from keras_pose.synthetic.surfaces import draw_surfaces
+from keras_pose.synthetic.render.panorama import Panorama, drawn_panorama, list_panoramas, load_panorama
+from keras_pose.synthetic.scene.stopwatch import Stopwatch
+from keras_pose.synthetic.scene.studio import SceneSettings, Studio, make_example
+from keras_pose.synthetic.scene.surfaces import draw_surfaces
 
 NAME = "keras_pose.synthetic"
 VERSION = 1  # goes up with every change that changes the bytes of an example

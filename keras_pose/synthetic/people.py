@@ -7,11 +7,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from keras_pose.synthetic.assets import load_body_assets
-from keras_pose.synthetic.body import sample_person
-from keras_pose.synthetic.clothes import load_wardrobe
-from keras_pose.synthetic.mesh import PosedPerson
-from keras_pose.synthetic.poses import load_pose_library
+from keras_pose.synthetic.body.assets import load_body_assets
+from keras_pose.synthetic.body.clothes import load_wardrobe
+from keras_pose.synthetic.body.person import sample_person
+from keras_pose.synthetic.motion.poses import load_pose_library
+from keras_pose.synthetic.render.mesh import PosedPerson
 
 # A dressed body takes 0.1 s to make and a few MB to keep; the examples of a block share a few of them.
 BODIES_PER_BLOCK = 16

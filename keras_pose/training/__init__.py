@@ -1,0 +1,1 @@
+"""Training: phases, steps, optimizers, checkpoints and devices."""

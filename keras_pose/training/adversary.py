@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras_pose.losses import discriminator_loss, discriminator_terms, discriminator_weights
 from keras_pose.training import checkpoint
 from keras_pose.training.experiment import OptimizerConfig
-from keras_pose.training.optimizer import FlatAdam
+from keras_pose.training.optimizer import make_adam
 
 BETA_1 = 0.5  # a critic chases a moving target: less momentum, as in Radford et al. 2016
 
@@ -21,7 +21,7 @@ class Adversary:
 
     def __init__(self, model: keras.Model, learning_rate: float):
         self.model, self.learning_rate = model, learning_rate
-        self.optimizer = FlatAdam(model.trainable_variables, OptimizerConfig(beta_1=BETA_1))
+        self.optimizer = make_adam(model.trainable_variables, OptimizerConfig(beta_1=BETA_1))
 
     @property
     def variables(self) -> dict[str, keras.Variable]:

@@ -1,9 +1,10 @@
-"""One file with everything that a run needs to go on as if it had never stopped."""
+"""One file with everything that a run needs to resume as if it had never stopped."""
 
 import contextlib
 import io
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,9 +13,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_pose.archives import check_archive
-from keras_pose.command import write_atomically
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.io.archives import check_archive
+from keras_pose.io.atomic import write_atomically
 
 FORMAT_VERSION = 1
 
@@ -40,6 +41,39 @@ class Progress:
     best: float | None = None
     data: str = ""
     timings: dict[str, float] = field(default_factory=dict)
+
+    def add(self, figures: dict[str, float]) -> None:
+        """Adds the figures of one step to the epoch's sums."""
+        for name, value in figures.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def finish_epoch(self) -> None:
+        """Moves to the start of the next epoch."""
+        self.epoch, self.step, self.sums, self.timings = self.epoch + 1, 0, {}, {}
+
+    def begin_phase(self, phase: int) -> None:
+        """Moves to the start of a phase."""
+        self.phase, self.epoch, self.best = phase, 0, None
+
+
+class EpochClock:
+    """Takes the time of an epoch, which may have begun in a process that was stopped: `progress.timings` holds it.
+
+    Steps that a killed process did after its last checkpoint are done again and not counted twice.
+    """
+
+    def __init__(self, progress: Progress):
+        self._progress = progress
+        self._before = dict(progress.timings)
+        self._started = self._now()
+
+    def stop(self) -> None:
+        """Writes the time so far into the progress: wall clock, and processor time of all threads."""
+        spent = {name: now - self._started[name] for name, now in self._now().items()}
+        self._progress.timings = {name: self._before.get(name, 0.0) + seconds for name, seconds in spent.items()}
+
+    def _now(self) -> dict[str, float]:
+        return {"seconds": time.perf_counter(), "processor_seconds": time.process_time()}
 
 
 def save(path: str | os.PathLike, progress: Progress, variables: dict[str, keras.Variable]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 
 JOBS = ("chief", "worker")
 EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'

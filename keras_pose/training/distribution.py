@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_pose.core.errors import UserError
 from keras_pose.data.dataset import DatasetInfo
 from keras_pose.data.pipeline import make_batches
-from keras_pose.errors import UserError
 from keras_pose.training.cluster import naming_lost_workers, read_cluster
 
 

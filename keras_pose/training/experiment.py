@@ -1,37 +1,38 @@
 """The whole configuration of a run as frozen dataclasses; `keras_pose.flags` builds it from the command line."""
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field
 
+from keras_pose.core.errors import UserError, unknown_name
+from keras_pose.core.options import option
 from keras_pose.data.augment import AugmentConfig
 from keras_pose.data.pipeline import SHARD_BY
-from keras_pose.errors import UserError, unknown_name
 from keras_pose.losses import LossConfig
 from keras_pose.models.pose_model import PoseModelConfig
-from keras_pose.training.schedule import SCHEDULES
 
 PHASES = ("hrnet", "lifter", "e2e")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 OPTIMIZERS = ("adam", "muon")
+SCHEDULES = ("constant", "cosine", "step")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the examples come from.
+    """Where the examples come from; see `keras_pose.data.dataset.open_dataset` and `keras_pose.data.pipeline`."""
 
-    Attributes:
-        dataset: what `keras_pose.data.dataset.open_dataset` takes.
-        batch_size: of the whole, global batch.
-        passes: how often an epoch goes over the training split.
-        shard_by, data_service: see `keras_pose.data.pipeline.make_batches`; validation is decoded by the trainers.
-    """
-
-    dataset: str = "embedded"
-    batch_size: int = 32
-    passes: int = 1
-    shard_by: str = "examples"
-    data_service: str = ""
+    dataset: str = option(
+        "embedded",
+        "embedded, a folder (also gs://...), a pattern of folders or of shards, or a weighted mix a:0.7,b:0.3.",
+    )
+    batch_size: int = option(32, "Examples per step, over all devices together.")
+    passes: int = option(1, "How often an epoch goes over the training data.")
+    shard_by: str = option(
+        "examples",
+        "What workers share out: examples of files that all of them read, as one process would, or files.",
+        choices=SHARD_BY,
+    )
+    data_service: str = option("", "grpc://HOST:PORT of keras_pose.data.service, which decodes elsewhere.")
 
     def __post_init__(self):
         if self.shard_by not in SHARD_BY:
@@ -47,13 +48,12 @@ class PhaseConfig:
     Attributes:
         name: `hrnet` trains the backbone on L_joint2D, `lifter` the encoder and decoder on labelled 2D keypoints,
             `e2e` everything together.
-        flip: probability of mirroring; the other augmentations are the run's.
     """
 
     name: str
-    epochs: int
-    learning_rate: float = 1e-3
-    flip: float = 0.0
+    epochs: int = option(MISSING, "Epochs")
+    learning_rate: float = option(1e-3, "Learning rate")
+    flip: float = option(0.0, "Probability of mirroring an example, from 0 to 1,")
 
     def __post_init__(self):
         if self.name not in PHASES:
@@ -68,28 +68,29 @@ class PhaseConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """The optimizer and its learning rate.
+    """The optimizer and its learning rate."""
 
-    Attributes:
-        name: `adam` for all, or `muon` for the backbone's convolutions, see `keras_pose.training.muon`.
-        schedule: a row of `keras_pose.training.schedule.SCHEDULES`.
-        warmup_steps: steps of linear growth at the start of every phase.
-        step_epochs: epochs of a phase after which schedule `step` multiplies the rate by `step_factor`.
-        clip_norm: largest norm of the whole gradient; 0 leaves it.
-        ema: decay of the moving average of the weights, which is then what is validated and saved; 0 keeps none.
-        discriminator_learning_rate: of the critic of the adversarial prior, constant.
-        muon_factor: a step of Muon moves a kernel by this times the learning rate, as a share of the kernel's norm.
-    """
-
-    name: str = "adam"
-    schedule: str = "constant"
-    warmup_steps: int = 0
-    step_epochs: tuple[int, ...] = ()
-    step_factor: float = 0.1
-    clip_norm: float = 0.0
-    ema: float = 0.0
-    discriminator_learning_rate: float = 1e-3
-    muon_factor: float = 20.0
+    name: str = option(
+        "adam",
+        "adam for all, or muon for the backbone's convolutions and adam for the rest.",
+        choices=OPTIMIZERS,
+        flag="optimizer",
+    )
+    schedule: str = option("constant", "Learning rate over each phase.", choices=SCHEDULES)
+    warmup_steps: int = option(0, "Steps of linear growth at the start of every phase.")
+    step_epochs: tuple[int, ...] = option((), "With --schedule=step: epochs after which the learning rate falls.")
+    step_factor: float = option(0.1, "With --schedule=step: what the learning rate is multiplied by.")
+    clip_norm: float = option(0.0, "Largest norm of the whole gradient; 0 does not clip.")
+    ema: float = option(
+        0.0, "Decay of the moving average of the weights, which is then validated and saved; 0 keeps no average."
+    )
+    discriminator_learning_rate: float = option(
+        1e-3, "With --adversarial_weight: the discriminator's learning rate, constant."
+    )
+    muon_factor: float = option(
+        20.0,
+        "With --optimizer=muon: a convolution's kernel moves by this times the learning rate, as a share of its norm.",
+    )
     muon_momentum: float = 0.9
     beta_1: float = 0.9
     beta_2: float = 0.999
@@ -119,33 +120,36 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How training runs.
+    """How training runs. The phases come one after the other; each starts with the weights of the one before."""
 
-    Attributes:
-        phases: one after the other; each goes on with the weights of the one before.
-        log_steps: steps between two lines of metrics.jsonl.
-        checkpoint_steps: steps between two checkpoints within an epoch; 0 writes them after epochs alone.
-        init_from: a run folder, or the name of shipped weights, that training starts from; empty starts afresh.
-        pretrained: a .keras file of `keras_pose.models.pretrained` whose backbone training starts from, instead.
-        accumulate_steps: parts that a device computes its share of a batch in, one after the other; the update is one.
-        sync_batch_norm: whether batch norm sees the global batch, not each device its share.
-        jit_compile: whether XLA compiles the network's forward and backward pass.
-        threads_per_operation: threads that share one operation on a CPU; 0 takes all processors. Few leave room for
-            HRNet's branches to run beside each other.
-    """
-
-    phases: tuple[PhaseConfig, ...]
-    seed: int = 0
-    strategy: str = "auto"
-    precision: str = "float32"
-    log_steps: int = 20
-    checkpoint_steps: int = 0
-    init_from: str = ""
-    pretrained: str = ""
-    accumulate_steps: int = 1
-    sync_batch_norm: bool = False
-    jit_compile: bool = False
-    threads_per_operation: int = 0
+    phases: tuple[PhaseConfig, ...] = option(
+        MISSING,
+        "What to train, in this order: hrnet (the backbone's heatmaps), lifter (2D to 3D, on labelled 2D), e2e (all).",
+        flag_default=("hrnet", "e2e"),
+    )
+    seed: int = option(0, "All randomness follows from it.")
+    strategy: str = option("auto", "Devices; auto takes every GPU, and TF_CONFIG's workers.", choices=STRATEGIES)
+    precision: str = option(
+        "float32",
+        "What the backbone computes in; auto: mixed_bfloat16 where the machine multiplies it, else float32.",
+        choices=("auto", *PRECISIONS),
+    )
+    log_steps: int = option(20, "Steps between two lines of metrics.jsonl.")
+    checkpoint_steps: int = option(0, "Steps between checkpoints within an epoch; 0: after epochs alone.")
+    init_from: str = option(
+        "",
+        "Start from the weights of this run's folder, or from shipped ones by name; a narrower backbone is widened.",
+    )
+    pretrained: str = option("", "Start the backbone from this .keras file, written by keras_pose.models.pretrained.")
+    accumulate_steps: int = option(1, "Parts that each device computes its share of a batch in, to save memory.")
+    sync_batch_norm: bool = option(False, "Batch norm by the global batch, not by each device's share.")
+    jit_compile: bool = option(False, "Compile the network's forward and backward pass by XLA.")
+    threads_per_operation: int = option(
+        0, "Processors that share one operation; 1 for small networks, as e2e.flags has it; 0 takes all."
+    )
+    speed_tricks: bool = option(
+        True, "Off, stock Keras layers and optimizers train, more slowly (keras_pose/models/tensorflow_speed.py)."
+    )
 
     def __post_init__(self):
         names = [phase.name for phase in self.phases]
@@ -173,9 +177,9 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that a run depends on; `output` is its folder."""
+    """Everything that a run depends on."""
 
-    output: str
+    output: str = option(MISSING, "Folder of the run: model, curves, checkpoints.", flag_default="runs/train")
     model: PoseModelConfig
     train: TrainConfig
     data: DataConfig = field(default_factory=DataConfig)

@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 from keras_pose.training.experiment import OptimizerConfig
-from keras_pose.training.optimizer import FlatAdam, assign, zeros
+from keras_pose.training.optimizer import FlatAdam, assign, make_adam, zeros
 
 ITERATIONS = 4  # of Newton and Schulz
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan et al. (2024): steep at 0, singular values end within 0.7..1.2
@@ -98,4 +98,4 @@ def _normalized(matrices):
 
 def make_optimizer(variables: Sequence[keras.Variable], config: OptimizerConfig) -> FlatAdam:
     """The one that `config.name` says."""
-    return (FlatMuon if config.name == "muon" else FlatAdam)(variables, config)
+    return FlatMuon(variables, config) if config.name == "muon" else make_adam(variables, config)

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_pose.models import tensorflow_speed
 from keras_pose.training.experiment import OptimizerConfig
 
 
@@ -38,13 +39,16 @@ class FlatAdam:
         self._sizes = [math.prod(shape) * len(members) for (shape, _), members in self._groups.items()]
         total = sum(self._sizes)
         self.iterations = keras.Variable(0, shape=(), dtype="int32", trainable=False, name="iterations")
-        self.first_moment = zeros(total, "first_moment")
-        self.second_moment = zeros(total, "second_moment")
+        self._make_moments(total)
         self.average = zeros(total, "average") if config.ema else None
         self.parameters = zeros(total, "parameters")
         self.take_up()
         if self.average is not None:
             self.average.assign(self.parameters)
+
+    def _make_moments(self, total: int) -> None:
+        self.first_moment = zeros(total, "first_moment")
+        self.second_moment = zeros(total, "second_moment")
 
     @property
     def state(self) -> dict[str, keras.Variable]:
@@ -92,7 +96,7 @@ class FlatAdam:
         return None
 
     def _update(self, gradient, learning_rate, t, keep) -> None:
-        adam = self._adam_in_place if keras.backend.backend() == "tensorflow" else self._adam
+        adam = self._adam_in_place if tensorflow_speed.tricks_are_on() else self._adam
         adam(gradient, learning_rate, t, keep)
 
     def _adam(self, gradient, learning_rate, t, keep) -> None:
@@ -106,32 +110,22 @@ class FlatAdam:
             assign(getattr(self, name), value, keep)
 
     def _adam_in_place(self, gradient, learning_rate, t, keep) -> None:
-        """The same by TensorFlow's own kernel: one pass over the vectors, where the formulas take a dozen."""
-        import tensorflow as tf
-
-        beta_1, beta_2 = self.config.beta_1, self.config.beta_2
-        powers = {"beta1_power": tf.pow(beta_1, t), "beta2_power": tf.pow(beta_2, t)}
-        if keep is not None:  # with these nothing changes
-            gradient = tf.where(keep, gradient, 0.0)
-            learning_rate = tf.where(keep, learning_rate, 0.0)
-            beta_1, beta_2 = tf.where(keep, beta_1, 1.0), tf.where(keep, beta_2, 1.0)
-        tf.raw_ops.ResourceApplyAdam(
-            var=self.parameters.value.handle,
-            m=self.first_moment.value.handle,
-            v=self.second_moment.value.handle,
-            grad=gradient,
-            lr=learning_rate,
-            beta1=beta_1,
-            beta2=beta_2,
-            epsilon=self.config.epsilon,
-            **powers,
-        )
+        """The same by TensorFlow's own kernel."""
+        moments = self.first_moment, self.second_moment
+        tensorflow_speed.apply_adam(self.parameters, *moments, gradient, learning_rate, t, self.config, keep)
 
     def _set_variables(self, vector) -> None:
+        for variable, value in zip(self.variables, self._unflatten(vector), strict=True):
+            variable.assign(value)
+
+    def _unflatten(self, vector) -> list:
+        """The inverse of `flatten`."""
+        values = [None] * len(self.variables)
         for ((shape, _), members), part in zip(self._groups.items(), self._split(vector), strict=True):
-            values = ops.unstack(ops.reshape(part, (len(members), *shape)), len(members))
-            for i, value in zip(members, values, strict=True):
-                self.variables[i].assign(value)
+            stack = ops.unstack(ops.reshape(part, (len(members), *shape)), len(members))
+            for i, value in zip(members, stack, strict=True):
+                values[i] = value
+        return values
 
     def _split(self, vector) -> list:
         """The part of each group."""
@@ -148,6 +142,33 @@ class FlatAdam:
         self._set_variables(ops.convert_to_tensor(self.parameters))
 
 
+class StockAdam(FlatAdam):
+    """Keras' own Adam, which updates variable after variable: what `--nospeed_tricks` trains with."""
+
+    def _make_moments(self, total: int) -> None:
+        config = self.config
+        self._adam_of_keras = keras.optimizers.Adam(1.0, config.beta_1, config.beta_2, config.epsilon)
+        self._adam_of_keras.build(self.variables)
+
+    @property
+    def state(self) -> dict[str, keras.Variable]:
+        shared = {"iterations": self.iterations} | ({} if self.average is None else {"average": self.average})
+        variables = enumerate(self._adam_of_keras.variables)
+        return shared | {f"adam/{i:04d}/{variable.path}": variable for i, variable in variables}
+
+    def _update(self, gradient, learning_rate, t, keep) -> None:
+        if keep is not None:
+            raise NotImplementedError("Keras' Adam takes every step; `check_settings` refuses what needs to skip some")
+        self._adam_of_keras.learning_rate = learning_rate
+        self._adam_of_keras.apply(self._unflatten(gradient), self.variables)
+        self.parameters.assign(self.flatten([variable.value for variable in self.variables]))
+
+
+def make_adam(variables: Sequence[keras.Variable], config: OptimizerConfig) -> FlatAdam:
+    """Adam, without speed tricks Keras' own."""
+    return (FlatAdam if tensorflow_speed.tricks_are_on() else StockAdam)(variables, config)
+
+
 class LossScale:
     """Dynamic loss scaling: float16 gradients are tiny, so the loss is scaled up as far as they do not overflow.
 
@@ -158,6 +179,10 @@ class LossScale:
         self.growth_steps = growth_steps
         self.scale = keras.Variable(initial, shape=(), dtype="float32", trainable=False, name="loss_scale")
         self.good_steps = keras.Variable(0, shape=(), dtype="int32", trainable=False, name="good_steps")
+
+    def _make_moments(self, total: int) -> None:
+        self.first_moment = zeros(total, "first_moment")
+        self.second_moment = zeros(total, "second_moment")
 
     @property
     def state(self) -> dict[str, keras.Variable]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from keras_pose.models.pose_discriminator import build_pose_discriminator
 from keras_pose.models.pose_model import (
     PoseStatistics,
@@ -16,17 +16,16 @@ from keras_pose.models.pose_model import (
     build_pose_model,
     mean_keypoints,
 )
-from keras_pose.models.quick_variables import quick_variables
+from keras_pose.models.tensorflow_speed import collections_paused, one_variable_name
 from keras_pose.models.widening import can_widen, widen
 from keras_pose.training.experiment import Experiment
-from keras_pose.training.garbage import collections_paused
 
 PARTS = ("hrnet", "encoder", "decoder")
 TRAINED_PARTS = {"hrnet": ("hrnet",), "lifter": ("encoder", "decoder"), "e2e": PARTS}
 
 
 @collections_paused()
-@quick_variables()
+@one_variable_name()
 def build_model(experiment: Experiment, statistics: dict) -> keras.Model:
     """The model that a run saves: the whole one, or what its phases train of it (see `Experiment.kind`)."""
     if experiment.kind == "keypoints":

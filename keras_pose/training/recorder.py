@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_pose import figures, geometry, visualize
-from keras_pose.command import cannot_write, write_atomically
-from keras_pose.skeleton import Skeleton
+from keras_pose.core import geometry
+from keras_pose.core.skeleton import Skeleton
+from keras_pose.io.atomic import cannot_write, write_atomically
+from keras_pose.visualization import drawing, figures
 
 NUM_SAMPLES = 6
 SAMPLE_HEIGHT = 192
@@ -59,8 +60,8 @@ class Recorder:
         pictures = [
             _draw({k: v[i] for k, v in batch.items()}, {k: v[i] for k, v in outputs.items()}, skeleton) for i in rows
         ]
-        sheet = visualize.contact_sheet(pictures, 2)
-        visualize.save_png(self.directory / "samples" / f"{name}.png", sheet)
+        sheet = drawing.contact_sheet(pictures, 2)
+        drawing.save_png(self.directory / "samples" / f"{name}.png", sheet)
         with self._board.as_default():
             tf.summary.image("samples", sheet[None], step=step)
 
@@ -91,7 +92,7 @@ def _draw(example: dict, predicted: dict, skeleton: Skeleton) -> np.ndarray:
     """One picture with the predicted skeleton and its two views, the truth in grey."""
     size = example["image"].shape[:2]
     missing = np.full_like(example["keypoints_2d"], np.nan)  # a lifter predicts no keypoints
-    return visualize.draw_result(
+    return drawing.draw_result(
         example["image"],
         geometry.denormalize_keypoints(predicted.get("keypoints_2d", missing), size),
         predicted.get("pose_3d"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-SCHEDULES = ("constant", "cosine", "step")
+from keras_pose.training.experiment import OptimizerConfig, PhaseConfig
 
 
 @dataclass(frozen=True)
@@ -36,3 +36,15 @@ class Schedule:
         if self.warmup_steps:
             rate = rate * ops.minimum((step + 1.0) / (self.warmup_steps + 1.0), 1.0)
         return rate
+
+
+def phase_schedule(phase: PhaseConfig, optimizer: OptimizerConfig, steps_per_epoch: int) -> Schedule:
+    """The schedule of one phase of a run."""
+    return Schedule(
+        kind=optimizer.schedule,
+        base=phase.learning_rate,
+        total_steps=phase.epochs * steps_per_epoch,
+        warmup_steps=optimizer.warmup_steps,
+        drop_steps=tuple(epoch * steps_per_epoch for epoch in optimizer.step_epochs),
+        drop_factor=optimizer.step_factor,
+    )

@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import tensorflow as tf
 
-from keras_pose import metrics
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import Skeleton
 from keras_pose.data.augment import build_augmentation
-from keras_pose.errors import UserError
+from keras_pose.evaluation import metrics
 from keras_pose.losses import TERMS, LossConfig, combine_terms, pose_loss_terms, pose_loss_weights
-from keras_pose.skeleton import Skeleton
+from keras_pose.models.tensorflow_speed import run_as_traced
 from keras_pose.training import distribution
 from keras_pose.training.adversary import Adversary
 from keras_pose.training.experiment import Experiment
 from keras_pose.training.optimizer import FlatAdam, LossScale
 from keras_pose.training.phases import Phase, dropout_layers
-from keras_pose.training.rewrites import start_sooner
 from keras_pose.training.schedule import Schedule
 from keras_pose.training.xla import compile_forward
 
@@ -47,7 +47,7 @@ def make_train_step(
     skeleton, loss, parts = experiment.model.get_skeleton(), experiment.loss, experiment.train.accumulate_steps
     optimizers = [optimizer, adversary.optimizer] if adversary else [optimizer]
     sizes = [each.parameters.shape[0] for each in optimizers]  # of their gradients, which travel as one vector
-    augmentation = build_augmentation(experiment.augment, skeleton)
+    augmentation = build_augmentation(experiment.augment, skeleton, experiment.model.input_size)
     dropouts = list(dropout_layers(phase.model))
     forward = functools.partial(phase.forward, training=True)
     if experiment.train.jit_compile:
@@ -74,11 +74,7 @@ def make_train_step(
 
     def replica_step(batch, step, alpha, wants_stop):
         draw = step * strategy.num_replicas_in_sync + distribution.replica_number()
-        if phase.name == "lifter":  # it sees no pictures, but augmentation asks for some; the graph drops them
-            batch = {**batch, "image": tf.zeros((tf.shape(batch["pose_3d"])[0], *experiment.model.input_size, 3))}
         batch = augmentation(batch, tf.stack([seed, draw]))
-        if phase.name == "lifter":
-            batch.pop("image")
         batch = phase.labels(batch)
         weights, others = pose_loss_weights(batch, skeleton, loss), ("loss",)
         if adversary:
@@ -110,7 +106,7 @@ def make_train_step(
         results = strategy.run(replica_step, (batch, step, alpha, tf.cast(wants_stop, tf.float32)))
         return {name: distribution.local_values(strategy, value)[0] for name, value in results.items()}
 
-    return train_step if phase.name == "lifter" else start_sooner(train_step)
+    return train_step if phase.name == "lifter" else run_as_traced(train_step)
 
 
 def check_settings(strategy: tf.distribute.Strategy, experiment: Experiment) -> None:
@@ -118,11 +114,13 @@ def check_settings(strategy: tf.distribute.Strategy, experiment: Experiment) -> 
     train, batch_size, replicas = experiment.train, experiment.data.batch_size, strategy.num_replicas_in_sync
     if batch_size % (replicas * train.accumulate_steps):
         parts = f" in {train.accumulate_steps} parts each" if train.accumulate_steps > 1 else ""
-        raise UserError(f"batch size {batch_size} does not divide among {replicas} devices{parts}; choose a multiple")
+        raise UserError(f"batch size {batch_size} must be divisible by {replicas} devices{parts}")
     others = {"jit_compile": train.jit_compile, "accumulate_steps": train.accumulate_steps > 1}
     for name in (name for name, is_set in others.items() if is_set):
         if train.sync_batch_norm and replicas > 1:
             raise UserError(f"--sync_batch_norm with --{name} works on one device alone; leave one of them out")
+    if train.precision == "mixed_float16" and not train.speed_tricks:
+        raise UserError("--nospeed_tricks has no loss scaling, which --precision=mixed_float16 needs; leave one out")
 
 
 def _in_parts(compute: Callable, batch: dict, parts: int, size: int, names: Iterable[str]) -> tuple:

@@ -1,40 +1,45 @@
-"""Training a whole run: its phases one after the other, from the start or from its last checkpoint."""
+"""The training loop: phases of epochs of steps, with validation, checkpoints and a clean stop.
 
-import json
+Read `Trainer` from top to bottom. Its parts stand in files of their own: `learner` (what a phase learns with), `steps`
+(the compiled steps), `schedule`, `distribution` (one device or many), `resume` and `checkpoint` (where the run starts,
+and what it leaves), `stopping` and `recorder`.
+"""
+
 import signal
-import time
-from collections.abc import Callable
-from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_pose.data.audit import ShardWatch
+from keras_pose.core.errors import UserError
+from keras_pose.core.progress import progress as progress_bar
+from keras_pose.data import audit
 from keras_pose.data.dataset import DatasetInfo, naming_broken_shards, open_dataset
-from keras_pose.errors import UserError
+from keras_pose.models import model_folder
+from keras_pose.models.tensorflow_speed import speed_tricks
 from keras_pose.training import checkpoint, distribution, phases, run_folder
-from keras_pose.training.checkpoint import Progress
+from keras_pose.training.checkpoint import EpochClock
 from keras_pose.training.cluster import naming_lost_workers, read_cluster
+from keras_pose.training.data_check import check_data
 from keras_pose.training.experiment import Experiment
 from keras_pose.training.initial_weights import load_initial_weights
-from keras_pose.training.phase_run import PhaseRun
+from keras_pose.training.learner import Learner
 from keras_pose.training.recorder import Recorder
-from keras_pose.training.run_state import Run
-
-SAME_STOP_S = 1.0  # a second signal within this is the same wish to stop
+from keras_pose.training.resume import find_start
+from keras_pose.training.stopping import Stopped, StopRequest
 
 
 def train(experiment: Experiment) -> bool:
-    """Trains into a claimed run folder (`run_folder.claim`), or goes on where its last checkpoint is.
+    """Trains into a claimed run folder (`run_folder.claim`), or resumes from its last checkpoint.
 
     Returns:
         Whether this process wrote the run's files: of many workers one does.
 
     Raises:
         Stopped: on SIGTERM or SIGINT, after a checkpoint.
-        UserError: data that does not fit, a checkpoint of another architecture, a loss that is NaN.
+        UserError: data that do not fit, a checkpoint of another architecture, a loss that is NaN.
     """
     if experiment.train.threads_per_operation:
         tf.config.threading.set_intra_op_parallelism_threads(experiment.train.threads_per_operation)
@@ -43,149 +48,224 @@ def train(experiment: Experiment) -> bool:
         strategy = distribution.make_strategy(experiment.train.strategy)  # workers must meet before TensorFlow is used
         distribution.begin_together(strategy)
         dataset = open_dataset(experiment.data.dataset)
-        watch = ShardWatch(dataset.folders)
+        watch = audit.ShardWatch(dataset.folders)
         check_data(experiment, dataset)
         if experiment.kind != "lifter":
             dataset = dataset.at_size(experiment.model.input_size)
         keras.utils.set_random_seed(experiment.train.seed)
-        with phases.precision(experiment.train.precision), strategy.scope():
-            run = _open_run(experiment, dataset, strategy, cluster is None or cluster.is_chief)
-            run.watch = watch
-            handlers = _catch_signals(run)
-            try:
-                with naming_broken_shards(dataset, lambda: f"at step {run.step}: "):
-                    while run.progress.phase < len(experiment.train.phases):
-                        PhaseRun(run, experiment.train.phases[run.progress.phase]).run()
-            finally:
-                for number, handler in handlers.items():
-                    signal.signal(number, handler)
-                if run.recorder:
-                    run.recorder.close()
-    return run.is_chief
+        tricks, precision = speed_tricks(experiment.train.speed_tricks), phases.precision(experiment.train.precision)
+        with tricks, precision, strategy.scope():
+            trainer = Trainer(experiment, dataset, strategy, watch, cluster is None or cluster.is_chief)
+            with naming_broken_shards(dataset, lambda: f"at step {trainer.step}: "):
+                trainer.run()
+    return trainer.is_chief
 
 
-def check_data(experiment: Experiment, dataset: DatasetInfo) -> None:
-    """Raises UserError unless the data set has what the phases need, at the model's size and skeleton."""
-    skeleton = experiment.model.get_skeleton()
-    if dataset.skeleton != skeleton:
-        raise UserError(
-            f"data set {dataset.spec} has skeleton {dataset.skeleton.name}, the model {skeleton.name}; "
-            "prepare the data with the model's skeleton"
-        )
-    if experiment.kind != "lifter":
-        dataset.at_size(experiment.model.input_size)
-    else:
-        _check_aspect(dataset, experiment.model.input_size)
-    if experiment.loss.adversarial_weight and not dataset.pose_counts("train").min(initial=np.inf):
-        raise UserError(
-            f"data set {dataset.spec} has no whole 3D poses that predicted ones could be told from; "
-            "mix in data that have them, or leave --adversarial_weight out"
-        )
-    for part in dataset.parts:
-        if part.weight != 1 and not part.manifest.splits.get("train"):
-            raise UserError(
-                f"{part.directory} has weight {part.weight:g} in the mix but no training examples; "
-                "prepare it with --split=train, or leave it out"
-            )
-    for split, needed in (("train", experiment.data.batch_size), ("validation", 1)):
-        if dataset.count(split) < needed:
-            raise UserError(
-                f"split {split} of data set {dataset.spec} has {dataset.count(split)} examples, "
-                f"fewer than the {needed} that a batch needs; add examples or choose a smaller --batch_size"
-            )
-    names = [phase.name for phase in experiment.train.phases]
-    lifting = [name for name in names if name != "hrnet"]
-    for split in ("train", "validation"):
-        keypoints, poses = dataset.label_counts(split)
-        if lifting and not poses:
-            raise UserError(
-                f"split {split} of data set {dataset.spec} has no 3D poses, which phase {lifting[0]} learns "
-                "from and is judged by; take --phases=hrnet, or mix in data that have them"
-            )
-        if not keypoints and (split == "train" or set(names) != {"e2e"}):
-            raise UserError(
-                f"split {split} of data set {dataset.spec} has no labelled 2D joints, which every phase sees; "
-                "mix in data that have them"
-            )
+class Trainer:
+    """A run: its model, how far it is, and the loop.
 
-
-def _check_aspect(dataset: DatasetInfo, input_size: tuple[int, int]) -> None:
-    """Raises UserError where a lifter's joints would be turned in a crop of another shape than they lie in."""
-    height, width = dataset.crop_size
-    if height * input_size[1] != width * input_size[0]:
-        raise UserError(
-            f"the joints of data set {dataset.spec} lie in crops of {height} : {width}, "
-            f"the model's are {input_size[0]}x{input_size[1]}; leave --input_size out"
-        )
-
-
-def _open_run(experiment: Experiment, dataset: DatasetInfo, strategy: tf.distribute.Strategy, is_chief: bool) -> Run:
-    """The run at its start, or where its last checkpoint left it; the chief's folder decides for all workers."""
-    directory = Path(experiment.output)
-    model = phases.build_model(experiment, dataset.statistics)
-    if experiment.train.sync_batch_norm:
-        phases.synchronize_batch_norm(model)
-    progress = Progress(data=dataset.manifest_hash)
-    last = directory / run_folder.LAST_CHECKPOINT
-    resumes = is_chief and last.is_file()
-    if resumes:
-        progress = checkpoint.load_progress(last)
-        if progress.data != dataset.manifest_hash:
-            raise UserError(f"data set {dataset.spec} has changed since {directory} began; choose another --output")
-    if distribution.has_workers(strategy):
-        resumes, progress = _join(experiment, dataset, strategy, resumes, progress, is_chief)
-    if not resumes:
-        load_initial_weights(experiment, model)  # on all workers: they create variables together
-    discriminator = phases.build_discriminator(experiment, dataset.statistics)
-    run = Run(experiment, dataset, strategy, model, progress, resumes, is_chief, discriminator)
-    if is_chief:
-        run.recorder = Recorder(directory, run.step, within_epoch=progress.step > 0)
-    if resumes:
-        print(f"going on with {directory} at step {run.step}")
-    return run
-
-
-def _join(
-    experiment: Experiment,
-    dataset: DatasetInfo,
-    strategy: tf.distribute.Strategy,
-    resumes: bool,
-    progress: Progress,
-    is_chief: bool,
-) -> tuple[bool, Progress]:
-    """Whether and where the chief goes on; raises UserError on a worker that does not train the same as the chief."""
-    own = {"resumes": resumes, "progress": asdict(progress), "experiment": experiment.to_dict()}
-    chiefs = json.loads(distribution.chiefs_bytes(strategy, json.dumps(own).encode(), is_chief))
-    check_same(chiefs["experiment"], experiment.to_dict())
-    if chiefs["progress"]["data"] != dataset.manifest_hash:
-        raise UserError(f"data set {dataset.spec} is not the chief's; give every worker the same data")
-    return chiefs["resumes"], Progress(**chiefs["progress"])
-
-
-def check_same(chiefs: dict, own: dict) -> None:
-    """Raises UserError unless two experiments (`Experiment.to_dict`) are one, but for where it reads and writes."""
-    own = json.loads(json.dumps(own))
-    for section, theirs in chiefs.items():
-        values = own[section] if isinstance(theirs, dict) else {section: own[section]}
-        for name, value in (theirs if isinstance(theirs, dict) else {section: theirs}).items():
-            if values[name] != value and name not in ("output", "dataset", "data_service"):
-                raise UserError(
-                    f"this worker has {name} {values[name]}, the chief {value}; start all workers by the same command"
-                )
-
-
-def _catch_signals(run: Run) -> dict[int, Callable]:
-    """Lets the first SIGTERM or SIGINT ask the run to stop, the second end it; returns the handlers before.
-
-    One stop may come as two signals: to the group of processes, and from the parent that passes its own on.
+    Args:
+        watch: notices shards that change while the run reads them.
+        is_chief: whether this process reads and writes the run's folder; of many workers one does.
     """
-    first = 0.0
 
-    def on_signal(number, frame) -> None:
-        nonlocal first
-        if not run.stop_signal:
-            run.stop_signal, first = number, time.monotonic()
-        elif time.monotonic() - first > SAME_STOP_S:
-            raise KeyboardInterrupt
+    def __init__(
+        self,
+        experiment: Experiment,
+        dataset: DatasetInfo,
+        strategy: tf.distribute.Strategy,
+        watch: audit.ShardWatch,
+        is_chief: bool,
+    ):
+        self.experiment, self.dataset, self.strategy, self.is_chief = experiment, dataset, strategy, is_chief
+        self.watch = watch
+        self.directory = Path(experiment.output)
+        self.checkpoint_path = self.directory / run_folder.LAST_CHECKPOINT
+        self.steps_per_epoch = dataset.count("train") * experiment.data.passes // experiment.data.batch_size
 
-    return {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        self.model = phases.build_model(experiment, dataset.statistics)
+        if experiment.train.sync_batch_norm:
+            phases.synchronize_batch_norm(self.model)
+        start = find_start(experiment, dataset, strategy, self.checkpoint_path, is_chief)
+        self.progress, self.resumes = start.progress, start.resumes
+        if not self.resumes:
+            load_initial_weights(experiment, self.model)  # on all workers: they create variables together
+        self.discriminator = phases.build_discriminator(experiment, dataset.statistics)
+
+        within_epoch = self.progress.step > 0
+        self.recorder = Recorder(self.directory, self.step, within_epoch) if is_chief else None
+        self.stop_request = StopRequest(strategy)
+        if self.resumes:
+            print(f"resuming {self.directory} at step {self.step}")
+
+    @property
+    def step(self) -> int:
+        """Steps since the run began, over all phases."""
+        epochs = sum(phase.epochs for phase in self.experiment.train.phases[: self.progress.phase])
+        return (epochs + self.progress.epoch) * self.steps_per_epoch + self.progress.step
+
+    # --- the loop ----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Trains what is left of the run."""
+        try:
+            with self.stop_request.caught():
+                resumes = self.resumes
+                while self.progress.phase < len(self.experiment.train.phases):
+                    learner = self._begin_phase(resumes)
+                    while self.progress.epoch < learner.config.epochs:
+                        timings = self._train_epoch(learner)
+                        self._finish_epoch(learner, timings)
+                    self.progress.begin_phase(self.progress.phase + 1)
+                    resumes = False
+        finally:
+            if self.recorder:
+                self.recorder.close()
+
+    def _begin_phase(self, resumes: bool) -> Learner:
+        """What the phase learns with, as it was at the last checkpoint where the run `resumes`."""
+        model = self.model, self.discriminator
+        learner = Learner(
+            self.experiment, self.progress.phase, self.dataset, self.strategy, *model, self.steps_per_epoch
+        )
+        if resumes and self.is_chief:
+            checkpoint.restore(self.checkpoint_path, learner.variables)
+        distribution.take_chiefs_values(self.strategy, learner.variables.values(), self.is_chief)
+        learner.take_up()
+        return learner
+
+    def _train_epoch(self, learner: Learner) -> dict[str, float]:
+        """Does the steps of an epoch that are left; returns how fast all of the epoch's were."""
+        experiment, progress, steps_per_epoch = self.experiment, self.progress, self.steps_per_epoch
+        self.watch.check()
+        batches = iter(self._batches(learner))
+        alpha = tf.constant(experiment.loss.alpha_at(progress.epoch), tf.float32)
+        pending: list[dict] = []  # results of steps that nobody has waited for yet
+        clock = EpochClock(progress)
+        with self._progress_bar(learner) as bar:
+            while progress.step < steps_per_epoch:
+                step = tf.constant(progress.epoch * steps_per_epoch + progress.step, tf.int32)
+                results = learner.train_step(next(batches), step, alpha, self.stop_request.vote)
+                stops = self.stop_request.is_granted(results.pop("stop_votes"))
+                pending.append(results)
+                progress.step += 1
+                bar.update(experiment.data.batch_size)
+                saves = stops or self._is_every(experiment.train.checkpoint_steps)
+                if saves or self._is_every(experiment.train.log_steps) or progress.step == steps_per_epoch:
+                    figures = self._record(learner, pending)
+                    bar.set_postfix(loss=f"{figures['loss']:.4g}")
+                if saves:
+                    clock.stop()
+                    self._save_checkpoint(learner)
+                if stops:
+                    raise Stopped(self.stop_request.signal or signal.SIGTERM, self.step)
+        clock.stop()
+        images = steps_per_epoch * experiment.data.batch_size
+        timings = {"images_per_second": images / progress.timings["seconds"]} | progress.timings
+        return {name: round(value, 2) for name, value in timings.items()}
+
+    def _finish_epoch(self, learner: Learner, timings: dict[str, float]) -> None:
+        """Validates and records; writes the model where it is the phase's best, and a checkpoint."""
+        progress = self.progress
+        self.watch.check()  # what an epoch learned from other data is not kept
+        means = {name: total / self.steps_per_epoch for name, total in progress.sums.items()}
+        with learner.judged_weights():
+            validation, judged = learner.validate(lambda *batch: self._draw_samples(learner, *batch))
+            if not np.isfinite(judged):
+                raise self._failure(learner, self.step, "the validation's error")
+            progress.finish_epoch()
+            if self.recorder:
+                named = {f"val_{name}": value for name, value in validation.items()}
+                self.recorder.epoch(learner.config.name, progress.epoch, self.step, means | named, timings)
+            if progress.best is None or judged < progress.best:
+                progress.best = judged
+                self._write_model(learner, validation)
+        self._save_checkpoint(learner)
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in validation.items())
+        print(f"{learner.config.name} epoch {progress.epoch}/{learner.config.epochs}: {shown}")
+
+    # --- what an epoch's steps need ----------------------------------------------------------------------------
+
+    def _batches(self, learner: Learner):
+        data = self.experiment.data
+        return distribution.distribute_batches(
+            self.strategy,
+            learner.dataset,
+            "train",
+            data.batch_size,
+            training=True,
+            seed=learner.seed,
+            epoch=self.progress.epoch,
+            passes=data.passes,
+            skip_batches=self.progress.step,
+            shard_by=data.shard_by,
+            data_service=data.data_service if learner.dataset.has_pictures else "",
+        )
+
+    def _progress_bar(self, learner: Learner):
+        batch_size = self.experiment.data.batch_size
+        return progress_bar(
+            None,
+            total=self.steps_per_epoch * batch_size,
+            unit=" images",
+            initial=self.progress.step * batch_size,
+            description=f"{learner.config.name} {self.progress.epoch + 1}/{learner.config.epochs}",
+        )
+
+    def _is_every(self, steps_between: int) -> bool:
+        return steps_between > 0 and self.progress.step % steps_between == 0
+
+    def _record(self, learner: Learner, pending: list[dict]) -> dict[str, float]:
+        """Adds steps to the epoch's sums and the last of them to metrics.jsonl; refuses NaN."""
+        figures = {}
+        for i, result in enumerate(pending):
+            figures = {name: float(value) for name, value in result.items()}
+            if not learner.are_finite(figures):
+                raise self._failure(learner, self.step - len(pending) + i + 1)
+            self.progress.add(figures)
+        pending.clear()
+        if self.recorder:
+            self.recorder.step(learner.config.name, self.progress.epoch + 1, self.step, figures)
+        return figures
+
+    def _failure(self, learner: Learner, step: int, what: str = "the loss or its gradient") -> UserError:
+        """The error for NaN; it names the example that is to blame, where one is."""
+        path = self.checkpoint_path
+        good = f"{path} holds the last good weights" if path.is_file() else "no checkpoint was written yet"
+        at = f"at step {step} ({learner.config.name}, epoch {self.progress.epoch + 1})"
+        try:
+            audit.name_fault(self.dataset.folders)
+        except UserError as fault:
+            return UserError(f"{what} is NaN or infinite {at}; {good}; {fault}")
+        return UserError(
+            f"{what} is NaN or infinite {at}; {good}; choose a lower learning rate or --clip_norm, and another --output"
+        )
+
+    # --- what an epoch leaves ----------------------------------------------------------------------------------
+
+    def _draw_samples(self, learner: Learner, batch: dict, outputs: dict) -> None:
+        if self.recorder:
+            name = f"{self.progress.phase + 1}_{learner.config.name}_epoch_{self.progress.epoch + 1:03d}"
+            self.recorder.samples(name, self.step, batch, outputs, self.experiment.model.get_skeleton())
+
+    def _write_model(self, learner: Learner, validation: dict[str, float]) -> None:
+        """Writes the model, computing in float32 whatever the precision of training."""
+        train, model = self.experiment.train, self.model
+        if train.precision != "float32" or train.sync_batch_norm:  # neither is of use to who loads it
+            model = self._float32_model  # built by all workers: they create variables together
+            model.set_weights(self.model.get_weights())
+        if not self.is_chief:
+            return
+        metrics = {"split": "validation", "phase": learner.config.name, "epoch": self.progress.epoch, **validation}
+        info = run_folder.describe_model(self.experiment, self.dataset, metrics)
+        model_folder.write_model(self.directory, model, info)
+
+    @cached_property
+    def _float32_model(self) -> keras.Model:
+        with phases.precision("float32"):
+            return phases.build_model(self.experiment, self.dataset.statistics)
+
+    def _save_checkpoint(self, learner: Learner) -> None:
+        learner.average_statistics()
+        if self.is_chief:
+            checkpoint.save(self.checkpoint_path, self.progress, learner.variables)

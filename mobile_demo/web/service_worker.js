@@ -1,7 +1,7 @@
-// Keeps the page for when the server cannot be reached. All files of one version lie in one cache, so that a visit
-// never mixes two; the model is always asked for anew, and what came last is kept.
+// Caches the page for use without the server. Each version has its own cache, so that a visit never mixes two versions.
+// The model is requested each time, and the latest one is kept.
 //
-// Registered as /service_worker.js?build=threaded, which says which build of the runtime this browser runs.
+// Registered as /service_worker.js?build=threaded, which names the build of the runtime that this browser runs.
 
 {
   /** @type {any} */
@@ -9,16 +9,16 @@
   const PREFIX = "pose-demo-";
   const MODEL_CACHE = "pose-demo-model";
   const MODEL = ["/model/pose.tflite", "/model/pose.tflite.json"];
-  const COMPLETE = "/complete"; // is put into a cache last
+  const COMPLETE = "/complete"; // added to a cache last
   const build = new URL(worker.location.href).searchParams.get("build") ?? "";
   const runtime = `litert_wasm_${build ? `${build}_` : ""}internal`;
   const RUNTIME = ["litert.js", "wasm_utils.js", `${runtime}.js`, `${runtime}.wasm`].map((name) => `/runtime/${name}`);
-  const PATIENCE_MS = 3000; // for the server to answer, where the page or model is kept
+  const PATIENCE_MS = 3000; // for the server to answer, if the page or model is cached
 
   worker.addEventListener("install", (/** @type {any} */ event) => {
     event.waitUntil(
       Promise.all([update(), ...MODEL.map((path) => fetchModel(path))]).then(([name]) => {
-        if (!name) throw new Error("the server cannot be reached");
+        if (!name) throw new Error("cannot reach the server");
         return worker.skipWaiting();
       }),
     );
@@ -42,7 +42,7 @@
   }
 
   /**
-   * Sees which version the server has, and gets it whole if it is another; the name of the newest cache.
+   * Caches the server's version if it is new, and returns the name of the newest cache.
    * @returns {Promise<string | undefined>}
    */
   async function update() {
@@ -69,7 +69,7 @@
     return (await caches.keys()).filter((name) => name.startsWith(PREFIX) && name !== MODEL_CACHE);
   }
 
-  /** The cache that is whole, if there is one. */
+  /** The name of the complete cache, if there is one. */
   async function newest() {
     for (const name of await versions()) if (await (await caches.open(name)).match(COMPLETE)) return name;
   }
@@ -85,9 +85,9 @@
   }
 
   /**
-   * From the server, else what it gave last; a model that comes may take its time, one that is kept is not waited for.
+   * From the server, else from the cache. Without a cached model it waits as long as the download takes.
    * @param {string} pathname
-   * @param {any} [event] of the page that asks, which need not wait until the answer is kept
+   * @param {any} [event] of the page's request, which does not wait until the response is cached
    */
   async function fetchModel(pathname, event) {
     const cache = await caches.open(MODEL_CACHE);
@@ -95,7 +95,7 @@
     const request = event?.request ?? new Request(pathname, {cache: "no-cache"});
     const stop = new AbortController();
     const limit = kept && setTimeout(() => stop.abort(), PATIENCE_MS);
-    request.signal.addEventListener("abort", () => stop.abort()); // the page went away
+    request.signal.addEventListener("abort", () => stop.abort()); // the page was closed
     try {
       const answer = await fetch(request, {signal: stop.signal});
       clearTimeout(limit);

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.data import augment_ops
 from keras_pose.data.augment import AugmentConfig, build_augmentation
-from keras_pose.errors import UserError
-from keras_pose.skeleton import HUMAN36M_17
 
 HEIGHT, WIDTH, COUNT = 64, 96, 4
 EVERYTHING = AugmentConfig(

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.locate import NAMED_DATASETS
 from keras_pose.data.pipeline import read_examples
 from keras_pose.data.shards import SPLITS
-from keras_pose.skeleton import HUMAN36M_17
 
 
 @pytest.fixture(scope="module")

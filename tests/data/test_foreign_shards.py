@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_pose.core.errors import UserError
 from keras_pose.data import audit, pipeline, records, shards
 from keras_pose.data.dataset import naming_broken_shards, open_dataset
-from keras_pose.errors import UserError
-from keras_pose.example import encode_jpeg
+from keras_pose.data.example import encode_jpeg
 from tests.conftest import make_example, write_dataset
 from tests.faults.memory import peak_growth_mb
-from tests.test_images import claiming, png
+from tests.io.test_images import claiming, png
 
 SHARD, RECORD = "train-00001-of-00003", 2
 NAMED = f"{SHARD}.tfrecord, record {RECORD}: "

@@ -5,11 +5,11 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import COCO_17, HUMAN36M_17, map_joints
 from keras_pose.data import inspect, inspection, shards
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import COCO_17, HUMAN36M_17, map_joints
+from keras_pose.data.example import PoseExample
 from tests.conftest import make_example, write_dataset
 from tests.poses import STANDING_MM
 

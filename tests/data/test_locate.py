@@ -5,9 +5,9 @@ import shutil
 import pytest
 import tensorflow as tf
 
+from keras_pose.core.errors import UserError
 from keras_pose.data import files, pipeline
 from keras_pose.data.dataset import open_dataset
-from keras_pose.errors import UserError
 from tests.conftest import write_dataset
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.data import order, pipeline, shards
 from keras_pose.data.dataset import open_dataset
-from keras_pose.skeleton import HUMAN36M_17
 from tests.conftest import make_example
 
 COUNTS = (9, 1, 4, 7, 2)  # examples of each shard: 23 in all

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from keras_pose.core.errors import UserError
 from keras_pose.data import pipeline
 from keras_pose.data.dataset import open_dataset
-from keras_pose.errors import UserError
 from tests.conftest import write_dataset
 
 

@@ -10,11 +10,11 @@ import time
 import numpy as np
 import pytest
 
+from keras_pose.core.errors import UserError
 from keras_pose.data import prepare, shards
 from keras_pose.data.sources import SOURCES, get_source
 from keras_pose.data.sources.base import Item, Options, optional_import
-from keras_pose.errors import UserError
-from keras_pose.folder_lock import LOCK, locked
+from keras_pose.io.folder_lock import LOCK, locked
 from tests.conftest import ROOT
 from tests.data.sources import toy
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from absl import flags
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
 from keras_pose.data import resize
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.pipeline import read_examples
-from keras_pose.errors import UserError
 from tests.conftest import write_dataset
 
 

@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from keras_pose.core.errors import UserError
 from keras_pose.data import decode_service, pipeline
 from keras_pose.data.dataset import open_dataset
-from keras_pose.errors import UserError
 from keras_pose.training import distribution
 from keras_pose.training.checkpoint import Progress
-from keras_pose.training.phase_run import PhaseRun
+from keras_pose.training.trainer import Trainer
 from tests.training.runs import tiny_experiment
 
 
@@ -86,13 +86,11 @@ def test_the_trainer_takes_its_batches_from_the_service(info, service):
     """The method of a phase that training calls, without the phase's model."""
     experiment = tiny_experiment("unused", info.spec)
     run = SimpleNamespace(
-        context=SimpleNamespace(strategy=distribution.make_strategy("one_device")),
+        strategy=distribution.make_strategy("one_device"),
         experiment=SimpleNamespace(data=SimpleNamespace(**vars(experiment.data) | {"data_service": service})),
-        dataset=info,
-        seed=0,
         progress=Progress(),
     )
-    stream = iter(PhaseRun._batches(run))
+    stream = iter(Trainer._batches(run, SimpleNamespace(dataset=info, seed=0)))
     seen = [next(stream)["pose_3d"].numpy() for _ in range(3)]
     labels = [example.pose_3d_mm for example in pipeline.read_examples(info, "train")]
     order = [[np.allclose(pose, label) for label in labels].index(True) for pose in np.concatenate(seen)]

@@ -10,11 +10,11 @@ import time
 import numpy as np
 import pytest
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.data import shard_jobs, shards
 from keras_pose.data.shard_jobs import BadFrame
-from keras_pose.errors import UserError
-from keras_pose.folder_lock import LOCK
-from keras_pose.skeleton import HUMAN36M_17
+from keras_pose.io.folder_lock import LOCK
 from tests.conftest import ROOT, make_example
 
 
@@ -84,6 +84,30 @@ def test_many_bad_frames_are_refused_and_their_shards_made_again(tmp_path):
         shard_jobs.run(tmp_path, plans([*range(4), -1, *range(5, 10)]), produce, workers=1)
     entries, bad = shard_jobs.run(tmp_path, plans(range(10)), produce, workers=1)
     assert bad == [] and sum(entry.count for entry in entries["train"]) == 10
+
+
+def produce_some(items):
+    """As `produce`, but negative numbers are skipped as expected."""
+    for result in produce(items):
+        yield BadFrame(result.where, result.why, skipped=True) if isinstance(result, BadFrame) else result
+
+
+def test_skipped_frames_are_listed_and_do_not_count_towards_the_limit(tmp_path):
+    entries, bad = shard_jobs.run(tmp_path, plans([0, -1, 1, -2, -3]), produce_some, workers=1)
+    assert sum(entry.count for entry in entries["train"]) == 2
+    assert [(frame.where, frame.skipped) for frame in bad] == [(f"frame -{n}", True) for n in (1, 2, 3)]
+    assert len((tmp_path / "bad_frames.txt").read_text().splitlines()) == 3
+    assert shard_jobs.run(tmp_path, plans([0, -1, 1, -2, -3]), produce_some, workers=1)[1] == bad
+
+
+def test_frames_that_were_bad_before_the_work_count_too(tmp_path):
+    skipped, known = BadFrame("label 8", "no image", skipped=True), BadFrame("label 9", "no number")
+    for folder, before, share in (("a", [skipped] * 9, 0.01), ("b", [known], 0.2)):
+        _, bad = shard_jobs.run(tmp_path / folder, plans(range(5)), produce, 1, before, share)
+        assert bad == before
+        assert (tmp_path / folder / "bad_frames.txt").read_text().startswith(f"{bad[0].where}: {bad[0].why}")
+    with pytest.raises(UserError, match=r"label 9: no number \(1 of 6 frames cannot be used, over 10%"):
+        shard_jobs.run(tmp_path / "c", plans(range(5)), produce, 1, [skipped, known], 0.1)
 
 
 def test_a_dead_worker_is_told(tmp_path):

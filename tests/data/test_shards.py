@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.data import dataset, pipeline, records, shards
 from keras_pose.data.dataset import open_dataset
-from keras_pose.errors import UserError
-from keras_pose.skeleton import HUMAN36M_17
 from tests.conftest import make_example, write_dataset
 from tests.training.runs import write_poses
 

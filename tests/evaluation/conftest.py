@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from keras_pose.core.skeleton import HUMAN36M_17, LSP_14, map_joints
 from keras_pose.data import shards
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.pipeline import make_batches
-from keras_pose.evaluation import evaluate_model
-from keras_pose.skeleton import HUMAN36M_17, LSP_14, map_joints
+from keras_pose.evaluation.result import evaluate_model
 from tests.conftest import make_example
 
 KEYS = {

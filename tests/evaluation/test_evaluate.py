@@ -8,13 +8,18 @@ import pytest
 from absl import flags
 
 from keras_pose import PosePredictor, evaluate
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.pipeline import make_batches
-from keras_pose.errors import UserError
-from keras_pose.evaluation import evaluate_model, heatmap_predictor
+from keras_pose.evaluation.predictions import heatmap_predictor
+from keras_pose.evaluation.result import evaluate_model
+from keras_pose.inference.runtimes import LoadedModel
+from keras_pose.io.model_info import OFFICIAL_CELL_CENTER
 from keras_pose.models import pretrained
-from keras_pose.models.decoders import DECODERS, OFFICIAL_CELL_CENTER, HeatmapDecoder, flip_average
+from keras_pose.models.decoders import DECODERS, HeatmapDecoder, flip_average
 from keras_pose.models.hrnet_checkpoint import Accounting
+from keras_pose.models.model_folder import write_model
 from keras_pose.models.pose_model import (
     PoseModelConfig,
     PoseStatistics,
@@ -22,9 +27,6 @@ from keras_pose.models.pose_model import (
     build_lifter,
     build_pose_model,
 )
-from keras_pose.runtimes import LoadedModel
-from keras_pose.skeleton import HUMAN36M_17
-from keras_pose.training.run_folder import write_model
 from tests.conftest import write_dataset
 
 SIZE = (32, 64)

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import COCO_17, HUMAN36M_17, LSP_14, map_joints
 from keras_pose.data import shards
 from keras_pose.data.dataset import open_dataset
-from keras_pose.errors import UserError
-from keras_pose.evaluation import format_comparison
-from keras_pose.skeleton import COCO_17, HUMAN36M_17, LSP_14, map_joints
+from keras_pose.evaluation.report import format_comparison
 from tests.conftest import make_example
 from tests.evaluation.conftest import KEYS, all_examples, evaluate, oracle
 

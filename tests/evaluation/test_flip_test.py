@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_pose.evaluation import with_flip_test
-from keras_pose.skeleton import HUMAN36M_17
+from keras_pose.core.skeleton import HUMAN36M_17
+from keras_pose.evaluation.predictions import with_flip_test
 from tests.evaluation.conftest import all_examples, evaluate
 
 

@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17, MPI_INF_3DHP_17
 from keras_pose.data.dataset import open_dataset
-from keras_pose.errors import UserError
-from keras_pose.evaluation import batch_predictor, evaluate_model
-from keras_pose.runtimes import LoadedModel
-from keras_pose.skeleton import HUMAN36M_17, MPI_INF_3DHP_17
+from keras_pose.evaluation.predictions import batch_predictor
+from keras_pose.evaluation.result import evaluate_model
+from keras_pose.inference.runtimes import LoadedModel
 from tests.conftest import write_dataset
 from tests.evaluation.conftest import all_examples, evaluate, oracle
 

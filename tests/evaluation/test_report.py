@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_pose.evaluation import format_tables, write_evaluation
-from keras_pose.skeleton import LSP_14
+from keras_pose.core.skeleton import LSP_14
+from keras_pose.evaluation.report import format_tables, write_evaluation
 from tests.evaluation.conftest import KEYS, evaluate, oracle
 
 

@@ -1,7 +1,6 @@
 """Runs of the tiny model on 64 x 96 pictures, and their exports; made once a session."""
 
 import copy
-import json
 from pathlib import Path
 
 import keras
@@ -16,6 +15,8 @@ from exporters.inference_graph import Source, load_source
 from exporters.samples import load_samples
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.pipeline import make_batches
+from keras_pose.io.model_info import ModelInfo
+from keras_pose.models.model_folder import write_model
 from keras_pose.models.pose_model import (
     PoseModelConfig,
     PoseStatistics,
@@ -23,7 +24,6 @@ from keras_pose.models.pose_model import (
     build_lifter,
     build_pose_model,
 )
-from keras_pose.training.run_folder import write_model
 
 SIZE = (64, 96)
 CONFIG = PoseModelConfig("w8_tiny", input_size=SIZE, soft_argmax_relative=True, soft_argmax_beta=3.5, width=64)
@@ -72,17 +72,16 @@ def write_run(folder: Path, kind: str, dataset: Path) -> Path:
     (batch,) = make_batches(info, "train", 16, training=False).take(1)
     settle(model, batch["image"])
     folder.mkdir()
-    values = {
-        "format_version": 1,
-        "kind": kind,
-        "skeleton": info.skeleton.to_dict(),
-        "input_size": list(SIZE),
-        "heatmap_peak": HEATMAP_PEAK,
-        "statistics": None if kind == "keypoints" else info.statistics,
-        "model": CONFIG.to_dict(),
-        "data": {"dataset": str(dataset)},
-    }
-    write_model(folder, model, values)
+    description = ModelInfo(
+        kind=kind,
+        skeleton=info.skeleton,
+        input_size=SIZE,
+        heatmap_peak=HEATMAP_PEAK,
+        statistics=None if kind == "keypoints" else info.statistics,
+        model=CONFIG.to_dict(),
+        data={"dataset": str(dataset)},
+    )
+    write_model(folder, model, description)
     return folder
 
 
@@ -117,17 +116,17 @@ def exported(source, toy_dataset, tmp_path_factory) -> dict[str, Path]:
     calibration = load_samples(str(toy_dataset), ("train",), 0, source.info, pictures=True).image
     converted = {}  # the float form of each graph: all quantisations begin with it
 
-    def once(convert_float, *arguments, metadata):
-        key = json.dumps([convert_float.__module__, metadata["inputs"], metadata["outputs"]])
+    def once(convert_float, *arguments, info):
+        key = f"{convert_float.__module__} {info.export.inputs} {info.export.outputs}"
         if key not in converted:
             converted[key] = convert_float(*arguments)
         return copy.deepcopy(converted[key])
 
-    def to_tflite(graph, metadata):
-        return tflite.quantize(once(tflite.convert_float, graph, metadata, metadata=metadata), metadata, calibration)
+    def to_tflite(graph, info):
+        return tflite.quantize(once(tflite.convert_float, graph, info, info=info), info, calibration)
 
-    def to_onnx(graph, metadata):
-        return onnx.finish(once(onnx.convert_float, graph, metadata=metadata), metadata)
+    def to_onnx(graph, info):
+        return onnx.finish(once(onnx.convert_float, graph, info=info), info)
 
     for name, form in FORMS.items():
         export(source, form, folder / name, to_onnx if name.endswith(".onnx") else to_tflite, check=None)

@@ -11,8 +11,8 @@ from absl import flags
 from exporters import benchmark, compare, export, inference_graph, onnx, parity, tflite
 from exporters import flags as shared_flags
 from exporters.compare import TOLERANCES
-from keras_pose import command
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.io import atomic
 from keras_pose.models.hrnet_checkpoint import with_official_cells
 from keras_pose.models.pose_model import PoseStatistics, build_pose_model
 from tests.conftest import write_dataset
@@ -64,9 +64,7 @@ def test_a_lifter_computes_in_float32(lifter, tmp_path):
 
 def test_the_flat_form_is_refused_before_the_conversion(runs):
     source = inference_graph.load_source(runs["pose"])
-    flat = build_pose_model(
-        replace(CONFIG, soft_argmax_form="flat"), PoseStatistics.from_dict(source.info["statistics"])
-    )
+    flat = build_pose_model(replace(CONFIG, soft_argmax_form="flat"), PoseStatistics.from_dict(source.info.statistics))
     with pytest.raises(UserError, match="trained with --soft_argmax_form=flat, whose operations phones lack"):
         inference_graph.build_inference_graph(replace(source, model=flat), tflite.Form("pose"))
 
@@ -169,7 +167,7 @@ def test_a_full_disk_leaves_nothing(lifter, tmp_path, monkeypatch):
     def no_space(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(command.os, "fsync", no_space)
+    monkeypatch.setattr(atomic.os, "fsync", no_space)
     with pytest.raises(UserError, match="No space left on device; free space"):
         run(onnx, lifter, f"--output={tmp_path / 'lifter.onnx'}", "--noparity")
     assert not list(tmp_path.iterdir())
@@ -189,7 +187,7 @@ def test_imported_heatmaps_are_read_off_the_middle_of_their_cells(runs, samples,
     own = inference_graph.load_source(runs["keypoints"])
     imported = tmp_path / "hrnet.keras"
     with_official_cells(own.model).save(imported)
-    (tmp_path / "hrnet.keras.json").write_text(json.dumps(own.info | {"cell_center": 0.125}))
+    replace(own.info, cell_center=0.125).write(tmp_path / "hrnet.keras.json")
     outputs = []
     for source in (own, inference_graph.load_source(imported)):
         graph = inference_graph.build_inference_graph(source, tflite.Form("keypoints"))

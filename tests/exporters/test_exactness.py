@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_pose import runtimes
+from keras_pose.inference import runtimes
 from keras_pose.models.soft_argmax import SoftArgmax
 
 HEIGHT, WIDTH, JOINTS, BETA = 64, 48, 17, 30.0

@@ -10,9 +10,9 @@ from ai_edge_litert import schema_py_generated as schema
 
 from exporters import EXPORTERS, exporter_of, tflite_file, worker
 from exporters.compare import compare_file, file_outputs, read_part
-from exporters.contract import sidecar_path
-from keras_pose import runtimes
-from keras_pose.skeleton import HUMAN36M_17
+from keras_pose.core.skeleton import HUMAN36M_17
+from keras_pose.inference import runtimes
+from keras_pose.io.model_info import read_sidecar, sidecar_path
 from tests.exporters.conftest import FORMS, HEATMAP_PEAK, SIZE
 
 JOINTS = HUMAN36M_17.num_joints
@@ -75,8 +75,10 @@ def exporter_resize(name):
 
 def test_metadata_inside_and_beside(exported, name, runs):
     path, form = exported[name], FORMS[name]
-    inside = exporter_of(path).read_metadata(path)
-    assert inside == json.loads(sidecar_path(path).read_text())
+    info = exporter_of(path).read_info(path)
+    assert info == read_sidecar(path)
+    inside = json.loads(sidecar_path(path).read_text())
+    assert inside == info.to_dict()
     assert inside["skeleton"] == HUMAN36M_17.to_dict()
     assert inside["joint_names"] == list(HUMAN36M_17.joint_names)
     assert [tuple(edge) for edge in inside["edges"]] == list(HUMAN36M_17.bones)

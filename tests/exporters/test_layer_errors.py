@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from exporters import layer_errors, tflite
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from tests.exporters.test_commands import run
 
 
 @pytest.fixture(scope="module")
 def reference(exported, source) -> bytes:
-    return layer_errors.float_reference(source, tflite.read_metadata(exported["pose_int8.tflite"]))
+    return layer_errors.float_reference(source, tflite.read_info(exported["pose_int8.tflite"]))
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from exporters import benchmark, compare, table
-from exporters.contract import sidecar_path
-from keras_pose import runtimes
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from keras_pose.flags import build_experiment
+from keras_pose.inference import runtimes
+from keras_pose.io.model_info import sidecar_path
 from tests.conftest import ROOT
 from tests.exporters.test_commands import run
-from tests.test_flags import parse
+from tests.flags.test_flags import parse
 
 MS = {"pose.tflite": 40.0, "pose_int8.tflite": 10.0, "heatmaps.tflite": 32.0, "pose.onnx": 33.0, "heatmaps.onnx": 30.0}
 

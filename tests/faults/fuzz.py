@@ -23,7 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 
 SECONDS_EACH = 10.0  # a busy machine may be slow; a hang is longer
 WORDS = [b"0", b"-1", b"1e999", b"nan", b"NaN", b"Infinity", b"null", b"{}", b"[]", b'""', b"4294967295", b"../../a"]

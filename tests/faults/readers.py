@@ -15,24 +15,27 @@ from absl import flags
 
 from exporters import onnx as onnx_exporter
 from exporters import tflite_file
-from keras_pose import command, images
-from keras_pose.bvh import parse_bvh
+from keras_pose.core import command
+from keras_pose.core.skeleton import HUMAN36M_17, SKELETONS, get_skeleton
 from keras_pose.data import audit, shard_jobs, shards
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.sources import base, get_source
 from keras_pose.data.sources.base import Options
 from keras_pose.flags import build_experiment, define_flags
+from keras_pose.inference.runtimes import open_session
+from keras_pose.io import images
+from keras_pose.io.bvh import parse_bvh
+from keras_pose.io.model_info import ModelInfo, read_sidecar
+from keras_pose.io.torch_file import read_torch_file
+from keras_pose.models import model_folder
 from keras_pose.models.hrnet_checkpoint import read_checkpoint
 from keras_pose.models.keras_file import check_keras_file
 from keras_pose.models.pose_model import PoseModelConfig, PoseStatistics, build_lifter
-from keras_pose.runtimes import _read_sidecar, open_session
-from keras_pose.skeleton import HUMAN36M_17, SKELETONS, get_skeleton
-from keras_pose.synthetic.garment import read_garment
-from keras_pose.synthetic.panorama import load_panorama
-from keras_pose.synthetic.poses import bvh_texts
-from keras_pose.synthetic.wavefront import read_obj
-from keras_pose.torch_file import read_torch_file
-from keras_pose.training import checkpoint, run_folder
+from keras_pose.synthetic.body.garment import read_garment
+from keras_pose.synthetic.body.wavefront import read_obj
+from keras_pose.synthetic.motion.poses import bvh_texts
+from keras_pose.synthetic.render.panorama import load_panorama
+from keras_pose.training import checkpoint
 from tests.conftest import write_dataset
 from tests.data.sources import test_fuzz, test_fuzz_2d
 from tests.data.sources.test_mocap import figure
@@ -93,7 +96,7 @@ def tflite_model(folder: Path) -> None:
     )
     tf.saved_model.save(module, str(folder / "saved"), signatures=module.infer)
     converted = tf.lite.TFLiteConverter.from_saved_model(str(folder / "saved")).convert()
-    content = tflite_file.append_metadata(converted, JSON_TEXT)
+    content = tflite_file.append_metadata(converted, ModelInfo.from_dict(JSON_TEXT))
     (folder / "a.tflite").write_bytes(content)
 
 
@@ -181,9 +184,9 @@ READERS: dict[str, Reader] = {
     "shard": Reader("train-00000-of-00001.tfrecord", tiny_dataset, read_shard, 0.3),
     "job settings": Reader("settings.json", settings, settings, 2),
     "model.json": Reader(
-        "model.json", lambda f: write_json(f / "model.json", JSON_TEXT), run_folder.read_model_info, 3
+        "model.json", lambda f: write_json(f / "model.json", JSON_TEXT), model_folder.read_model_info, 3
     ),
-    "sidecar": Reader("a.json", lambda f: write_json(f / "a.json", JSON_TEXT), lambda f: _read_sidecar(f / "a"), 3),
+    "sidecar": Reader("a.json", lambda f: write_json(f / "a.json", JSON_TEXT), lambda f: read_sidecar(f / "a"), 3),
     "skeleton": Reader(
         "a.json", lambda f: write_json(f / "a.json", HUMAN36M_17.to_dict()), lambda f: get_skeleton(f"{f}/a.json"), 3
     ),
@@ -207,7 +210,7 @@ READERS: dict[str, Reader] = {
     "hdr": Reader("a.hdr", hdr, lambda f: load_panorama(f / "a.hdr"), 1),
     "avi": Reader("a.avi", video, lambda f: list(base.read_video(f / "a.avi", [0, 2])), 0.5),
     "keras": Reader("a.keras", keras_file, lambda f: check_keras_file(f / "a.keras"), 1),
-    "keras whole": Reader("a.keras", keras_file, lambda f: run_folder.load_model(f / "a.keras"), 0.1),
+    "keras whole": Reader("a.keras", keras_file, lambda f: model_folder.load_model(f / "a.keras"), 0.1),
     "checkpoint": Reader("last.npz", saved_checkpoint, restored, 2),
     "torch zip": Reader("a.pth", functools.partial(torch_file, zipped=True), lambda f: read_checkpoint(f / "a.pth"), 3),
     "torch legacy": Reader(
@@ -220,9 +223,9 @@ READERS: dict[str, Reader] = {
         3,
     ),
     "tflite": Reader("a.tflite", tflite_model, lambda f: open_session(f / "a.tflite", 1), 2),
-    "tflite metadata": Reader("a.tflite", tflite_model, lambda f: tflite_file.read_metadata(f / "a.tflite"), 2),
+    "tflite metadata": Reader("a.tflite", tflite_model, lambda f: tflite_file.read_info(f / "a.tflite"), 2),
     "onnx": Reader("a.onnx", onnx_model, lambda f: open_session(f / "a.onnx", 1), 1),
-    "onnx metadata": Reader("a.onnx", onnx_model, lambda f: onnx_exporter.read_metadata(f / "a.onnx"), 1),
+    "onnx metadata": Reader("a.onnx", onnx_model, lambda f: onnx_exporter.read_info(f / "a.onnx"), 1),
 }
 for _suffix in (".jpg", ".png", ".bmp", ".webp"):
     READERS[f"picture{_suffix}"] = Reader(

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mobile_demo.models import sidecar
-from mobile_demo.protocol import Limits
-from mobile_demo.server import Server, Settings, serve
+from keras_pose.io.model_info import sidecar_path
+from mobile_demo.server import Limits, Server, Settings, serve
 from mobile_demo.vendor import MANIFEST, packed_name, read_checksums
 
 METADATA = {
@@ -21,6 +20,7 @@ METADATA = {
     "input_size": [8, 6],
 }
 SECRET = b"not for phones"
+APP = b"let a;\n"
 TIMEOUT_S = 0.5  # of the servers under test
 PATIENCE_S = 10  # of the clients: only a server that hangs makes them wait for it
 
@@ -29,7 +29,7 @@ def write_model(path: Path, content: bytes = b"model", **changes) -> Path:
     """A file and its metadata as an export leaves them; the server looks into neither."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    sidecar(path).write_text(json.dumps(METADATA | changes))
+    sidecar_path(path).write_text(json.dumps(METADATA | changes))
     return path
 
 
@@ -38,7 +38,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
     """`web` and `runtime`, with files around them that nobody may get."""
     root = tmp_path_factory.mktemp("demo")
     web, runtime = root / "web", root / "runtime"
-    contents = {"index.html": b"<!doctype html>" + b" " * 3000, "app.js": b"let a;\n", "deep/icon.png": bytes(range(9))}
+    contents = {"index.html": b"<!doctype html>" + b" " * 3000, "app.js": APP, "deep/icon.png": bytes(range(9))}
     hidden = {".secret.js": SECRET, "deep/.git/config.json": SECRET, "notes.bak": SECRET, "../secret.html": SECRET}
     for name, content in (contents | hidden).items():
         path = web / name

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_pose import command, geometry, smoothing, visualize
-from keras_pose.predictor import UNITS, PosePredictor, PoseTracker
-from keras_pose.runtimes import LoadedModel
-from keras_pose.skeleton import Skeleton
+from keras_pose.core import geometry
+from keras_pose.core.skeleton import Skeleton
+from keras_pose.inference import smoothing
+from keras_pose.inference.predictor import UNITS, PosePredictor
+from keras_pose.inference.runtimes import LoadedModel
+from keras_pose.inference.tracker import PoseTracker
+from keras_pose.io import atomic
+from keras_pose.visualization import drawing
 
 FILE = Path(__file__).parent / "js" / "golden.json"
 JOINTS = 6
@@ -65,7 +69,7 @@ def crop_of(center_px: np.ndarray, size: tuple[float, float]) -> dict[str, float
 def orbits() -> list[dict]:
     """Rotations of the 3D view."""
     angles = [(0, 0), (90, 0), (0, 30), (30, 12), (-135, -70)]
-    return [{"yaw": yaw, "pitch": pitch, "rotation": visualize._rotation(yaw, pitch).ravel()} for yaw, pitch in angles]
+    return [{"yaw": yaw, "pitch": pitch, "rotation": drawing._rotation(yaw, pitch).ravel()} for yaw, pitch in angles]
 
 
 def track(rng: np.random.Generator) -> dict:
@@ -117,4 +121,4 @@ def plain(values):
 
 
 if __name__ == "__main__":
-    command.write_json(FILE, plain(make()))
+    atomic.write_json(FILE, plain(make()))

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
+from mobile_demo.answers import accepts_gzip
 from mobile_demo.content import METADATA_PATH, MODEL_PATH, Site
 from mobile_demo.models import ModelFile
-from mobile_demo.protocol import accepts_gzip
 from mobile_demo.server import Settings, serve
 from tests.mobile_demo.conftest import METADATA, talk, write_model
 

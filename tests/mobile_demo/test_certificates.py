@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from mobile_demo import certificates
 from mobile_demo.certificates import AUTHORITY, CERTIFICATE, prepare, state_folder
 
@@ -105,7 +105,7 @@ def test_a_broken_authority_is_never_replaced(folder, content):
     """Phones trust it: that is its owner's to decide."""
     prepare(folder)
     (folder / AUTHORITY).write_bytes(content)
-    with pytest.raises(UserError, match="mend or delete it") as caught:
+    with pytest.raises(UserError, match="fix or delete it") as caught:
         prepare(folder)
     assert "\n" not in str(caught.value)
     assert (folder / AUTHORITY).read_bytes() == content
@@ -133,7 +133,7 @@ class TestPermissions:
         """Their authority could lie there already; and /tmp must not become private."""
         folder.mkdir(parents=True)
         folder.chmod(mode)
-        with pytest.raises(UserError, match="others may write there"):
+        with pytest.raises(UserError, match="other users can write to it"):
             prepare(folder)
         assert stat.S_IMODE(folder.stat().st_mode) == mode and not list(folder.iterdir())
 
@@ -163,7 +163,7 @@ def test_a_name_that_no_certificate_holds_is_left_out(folder, monkeypatch, name)
 
 @pytest.mark.parametrize("address", ["https://desk", "desk:8443", "my_desk", "", "10.0.0.0/8", "a@b", "*", "::1"])
 def test_an_address_that_is_none_is_refused(folder, address):
-    with pytest.raises(UserError, match="is no address; give"):
+    with pytest.raises(UserError, match="is not an address; use"):
         prepare(folder, (address,))
 
 

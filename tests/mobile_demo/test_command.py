@@ -18,13 +18,14 @@ import cv2
 import numpy as np
 import pytest
 
+from keras_pose.core.errors import UserError
 from mobile_demo import __main__ as demo
 from mobile_demo.certificates import AUTHORITY
 from tests.mobile_demo.conftest import write_model
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "mobile_demo"]
-LAST_LINE = "Ctrl-C ends this.\n"
+LAST_LINE = "Press Ctrl-C to stop.\n"
 PATIENCE_S = 30
 
 
@@ -81,7 +82,7 @@ def test_https(tmp_path, environment, number):
         assert urls[0][0].startswith("https://demo.example:") and len({port for _, port in urls}) == 1
         port = urls[0][1]
         assert read_qr(printed) == urls[0][0]
-        assert "Click through" in printed and f"adb reverse tcp:{port} tcp:{port}" in printed
+        assert "Accept the warning" in printed and f"adb reverse tcp:{port} tcp:{port}" in printed
         assert f"Open {urls[0][0]}ca.pem" in printed
 
         keys = tmp_path / "state" / "keras_pose"
@@ -98,7 +99,7 @@ def test_http_is_for_this_machine(tmp_path, environment):
     """Neither a certificate nor a key is made, and no other machine gets in."""
     model = write_model(tmp_path / "named.tflite", outputs={"keypoints_2d": {}, "scores": {}})
     with running(tmp_path, environment, "--http", f"--model={model}") as (process, printed):
-        assert f"{model} (named by --model): 0 joints, 2D alone, 8 x 6 pixels" in printed
+        assert f"{model} (chosen by --model): 0 joints, 2D only, 8 x 6 pixels" in printed
         url = re.search(r"^open     (http://localhost:(\d+)/)$", printed, re.MULTILINE)
         assert read_qr(printed) == url[1] and f"adb reverse tcp:{url[2]} tcp:{url[2]}" in printed
         with urllib.request.urlopen(url[1], timeout=5) as response:
@@ -113,19 +114,19 @@ def test_help(environment, tmp_path):
     found = subprocess.run(
         [*COMMAND, "--help"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30
     )
-    for text in ("--model", "--port", "--[no]http", "--host", "--address", "pictures never leave the phone"):
+    for text in ("--model", "--port", "--[no]http", "--host", "--address", "Images never leave the phone"):
         assert text in found.stdout
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--model=none.tflite"], "--model=none.tflite is no .tflite file; export one: python -m exporters.tflite"),
+        (["--model=none.tflite"], "--model=none.tflite is not a .tflite file; export one: python -m exporters.tflite"),
         (["--model=broken.tflite"], "broken.tflite.json is not JSON; export the model again"),
         (["--host=192.0.2.1"], "cannot serve on 192.0.2.1 port .*; choose another with --port or --host"),
         (["--host=no.such.host.invalid", "--http"], "cannot serve on no.such.host.invalid port"),
-        (["--address=https://desk"], "'https://desk' is no address"),
-        (["pose.tflite"], "unexpected 'pose.tflite'; name the model with --model=pose.tflite"),
+        (["--address=https://desk"], "'https://desk' is not an address"),
+        (["pose.tflite"], "unexpected argument 'pose.tflite'; to choose a model, use --model=pose.tflite"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(tmp_path, environment, flags, message):
@@ -142,6 +143,13 @@ def test_a_mistake_is_told_in_one_line(tmp_path, environment, flags, message):
     )
     assert failed.returncode == 2 and failed.stdout == ""
     assert re.fullmatch(rf"error: .*{message}.*\n", failed.stderr), failed.stderr
+
+
+def test_without_tornado_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.delitem(sys.modules, "mobile_demo.server", raising=False)
+    monkeypatch.setitem(sys.modules, "tornado.httpserver", None)
+    with pytest.raises(UserError, match=r"pip install 'keras_pose\[demo\]'"):
+        demo.main([])
 
 
 def test_a_port_in_use(tmp_path, environment):
@@ -186,7 +194,7 @@ def test_no_code_leads_a_phone_to_itself(tmp_path, environment):
     """But over http, which is for a cable, localhost is this computer."""
     model = write_model(tmp_path / "pose.tflite")
     with running(tmp_path, environment, "--host=127.0.0.1", f"--model={model}") as (_, printed):
-        assert "open     https://localhost:" in printed and "No QR code: no address here leads a phone" in printed
+        assert "open     https://localhost:" in printed and "No QR code: this computer has no" in printed
         assert "█" not in printed
     assert read_qr(demo.code_or_why("http://localhost:8443/")) == "http://localhost:8443/"
     assert read_qr(demo.code_or_why("https://10.0.0.7:8443/")) == "https://10.0.0.7:8443/"

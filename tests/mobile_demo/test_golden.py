@@ -31,5 +31,5 @@ def assert_close(found, expected, where: str) -> None:
     elif isinstance(expected, str):
         assert found == expected, where
     else:
-        mend = "if Python was meant to change, run: python -m tests.mobile_demo.golden"
-        assert np.isclose(found, expected, rtol=1e-6, atol=1e-6), f"{where}; {mend}"
+        fix = "if Python was meant to change, run: python -m tests.mobile_demo.golden"
+        assert np.isclose(found, expected, rtol=1e-6, atol=1e-6), f"{where}; {fix}"

@@ -1,6 +1,7 @@
 """Slow, silent, many and rude clients: each is left in time, and none keeps another one waiting."""
 
 import contextlib
+import random
 import socket
 import struct
 import sys
@@ -10,8 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from mobile_demo.protocol import Limits
-from mobile_demo.server import serve
+from mobile_demo.server import Limits, serve
 from tests.mobile_demo.conftest import PATIENCE_S, TIMEOUT_S, dial, read_all, statuses, talk
 
 PAGE = b"GET / HTTP/1.1\r\nHost: phone\r\nConnection: close\r\n\r\n"
@@ -163,8 +163,30 @@ def test_who_vanishes_leaves_no_trace(server, capfd):
             connection.sendall(data)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.close()
-    assert eventually(lambda: threading.active_count() <= threads)
-    assert statuses(talk(server, PAGE)) == [200]
+    assert eventually(lambda: statuses(talk(server, PAGE)) == [200])
+    assert threading.active_count() <= threads
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_flood_of_requests_is_neither_kept_nor_reported(settings, capfd):
+    """From a client that takes no answers: the server stops reading it, and goes on serving others."""
+    with serve(settings) as server, dial(server) as flooding:
+        before = resident_mb()
+        flooding.settimeout(TIMEOUT_S / 2)
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            for _ in range(1000):
+                flooding.sendall(PAGE.replace(b"/ ", b"/model/pose.tflite ").replace(b"close", b"keep-alive") * 1000)
+        assert resident_mb() - before < 30
+        assert statuses(talk(server, PAGE)) == [200]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_random_bytes_are_left_in_time_and_not_reported(server, capfd, seed):
+    """Some of them after the beginning of a sound request."""
+    junk = random.Random(seed).randbytes(3000)
+    answers = talk(server, PAGE[: seed * 3] + junk + b"\r\n\r\n")
+    assert statuses(answers) in ([], [400])
     assert capfd.readouterr() == ("", "")
 
 

@@ -7,8 +7,9 @@ import zipfile
 
 import pytest
 
-from keras_pose.errors import UserError
-from mobile_demo.models import INSIDE, ModelFile, find_model, sidecar
+from keras_pose.core.errors import UserError
+from keras_pose.io.model_info import sidecar_path
+from mobile_demo.models import INSIDE, ModelFile, find_model
 from tests.mobile_demo.conftest import METADATA, write_model
 
 
@@ -26,12 +27,12 @@ def test_order(tmp_path, shipped):
     """Named, else the newest export here or in a run, else what ships."""
     here = tmp_path / "here"
     here.mkdir()
-    assert find_model(None, here, shipped) == (shipped, "the weights that ship")
+    assert find_model(None, here, shipped) == (shipped, "the included weights")
     in_run = aged(write_model(here / "runs" / "a" / "deep" / "pose.tflite"), 100)
     assert find_model(None, here, shipped) == (in_run, "the newest export here")
     newer = aged(write_model(here / "pose.tflite"), 50)
     assert find_model(None, here, shipped)[0] == newer
-    assert find_model(aged(in_run, 10), here, shipped) == (in_run, "named by --model")
+    assert find_model(aged(in_run, 10), here, shipped) == (in_run, "chosen by --model")
     assert find_model(None, here, shipped)[0] == in_run
 
 
@@ -42,7 +43,7 @@ def test_files_that_are_no_exports_of_pictures_are_passed_over(tmp_path, shipped
     write_model(here / "heatmaps.tflite", outputs={"heatmaps": {}})
     write_model(here / "pose.partial.tflite")  # of an export whose parity is still to be proven
     write_model(here / "runs" / "broken.tflite")
-    sidecar(here / "runs" / "broken.tflite").write_text("{")
+    sidecar_path(here / "runs" / "broken.tflite").write_text("{")
     (here / "bare.tflite").write_bytes(b"model")
     assert find_model(None, here, shipped)[0] == shipped
 
@@ -54,7 +55,7 @@ def test_a_named_file_must_be_there(tmp_path, shipped, named):
         find_model(tmp_path / named, tmp_path, shipped)
 
 
-def test_without_any_the_error_names_the_mend(tmp_path):
+def test_without_any_the_error_says_how_to_fix_it(tmp_path):
     with pytest.raises(UserError, match="export one: python -m exporters.tflite"):
         find_model(None, tmp_path, tmp_path / "none.tflite")
 
@@ -65,18 +66,18 @@ def test_without_any_the_error_names_the_mend(tmp_path):
         (b"", json.dumps(METADATA), "is empty"),
         (b"model", "{", "is not JSON"),
         (b"model", "\udcff", "is not JSON"),
-        (b"model", "[]", "takes no pictures"),
-        (b"model", "null", "takes no pictures"),
-        (b"model", '{"inputs": {"keypoints_2d": {}}}', "takes no pictures"),
-        (b"model", '{"inputs": {"image": {}}, "outputs": {"heatmaps": {}}}', "takes no pictures or gives no joints"),
-        (b"model", None, r"cannot read .*pose.tflite.json: No such file.*keep them so"),
+        (b"model", "[]", "does not find joints in images"),
+        (b"model", "null", "does not find joints in images"),
+        (b"model", '{"inputs": {"keypoints_2d": {}}}', "does not find joints in images"),
+        (b"model", '{"inputs": {"image": {}}, "outputs": {"heatmaps": {}}}', "does not find joints in images"),
+        (b"model", None, r"cannot read .*pose.tflite.json: No such file.*in the same folder"),
     ],
 )
 def test_unsound_files_are_refused(tmp_path, content, metadata, message):
     path = tmp_path / "pose.tflite"
     path.write_bytes(content)
     if metadata is not None:
-        sidecar(path).write_bytes(metadata.encode(errors="surrogateescape"))
+        sidecar_path(path).write_bytes(metadata.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match=message):
         ModelFile(path)
 
@@ -109,7 +110,7 @@ def test_a_swap_is_seen_and_a_broken_one_waits(tmp_path):
     write_model(path, b"new")
     new = served.current()
     assert new.model == b"new" and new.tag != old.tag
-    sidecar(path).write_text("{")
+    sidecar_path(path).write_text("{")
     assert served.current() is new
     write_model(path, b"new", joint_names=["a"])
     assert served.current().model == b"new" and served.current().tag != new.tag
@@ -119,7 +120,7 @@ def test_a_broken_model_is_read_once(tmp_path, monkeypatch):
     """A page asks again and again; 30 MB must not be read and hashed each time."""
     path = write_model(tmp_path / "pose.tflite")
     served = ModelFile(path)
-    sidecar(path).write_text("{")
+    sidecar_path(path).write_text("{")
     reads = []
     read = ModelFile._read
     monkeypatch.setattr(ModelFile, "_read", lambda self: reads.append(1) or read(self))
@@ -139,7 +140,7 @@ def test_halves_are_never_mixed(tmp_path):
             with_inside(tmp_path / "next.tflite", metadata)
             (tmp_path / "next.json").write_text(json.dumps(metadata))
             os.replace(tmp_path / "next.tflite", path)
-            os.replace(tmp_path / "next.json", sidecar(path))
+            os.replace(tmp_path / "next.json", sidecar_path(path))
         done.set()
 
     served, seen = ModelFile(path), set()

@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import pytest
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from mobile_demo import benchmark
 from mobile_demo.clip import write_clip
 from mobile_demo.content import WEB

@@ -7,10 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from mobile_demo.protocol import Limits
-from mobile_demo.server import serve
+from mobile_demo.server import Limits, serve
 from tests.mobile_demo.conftest import SECRET, TIMEOUT_S, dial, read_all, statuses, talk
-from tests.mobile_demo.test_limits import PAGE, SLACK_S, is_left, took
+from tests.mobile_demo.test_limits import PAGE, SLACK_S, eventually, is_left, took
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +87,28 @@ def test_unfinished_handshakes_keep_nobody_waiting(secure_settings, trusting):
         assert took(lambda: statuses(talk(server, PAGE, trusting))) < SLACK_S
 
 
+def test_unfinished_handshakes_count_as_connections(secure_settings, trusting):
+    """Silent ones too. When one goes, the next is let in."""
+    with (
+        serve(replace(secure_settings, connections_each=2, limits=Limits())) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        silent, greeting = (stack.enter_context(dial(server)) for _ in range(2))
+        greeting.sendall(b"\x16\x03\x01")
+        assert eventually(lambda: talk(server, PAGE) == b"")
+        silent.close()
+        assert eventually(lambda: statuses(talk(server, PAGE)) == [307])
+        greeting.close()
+        assert eventually(lambda: accepted(server, trusting))
+
+
+def accepted(server, tls: ssl.SSLContext) -> bool:
+    """Whether there is room for one more connection."""
+    with contextlib.suppress(OSError):
+        return statuses(talk(server, PAGE, tls)) == [200]
+    return False
+
+
 def test_rubbish_after_the_handshake_s_first_byte(secure, capfd):
     assert took(lambda: talk(secure, b"\x16" + b"rubbish " * 10_000)) < SLACK_S
     assert capfd.readouterr() == ("", "")
@@ -111,7 +132,8 @@ def test_plain_http_is_pointed_to_https(secure):
         (b"GET / HTTP/1.0", 400),
         (b"POST / HTTP/1.1\r\nHost: a", 405),
         (b"SSH-2.0-client", 400),
-        (b"GET /" + b"a" * 5000, 414),
+        (b"GET /" + b"a" * 5000, 400),
+        (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: a", 414),
     ],
 )
 def test_rude_plain_requests_get_no_way(secure, request_head, status):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from mobile_demo.content import PACKAGE, RUNTIME, read_runtime
 from mobile_demo.vendor import (
     BARE_IMPORT,
@@ -64,20 +64,20 @@ def test_what_is_taken(modules, checksums, licence, tmp_path):
 def test_a_file_that_is_not_the_tested_one_is_refused(modules, checksums, licence, tmp_path, name):
     path = modules / "@litertjs" / SOURCES[name]
     path.write_bytes(path.read_bytes() + b"\n")
-    with pytest.raises(UserError, match=f"{SOURCES[name]} is not the tested one.*{name}"):
+    with pytest.raises(UserError, match=f"{SOURCES[name]} is not the tested version.*{name}"):
         vendor(modules, tmp_path / "runtime", checksums, licence)
     assert not (tmp_path / "runtime").exists()
 
 
 def test_an_unknown_file_is_refused(modules, checksums, licence, tmp_path):
     del checksums[LIBRARY]
-    with pytest.raises(UserError, match="is not the tested one"):
+    with pytest.raises(UserError, match="is not the tested version"):
         vendor(modules, tmp_path / "runtime", checksums, licence)
 
 
-def test_a_missing_file_names_the_mend(modules, checksums, licence, tmp_path):
+def test_a_missing_file_says_how_to_fix_it(modules, checksums, licence, tmp_path):
     (modules / "@litertjs" / SOURCES[LIBRARY]).unlink()
-    with pytest.raises(UserError, match="run first: npm .* ci"):
+    with pytest.raises(UserError, match="run: npm .* ci"):
         vendor(modules, tmp_path / "runtime", checksums, licence)
 
 
@@ -92,12 +92,12 @@ def test_what_was_cut_short_does_not_pass_for_whole(modules, checksums, licence,
 
 @pytest.mark.parametrize("text", ["", f"{BARE_IMPORT} {BARE_IMPORT}"])
 def test_a_library_that_imports_otherwise_is_refused(text):
-    with pytest.raises(UserError, match="not once; adapt mobile_demo.vendor"):
+    with pytest.raises(UserError, match="not once; update mobile_demo.vendor"):
         make_relative(text.encode())
 
 
 def test_the_server_serves_the_vendored_runtime():
-    """What stands in this checkout: made by `make runtime`, and just what `runtime.sha256` tells."""
+    """What stands in this checkout: made by `make runtime`, and exactly what `runtime.sha256` lists."""
     served = read_runtime(RUNTIME)
     assert {path.removeprefix("/runtime/") for path in served} == set(SOURCES) == set(read_checksums())
     for path, found in served.items():

@@ -67,7 +67,7 @@ def test_tools_and_tests_are_not_in_it(wheel):
 def test_its_extra_names_what_the_demo_needs(wheel):
     (metadata,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
     needed = re.findall(r'Requires-Dist: (\w+)>=.*extra == "demo"', wheel.read(metadata).decode())
-    assert set(needed) == {"cryptography", "segno", "trustme"}
+    assert set(needed) == {"cryptography", "segno", "tornado", "trustme"}
 
 
 def test_it_serves_the_page_by_itself(wheel, tmp_path):

@@ -4,9 +4,17 @@ import pytest
 import tensorflow as tf
 
 from keras_pose.models.batch_norm import FusedBatchNormalization
+from keras_pose.models.tensorflow_speed import speed_tricks
 
 SHAPE = (3, 5, 4, 6)
 COUNT = 3 * 5 * 4
+
+
+@pytest.fixture(params=[True, False], ids=["fused", "by_keras"], autouse=True)
+def tricks(request):
+    """Every law holds with the fused kernel and with Keras' own layer."""
+    with speed_tricks(request.param):
+        yield
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.skeleton import COCO_17, MPII_16
+from keras_pose.io.model_info import OFFICIAL_CELL_CENTER, OWN_CELL_CENTER
 from keras_pose.models import decoders
-from keras_pose.models.decoders import DECODERS, OFFICIAL_CELL_CENTER, OWN_CELL_CENTER
-from keras_pose.skeleton import COCO_17, MPII_16
+from keras_pose.models.decoders import DECODERS
 
 HEIGHT, WIDTH = 24, 16
 

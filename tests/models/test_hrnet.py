@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from keras_pose.models import hrnet
 
 SIZE = (64, 96)

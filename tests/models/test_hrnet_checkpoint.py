@@ -3,12 +3,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from keras_pose.benchmark import torch_hrnet
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import COCO_17, HUMAN36M_17, LSP_14, MPII_16
 from keras_pose.models import hrnet_checkpoint, weight_names
 from keras_pose.models.hrnet import VARIANTS
 from keras_pose.models.pose_model import PoseModelConfig, build_keypoint_model
-from keras_pose.skeleton import COCO_17, HUMAN36M_17, LSP_14, MPII_16
+from keras_pose.studies.benchmark import torch_hrnet
 
 TINY = VARIANTS["w8_tiny"]
 

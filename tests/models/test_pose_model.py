@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import COCO_17, HUMAN36M_17, MPII_16
 from keras_pose.models.pose_model import (
     PoseModelConfig,
     PoseStatistics,
@@ -13,7 +14,6 @@ from keras_pose.models.pose_model import (
     build_lifter,
     build_pose_model,
 )
-from keras_pose.skeleton import COCO_17, HUMAN36M_17, MPII_16
 
 CONFIG = PoseModelConfig("w8_tiny", input_size=(64, 96), width=32, soft_argmax_beta=50, dropout=0.25)
 

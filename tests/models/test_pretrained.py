@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from keras_pose.benchmark import torch_hrnet
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import COCO_17, MPII_16
+from keras_pose.inference.predictor import PosePredictor
+from keras_pose.inference.runtimes import open_model
+from keras_pose.io.model_info import TARGET_PEAK
 from keras_pose.models import pretrained
 from keras_pose.models.hrnet import VARIANTS
 from keras_pose.models.hrnet_checkpoint import convert
-from keras_pose.predictor import PosePredictor
-from keras_pose.runtimes import TARGET_PEAK, open_model
-from keras_pose.skeleton import COCO_17, MPII_16
+from keras_pose.studies.benchmark import torch_hrnet
 from tests.conftest import ROOT
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from keras_pose.losses import target_heatmaps
 from keras_pose.models.soft_argmax import FORMS, LOWEST_PEAK, SoftArgmax, joint_scores
 

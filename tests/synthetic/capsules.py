@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from keras_pose.skeleton import HUMAN36M_17
-from keras_pose.synthetic.mesh import Material, Mesh, PosedPerson
+from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.synthetic.people import Appearance
+from keras_pose.synthetic.render.mesh import Material, Mesh, PosedPerson
 
 # Standing with the arms down, facing +z, the person's left at +x, y up.
 STANDING_MM = np.array(

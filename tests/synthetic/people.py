@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from keras_pose.synthetic.rig import BONES
+from keras_pose.synthetic.body.rig import BONES
 
 # A skeleton of CMU's names that stands in a T-pose: name, parent, offset.
 CMU_JOINTS = [("Hips", None, (0, 0, 0)), ("LowerBack", "Hips", (0, 1, 0)), ("Spine1", "LowerBack", (0, 2, 0))]
@@ -58,6 +58,6 @@ def file_order(joints: list = CMU_JOINTS) -> list[str]:
 
 def random_rotations(rng: np.random.Generator, spread: float = 0.6) -> np.ndarray:
     """(len(BONES), 3, 3) local rotations."""
-    from keras_pose.synthetic import rotation
+    from keras_pose.synthetic.body import rotation
 
     return rotation.from_vector(rng.normal(0, spread, (len(BONES), 3)))

@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 from absl import flags
 
-from keras_pose import geometry
-from keras_pose.bvh import parse_bvh
-from keras_pose.errors import UserError
-from keras_pose.skeleton import HUMAN36M_17
-from keras_pose.synthetic import clip, rotation
-from keras_pose.synthetic.motion import captured_motion, drawn_motion, steps_on_the_ground
-from keras_pose.synthetic.panorama import drawn_panorama
-from keras_pose.synthetic.retarget import retarget
-from keras_pose.synthetic.surfaces import draw_surfaces
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
+from keras_pose.io.bvh import parse_bvh
+from keras_pose.synthetic import clip
+from keras_pose.synthetic.body import rotation
+from keras_pose.synthetic.motion.retarget import retarget
+from keras_pose.synthetic.motion.sequences import captured_motion, drawn_motion, steps_on_the_ground
+from keras_pose.synthetic.render.panorama import drawn_panorama
+from keras_pose.synthetic.scene.surfaces import draw_surfaces
 from tests.synthetic.capsules import STANDING_MM, capsule_person
 from tests.synthetic.people import CMU_JOINTS, bvh_text, need_body
 

@@ -11,16 +11,16 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
 from keras_pose.data import shards
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.pipeline import read_examples
-from keras_pose.errors import UserError
-from keras_pose.folder_lock import LOCK, locked
+from keras_pose.io.folder_lock import LOCK, locked
 from keras_pose.synthetic import generate as generate_module
 from keras_pose.synthetic.generate import Generator, Settings, command_line, generate, plan, split_panoramas
 from keras_pose.synthetic.people import BODIES_PER_BLOCK, EXAMPLES_PER_BLOCK, block_bodies
-from keras_pose.synthetic.scene import SceneSettings
+from keras_pose.synthetic.scene.studio import SceneSettings
 from tests.conftest import ROOT, shared_data
 from tests.synthetic.capsules import CapsulePeople
 

@@ -30,10 +30,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import h5py
 import numpy as np
 
-from keras_pose import figures
+from keras_pose.models import model_folder
 from keras_pose.training import run_folder
 from keras_pose.training.checkpoint import Progress
 from keras_pose.training.experiment import Experiment, PhaseConfig
+from keras_pose.visualization import figures
 from tests.training.runs import read_metrics, run, tiny_experiment, write_poses
 
 EPOCHS, STEPS_PER_EPOCH = 3, 6
@@ -202,7 +203,7 @@ def _model_weights(folder: Path) -> dict[str, bytes]:
         if isinstance(item, h5py.Dataset):
             values[name] = item[()].tobytes()
 
-    with zipfile.ZipFile(folder / run_folder.MODEL) as archive:
+    with zipfile.ZipFile(folder / model_folder.MODEL) as archive:
         with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
             file.visititems(take)
     assert values

@@ -21,10 +21,11 @@ from keras_pose.data.dataset import DatasetInfo, open_dataset
 from keras_pose.data.pipeline import make_batches
 from keras_pose.losses import LossConfig
 from keras_pose.models.batch_norm import FusedBatchNormalization
+from keras_pose.models.tensorflow_speed import speed_tricks
 from keras_pose.training import distribution, phases, steps
 from keras_pose.training.adversary import Adversary
 from keras_pose.training.experiment import Experiment, OptimizerConfig, PhaseConfig
-from keras_pose.training.optimizer import FlatAdam
+from keras_pose.training.optimizer import make_adam
 from keras_pose.training.schedule import Schedule
 from tests.training.runs import tiny_experiment
 
@@ -43,7 +44,7 @@ def train(name: str, dataset: DatasetInfo, experiment: Experiment, frozen=False,
     experiment = replace(experiment, train=replace(experiment.train, **settings))
     strategy = strategy_of(name)
     keras.utils.set_random_seed(0)
-    with strategy.scope():
+    with speed_tricks(experiment.train.speed_tricks), strategy.scope():
         model = phases.build_model(experiment, dataset.statistics)
         for part in phases.parts_of(model).values():
             for layer in part.layers:
@@ -54,7 +55,7 @@ def train(name: str, dataset: DatasetInfo, experiment: Experiment, frozen=False,
         discriminator = phases.build_discriminator(experiment, dataset.statistics)
         adversary = discriminator and Adversary(discriminator, learning_rate=1e-3)
         phase = phases.Phase(experiment.train.phases[0].name, model, discriminator)
-        optimizer = FlatAdam(phase.trainable_variables, OptimizerConfig(clip_norm=5.0))
+        optimizer = make_adam(phase.trainable_variables, OptimizerConfig(clip_norm=5.0))
         schedule = Schedule("constant", 1e-3, STEPS)
         step = steps.make_train_step(strategy, phase, optimizer, None, schedule, experiment, 0, adversary)
         losses = []
@@ -131,6 +132,7 @@ def main(dataset_path: str, what: str) -> None:
             "mirrored, halves": train("mirrored", dataset, experiment, halves=True),
             "one_device": train("one_device", dataset, experiment),
             "synchronized": train("mirrored", dataset, experiment, sync_batch_norm=True),
+            "without tricks": train("mirrored", dataset, experiment, sync_batch_norm=True, speed_tricks=False),
             "one_device, frozen": train("one_device", dataset, experiment, frozen=True),
             "accumulated and compiled": train("mirrored", dataset, experiment, frozen=True, **settings),
             "batch norm": normalize("one_device", images),

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.data import shards
-from keras_pose.folder_lock import locked
+from keras_pose.io.folder_lock import locked
+from keras_pose.models import model_folder
 from keras_pose.models.pose_model import PoseModelConfig
-from keras_pose.skeleton import HUMAN36M_17
 from keras_pose.training import run_folder, trainer
 from keras_pose.training.experiment import DataConfig, Experiment, PhaseConfig, TrainConfig
 from keras_pose.training.recorder import Recorder
@@ -77,7 +78,7 @@ def read_metrics(directory, without: tuple[str, ...] = TIMINGS) -> list[dict]:
 
 def weights_of(experiment: Experiment) -> list[np.ndarray]:
     """The weights of the model that a run has saved."""
-    return run_folder.load_run(experiment.output)[0].get_weights()
+    return model_folder.load_run(experiment.output)[0].get_weights()
 
 
 def assert_same_run(ours: Experiment, theirs: Experiment) -> None:

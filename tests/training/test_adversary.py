@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_pose.core.errors import UserError
 from keras_pose.data.augment import AugmentConfig
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.pipeline import make_batches
-from keras_pose.errors import UserError
 from keras_pose.losses import LossConfig
+from keras_pose.models import model_folder
 from keras_pose.models.pose_discriminator import build_pose_discriminator
-from keras_pose.training import distribution, phases, run_folder, steps, trainer
+from keras_pose.training import data_check, distribution, phases, run_folder, steps
 from keras_pose.training.adversary import Adversary
 from keras_pose.training.experiment import OptimizerConfig, PhaseConfig
 from keras_pose.training.optimizer import FlatAdam, LossScale
@@ -124,7 +125,7 @@ def test_its_losses_are_recorded_and_it_is_kept_in_the_checkpoint_alone(finished
     *_, step, epoch = read_metrics(finished_lifter.output)
     assert 0 < step["adversarial"] and 0 < step["discriminator"] < 1
     assert {"adversarial", "discriminator", "val_adversarial"} <= set(epoch)
-    model, _ = run_folder.load_run(finished_lifter.output)
+    model, _ = model_folder.load_run(finished_lifter.output)
     assert set(phases.parts_of(model)) == {layer.name for layer in model.layers} & set(phases.PARTS)
     assert not [weight.path for weight in model.weights if "hidden0" in weight.path or "score" in weight.path]
     with np.load(f"{finished_lifter.output}/{run_folder.LAST_CHECKPOINT}") as arrays:
@@ -142,9 +143,9 @@ def test_runs_that_it_cannot_judge_are_refused(tmp_path, toy_dataset):
     unlabelled = {"pose_3d_valid": np.zeros(17, bool), "pose_3d_mm": np.zeros((17, 3))}
     photos = write_dataset(tmp_path / "photos", {"train": 9, "validation": 2}, **unlabelled)
     with pytest.raises(UserError, match="has no whole 3D poses that predicted ones could be told from; mix in data"):
-        trainer.check_data(replace(both, data=replace(both.data, dataset=str(photos))), open_dataset(str(photos)))
+        data_check.check_data(replace(both, data=replace(both.data, dataset=str(photos))), open_dataset(str(photos)))
     some = write_dataset(tmp_path / "some", {"train": 9, "validation": 2}, pose_3d_valid=np.arange(17) != 9)
     with pytest.raises(UserError, match="has no whole 3D poses"):
-        trainer.check_data(replace(both, data=replace(both.data, dataset=str(some))), open_dataset(str(some)))
+        data_check.check_data(replace(both, data=replace(both.data, dataset=str(some))), open_dataset(str(some)))
     with pytest.raises(UserError, match="learning rate of the discriminator is 0; give a positive number"):
         OptimizerConfig(discriminator_learning_rate=0)

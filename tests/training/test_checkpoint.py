@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from keras_pose.training import checkpoint
 from keras_pose.training.checkpoint import Progress
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from keras_pose.training.run_state import EpochClock, Stopped
+from keras_pose.training.checkpoint import EpochClock
+from keras_pose.training.stopping import Stopped
 from tests.training.runs import assert_same_run, interrupt_at, read_metrics, run
 
 DAY = 86400.0

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import tensorflow as tf
 
-from keras_pose.errors import UserError
-from keras_pose.training import distribution, steps, trainer
+from keras_pose.core.errors import UserError
+from keras_pose.training import distribution, resume, steps
 from keras_pose.training.cluster import naming_lost_workers, read_cluster
 from tests.training.runs import tiny_experiment
 
@@ -82,10 +82,10 @@ def test_the_lost_worker_is_named(monkeypatch):
 
 def test_workers_that_were_started_differently_are_refused():
     chiefs = json.loads(json.dumps(tiny_experiment("a", "data").to_dict()))
-    trainer.check_same(chiefs, tiny_experiment("elsewhere", "mounted/elsewhere").to_dict())
+    resume.check_same(chiefs, tiny_experiment("elsewhere", "mounted/elsewhere").to_dict())
     for other in (tiny_experiment("a", "data", train={"seed": 3}), tiny_experiment("a", "data", dropout=0.1)):
         with pytest.raises(UserError, match=r"this worker has (seed 3, the chief 0|dropout 0.1, the chief 0.5); start"):
-            trainer.check_same(chiefs, other.to_dict())
+            resume.check_same(chiefs, other.to_dict())
 
 
 @pytest.mark.parametrize(

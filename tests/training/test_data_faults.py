@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from keras_pose.core.errors import UserError
 from keras_pose.data import pipeline, records, shards
 from keras_pose.data.dataset import open_dataset
-from keras_pose.errors import UserError
 from keras_pose.training import checkpoint, run_folder
 from keras_pose.training.experiment import PhaseConfig
 from keras_pose.training.recorder import Recorder

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.models import model_folder
 from keras_pose.training import checkpoint, run_folder
 from keras_pose.training.checkpoint import Progress
 from keras_pose.training.recorder import Recorder
@@ -43,11 +44,11 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_one_before(tmp_path):
 def test_a_model_that_does_not_fit_leaves_the_one_before(tmp_path):
     entrance = keras.Input((4,))
     model = keras.Model(entrance, keras.layers.Dense(2)(entrance))
-    run_folder.write_model(tmp_path, model, {"epoch": 1})
+    model_folder.write_model(tmp_path, model, {"epoch": 1})
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     os.symlink("/dev/full", tmp_path / "partial_model.keras")
     with pytest.raises(UserError, match=NO_SPACE.format("model.keras")):
-        run_folder.write_model(tmp_path, model, {"epoch": 2})
+        model_folder.write_model(tmp_path, model, {"epoch": 2})
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

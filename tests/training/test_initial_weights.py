@@ -5,12 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from keras_pose.errors import UserError
-from keras_pose.models import pretrained
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import COCO_17, HUMAN36M_17, MPI_INF_3DHP_17
+from keras_pose.models import model_folder, pretrained
 from keras_pose.models.hrnet_checkpoint import Accounting
 from keras_pose.models.pose_model import PoseModelConfig, PoseStatistics, build_keypoint_model, build_pose_model
-from keras_pose.skeleton import COCO_17, HUMAN36M_17, MPI_INF_3DHP_17
-from keras_pose.training import run_folder
 from keras_pose.training.experiment import PhaseConfig
 from keras_pose.training.initial_weights import load_initial_weights
 from tests.training.runs import run, tiny_experiment
@@ -36,7 +35,7 @@ def write_run(folder, skeleton):
     """A run of the whole model, and that model."""
     model = build_pose_model(config(skeleton), STATISTICS)
     folder.mkdir()
-    run_folder.write_model(folder, model, {"format_version": 1, "kind": "pose", "skeleton": skeleton.to_dict()})
+    model_folder.write_model(folder, model, {"format_version": 1, "kind": "pose", "skeleton": skeleton.to_dict()})
     return model
 
 
@@ -88,7 +87,7 @@ def test_training_starts_from_a_converted_backbone(tmp_path, toy_dataset):
     still = PhaseConfig("hrnet", 1, learning_rate=1e-30)
     train = {"pretrained": str(tmp_path / "hrnet.keras"), "log_steps": 3}
     run(tiny_experiment(tmp_path / "run", toy_dataset, (still,), train=train))
-    found = run_folder.load_run(tmp_path / "run")[0]
+    found = model_folder.load_run(tmp_path / "run")[0]
     for ours, theirs in zip(found.trainable_weights, source.trainable_weights, strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=0, atol=1e-20)
 
@@ -101,7 +100,7 @@ def test_a_narrower_run_is_widened(tmp_path, capsys):
     for weight in hrnet.weights:  # as after training: no batch norm is the identity
         if weight.path.rsplit("/", 1)[-1] != "kernel":
             weight.assign(rng.uniform(0.5, 1.5, weight.shape))
-    run_folder.write_model(
+    model_folder.write_model(
         tmp_path / "narrow",
         source,
         {"format_version": 1, "kind": "pose", "skeleton": HUMAN36M_17.to_dict(), "model": {"variant": "w8_tiny"}},

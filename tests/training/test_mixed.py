@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.data import shards
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.pipeline import make_batches
-from keras_pose.errors import UserError
 from keras_pose.losses import LossConfig, pose_losses
 from keras_pose.models.pose_model import PoseModelConfig, PoseStatistics, build_lifter, build_pose_model
-from keras_pose.skeleton import HUMAN36M_17
 from keras_pose.train import scored_split
+from keras_pose.training.data_check import check_data
 from keras_pose.training.experiment import PhaseConfig
 from keras_pose.training.phases import Phase, parts_of
 from keras_pose.training.steps import eval_means, eval_terms
-from keras_pose.training.trainer import check_data
 from tests.conftest import make_example, write_dataset
 from tests.training.runs import assert_same_run, read_metrics, run, tiny_experiment, write_poses
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
 from keras_pose.training.experiment import OptimizerConfig, PhaseConfig
 from keras_pose.training.muon import FlatMuon, make_optimizer, orthogonalized
 from keras_pose.training.optimizer import FlatAdam

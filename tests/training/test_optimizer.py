@@ -7,8 +7,9 @@ import keras
 import numpy as np
 import pytest
 
+from keras_pose.models.tensorflow_speed import speed_tricks
 from keras_pose.training.experiment import OptimizerConfig
-from keras_pose.training.optimizer import FlatAdam, LossScale
+from keras_pose.training.optimizer import FlatAdam, LossScale, StockAdam, make_adam
 
 SHAPES = [(3, 4), (5,), (), (2, 1, 3), (5,), (3, 4)]
 TOTAL = 41  # numbers in them
@@ -49,6 +50,20 @@ def test_it_equals_adam_of_keras(clip_norm):
     optimizer, _ = train(OptimizerConfig(clip_norm=clip_norm))
     for ours, theirs in zip(optimizer.variables, variables, strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("config", [OptimizerConfig(), OptimizerConfig(clip_norm=2.0, ema=0.9)])
+def test_keras_own_adam_takes_its_place_without_speed_tricks(config):
+    optimizer, history = train(config)
+    with speed_tricks(False):
+        stock = make_adam(make_variables(), config)
+        assert type(stock) is StockAdam
+        for step, rate in enumerate(RATES):
+            stock.apply(stock.flatten(make_gradients(step)), rate)
+            np.testing.assert_allclose(weights_of(stock), history[step], rtol=1e-5, atol=1e-7)
+    if config.ema:
+        np.testing.assert_allclose(stock.average.numpy(), optimizer.average.numpy(), rtol=1e-5, atol=1e-7)
+    assert len({*stock.state}) == len(stock.state) >= 2 * len(SHAPES)
 
 
 def test_it_returns_the_norm_before_clipping():

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.data import shards
-from keras_pose.skeleton import HUMAN36M_17
 from tests.conftest import make_example
 
 
@@ -62,6 +62,7 @@ def test_settings_of_the_step_change_no_figure(uneven_dataset):
     found = replicas(uneven_dataset, "lifter")
     assert_same(found["mirrored, halves"], found["one_device, halves"])
     assert_same(found["synchronized"], found["one_device"])
+    assert_same(found["without tricks"], found["one_device"])
     assert_same(found["accumulated and compiled"], found["one_device, frozen"])
     ours, theirs = found["batch norm, synchronized"]["values"], found["batch norm"]["values"]
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)

@@ -1,9 +1,10 @@
-import json
-
 import keras
 import pytest
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
+from keras_pose.io.model_info import ModelInfo
+from keras_pose.models import model_folder
 from keras_pose.models.pose_model import PoseModelConfig, build_keypoint_model
 from keras_pose.training import phases, run_folder
 
@@ -49,7 +50,7 @@ def test_a_finished_run_is_kept(tmp_path):
         run_folder.claim(directory, FLAGS)
 
 
-@pytest.mark.parametrize("kept", [run_folder.EVALUATION, run_folder.MODEL])
+@pytest.mark.parametrize("kept", [run_folder.EVALUATION, model_folder.MODEL])
 def test_a_run_whose_checkpoints_were_deleted_keeps_its_model_and_its_recipe(tmp_path, kept):
     directory = begun(tmp_path)
     (directory / run_folder.LAST_CHECKPOINT).unlink()
@@ -61,13 +62,21 @@ def test_a_run_whose_checkpoints_were_deleted_keeps_its_model_and_its_recipe(tmp
 
 def test_a_run_that_was_killed_between_its_model_and_its_checkpoint_begins_anew(tmp_path):
     run_folder.claim(tmp_path, FLAGS)
-    (tmp_path / run_folder.MODEL).write_bytes(b"of the first epoch")
+    (tmp_path / model_folder.MODEL).write_bytes(b"of the first epoch")
     run_folder.claim(tmp_path, FLAGS)
+
+
+def test_a_run_resumes_although_flags_were_added_since(tmp_path):
+    directory = begun(tmp_path)
+    run_folder.claim(directory, FLAGS + "--new=0\n--nospeed\n", {"--new=0", "--nospeed"})
+    assert (directory / run_folder.RESOLVED_FLAGS).read_text() == FLAGS
+    with pytest.raises(UserError, match="holds a run with other flags .*now --new=1"):
+        run_folder.claim(directory, FLAGS + "--new=1\n", {"--new=0"})
 
 
 def test_other_files_are_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(UserError, match="holds files that are no run"):
+    with pytest.raises(UserError, match="holds files that are not of a run"):
         run_folder.claim(tmp_path, FLAGS)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -78,18 +87,18 @@ def test_other_files_are_left_alone(tmp_path):
 )
 def test_a_folder_that_is_no_run_is_told(tmp_path, content, message):
     if content:
-        (tmp_path / run_folder.MODEL_INFO).write_text(content)
+        (tmp_path / model_folder.MODEL_INFO).write_text(content)
     with pytest.raises(UserError, match=message):
-        run_folder.load_run(tmp_path)
+        model_folder.load_run(tmp_path)
 
 
 @pytest.mark.parametrize(("content", "message"), [(None, "is missing"), (b"no zip", "does not load")])
 def test_a_model_that_does_not_load_is_told(tmp_path, content, message):
-    (tmp_path / run_folder.MODEL_INFO).write_text(json.dumps({"format_version": 1}))
+    (tmp_path / model_folder.MODEL_INFO).write_text(ModelInfo("pose", HUMAN36M_17, (64, 64)).to_text())
     if content:
-        (tmp_path / run_folder.MODEL).write_bytes(content)
+        (tmp_path / model_folder.MODEL).write_bytes(content)
     with pytest.raises(UserError, match=message):
-        run_folder.load_run(tmp_path)
+        model_folder.load_run(tmp_path)
 
 
 # --- weights from another model --------------------------------------------------------------------------------

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_pose.errors import UserError
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import COCO_17
 from keras_pose.losses import LossConfig
-from keras_pose.skeleton import COCO_17
-from keras_pose.training import checkpoint, phase_run, run_folder, trainer
+from keras_pose.models import model_folder
+from keras_pose.training import checkpoint, learner, run_folder, trainer
 from keras_pose.training.experiment import OptimizerConfig, PhaseConfig
 from keras_pose.training.optimizer import FlatAdam
-from keras_pose.training.run_state import Stopped
+from keras_pose.training.stopping import Stopped
 from tests.conftest import write_dataset
 from tests.training.runs import assert_same_run, interrupt_at, read_metrics, run, tiny_experiment, write_poses
 
@@ -38,7 +39,7 @@ def stop_and_go_on(monkeypatch, whole, output, step: int) -> None:
     experiment = replace(whole, output=str(output))
     with monkeypatch.context() as patch:
         interrupt_at(patch, step, lambda: signal.raise_signal(signal.SIGTERM))
-        with pytest.raises(Stopped, match=f"stopped by SIGTERM at step {step + 1}; run the same command to go on"):
+        with pytest.raises(Stopped, match=f"stopped by SIGTERM at step {step + 1}; run the same command to resume"):
             run(experiment)
     run(experiment)
     assert_same_run(experiment, whole)
@@ -86,7 +87,7 @@ def test_a_run_that_was_killed_goes_on_at_its_last_checkpoint(tmp_path, finished
 def test_checkpoints_come_within_an_epoch(tmp_path, finished_lifter, monkeypatch):
     train = replace(finished_lifter.train, checkpoint_steps=2)
     experiment = replace(finished_lifter, output=str(tmp_path / "run"), train=train)
-    monkeypatch.setattr(phase_run.PhaseRun, "_finish_epoch", lambda *_: pytest.exit("not reached"))
+    monkeypatch.setattr(trainer.Trainer, "_finish_epoch", lambda *_: pytest.exit("not reached"))
     interrupt_at(monkeypatch, 3, lambda: (_ for _ in ()).throw(RuntimeError("power cut")))
     with pytest.raises(RuntimeError):
         run(experiment)
@@ -179,8 +180,8 @@ def test_alpha_decays_after_each_epoch(tmp_path, toy_dataset):
     records = [record for record in read_metrics(tmp_path) if record["kind"] == "step"]
     factors = [record["loss"] / record["joint2d"] for record in records]
     np.testing.assert_allclose(factors, [2.0] * 3 + [0.5] * 3, rtol=1e-5)
-    _, info = run_folder.load_run(tmp_path)
-    assert info["kind"] == "keypoints" and info["statistics"] is None
+    _, info = model_folder.load_run(tmp_path)
+    assert info.kind == "keypoints" and info.statistics is None
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_leaves_the_good_checkpoint(tmp_path, poses):
@@ -198,11 +199,11 @@ def test_a_model_trained_in_half_precision_is_saved_in_float32(tmp_path, toy_dat
     experiment = tiny_experiment(tmp_path, toy_dataset, BOTH[:1], train={"precision": precision})
     run(experiment)
     assert keras.config.dtype_policy().name == "float32"
-    model, info = run_folder.load_run(tmp_path)
+    model, info = model_folder.load_run(tmp_path)
     assert {layer.dtype_policy.name for layer in model.get_layer("hrnet").layers} == {"float32"}
     (epoch,) = [record for record in read_metrics(tmp_path) if record["kind"] == "epoch"]
     assert ("loss_scale" in epoch) == (precision == "mixed_float16")
-    assert info["metrics"]["joint2d"] == pytest.approx(epoch["val_joint2d"]) and np.isfinite(epoch["loss"])
+    assert info.metrics["joint2d"] == pytest.approx(epoch["val_joint2d"]) and np.isfinite(epoch["loss"])
 
 
 # --- what is saved ---------------------------------------------------------------------------------------------
@@ -211,19 +212,19 @@ def test_a_model_trained_in_half_precision_is_saved_in_float32(tmp_path, toy_dat
 def test_the_saved_model_has_the_averaged_weights(finished):
     with np.load(f"{finished.output}/{run_folder.LAST_CHECKPOINT}") as last:
         average = last["average"]
-    model, info = run_folder.load_run(finished.output)
+    model, info = model_folder.load_run(finished.output)
     trained = [w for part in ("hrnet", "encoder", "decoder") for w in model.get_layer(part).trainable_weights]
     np.testing.assert_array_equal(FlatAdam(trained, OptimizerConfig()).parameters.numpy(), average)
-    assert info["kind"] == "pose" and info["skeleton"]["name"] == "human36m_17"
+    assert info.kind == "pose" and info.skeleton.name == "human36m_17"
 
 
 def test_the_best_epoch_is_saved_and_each_phase_has_its_own(tmp_path, finished_lifter, monkeypatch):
     results = iter([5.0, 3.0, 4.0])
     figures = {"loss": 1.0}
-    monkeypatch.setattr(phase_run.Validator, "run", lambda *_: figures | {"mpjpe_mm": next(results)})
+    monkeypatch.setattr(learner.Validator, "run", lambda *_: figures | {"mpjpe_mm": next(results)})
     train = replace(finished_lifter.train, phases=(PhaseConfig("lifter", 3),))
     run(replace(finished_lifter, output=str(tmp_path), train=train))
-    metrics = run_folder.read_model_info(tmp_path)["metrics"]
+    metrics = model_folder.read_model_info(tmp_path).metrics
     assert (metrics["epoch"], metrics["mpjpe_mm"]) == (2, 3.0)
 
 
@@ -249,7 +250,7 @@ def test_a_run_starts_from_the_weights_of_another(tmp_path, finished, toy_datase
     still = PhaseConfig("hrnet", 1, learning_rate=1e-30)
     run(tiny_experiment(tmp_path, toy_dataset, (still,), train=train))
     assert "weights from" in capsys.readouterr().out
-    source, found = run_folder.load_run(finished.output)[0], run_folder.load_run(tmp_path)[0]
+    source, found = model_folder.load_run(finished.output)[0], model_folder.load_run(tmp_path)[0]
     ours, theirs = found.get_layer("hrnet").trainable_weights, source.get_layer("hrnet").trainable_weights
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from keras_pose.flags import AUGMENTATIONS, build_experiment
+from keras_pose.models import model_folder
 from keras_pose.training import checkpoint, run_folder
 from tests.conftest import ROOT
-from tests.test_flags import parse
+from tests.flags.test_flags import parse
 from tests.training.runs import read_metrics, run, write_poses
 
 STEPS_PER_EPOCH = 4
@@ -83,7 +84,7 @@ def test_two_workers_stopped_and_killed_and_started_again_do_what_one_process_do
     # A signal to one stops both after the same step, with a checkpoint.
     for worker in train_on_two(flags, "SIGTERM@3"):
         assert worker.status == 143, worker.errors
-        assert "stopped by SIGTERM at step 5; run the same command to go on" in worker.errors
+        assert "stopped by SIGTERM at step 5; run the same command to resume" in worker.errors
     progress = checkpoint.load_progress(tmp_path / "run" / run_folder.LAST_CHECKPOINT)
     assert (progress.epoch, progress.step) == divmod(5, STEPS_PER_EPOCH)
 
@@ -116,8 +117,8 @@ def test_two_workers_stopped_and_killed_and_started_again_do_what_one_process_do
         for name, value in b.items():
             same = a[name] == value if isinstance(value, str) else a[name] == pytest.approx(value, rel=2e-3)
             assert same, (name, a[name], value, b["step"])
-    model, info = run_folder.load_run(tmp_path / "run")
-    reference, _ = run_folder.load_run(alone)
+    model, info = model_folder.load_run(tmp_path / "run")
+    reference, _ = model_folder.load_run(alone)
     for a, b in zip(model.weights, reference.weights, strict=True):
         np.testing.assert_allclose(a, b, atol=2e-3, err_msg=a.path)
-    assert info["metrics"]["mpjpe_mm"] == told[0]["best"]
+    assert info.metrics["mpjpe_mm"] == told[0]["best"]

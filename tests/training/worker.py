@@ -18,26 +18,27 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from keras_pose import command, train
+from keras_pose import train
+from keras_pose.core import command
 from keras_pose.flags import define_flags
-from keras_pose.training.phase_run import PhaseRun
+from keras_pose.training.trainer import Trainer
 from tests.training.kill import DIE_WITH_PARENT
 
 PATIENCE_S = 900  # of a busy machine; a quiet one needs a few seconds
-record, finish_epoch = PhaseRun._record, PhaseRun._finish_epoch
+record, finish_epoch = Trainer._record, Trainer._finish_epoch
 
 
-def record_and_interrupt(run: PhaseRun, pending: list[dict]) -> dict:
-    values = record(run, pending)
+def record_and_interrupt(run: Trainer, learner, pending: list[dict]) -> dict:
+    values = record(run, learner, pending)
     name, _, step = os.environ["INTERRUPT"].partition("@")
-    if name and run.context.step == int(step):
+    if name and run.step == int(step):
         os.kill(os.getpid(), getattr(signal, name))
     return values
 
 
-def finish_epoch_and_tell(run: PhaseRun, timings: dict) -> None:
-    finish_epoch(run, timings)
-    weights = run.optimizer.parameters.numpy()[::50].tolist()
+def finish_epoch_and_tell(run: Trainer, learner, timings: dict) -> None:
+    finish_epoch(run, learner, timings)
+    weights = learner.optimizer.parameters.numpy()[::50].tolist()
     print(json.dumps({"weights": weights, "best": run.progress.best}), flush=True)
 
 
@@ -50,7 +51,7 @@ def work(flags: list[str], config: str, interrupt: str, outputs: Path) -> None:
             os.dup2(os.open(outputs.with_suffix(suffix), os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
         os.environ |= {"TF_CONFIG": config, "INTERRUPT": interrupt}
         sys.argv = ["train", *flags]
-        PhaseRun._record, PhaseRun._finish_epoch = record_and_interrupt, finish_epoch_and_tell
+        Trainer._record, Trainer._finish_epoch = record_and_interrupt, finish_epoch_and_tell
         define_flags()
         command.run(train.main)
     except SystemExit as end:

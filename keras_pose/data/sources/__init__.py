@@ -1,5 +1,6 @@
 """The data sources, one file a format; see docs/extending.md for adding one."""
 
+from keras_pose.core.errors import unknown_name
 from keras_pose.data.sources import (
     coco,
     folder,
@@ -13,10 +14,10 @@ from keras_pose.data.sources import (
     mpi_inf_3dhp,
     mpi_inf_3dhp_mmpose,
     mpii,
+    photos,
     video,
 )
 from keras_pose.data.sources.base import Source
-from keras_pose.errors import unknown_name
 
 SOURCES: dict[str, Source] = {
     source.name: source
@@ -33,6 +34,7 @@ SOURCES: dict[str, Source] = {
         *lsp.SOURCES.values(),
         mocap.SOURCE,
         folder.SOURCE,
+        photos.SOURCE,
         video.SOURCE,
     )
 }

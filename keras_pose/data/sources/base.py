@@ -12,12 +12,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from keras_pose import images
-from keras_pose.archives import check_archive
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import Skeleton, get_skeleton
+from keras_pose.data.example import LARGEST_RADIUS_MM, SMALLEST_RADIUS_MM, PoseExample
 from keras_pose.data.shard_jobs import BadFrame
-from keras_pose.errors import UserError
-from keras_pose.example import LARGEST_RADIUS_MM, SMALLEST_RADIUS_MM, PoseExample
-from keras_pose.skeleton import Skeleton, get_skeleton
+from keras_pose.io import images
+from keras_pose.io.archives import check_archive
 
 NO_PICTURE = (
     f"the picture is missing or damaged, under {images.SMALLEST_SIDE} pixels a side or over "
@@ -33,7 +33,7 @@ class Options:
     map to, None for the source's own; `margin` is the crop's side over the person's box; `smooth` smooths pictures that
     shrink; `allow_pickle` permits files that can run code when they are loaded; `drop_bad_sequences` leaves out
     sequences that are known to be mislabelled; `split` takes everything into one split, None into the source's own;
-    `teacher` is the model file that labels videos.
+    `teacher` are the model files that label what people have not.
     """
 
     image_size: tuple[int, int] = (256, 256)
@@ -44,7 +44,7 @@ class Options:
     allow_pickle: bool = False
     drop_bad_sequences: bool = False
     split: str | None = None
-    teacher: str | None = None
+    teacher: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,10 @@ class Source:
         summary: one line, what to download and what the input folder must hold.
         terms: one line, the licence.
         skeleton: the joints that it labels.
-        list_items: (input folder, options) -> items in a fixed order; cheap; raises UserError naming a missing file.
-        read_item: (item, options) -> examples, and BadFrames for frames to leave out; runs in a worker process.
+        list_items: (input folder, options) -> items in a fixed order, and BadFrames for entries of a label file that
+            cannot be used; cheap; raises UserError naming a missing file.
+        read_item: (item, options) -> examples, and BadFrames for frames to leave out; runs in a worker process. A
+            UserError leaves out the item's remaining frames.
         has_images: False for poses alone.
         takes_file: whether the input may be a single file, too.
     """
@@ -82,7 +84,7 @@ class Source:
     summary: str
     terms: str
     skeleton: Skeleton
-    list_items: Callable[[Path, Options], list[Item]]
+    list_items: Callable[[Path, Options], list[Item | BadFrame]]
     read_item: Callable[[Item, Options], Iterator[PoseExample | BadFrame]]
     has_images: bool = True
     takes_file: bool = False
@@ -131,6 +133,20 @@ def reading(path: str | Path) -> Iterator[None]:
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise UserError(f"{path} cannot be read ({reason}); it may be half a download, so get it again") from error
+
+
+def usable(read: Callable[[], Any], where: str, bad: list[BadFrame]) -> Any:
+    """What `read` makes of one entry of a label file; None, and a BadFrame in `bad`, where the entry is broken."""
+    try:
+        return read()
+    except UserError as error:
+        why = " ".join(str(error).removeprefix(where).lstrip(":, ").split())
+    except Exception as error:
+        why = "cannot be read ({}); fix the entry or leave it out".format(
+            " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        )
+    bad.append(BadFrame(where, why))
+    return None
 
 
 def load_npz(path: Path, arrays: dict[str, tuple[int | None, ...]], allow_pickle: bool = False) -> dict:

@@ -4,7 +4,8 @@
     train2017/000000000009.jpg, val2017/...          (also below images/)
 
 Keypoints count pixels from 0 at their middle; a visibility of 1 is labelled but hidden, 2 visible. People without a
-labelled joint, and crowds, are left out as in the official code.
+labelled joint, and crowds, are left out as in the official code. Annotations of images that the file does not list, as
+those of subsets, are skipped and counted.
 """
 
 import json
@@ -13,44 +14,60 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import COCO_17
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
-from keras_pose.data.sources import base, photos
+from keras_pose.data.sources import base, photo_labels
 from keras_pose.data.sources.base import Item, Options, Source
-from keras_pose.data.sources.photos import Label
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import COCO_17
+from keras_pose.data.sources.photo_labels import Label
 
 FILES = {"train": "person_keypoints_train2017.json", "validation": "person_keypoints_val2017.json"}
 
 
-def list_items(input_dir: Path, options: Options) -> list[Item]:
+def list_items(input_dir: Path, options: Options) -> list[Item | BadFrame]:
     folder = base.require(input_dir / "annotations", "COCO's annotations")
-    items = []
+    items, bad = [], []
     for split, name in FILES.items():
         if (folder / name).exists():
             year = name.split("_")[-1].removesuffix(".json")
             images = input_dir / year if (input_dir / year).is_dir() else input_dir / "images" / year
             base.require(images, f"the pictures of {name}")
-            pictures = _pictures(folder / name, images)
-            items += photos.photo_items(pictures, lambda _, split=split: split, options)
+            pictures, unusable = _pictures(folder / name, images)
+            if unusable and not pictures:
+                first = unusable[0]
+                raise UserError(f"no annotation of {folder / name} can be used; {first.where}: {first.why}")
+            bad += unusable
+            items += photo_labels.photo_items(pictures, lambda _, split=split: split, options)
     if not items:
         raise UserError(f"{folder} holds none of {', '.join(FILES.values())} with people in it; get the annotations")
-    return items
+    return items + bad
 
 
-def _pictures(path: Path, images: Path) -> dict[Path, list[Label]]:
+def _pictures(path: Path, images: Path) -> tuple[dict[Path, list[Label]], list[BadFrame]]:
+    """The people of each image, and the annotations that cannot be used."""
+    bad: list[BadFrame] = []
     with base.reading(path):
-        values = json.loads(path.read_text())
-        names = {image["id"]: str(image["file_name"]) for image in values["images"]}
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
+        names: dict[object, str] = {}
+        for number, image in enumerate(values["images"]):
+            base.usable(
+                lambda image=image: names.update({image["id"]: str(image["file_name"])}), f"{path}, image {number}", bad
+            )
         pictures: dict[Path, list[Label]] = {}
-        for annotation in values["annotations"]:
-            label = _label(annotation, f"{path}, annotation {annotation['id']}")
-            if label is not None:
-                if annotation["image_id"] not in names:
-                    raise UserError(f"{path}, annotation {annotation['id']}: there is no such image; get it again")
-                pictures.setdefault(images / names[annotation["image_id"]], []).append(label)
-        return pictures
+        for number, annotation in enumerate(values["annotations"]):
+            named = isinstance(annotation, dict) and isinstance(annotation.get("id"), int)
+            where = f"{path}, annotation {annotation['id'] if named else number}"
+            label = base.usable(lambda a=annotation, where=where: _label(a, where), where, bad)
+            if label is None:
+                continue
+            name = base.usable(lambda a=annotation: names.get(a["image_id"], ""), where, bad)
+            if name:
+                pictures.setdefault(images / name, []).append(label)
+            elif name == "":
+                why = f"its image {annotation['image_id']} is not in the file's list of images"
+                bad.append(BadFrame(where, why, skipped=True))
+        return pictures, bad
 
 
 def _label(annotation: dict, where: str) -> Label | None:
@@ -63,13 +80,13 @@ def _label(annotation: dict, where: str) -> Label | None:
     keypoints, visibility = values.reshape(17, 3)[:, :2], values[2::3]
     if not (visibility > 0).any():
         return None
-    x, y, width, height = (float(v) for v in annotation["bbox"])
+    x, y, width, height = (float(v) for v in annotation.get("bbox") or (0, 0, 0, 0))
     box = (x, y, x + width, y + height) if width > 0 and height > 0 else None
-    return Label(keypoints + 0.5, visibility > 0, int(annotation["id"]), visibility == 1, box)
+    return Label(keypoints + 0.5, visibility > 0, int(annotation.get("id", 0)), visibility == 1, box)
 
 
 def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
-    yield from photos.read_photo(item, SOURCE, options)
+    yield from photo_labels.read_photo(item, SOURCE, options)
 
 
 SOURCE = Source(

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.skeleton import Skeleton, map_joints
+from keras_pose.data.example import PoseExample, encode_jpeg
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources.base import Options
-from keras_pose.example import PoseExample, encode_jpeg
-from keras_pose.skeleton import Skeleton, map_joints
 
 # No pixel and no millimetre of a person before a camera is larger.
 LARGEST_LABEL = 1e5

@@ -3,7 +3,7 @@
     labels.json or labels.csv
     the photos, at the paths that the labels say
 
-Joints are named in the vocabulary of `keras_pose.skeleton` and mapped to --skeleton (human36m_17 unless said) by name.
+Joints are named as in `keras_pose.core.skeleton` and mapped by name to --skeleton, human36m_17 by default.
 Coordinates are pixels of the photo as it is shown, turned upright by its EXIF orientation; the middle of its first
 pixel is (0.5, 0.5).
 """
@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17, Skeleton
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.shards import SPLITS
-from keras_pose.data.sources import base, photos
+from keras_pose.data.sources import base, photo_labels
 from keras_pose.data.sources.base import Item, Options, Source
-from keras_pose.data.sources.photos import Label
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import HUMAN36M_17, Skeleton
+from keras_pose.data.sources.photo_labels import Label
 
 BOX = ("x0", "y0", "x1", "y1")
 CSV_COLUMNS = ("image", "split", "subject", *BOX)
@@ -54,7 +54,7 @@ def list_items(input_dir: Path, options: Options) -> list[Item]:
     return [
         Item(item.split, item.subject, item.action, item.frames, item.file, (joint_names, item.data))
         for (split, subject), pictures in groups.items()
-        for item in photos.photo_items(pictures, lambda _, split=split: split, options, subject)
+        for item in photo_labels.photo_items(pictures, lambda _, split=split: split, options, subject)
     ]
 
 
@@ -183,7 +183,7 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
     joint_names, labels = item.data
     skeleton = Skeleton("labels", joint_names, (-1,) * len(joint_names), None)
     photo = Item(item.split, item.subject, item.action, item.frames, item.file, labels)
-    yield from photos.read_photo(photo, SOURCE, options, skeleton, turn=True)
+    yield from photo_labels.read_photo(photo, SOURCE, options, skeleton, turn=True)
 
 
 SOURCE = Source(

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base, human36m_common
 from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.crop import Person, crop_person
 from keras_pose.data.sources.human36m_common import CAMERA_IDS, JOINTS_17_OF_32
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import HUMAN36M_17
 
 MOST_COUNTED = 1 << 20  # values in a CDF file; the longest sequences of the data set hold 600,000
 
@@ -58,7 +58,7 @@ def _rotation(angles: np.ndarray) -> np.ndarray:
     return about_x @ about_y @ about_z
 
 
-def list_items(input_dir: Path, options: Options) -> list[Item]:
+def list_items(input_dir: Path, options: Options) -> list[Item | BadFrame]:
     cameras = read_cameras(input_dir / "metadata.xml")
     items = []
     for subject in human36m_common.find_subjects(input_dir):
@@ -68,27 +68,30 @@ def list_items(input_dir: Path, options: Options) -> list[Item]:
         paths = [path for path in sorted(folder.glob("*.cdf")) if not path.name.startswith("_")]
         for path, camera in ((path, camera) for path in paths for camera in (CAMERA_IDS if world else [""])):
             sequence, _, suffix = path.stem.partition(".")
-            item = _item(input_dir / subject, subject, sequence, camera or suffix, path, cameras, options)
-            items += [item] if item else []
+            items += _items(input_dir / subject, subject, sequence, camera or suffix, path, cameras, options)
         if not paths:
             raise UserError(f"{folder} holds no .cdf file; extract the archive of the 3D poses there")
     return items
 
 
-def _item(folder: Path, subject: str, sequence: str, camera: str, path: Path, cameras: dict, options: Options):
+def _items(
+    folder: Path, subject: str, sequence: str, camera: str, path: Path, cameras: dict, options: Options
+) -> list[Item | BadFrame]:
+    """The item of one camera's video; none where it is left out, BadFrames where the video is missing."""
     if (subject, camera) not in cameras:
         raise UserError(f"{path}: {camera!r} is none of the cameras {', '.join(CAMERA_IDS)}; restore the file's name")
     if options.drop_bad_sequences and human36m_common.is_bad(subject, sequence):
-        return None
+        return []
     video = folder / "Videos" / f"{sequence}.{camera}.mp4"
     if (subject, sequence) == ("S11", "Directions") and not video.exists():
-        return None  # the data set lacks it
-    base.require(video, "the video of these poses")
+        return []  # the data set lacks it
     frames = len(range(0, count_frames(path), options.frame_step))
+    if not video.exists():
+        return [BadFrame(str(video), "the video of these poses is missing; get it")] * frames
     split = human36m_common.split_of(subject, sequence)
     data = {"video": str(video), "camera": cameras[subject, camera], "size": human36m_common.PICTURE_SIZES[camera]}
     data["world"] = path.parent.name == "D3_Positions"
-    return Item(split, subject, human36m_common.action_name(sequence), frames, str(path), data)
+    return [Item(split, subject, human36m_common.action_name(sequence), frames, str(path), data)]
 
 
 def open_cdf(path: Path):

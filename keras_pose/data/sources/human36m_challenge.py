@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
+from keras_pose.data.example import PoseExample, encode_jpeg
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base, human36m_common
 from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.crop import map_pose
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample, encode_jpeg
-from keras_pose.skeleton import HUMAN36M_17
 
 # Pictures in one item.
 CHUNK = 250
@@ -52,7 +52,11 @@ def read_pose(path: Path) -> np.ndarray:
 def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
     target = SOURCE.target_skeleton(options)
     for csv in map(Path, item.data):
-        pose = read_pose(csv)
+        bad: list[BadFrame] = []
+        pose = base.usable(lambda csv=csv: read_pose(csv), str(csv), bad)
+        if pose is None:
+            yield bad[0]
+            continue
         path = csv.parent.parent / "IMG" / f"{csv.stem}.jpg"
         picture = base.read_picture(path)
         if picture is None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_pose import geometry
-from keras_pose.errors import UserError
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
 
 TERMS = "Human3.6M licence: academic use only, no redistribution; register at vision.imar.ro/human3.6m"
 # The 17 joints of skeleton human36m_17 among the data set's 32.

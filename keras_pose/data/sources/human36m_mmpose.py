@@ -8,12 +8,12 @@ images/S1/S1_Directions_1.54138969/S1_Directions_1.54138969_000001.jpg
 from collections.abc import Iterator
 from pathlib import Path
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base, human36m_common, mmpose_common
 from keras_pose.data.sources.base import Item, Options, Source
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import HUMAN36M_17
 
 
 def parse_name(name: str) -> tuple[str, str, str, int]:

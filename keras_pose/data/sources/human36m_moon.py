@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base, human36m_common
 from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.crop import Person, crop_person
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import HUMAN36M_17
 
 
 @lru_cache(maxsize=2)
@@ -31,14 +31,14 @@ def load(path: str) -> dict:
         return dict(json.loads(Path(path).read_text()))
 
 
-def list_items(input_dir: Path, options: Options) -> list[Item]:
+def list_items(input_dir: Path, options: Options) -> list[Item | BadFrame]:
     folder = base.require(input_dir / "annotations", "Moon et al.'s annotations")
     items = []
     for subject in human36m_common.SPLITS:
         stem = f"{folder}/Human36M_subject{subject[1:]}"
         if not Path(f"{stem}_data.json").exists():
             continue
-        for (action, subaction, camera), pictures in _sequences(f"{stem}_data.json", options).items():
+        for (action, subaction, camera), pictures in _sequences(f"{stem}_data.json", options, items).items():
             # The authors' first take of an action is the one that Human3.6M calls "<action> 1".
             name = human36m_common.ACTIONS[action - 2]
             sequence = f"{name} 1" if subaction == 1 else name
@@ -48,25 +48,42 @@ def list_items(input_dir: Path, options: Options) -> list[Item]:
             data |= {"camera": camera, "action": action, "subaction": subaction}
             split = human36m_common.split_of(subject, sequence)
             items.append(Item(split, subject, name, len(pictures), f"{stem}_joint_3d.json", data))
-    if not items:
+    if not any(isinstance(item, Item) for item in items):
         raise UserError(f"{folder} holds no Human36M_subject*_data.json with frames; get the annotations there")
     return items
 
 
-def _sequences(path: str, options: Options) -> dict[tuple[int, int, int], list[tuple]]:
-    """(action, subaction, camera) -> pictures (file name, (height, width), frame, box x y w h) of a data file."""
+def _sequences(path: str, options: Options, bad: list) -> dict[tuple[int, int, int], list[tuple]]:
+    """(action, subaction, camera) -> pictures (file name, (height, width), frame, box x y w h) of a data file.
+
+    `bad` gets the images that cannot be used.
+    """
     sequences: dict[tuple[int, int, int], list[tuple]] = {}
     values = load(path)
     with base.reading(path):
         boxes = {annotation["image_id"]: annotation["bbox"] for annotation in values["annotations"]}
-        for image in values["images"]:
-            if not 2 <= image["action_idx"] < 2 + len(human36m_common.ACTIONS):
-                raise UserError(f"{path}: action {image['action_idx']} is not from 2 to 16")
-            if image["frame_idx"] % options.frame_step == 0 and image["id"] in boxes:
-                key = (image["action_idx"], image["subaction_idx"], image["cam_idx"])
-                size = (image["height"], image["width"])
-                sequences.setdefault(key, []).append((image["file_name"], size, image["frame_idx"], boxes[image["id"]]))
+        for number, image in enumerate(values["images"]):
+            where = f"{path}, image {number}"
+            found = base.usable(lambda image=image: _key_and_picture(image, options), where, bad)
+            if found and image["id"] in boxes:
+                sequences.setdefault(found[0], []).append((*found[1], boxes[image["id"]]))
+            elif found:
+                bad.append(BadFrame(where, "the file has no annotation of it", skipped=True))
     return sequences
+
+
+def _key_and_picture(image: dict, options: Options) -> tuple[tuple, tuple] | None:
+    """(action, subaction, camera) and (file name, (height, width), frame); None for a frame not to take."""
+    if not 2 <= image["action_idx"] < 2 + len(human36m_common.ACTIONS):
+        raise UserError(f"action {image['action_idx']} is not from 2 to 16")
+    if image["frame_idx"] % options.frame_step:
+        return None
+    size = (image["height"], image["width"])
+    return (image["action_idx"], image["subaction_idx"], image["cam_idx"]), (
+        image["file_name"],
+        size,
+        image["frame_idx"],
+    )
 
 
 def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
@@ -76,12 +93,14 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
         world = load(item.file)[str(data["action"])][str(data["subaction"])]
         world = {int(frame): np.asarray(joints, np.float64) for frame, joints in world.items()}
     frames = [frame for _, _, frame, _ in data["pictures"]]
-    if missing := [frame for frame in frames if frame not in world]:
-        raise UserError(f"{item.file} has no frame {missing[0]} of {item.action}; get it again")
-    for frame in frames:
+    for frame in [frame for frame in frames if frame in world]:
         base.check_shape(world[frame], (17, 3), f"{item.file}, frame {frame}: the pose")
-    base.check_millimetres(np.stack([world[frame] for frame in frames]), 0, item.file)
+    poses = [world[frame] for frame in frames if frame in world]
+    base.check_millimetres(np.reshape(poses, (-1, 17, 3)), 0, item.file)
     for name, size, frame, (x, y, width, height) in data["pictures"]:
+        if frame not in world:
+            yield BadFrame(f"frame {frame} of {item.action}", "the file has no such frame; get it again")
+            continue
         path = Path(data["images"]) / name
         picture = base.read_picture(path)
         if picture is None:

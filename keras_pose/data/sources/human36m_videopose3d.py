@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base, human36m_common
 from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.crop import crop_person
 from keras_pose.data.sources.human36m import person_of
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import HUMAN36M_17
 
 
 def read_cameras(path: Path) -> dict[tuple[str, str], geometry.Camera]:

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import LSP_14
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
-from keras_pose.data.sources import base, photos
+from keras_pose.data.sources import base, photo_labels
 from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.mat_file import read_mat
-from keras_pose.data.sources.photos import Label
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import LSP_14
+from keras_pose.data.sources.photo_labels import Label
 
 LSP_TRAINING_PICTURES = 1000  # the authors' split: the first half trains
 TERMS = "no licence is stated; for research (Johnson and Everingham, BMVC 2010 and CVPR 2011)."
@@ -37,20 +37,22 @@ def read_joints(path: Path, extended: bool) -> np.ndarray:
     return joints.astype(np.float64).transpose((2, 0, 1) if extended else (2, 1, 0))
 
 
-def list_items(input_dir: Path, options: Options, extended: bool = False) -> list[Item]:
+def list_items(input_dir: Path, options: Options, extended: bool = False) -> list[Item | BadFrame]:
     joints = read_joints(input_dir / "joints.mat", extended)
-    pictures = {}
-    for path in photos.find_pictures(input_dir / "images", "the photos", "im*.jpg"):
+    pictures, bad = {}, []
+    for path in photo_labels.find_pictures(input_dir / "images", "the photos", "im*.jpg"):
         match = re.fullmatch(r"im(\d+)", path.stem)
         number = int(match[1]) if match else 0
         if not 1 <= number <= len(joints):
-            raise UserError(f"{path.name} has no joints: joints.mat has pictures 1 to {len(joints)}; use the original")
+            why = f"it has no joints: joints.mat has images 1 to {len(joints)}; use the original names"
+            bad.append(BadFrame(str(path), why))
+            continue
         pictures[path] = [_label(joints[number - 1], number, extended)]
 
     def split_of(path: Path) -> str:
         return "test" if extended or pictures[path][0].frame > LSP_TRAINING_PICTURES else "train"
 
-    return photos.photo_items(pictures, split_of, options)
+    return photo_labels.photo_items(pictures, split_of, options) + bad
 
 
 def _label(joints: np.ndarray, number: int, extended: bool) -> Label:
@@ -60,7 +62,7 @@ def _label(joints: np.ndarray, number: int, extended: bool) -> Label:
 
 
 def read_item(item: Item, options: Options, name: str = "lsp") -> Iterator[PoseExample | BadFrame]:
-    yield from photos.read_photo(item, SOURCES[name], options)
+    yield from photo_labels.read_photo(item, SOURCES[name], options)
 
 
 SOURCES = {

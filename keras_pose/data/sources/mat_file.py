@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_pose.core.errors import UserError
 from keras_pose.data.sources.base import reading
-from keras_pose.errors import UserError
 
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _MATRIX, _COMPRESSED = 14, 15

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base, human36m_common
 from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.crop import Person, crop_person, mostly_in_picture
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
 
 ARRAYS = {"imgname": (None,), "part": (None, 17, 3), "S": (None, 17, 4)}
 

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_pose import geometry
-from keras_pose.bvh import Bvh, is_motion_file, parse_bvh
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base
 from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.crop import Person, crop_person
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import HUMAN36M_17
+from keras_pose.io.bvh import Bvh, is_motion_file, parse_bvh
 
 CAMERAS = 4  # a sequence is seen by so many, as in Human3.6M
 # Whole subjects test and validate until each split has this share of the frames; one with more than twice it trains.

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import MPI_INF_3DHP_17
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base
 from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.crop import Person, crop_person, mostly_in_picture
 from keras_pose.data.sources.mat_file import read_mat
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import MPI_INF_3DHP_17
 
 TERMS = "MPI-INF-3DHP licence: non-commercial research only, no redistribution; vcai.mpi-inf.mpg.de/3dhp-dataset"
 # The 17 joints of the test set among the 28 of the training set.
@@ -31,7 +31,7 @@ CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8)
 VALIDATION = ("S8", "Seq2")
 
 
-def list_items(input_dir: Path, options: Options) -> list[Item]:
+def list_items(input_dir: Path, options: Options) -> list[Item | BadFrame]:
     train = next((d for d in (input_dir, input_dir / "train") if any(d.glob("S[1-8]/Seq[12]"))), None)
     tests = [input_dir, input_dir / "test", input_dir / "mpi_inf_3dhp_test_set"]
     test = next((d for d in tests if any(d.glob("TS*/annot_data.mat"))), None)
@@ -45,17 +45,20 @@ def list_items(input_dir: Path, options: Options) -> list[Item]:
     return items
 
 
-def _train_items(folder: Path, options: Options) -> list[Item]:
+def _train_items(folder: Path, options: Options) -> list[Item | BadFrame]:
     items = []
     for sequence in sorted(folder.glob("S[1-8]/Seq[12]")):
         subject, path = sequence.parent.name, base.require(sequence / "annot.mat", "the labels of a sequence")
         cameras = read_calibration(sequence / "camera.calibration")
         split = "validation" if (subject, sequence.name) == VALIDATION else "train"
         for index in CAMERAS:
-            video = base.require(sequence / "imageSequence" / f"video_{index}.avi", "the video of a camera")
+            video = sequence / "imageSequence" / f"video_{index}.avi"
             if index not in cameras:
                 raise UserError(f"{sequence / 'camera.calibration'} has no camera {index}; get the file again")
             frames = len(range(0, len(load_train(str(path))[index][0]), options.frame_step))
+            if not video.exists():
+                items += [BadFrame(str(video), "the video of a camera is missing; get it")] * frames
+                continue
             data = {"video": str(video), "camera": index, "calibration": cameras[index]}
             items.append(Item(split, subject, sequence.name, frames, str(path), data))
     return items

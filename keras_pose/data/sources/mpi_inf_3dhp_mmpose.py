@@ -7,12 +7,12 @@ images/{S1_Seq1_Cam0_000001.jpg, TS1_000001.jpg}
 from collections.abc import Iterator
 from pathlib import Path
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import MPI_INF_3DHP_17
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base, mmpose_common, mpi_inf_3dhp
 from keras_pose.data.sources.base import Item, Options, Source
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import MPI_INF_3DHP_17
 
 FILES = {"train": "mpi_inf_3dhp_train.npz", "test": "mpi_inf_3dhp_test_valid.npz"}
 

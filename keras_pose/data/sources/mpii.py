@@ -13,32 +13,33 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import MPII_16
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
-from keras_pose.data.sources import base, photos
+from keras_pose.data.sources import base, photo_labels
 from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.mat_file import read_mat
-from keras_pose.data.sources.photos import Label
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import MPII_16
+from keras_pose.data.sources.photo_labels import Label
 
 MAT = "mpii_human_pose_v1_u12_1.mat"
 JSON = {"train": "train.json", "validation": "valid.json"}
 
 
-def list_items(input_dir: Path, options: Options) -> list[Item]:
+def list_items(input_dir: Path, options: Options) -> list[Item | BadFrame]:
     images = base.require(input_dir / "images", "the photos")
     found = [(split, input_dir / "annot" / name) for split, name in JSON.items()]
     found = [(split, path) for split, path in found if path.exists()]
+    bad: list[BadFrame] = []
     if found:
-        parts = [(split, _read_json(path, images)) for split, path in found]
+        parts = [(split, _read_json(path, images, bad)) for split, path in found]
     else:
         path = base.require(input_dir / MAT, f"{MAT}, or HRNet's annot/train.json and valid.json")
-        parts = [("train", _read_mat(path, images))]
-    items = [i for split, p in parts for i in photos.photo_items(p, lambda _, split=split: split, options)]
-    if not items:
+        parts = [("train", _read_mat(path, images, bad))]
+    items = [i for split, p in parts for i in photo_labels.photo_items(p, lambda _, split=split: split, options)]
+    if not items and not bad:
         raise UserError(f"{input_dir} holds no labelled people; get {MAT} again")
-    return items
+    return items + bad
 
 
 def _box(center: np.ndarray, scale: float) -> tuple[float, ...] | None:
@@ -52,38 +53,57 @@ def _box(center: np.ndarray, scale: float) -> tuple[float, ...] | None:
 # --- HRNet's JSON ----------------------------------------------------------------------------------------------
 
 
-def _read_json(path: Path, images: Path) -> dict[Path, list[Label]]:
+def _read_json(path: Path, images: Path, bad: list[BadFrame]) -> dict[Path, list[Label]]:
+    """The people of each image; `bad` gets the entries that cannot be used."""
     pictures: dict[Path, list[Label]] = {}
     with base.reading(path):
-        for i, entry in enumerate(json.loads(path.read_text())):
-            joints = np.asarray(entry["joints"], np.float64)
-            visible = np.asarray(entry["joints_vis"], np.float64) > 0
-            base.check_shape(joints, (16, 2), f"{path}, entry {i}: joints")
-            base.check_shape(visible, (16,), f"{path}, entry {i}: joints_vis")
-            if visible.any():
-                center = np.asarray(entry["center"], np.float64)
-                base.check_shape(center, (2,), f"{path}, entry {i}: center")
-                label = Label(joints - 0.5, visible, i, None, _box(center, float(entry["scale"])))
-                pictures.setdefault(images / str(entry["image"]), []).append(label)
+        for i, entry in enumerate(json.loads(path.read_text(encoding="utf-8-sig"))):
+            where = f"{path}, entry {i}"
+            found = base.usable(lambda entry=entry, i=i, where=where: _json_label(entry, i, where), where, bad)
+            if found:
+                pictures.setdefault(images / found[0], []).append(found[1])
     return pictures
+
+
+def _json_label(entry: dict, number: int, where: str) -> tuple[str, Label] | None:
+    """The image's name and a person in it; None for one without a labelled joint."""
+    joints = np.asarray(entry["joints"], np.float64)
+    visible = np.asarray(entry["joints_vis"], np.float64) > 0
+    base.check_shape(joints, (16, 2), f"{where}: joints")
+    base.check_shape(visible, (16,), f"{where}: joints_vis")
+    if not visible.any():
+        return None
+    center = np.asarray(entry["center"], np.float64)
+    base.check_shape(center, (2,), f"{where}: center")
+    return str(entry["image"]), Label(joints - 0.5, visible, number, None, _box(center, float(entry["scale"])))
 
 
 # --- the authors' MATLAB file ----------------------------------------------------------------------------------
 
 
-def _read_mat(path: Path, images: Path) -> dict[Path, list[Label]]:
+def _read_mat(path: Path, images: Path, bad: list[BadFrame]) -> dict[Path, list[Label]]:
+    """The people of each image; `bad` gets the people and images that cannot be used."""
     pictures: dict[Path, list[Label]] = {}
     release = read_mat(path, ("RELEASE",)).get("RELEASE")
     with base.reading(path):
         (release,) = _records(release)
         entries, training = _records(release["annolist"]), np.ravel(release["img_train"])
         for number, (entry, trains) in enumerate(zip(entries, training, strict=True)):
-            labels = [_mat_label(person, number) for person in _records(entry["annorect"])] if trains else []
+            where = f"{path}, image {number + 1}"
+            labels = [
+                base.usable(lambda person=person, number=number: _mat_label(person, number), where, bad)
+                for person in (_records(entry["annorect"]) if trains else [])
+            ]
             labels = [label for label in labels if label is not None]
-            if labels:
-                (image,) = _records(entry["image"])
-                pictures[images / "".join(image["name"].ravel())] = labels
+            name = base.usable(lambda entry=entry: _mat_name(entry), where, bad) if labels else None
+            if name:
+                pictures[images / name] = labels
     return pictures
+
+
+def _mat_name(entry) -> str:
+    (image,) = _records(entry["image"])
+    return "".join(image["name"].ravel())
 
 
 def _records(value) -> list:
@@ -103,7 +123,7 @@ def _mat_label(person, number: int) -> Label | None:
         for point in _records(points["point"]):
             j = int(point["id"].item())
             if not 0 <= j < 16:
-                raise UserError(f"image {number + 1} has a joint {j}, MPII has 0 to 15")
+                raise UserError(f"a person has a joint {j}, MPII has 0 to 15")
             keypoints[j] = float(point["x"].item()), float(point["y"].item())
             valid[j] = True
             flag = _part(point, "is_visible").ravel()  # a number, a text of one, or nothing
@@ -118,7 +138,7 @@ def _mat_label(person, number: int) -> Label | None:
 
 
 def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
-    yield from photos.read_photo(item, SOURCE, options)
+    yield from photo_labels.read_photo(item, SOURCE, options)
 
 
 SOURCE = Source(

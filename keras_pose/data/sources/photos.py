@@ -1,93 +1,68 @@
-"""What the sources of single photos with 2D labels share: an item is one picture with the people labelled in it."""
+"""The user's own photos without labels, labelled by teachers (see `keras_pose.data.teachers`).
 
-import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+    *.jpg, *.png ... anywhere in a folder; those below a folder named validation or test go into that split
+
+Where no folder names a split, one photo in sixteen is for validation, chosen by its name. Photos whose names differ in
+a last number alone (squat_0.jpg, squat_1.jpg) stay in one split: they often show one person. The largest person of each
+photo is labelled; photos in which the teachers find nobody are skipped.
+"""
+
+import dataclasses
+import re
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import TEACHER_22
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
+from keras_pose.data.shards import SPLITS
 from keras_pose.data.sources import base
 from keras_pose.data.sources.base import Item, Options, Source
-from keras_pose.data.sources.crop import Person, crop_person
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import Skeleton
+from keras_pose.data.sources.crop import crop_person
+from keras_pose.data.sources.teacher_labels import NOBODY, to_person
+from keras_pose.data.teachers.labeller import open_teachers
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+VALIDATION_SHARE = 16  # one photo in so many
 
 
-@dataclass(frozen=True)
-class Label:
-    """One person in a photo, as plain values for a worker process.
-
-    `keypoints_px` (J, 2), `valid` and `hidden` (J,), `box_px` (x0, y0, x1, y1) or None, `frame` a number that finds the
-    person in the label file; `camera_mm` (J, 3) and `intrinsics` (3, 3) where 3D is known, and `camera_valid` (J,)
-    where only some joints have it.
-    """
-
-    keypoints_px: Any
-    valid: Any
-    frame: int
-    hidden: Any = None
-    box_px: Any = None
-    camera_mm: Any = None
-    intrinsics: Any = None
-    camera_valid: Any = None
+def list_items(input_dir: Path, options: Options) -> list[Item]:
+    open_teachers(options.teacher)
+    paths = [path for path in sorted(input_dir.rglob("*")) if path.suffix.lower() in SUFFIXES]
+    if not paths:
+        raise UserError(f"{input_dir} holds no photo ({', '.join(sorted(SUFFIXES))})")
+    named = {path: next((p for p in path.relative_to(input_dir).parts[:-1] if p in SPLITS), None) for path in paths}
+    splits = named if any(named.values()) else {path: split_of(path.relative_to(input_dir)) for path in paths}
+    return [Item(splits[path] or "train", "", "photo", 1, str(path)) for path in paths[:: options.frame_step]]
 
 
-def photo_items(
-    pictures: dict[Path, list[Label]], split_of: Callable[[Path], str], options: Options, subject: str = ""
-) -> list[Item]:
-    """One item a picture, every `frame_step`th."""
-    paths = sorted(pictures)[:: options.frame_step]
-    return [
-        Item(split_of(path), subject, "photo", len(pictures[path]), str(path), tuple(pictures[path])) for path in paths
-    ]
+def split_of(path: Path) -> str:
+    """`validation` for one group of photos in sixteen, else `train`."""
+    group = path.with_name(re.sub(r"[_-]\d{1,2}$", "", path.stem)).as_posix()
+    return "validation" if zlib.crc32(group.encode()) % VALIDATION_SHARE == 0 else "train"
 
 
-def labels_hash(items: list[Item]) -> str:
-    """A hash of the labels that items of photos carry; the same for all items that carry none."""
-    digest = hashlib.sha256()
-    for item in items:
-        parts = item.data if isinstance(item.data, tuple) else ()
-        names, labels = parts if len(parts) == 2 and isinstance(parts[1], tuple) else ((), parts)
-        for label in labels:
-            if isinstance(label, Label):
-                values = [item.split, item.subject, names, *(getattr(label, field.name) for field in fields(Label))]
-                if label.camera_valid is None:
-                    values.pop()  # folders of before there was such a field keep their hash
-                digest.update(repr([np.asarray(value).tolist() for value in values]).encode())
-    return digest.hexdigest()[:16]
+def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
+    target, image = SOURCE.target_skeleton(options), base.read_picture(item.file, turn=True)
+    if image is None:
+        yield BadFrame("", base.NO_PICTURE, skipped=True)
+        return
+    labels = open_teachers(options.teacher)(image)
+    if labels is None:
+        yield NOBODY
+        return
+    tags = {"source": SOURCE.name, "subject": item.subject, "action": item.action, "frame": 0}
+    result = crop_person(image, to_person(labels, image.shape[:2], tags), TEACHER_22, target, options)
+    yield dataclasses.replace(result, skipped=True) if isinstance(result, BadFrame) else result
 
 
-def read_photo(
-    item: Item, source: Source, options: Options, skeleton: Skeleton | None = None, turn: bool = False
-) -> Iterator[PoseExample | BadFrame]:
-    """The people of one picture; `skeleton` where the labels' joints are not the source's, `turn` as `read_picture`."""
-    target = source.target_skeleton(options)
-    picture = base.read_picture(item.file, turn)
-    for label in item.data:
-        if picture is None:
-            yield BadFrame(f"{label.frame}", base.NO_PICTURE)
-            continue
-        person = Person(
-            keypoints_px=np.asarray(label.keypoints_px, np.float64),
-            valid=np.asarray(label.valid, bool),
-            hidden=label.hidden,
-            box_px=None if label.box_px is None else np.asarray(label.box_px, np.float64),
-            camera_mm=label.camera_mm,
-            camera_valid=label.camera_valid,
-            intrinsics=label.intrinsics,
-            tags={"source": source.name, "subject": item.subject, "action": item.action, "frame": label.frame},
-        )
-        yield crop_person(picture, person, skeleton or source.skeleton, target, options)
-
-
-def find_pictures(folder: Path, what: str, pattern: str = "*.jpg") -> list[Path]:
-    """The pictures of a folder in the order of their names; raises UserError where it has none."""
-    base.require(folder, what)
-    pictures = sorted(folder.glob(pattern))
-    if not pictures:
-        raise UserError(f"{folder} holds no {pattern}: {what}; check --input and that the download is complete")
-    return pictures
+SOURCE = Source(
+    name="photos",
+    summary="your own photos without labels, one person each: a folder of images, and --teacher=FILE[,FILE].",
+    terms="yours; the teachers' labels are subject to their terms (MoveNet, MediaPipe: Apache-2.0).",
+    skeleton=TEACHER_22,
+    list_items=list_items,
+    read_item=read_item,
+)

@@ -1,43 +1,35 @@
-"""The user's own footage, labelled by a teacher: a pose model whose file they have (see `blazepose`).
+"""The user's own footage, labelled by teachers (see `keras_pose.data.teachers`).
 
     *.mp4, *.mov ... in a folder, or one file; those below a folder named validation or test go into that split
 
-The teacher gives 2D joints and a 3D pose in metres around the hips. Where the person stands follows from both, for a
-camera whose focal length is assumed; the pose does not depend on it. Frames that the teacher is not sure of are left
-out.
+The teachers give 2D joints and, where BlazePose is one of them, a 3D pose around the hips. Where the person stands
+follows from both, for a camera whose focal length is assumed; the pose does not depend on it. Frames in which nobody is
+found are skipped.
 """
 
-import functools
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
-import numpy as np
 
-from keras_pose import images
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import TEACHER_22
+from keras_pose.data.example import PoseExample
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.shards import SPLITS
 from keras_pose.data.sources import base
 from keras_pose.data.sources.base import Item, Options, Source
-from keras_pose.data.sources.blazepose import BlazePose, Landmarks
-from keras_pose.data.sources.crop import Person, crop_person
-from keras_pose.errors import UserError
-from keras_pose.example import PoseExample
-from keras_pose.skeleton import BLAZEPOSE_18
+from keras_pose.data.sources.crop import crop_person
+from keras_pose.data.sources.teacher_labels import NOBODY, to_person
+from keras_pose.data.teachers.labeller import open_teachers
+from keras_pose.io import images
 
 SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"}
-SURE = 0.8  # a frame counts from this score on
-PRESENT = 0.5  # a joint counts from this presence on
-VISIBLE = 0.5
-FEWEST_PLACED = 4  # joints; fewer do not tell how far off a person is
-# A phone's main camera sees about 65 degrees across the longer side.
-FOCAL_OF_LONGER_SIDE = 0.8
 
 
 def list_items(input_path: Path, options: Options) -> list[Item]:
-    if not options.teacher:
-        raise UserError("--teacher is missing: the .tflite file of BlazePose's landmark model; docs/data.md tells more")
-    load_teacher(options.teacher)
+    open_teachers(options.teacher)
     paths = [input_path] if input_path.is_file() else sorted(input_path.rglob("*"))
     paths = [path for path in paths if path.suffix.lower() in SUFFIXES]
     if not paths:
@@ -62,67 +54,31 @@ def _count_frames(path: Path) -> int:
     return count
 
 
-@functools.lru_cache(maxsize=1)
-def load_teacher(path: str) -> BlazePose:
-    return BlazePose(path)
-
-
 def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
-    target, teacher = SOURCE.target_skeleton(options), load_teacher(options.teacher)
-    crop, sure = None, 0
+    target, teachers = SOURCE.target_skeleton(options), open_teachers(options.teacher)
+    crop = None
     for frame, picture in base.read_video(
         item.file, list(range(0, item.frames * options.frame_step, options.frame_step))
     ):
         if picture is None:
             yield BadFrame(f"frame {frame}", "it cannot be read; the video may be damaged or shorter than it says")
             continue
-        found = teacher(picture, crop) if crop else teacher.find(picture)
-        if found.score < SURE and crop:
-            found = teacher.find(picture)  # the person was lost, or the picture cut
-        crop = found.next_crop if found.score >= SURE else None
-        if crop:
-            sure += 1
+        labels = teachers(picture, crop)
+        if labels is None and crop:
+            labels = teachers(picture)  # the person was lost, or the video cut
+        crop = labels and labels.next_crop
+        if labels:
             tags = {"source": SOURCE.name, "subject": item.subject, "action": item.action, "frame": frame}
-            yield crop_person(picture, to_person(found, picture.shape[:2], tags), BLAZEPOSE_18, target, options)
-    if not sure:
-        raise UserError(f"{item.file}: the teacher is sure of no person in it; film one whole person at a time")
-
-
-def to_person(found: Landmarks, picture_size: tuple[int, int], tags: dict) -> Person:
-    """The labels of a frame, 2D and 3D, of the joints that are in the picture.
-
-    No 3D where these are too few to place the person by, or would put a joint behind the camera.
-    """
-    valid = found.presence >= PRESENT
-    person = Person(found.keypoints_px, valid, found.visibility < VISIBLE, tags=tags)
-    if not valid[BLAZEPOSE_18.root] or valid.sum() < FEWEST_PLACED:
-        return person
-    height, width = picture_size
-    focal = FOCAL_OF_LONGER_SIDE * max(height, width)
-    intrinsics = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]])
-    camera_mm = found.pose_mm + place(found.pose_mm[valid], found.keypoints_px[valid], intrinsics)
-    if (camera_mm[valid, 2] > 0).all():
-        person.camera_mm, person.camera_valid, person.intrinsics = camera_mm, valid, intrinsics
-    return person
-
-
-def place(pose_mm: np.ndarray, keypoints_px: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
-    """(3,) mm: where a (J, 3) pose must stand to project onto (J, 2) keypoints, by linear least squares.
-
-    With (u, v) the keypoint on the plane z = 1: t_x - u t_z = u Z - X, and the same for y.
-    """
-    plane = (keypoints_px - intrinsics[:2, 2]) / np.diag(intrinsics)[:2]
-    ones, zeros = np.ones(len(pose_mm)), np.zeros(len(pose_mm))
-    rows = [np.stack([ones, zeros, -plane[:, 0]], 1), np.stack([zeros, ones, -plane[:, 1]], 1)]
-    values = (plane * pose_mm[:, 2:] - pose_mm[:, :2]).T.ravel()
-    return np.linalg.lstsq(np.concatenate(rows), values, rcond=None)[0]
+            yield crop_person(picture, to_person(labels, picture.shape[:2], tags), TEACHER_22, target, options)
+        else:
+            yield dataclasses.replace(NOBODY, where=f"frame {frame}")
 
 
 SOURCE = Source(
     name="video",
     summary="your own footage, labelled by a teacher: videos of one person, and --teacher=pose_landmark_full.tflite.",
     terms="yours; the teacher's labels are subject to its terms (MediaPipe: Apache-2.0).",
-    skeleton=BLAZEPOSE_18,
+    skeleton=TEACHER_22,
     list_items=list_items,
     read_item=read_item,
     takes_file=True,

@@ -1,4 +1,4 @@
-// Keeps the screen on while the page runs, where the browser can.
+// Keeps the screen on while the page runs, if the browser can.
 
 /** @type {Promise<WakeLockSentinel | undefined>} */
 let lock = Promise.resolve(undefined);
@@ -7,7 +7,7 @@ let lock = Promise.resolve(undefined);
 export function keepAwake(wanted) {
   lock = lock.then(async (held) => {
     if (!wanted) return void (await held?.release().catch(() => {}));
-    if (held && !held.released) return held; // a page that was hidden has lost it
+    if (held && !held.released) return held; // the lock is lost when the page is hidden
     return navigator.wakeLock?.request("screen").catch(() => undefined);
   });
 }

@@ -2,7 +2,7 @@
 
 import {SERVED} from "./demo.js";
 import {button, dialog, element, input, write} from "./dom.js";
-import {tellFacts} from "./facts.js";
+import {showFacts} from "./facts.js";
 import {showNotice} from "./status.js";
 
 /** @param {import("./demo.js").Demo} demo */
@@ -12,7 +12,7 @@ export function connect(demo) {
   button("record").onclick = () => demo.record();
   button("measure").onclick = () => measure(demo);
   button("more").onclick = () => {
-    tellFacts(demo);
+    showFacts(demo);
     dialog("settings").showModal();
   };
   for (const id of ["file", "trouble-file"]) button(id).onclick = () => input("file-input").click();
@@ -35,7 +35,7 @@ export function connect(demo) {
     const sidecar = files.find(({name}) => name.endsWith(".json")) ?? null;
     dialog("settings").close();
     if (file) demo.loadModel({file, sidecar});
-    else if (sidecar) showNotice("Choose the .tflite file too.");
+    else if (sidecar) showNotice("Choose the .tflite file as well.");
   };
   demo.onChange = () => show(demo);
   show(demo);
@@ -51,11 +51,11 @@ function show(demo) {
   button("record").disabled = !recorder && (!ready || demo.paused);
   button("record").setAttribute("aria-pressed", String(Boolean(recorder)));
   write("record-label", photo ? "Save" : recorder ? "Stop" : "Record");
-  if (dialog("settings").open) tellFacts(demo);
+  if (dialog("settings").open) showFacts(demo);
 }
 
 /**
- * The numbers beside the 3D view, or not.
+ * Shows or hides the numbers beside the 3D view.
  * @param {import("./demo.js").Demo} demo
  */
 function measure(demo) {
@@ -66,7 +66,7 @@ function measure(demo) {
 }
 
 /**
- * The files that were chosen; the same ones may be chosen again.
+ * Returns the chosen files, and lets the same ones be chosen again.
  * @param {string} id
  */
 function takeFiles(id) {

@@ -1,4 +1,4 @@
-// From a picture to the model's input, in the worker. The buffers are made once and used again.
+// From an image to the model's input, in the worker. The buffers are allocated once and reused.
 
 import {fillInput} from "../pose/decode.js";
 import {Trouble} from "../pose/trouble.js";
@@ -21,8 +21,8 @@ export class Cutter {
   }
 
   /**
-   * Makes the model's input of a part of a picture, which is closed; black where that is outside.
-   * @param {ImageBitmap | VideoFrame} picture a frame must be plain, see pose/frame.js
+   * Writes a crop of an image to the model's input, black outside the image, and closes the image.
+   * @param {ImageBitmap | VideoFrame} picture a VideoFrame must be plain, see pose/frame.js
    * @param {import("../pose/crop.js").Crop} crop
    */
   async cut(picture, crop) {
@@ -42,8 +42,8 @@ export class Cutter {
   }
 
   /**
-   * A frame's pixels. Drawing it instead gives the same, but Chromium keeps what it drew without a GPU: a picture for
-   * each frame, until half a gigabyte is full.
+   * A frame's pixels. Drawing the frame would give the same, but without a GPU Chromium keeps a decoded image of each
+   * frame it draws, up to half a gigabyte.
    * @param {VideoFrame} frame
    */
   async #copy(frame) {

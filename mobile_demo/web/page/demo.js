@@ -1,4 +1,4 @@
-// The demo as a whole: a model, a source of pictures, and what is made of both.
+// The whole demo: a model, a source of images, and what is shown of both.
 
 import {Rates} from "../pose/rates.js";
 import {Trouble} from "../pose/trouble.js";
@@ -12,7 +12,7 @@ import {LONGEST_S, Recorder} from "./recorder.js";
 import {savePhoto, saveRecording} from "./saving.js";
 import {readSettings, rememberedFacing, rememberFacing} from "./settings.js";
 import {countCameras, Source} from "./source.js";
-import {fail, mend, setState, showMessage, showNotice} from "./status.js";
+import {fail, recover, setState, showMessage, showNotice} from "./status.js";
 import {View3d} from "./view3d.js";
 import {NOTICES, wordsFor} from "./words.js";
 
@@ -21,7 +21,7 @@ import {NOTICES, wordsFor} from "./words.js";
 
 export const SERVED = {url: "/model/pose.tflite"};
 const RATES_EVERY_MS = 500;
-const GONE = 3; // results without a person until that is said; a photo has as many
+const GONE = 3; // results in a row without a person before the page says so; a photo gets as many
 
 export class Demo {
   settings = readSettings();
@@ -41,7 +41,7 @@ export class Demo {
   cameras = 0;
   paused = false;
   facing = rememberedFacing();
-  /** Called where what the controls show may have changed. */
+  /** Called when the controls may need an update. */
   onChange = () => {};
 
   /** @type {ModelSource} */
@@ -76,23 +76,23 @@ export class Demo {
       showNotice(taken ? NOTICES.cameraTaken : "");
       if (!taken) this.openCamera();
     };
-    this.source.video.onpause = () => this.#play(); // unless a person did it, it was the system
+    this.source.video.onpause = () => this.#play(); // paused by the system, unless the user did it
     document.addEventListener("visibilitychange", () => this.#onVisibility());
   }
 
-  /** Whether the picture stays as it is. */
+  /** Whether the image stays the same. */
   get still() {
     return this.paused || this.source.kind === "photo";
   }
 
   /**
-   * Loads a model beside the one that runs, which goes on until then, and after a failure.
+   * Loads a model. The current model runs until the new one is ready, and stays if loading fails.
    * @param {ModelSource} wanted
    */
   async loadModel(wanted) {
     this.#loads += 1;
     const load = this.#loads;
-    mend("model");
+    recover("model");
     showMessage("Loading the model", 0);
     try {
       const loaded = await Engine.start(wanted, this.settings, (text, share) => {
@@ -123,7 +123,7 @@ export class Demo {
     return this.#open(() => this.source.openFile(file), "Back to the camera");
   }
 
-  /** The camera of the other side; from a photo or video back to the camera. */
+  /** Switches between front and back camera; from a photo or video, back to the camera. */
   flip() {
     if (this.source.kind === "camera") this.facing = this.facing === "user" ? "environment" : "user";
     rememberFacing(this.facing);
@@ -150,7 +150,7 @@ export class Demo {
     this.#proceed();
   }
 
-  /** Starts or ends a recording; of a photo it saves the picture. */
+  /** Starts or ends a recording; saves a photo. */
   async record() {
     if (this.recorder) return this.#endRecording();
     const {engine, source, latest} = this;
@@ -181,7 +181,7 @@ export class Demo {
 
   /**
    * @param {() => Promise<void>} open
-   * @param {string} label of what may mend a failure
+   * @param {string} label of the button that may fix a failure
    */
   async #open(open, label) {
     this.#opens += 1;
@@ -190,7 +190,7 @@ export class Demo {
     this.#forget();
     this.paused = false;
     this.#cameraReleased = false;
-    mend("source");
+    recover("source");
     setState("loading");
     try {
       await open();
@@ -203,7 +203,7 @@ export class Demo {
     this.onChange();
   }
 
-  /** Runs where there are a model and a picture, and nobody looks away. */
+  /** Runs if there are a model and an image and the page is visible. */
   #proceed() {
     if (!this.engine?.model || this.source.kind === "none" || document.hidden) return;
     const photo = this.source.kind === "photo";
@@ -223,7 +223,7 @@ export class Demo {
     const now = performance.now();
     this.rates.add(now, latest.latency_ms, latest.inference_ms);
     if (now - this.#ratesShown > RATES_EVERY_MS || this.still) this.#showRates(now);
-    write("search", this.#lost >= GONE ? "Looking for a person, best seen from head to foot" : "");
+    write("search", this.#lost >= GONE ? "Looking for a person. Show the whole body." : "");
     this.recorder?.result(latest);
     if (this.recorder && this.recorder.joints.lengthS > LONGEST_S) {
       showNotice(NOTICES.recordingLong);
@@ -272,7 +272,7 @@ export class Demo {
     if (moves && !this.paused && !document.hidden) this.source.video.play().catch(() => {});
   }
 
-  /** Of the camera, while nobody looks; a video stops. */
+  /** Releases the camera while the page is hidden; pauses a video. */
   #letGo() {
     if (this.source.kind === "camera") {
       this.source.close();

@@ -1,5 +1,5 @@
 /**
- * The element of that id.
+ * The element with this id.
  * @template {HTMLElement} [T=HTMLElement]
  * @param {string} id
  */
@@ -22,7 +22,7 @@ export const input = (id) => /** @type {HTMLInputElement} */ (element(id));
 export const dialog = (id) => /** @type {HTMLDialogElement} */ (element(id));
 
 /**
- * Sets a text where it changed, so that screen readers say it once.
+ * Sets a text only if it changed, so that screen readers read it once.
  * @param {string} id
  * @param {string} text
  */

@@ -7,13 +7,13 @@ import {Trouble} from "../pose/trouble.js";
 /** @typedef {import("./inference.js").Trial} Trial */
 /** @typedef {{outputs: import("../pose/decode.js").Outputs, inferenceMs: number}} Result */
 
-const TIMEOUT_MS = 20_000; // threads that do not start never say so, nor does a GPU that hangs
+const TIMEOUT_MS = 20_000; // neither a thread that does not start nor a GPU that hangs reports it
 
 export class Engine {
-  /** Called where the trial of WebGPU does not end; the worker was ended. */
+  /** Called if the trial of WebGPU hangs, after the worker was ended. */
   onHang = () => {};
   #watchdog = 0;
-  /** Pictures that were asked about; the worker answers in their order. */
+  /** Pending requests; the worker answers in their order. */
   #asked = /** @type {{resolve: (result: Result) => void, reject: (error: Trouble) => void}[]} */ ([]);
 
   /**
@@ -46,7 +46,7 @@ export class Engine {
   }
 
   /**
-   * Joints in a part of a picture, which is given away; throws Trouble.
+   * Finds the joints in a crop of an image, whose ownership passes to the worker; throws Trouble.
    * @param {ImageBitmap | VideoFrame} picture
    * @param {import("../pose/crop.js").Crop} crop
    * @returns {Promise<Result>}
@@ -58,7 +58,7 @@ export class Engine {
     });
   }
 
-  /** Ends the worker; a result that is awaited never comes. */
+  /** Ends the worker; pending results never arrive. */
   close() {
     clearTimeout(this.#watchdog);
     this.worker.terminate();
@@ -76,7 +76,7 @@ export class Engine {
         this.close();
         reject(trouble);
       };
-      // The load is the first that is asked.
+      // Loading is the first request.
       this.#asked.push({resolve: () => resolve(this), reject: fail});
       this.worker.onerror = (event) => this.#asked.shift()?.reject(new Trouble("runtime-failed", event.message ?? ""));
       this.worker.onmessage = ({data}) => {

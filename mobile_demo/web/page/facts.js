@@ -1,23 +1,23 @@
-// What the page tells of itself: model, speed, what the browser allows.
+// Facts about the page: model, speed, what the browser allows.
 
 import {element} from "./dom.js";
 
 const KEPT = {
-  kept: "works without the server too",
-  untrusted: "no: its certificate is not installed on this phone",
-  failed: "no: not all of the page came; open it again",
-  no: "no: this browser or address does not allow it",
+  kept: "yes, works without the server",
+  untrusted: "no, this phone does not trust the certificate",
+  failed: "no, some files did not load; open the page again",
+  no: "no, this browser or address does not allow it",
 };
 
 /** @param {import("./demo.js").Demo} demo */
-export function tellFacts(demo) {
+export function showFacts(demo) {
   const {engine, source} = demo;
   const {frames_per_second, latency_ms, inference_ms} = demo.rates.get();
   const milliseconds = (/** @type {number} */ value) => (Number.isNaN(value) ? "–" : `${value.toFixed(0)} ms`);
   /** @type {[string, string][]} */
   const facts = [
     [
-      "Picture",
+      "Image",
       source.kind === "none" ? "none" : `${source.name || source.kind}, ${[...source.size].reverse().join(" × ")}`,
     ],
   ];
@@ -28,13 +28,10 @@ export function tellFacts(demo) {
       "Model",
       `${model.run || "unnamed"}, ${model.skeleton.name}, ${width} × ${height}, ${weights(model.quantization)}`,
     ]);
-    facts.push([
-      "Runs on",
-      trial?.kept ? "the GPU" : `the processor, ${threads} ${threads === 1 ? "thread" : "threads"}`,
-    ]);
+    facts.push(["Runs on", trial?.kept ? "GPU" : `CPU, ${threads} ${threads === 1 ? "thread" : "threads"}`]);
     if (trial && !trial.kept) facts.push(["GPU", `not used: ${trial.reason}`]);
-    facts.push(["Speed", `${Number.isNaN(frames_per_second) ? "–" : frames_per_second.toFixed(1)} results a second`]);
-    facts.push(["Delay", `${milliseconds(latency_ms)}, of it the model ${milliseconds(inference_ms)}`]);
+    facts.push(["Speed", `${Number.isNaN(frames_per_second) ? "–" : frames_per_second.toFixed(1)} results per second`]);
+    facts.push(["Delay", `${milliseconds(latency_ms)}, including ${milliseconds(inference_ms)} for the model`]);
   }
   facts.push(["Offline", KEPT[demo.offline]]);
   element("facts").replaceChildren(

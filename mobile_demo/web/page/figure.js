@@ -1,19 +1,19 @@
-// Draws the skeleton over the picture. Left is blue, right is orange, the middle is green: the person's own sides.
+// Draws the skeleton over the image. The person's left is blue, right is orange, and the middle is green.
 
 import {LOW_SCORE} from "../pose/crop.js";
 import {sideOf} from "../pose/skeleton.js";
 
-// As keras_pose.visualize; blue and orange stay apart for colour-blind eyes, on skin, on grass and on white.
+// The colours of the Python drawings. Colour-blind people can tell them apart, on skin, grass and white.
 export const COLORS = {left: "rgb(30 130 255)", right: "rgb(255 110 20)", middle: "rgb(40 190 90)"};
-const RIM = "rgb(0 0 0 / 75%)"; // so that lines show on a bright picture as well, and in the sun
+const RIM = "rgb(0 0 0 / 75%)"; // so that lines stay visible on bright images and in sunlight
 const LIGHT = "white";
 
 /**
- * Joints that are not sure are thin and hollow; of a person who is lost they are left out.
- * @param {CanvasRenderingContext2D} context whose units are the picture's pixels
+ * Draws unsure joints thin and hollow, or not at all if the person is lost.
+ * @param {CanvasRenderingContext2D} context whose units are the image's pixels
  * @param {import("../pose/metadata.js").Model} model
  * @param {import("../pose/tracker.js").Pose} pose
- * @param {number} unit of the line width, in the picture's pixels
+ * @param {number} unit of the line width, in the image's pixels
  */
 export function drawFigure(context, {jointNames, edges}, {keypoints_2d: points, scores, lost}, unit) {
   context.lineCap = "round";

@@ -1,5 +1,5 @@
-// The worker's side: loads one model, then answers each crop of a picture with joints. A worker has one model in its
-// life; another model gets another worker, so that all memory is given back and a crash takes nothing with it.
+// The worker's side: loads one model, then finds the joints in each crop. Another model gets another worker, so that
+// all memory is freed and a crash affects nothing else.
 
 import {LOW_SCORE} from "../pose/crop.js";
 import {compare} from "../pose/decode.js";
@@ -20,7 +20,7 @@ import {hasGpu, Runner, startRuntime} from "./runtime.js";
 /** @typedef {{type: "frame", picture: ImageBitmap | VideoFrame, crop: import("../pose/crop.js").Crop}} Frame */
 
 /**
- * How WebGPU did on a check frame.
+ * The result of trying WebGPU on one frame.
  * @typedef {{kept: boolean, reason: string, cpuMs: number, gpuMs: number, keypoints: number, poseMm: number}} Trial
  */
 
@@ -34,12 +34,12 @@ import {hasGpu, Runner, startRuntime} from "./runtime.js";
  *   | {type: "trouble", code: string, detail: string}} Answer
  */
 
-// So far the GPU's joints may lie from the CPU's: it computes int8 models in floating point.
+// The largest accepted difference between GPU and CPU: the GPU computes int8 models in floating point.
 const [SAME_KEYPOINTS, SAME_POSE_MM] = [0.01, 20];
-const ENOUGH_JOINTS = 0.5; // of a check frame must be sure
+const ENOUGH_JOINTS = 0.5; // of a frame's joints must be sure for a trial
 
 /**
- * Answers messages, one after the other.
+ * Answers messages in their order.
  * @param {Window & typeof globalThis} scope the worker's
  */
 export function serve(scope) {
@@ -62,7 +62,7 @@ export function serve(scope) {
 }
 
 class Session {
-  /** Bytes for another attempt: WebGPU until that was tried, and the processor while WebGPU runs. */
+  /** The model, kept to compile it again: for WebGPU until that was tried, and for the CPU while WebGPU runs. */
   #file = /** @type {Uint8Array<ArrayBuffer> | null} */ (null);
   /** @type {Trial | null} */
   #trial = null;
@@ -71,7 +71,7 @@ class Session {
    * @param {Model} model
    * @param {Runner} runner
    * @param {number} threads
-   * @param {boolean} evenIfSlower whether WebGPU is kept although it takes longer
+   * @param {boolean} evenIfSlower whether WebGPU is kept even if it is slower
    */
   constructor(model, runner, threads, evenIfSlower) {
     this.model = model;
@@ -97,7 +97,7 @@ class Session {
     const runner = await Runner.compile(file, model, "wasm", used);
     const session = new Session(model, runner, used, accelerator === "webgpu");
     if (accelerator !== "wasm" && hasGpu()) session.#file = file;
-    await session.runner.run(session.cutter.input); // the first run is slow, and tells whether the model works at all
+    await session.runner.run(session.cutter.input); // the first run is slow, and shows whether the model works
     tell({type: "loaded", model, threads: used, build, loadMs: performance.now() - start});
     return session;
   }
@@ -120,7 +120,7 @@ class Session {
   }
 
   /**
-   * Goes over to WebGPU if that gives the same joints of the present input, and sooner.
+   * Switches to WebGPU if that finds the same joints in the current input faster.
    * @param {Uint8Array<ArrayBuffer>} file
    * @param {Outputs} expected
    * @returns {Promise<Trial>}
@@ -137,7 +137,7 @@ class Session {
       const [cpuMs, gpuMs] = [await this.runner.time(this.cutter.input), await gpu.time(this.cutter.input)];
       Object.assign(trial, {keypoints, poseMm, cpuMs, gpuMs});
       const same = keypoints < SAME_KEYPOINTS && poseMm < SAME_POSE_MM;
-      if (!same) trial.reason = "it gives other joints";
+      if (!same) trial.reason = "it finds different joints";
       else if (gpuMs >= cpuMs && !this.evenIfSlower) trial.reason = "it is slower";
       else {
         trial.kept = true;
@@ -153,7 +153,7 @@ class Session {
   }
 
   /**
-   * Back to the processor when the GPU fails, as it does when the system takes it away.
+   * Falls back to the CPU when the GPU fails, for example because the system takes it away.
    * @param {unknown} error
    * @param {(answer: Answer) => void} tell
    * @returns {Promise<Outputs>}

@@ -1,11 +1,11 @@
-// From pictures to joints: always the newest picture, one at a time, never a queue.
+// From images to joints: always the newest image, one at a time, never a queue.
 
 import {Tracker} from "../pose/tracker.js";
 
-const HAVE_PICTURE = 2; // of a video's states
-const MOST_MISSED = 30; // pictures in a row that could not be had
-const LEAST_STEP_S = 1e-4; // browsers may give two pictures one time, which smoothing cannot take
-const STILL_PASSES = 3; // the whole picture, then around the joints, then once more around better ones
+const HAVE_PICTURE = 2; // HTMLMediaElement.HAVE_CURRENT_DATA
+const MOST_MISSED = 30; // images in a row that could not be read
+const LEAST_STEP_S = 1e-4; // browsers may give two images the same time, which smoothing cannot handle
+const STILL_PASSES = 3; // the whole image, then twice around the joints found before
 
 /** @typedef {import("./engine.js").Engine} Engine */
 /** @typedef {import("../pose/tracker.js").Pose} Pose */
@@ -19,8 +19,8 @@ const STILL_PASSES = 3; // the whole picture, then around the joints, then once 
 /**
  * @typedef {object} Handlers
  * @property {(latest: Latest, model: import("../pose/metadata.js").Model) => void} draw
- * @property {(latest: Latest, model: import("../pose/metadata.js").Model) => void} result drawn now, its latency known
- * @property {() => void} picture of a camera or video, also one that the model does not see
+ * @property {(latest: Latest, model: import("../pose/metadata.js").Model) => void} result after drawing, with its latency
+ * @property {() => void} picture each new image of a camera or video, also if the model skips it
  * @property {(error: unknown) => void} error
  */
 
@@ -30,7 +30,7 @@ export class Loop {
   /** @type {Tracker | null} */
   #tracker = null;
   #busy = false;
-  #going = 0; // counts starts, so that a picture asked for before a stop is not taken
+  #going = 0; // counts starts, so that an image requested before a stop is dropped
   #frame = 0;
   #missed = 0;
   #timeS = 0;
@@ -38,7 +38,7 @@ export class Loop {
 
   /**
    * @param {import("./source.js").Source} source
-   * @param {{follow: boolean, smooth: boolean}} settings read anew at each start
+   * @param {{follow: boolean, smooth: boolean}} settings read at each start
    * @param {Handlers} handlers
    */
   constructor(source, settings, handlers) {
@@ -54,8 +54,8 @@ export class Loop {
   }
 
   /**
-   * Looks at the source from now on, knowing nobody.
-   * @param {boolean} still whether its picture stays as it is
+   * Starts looking at the source, without a person to follow.
+   * @param {boolean} still whether its image stays the same
    */
   start(still) {
     this.stop();
@@ -100,7 +100,7 @@ export class Loop {
 
   /**
    * @param {number} going
-   * @param {number} now when the picture came, ms
+   * @param {number} now when the image came, ms
    */
   async #look(going, now) {
     const [engine, tracker, picture] = [this.#engine, this.#tracker, this.source.size];
@@ -127,7 +127,7 @@ export class Loop {
   }
 
   /**
-   * Passes over a picture; after many, or where there is no other, nothing can be seen.
+   * Skips an image. Reports the source as lost after many, or if there is no other image.
    * @param {number} going
    * @param {Error} error
    */

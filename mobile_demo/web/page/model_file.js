@@ -1,10 +1,10 @@
-// Gets a model's file and its metadata, from the demo's server or from the phone.
+// Loads a model and its metadata from the demo's server or from the phone.
 
 import {metadataInside} from "../pose/metadata.js";
 import {Trouble} from "../pose/trouble.js";
 
 /**
- * A model: served by the demo, or files of the phone.
+ * A model served by the demo, or files on the phone.
  * @typedef {{url: string} | {file: File, sidecar: File | null}} ModelSource
  */
 
@@ -22,7 +22,7 @@ export function getModel(source, onProgress) {
 }
 
 /**
- * A served model and its metadata, which belong together: asked for anew if they were replaced meanwhile.
+ * Downloads a model with its metadata; again if the server replaced either in between.
  * @param {string} url
  * @param {(share: number) => void} onProgress
  */
@@ -33,7 +33,7 @@ async function download(url, onProgress) {
     const response = await fetch(url, {headers: tag ? {"If-Match": tag} : {}}).catch(unreachable);
     const replaced = response.status === 412 || (response.ok && response.headers.get("ETag") !== tag);
     if (replaced && attempt < ATTEMPTS) continue;
-    if (replaced) throw new Trouble("model-unreadable", "It and its metadata are not of one export.");
+    if (replaced) throw new Trouble("model-unreadable", "The model and its metadata come from different exports.");
     const file = await readWithProgress(await checked(Promise.resolve(response)), onProgress);
     return {file, metadata: await metadata.json()};
   }
@@ -50,7 +50,8 @@ async function readWithProgress(response, onProgress) {
   let at = 0;
   const reader = response.body.getReader();
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    if (at + part.value.length > length) throw new Trouble("model-unreadable", "It is longer than announced.");
+    if (at + part.value.length > length)
+      throw new Trouble("model-unreadable", "The file is longer than its stated size.");
     file.set(part.value, at);
     at += part.value.length;
     onProgress(at / length);
@@ -67,7 +68,7 @@ async function readFiles({file: chosen, sidecar}) {
   if (!inside && !sidecar) {
     throw new Trouble(
       "model-unreadable",
-      "It has no metadata inside: choose the .tflite and its .tflite.json together.",
+      "It has no metadata inside. Choose the .tflite and its .tflite.json together.",
     );
   }
   return {file, metadata: inside ?? parse(await /** @type {File} */ (sidecar).text())};
@@ -87,7 +88,7 @@ function parse(text) {
  */
 async function checked(request) {
   const response = await request.catch(unreachable);
-  if (!response.ok) throw new Trouble("server-unreachable", `The server said ${response.status}.`);
+  if (!response.ok) throw new Trouble("server-unreachable", `The server returned status ${response.status}.`);
   return response;
 }
 

@@ -1,4 +1,4 @@
-// Angles and distances as numbers, a few times a second.
+// Shows angles and distances as numbers, a few times per second.
 
 import {LOW_SCORE} from "../pose/crop.js";
 import {angleDeg, distance} from "../pose/measures.js";
@@ -34,7 +34,7 @@ export class Numbers {
     this.#build();
   }
 
-  /** @param {Model} model whose joints are told from now on */
+  /** @param {Model} model whose joints are shown from now on */
   use(model) {
     this.#model = model;
     this.#pose = null;
@@ -52,7 +52,7 @@ export class Numbers {
 
   /**
    * @param {Pose} pose
-   * @param {boolean} soon although some were told just now
+   * @param {boolean} soon even if some were shown just now
    */
   show(pose, soon = false) {
     this.#pose = pose;
@@ -67,8 +67,8 @@ export class Numbers {
     button("show-angles").setAttribute("aria-pressed", String(angles));
     button("show-distances").setAttribute("aria-pressed", String(!angles));
     element("pair").hidden = angles;
-    const where = this.#model?.hasPose === false ? "in the picture" : "in space";
-    const what = angles ? "Angles at the joints, 180° is straight," : "Lengths between joints,";
+    const where = this.#model?.hasPose === false ? "in the image" : "in 3D";
+    const what = angles ? "Joint angles (180° is straight)" : "Distances between joints";
     write("numbers-caption", `${what} ${where}`);
     const table = /** @type {HTMLTableSectionElement} */ (element("numbers-rows"));
     table.replaceChildren();

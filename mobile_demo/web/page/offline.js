@@ -1,4 +1,4 @@
-// Keeps the page for when the server is away, where the browser trusts the address.
+// Caches the page for use without the server, if the browser trusts the address.
 
 /** @typedef {"no" | "kept" | "failed" | "untrusted"} Kept */
 
@@ -10,13 +10,13 @@ export async function keepOffline(build) {
   if (!navigator.serviceWorker) return "no";
   try {
     const {active, installing} = await navigator.serviceWorker.register(`/service_worker.js?build=${build}`);
-    const {ready} = navigator.serviceWorker; // which waits for ever where the first one fails
+    const {ready} = navigator.serviceWorker; // never resolves if the first one fails
     if (active || !installing) return await ready.then(() => "kept");
     return await new Promise((resolve) => {
       ready.then(() => resolve("kept"));
       installing.onstatechange = () => installing.state === "redundant" && resolve("failed");
     });
   } catch {
-    return "untrusted"; // a certificate that was clicked through will not do
+    return "untrusted"; // accepting a certificate warning is not enough
   }
 }

@@ -1,4 +1,4 @@
-// The canvas over the picture, of the same size on the screen.
+// The canvas over the image, with the same size on the screen.
 
 import {drawFigure} from "./figure.js";
 
@@ -32,7 +32,7 @@ export class Overlay {
       this.#erase();
       const [height, width] = picture;
       const {canvas, context} = this;
-      // As the element under it shows the picture: whole, in the middle (object-fit: contain).
+      // As the element under it shows the image (object-fit: contain).
       const scale = Math.min(canvas.width / width, canvas.height / height);
       const [left, top] = [(canvas.width - scale * width) / 2, (canvas.height - scale * height) / 2];
       if (mirrored) context.setTransform(-scale, 0, 0, scale, canvas.width - left, top);
@@ -49,7 +49,7 @@ export class Overlay {
 }
 
 /**
- * Gives a canvas as many pixels as the screen has there.
+ * Sets a canvas's resolution to the screen's.
  * @param {HTMLCanvasElement} canvas
  */
 export function fit(canvas) {

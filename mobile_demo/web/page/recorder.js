@@ -1,5 +1,5 @@
-// Records what is seen with the skeleton on it, and the joints. The picture is as the camera gave it, not mirrored,
-// so that the joints' pixels are those of the video, unless that had to be smaller.
+// Records the video with its skeleton, and the joints. The video is not mirrored, so that the joints' pixels are those
+// of the video, unless it had to be made smaller.
 
 import {Recording, videoSize} from "../pose/record.js";
 import {drawFigure} from "./figure.js";
@@ -10,9 +10,9 @@ import {drawFigure} from "./figure.js";
 
 export const LONGEST_S = 300;
 const BITS_PER_SECOND = 4_000_000;
-const PART_MS = 1000; // the browser hands out what it has encoded so often
-const UNIT_PX = 1 / 400; // of a line's width, of the picture's shorter side
-// The first that the browser can write; MP4 plays everywhere.
+const PART_MS = 1000; // how often the browser hands out encoded data
+const UNIT_PX = 1 / 400; // of a line's width, relative to the image's shorter side
+// The browser's first supported type is used; MP4 plays everywhere.
 const TYPES = [
   "video/mp4;codecs=avc1.42E01F",
   "video/mp4",
@@ -21,7 +21,7 @@ const TYPES = [
   "video/webm",
 ];
 
-/** What was recorded; `video` is null where the browser cannot record one. @typedef {{video: Blob | null, joints: Blob, lengthS: number, count: number}} Recorded */
+/** What was recorded; `video` is null if the browser cannot record one. @typedef {{video: Blob | null, joints: Blob, lengthS: number, count: number}} Recorded */
 
 export class Recorder {
   /** @type {Latest | null} */
@@ -35,7 +35,7 @@ export class Recorder {
    * Starts at once.
    * @param {Source} source
    * @param {Model} model
-   * @param {() => void} onNoVideo called where only the joints are recorded, now or from now on
+   * @param {() => void} onNoVideo called when only the joints can be recorded, from the start or from now on
    */
   constructor(source, model, onNoVideo) {
     this.onNoVideo = onNoVideo;
@@ -45,11 +45,11 @@ export class Recorder {
     this.canvas = document.createElement("canvas");
     [this.canvas.height, this.canvas.width] = videoSize(source.size);
     this.canvas.className = "unseen";
-    document.body.append(this.canvas); // Safari may record black of one that is not in the page
+    document.body.append(this.canvas); // Safari may record a black video from a canvas that is not in the page
     this.#try(() => {
       drawPicture(this.canvas, source, model, null);
       const mimeType = TYPES.find((name) => MediaRecorder.isTypeSupported(name));
-      if (!mimeType) throw new TypeError("no type that plays elsewhere");
+      if (!mimeType) throw new TypeError("no supported video type");
       const media = new MediaRecorder(this.canvas.captureStream(), {mimeType, videoBitsPerSecond: BITS_PER_SECOND});
       media.ondataavailable = ({data}) => data.size && this.#parts.push(data);
       media.onerror = () => this.#leaveVideo();
@@ -58,7 +58,7 @@ export class Recorder {
     });
   }
 
-  /** Draws the picture that is seen now with the newest skeleton. */
+  /** Draws the current image with the newest skeleton. */
   picture() {
     if (this.#media) drawPicture(this.canvas, this.source, this.model, this.#latest);
   }
@@ -78,7 +78,7 @@ export class Recorder {
   }
 
   /**
-   * Ends it.
+   * Ends the recording.
    * @returns {Promise<Recorded>}
    */
   async stop() {
@@ -119,7 +119,7 @@ export class Recorder {
 }
 
 /**
- * The picture and the skeleton on it, as a PNG.
+ * The image with its skeleton, as a PNG.
  * @param {Source} source
  * @param {Model} model
  * @param {Latest} latest
@@ -142,7 +142,7 @@ function drawPicture(canvas, source, model, latest) {
   const context = canvas.getContext("2d");
   if (!context) return;
   const [height, width] = source.size;
-  const scale = Math.min(canvas.width / width, canvas.height / height); // not 1 when the phone was turned meanwhile
+  const scale = Math.min(canvas.width / width, canvas.height / height); // not 1 if the phone was turned
   context.setTransform(1, 0, 0, 1, 0, 0);
   if (scale !== 1) context.clearRect(0, 0, canvas.width, canvas.height);
   context.setTransform(scale, 0, 0, scale, (canvas.width - scale * width) / 2, (canvas.height - scale * height) / 2);

@@ -1,4 +1,4 @@
-// The runtime, LiteRT.js, and a model that it compiled. Runs in a classic worker alone.
+// The runtime, LiteRT.js, and a model compiled by it. Runs only in a classic worker.
 
 import {Trouble, troubleFrom} from "../pose/trouble.js";
 
@@ -30,21 +30,21 @@ export async function startRuntime(wanted, onStart) {
  * @param {(threads: number) => void} onStart
  */
 async function start(wanted, onStart) {
-  litert = await import(/* a path, since import maps reach no workers */ `${RUNTIME}litert.js`);
+  litert = await import(/* a path: workers have no import maps */ `${RUNTIME}litert.js`);
   const relaxed = await litert.supportsFeature("relaxedSimd");
   const parallel = self.crossOriginIsolated && relaxed && (await litert.supportsFeature("threads"));
   const used = parallel ? wanted : 1;
   const build = used > 1 ? "threaded" : relaxed ? "" : "compat";
   const script = `litert_wasm_${build ? `${build}_` : ""}internal.js`;
   onStart(used);
-  // Its log is not an error.
+  // The runtime logs to stderr; that is not an error.
   const settings = {locateFile: (/** @type {string} */ name) => RUNTIME + name, printErr: console.debug};
   if (used > 1) {
-    // The runtime starts as many threads as it is told that there are cores.
+    // The runtime starts one thread per reported core.
     Object.defineProperty(navigator, "hardwareConcurrency", {value: used, configurable: true});
-    // As a Blob: after a click through a certificate's warning the threads' own fetches are now and then aborted.
+    // A Blob, because browsers sometimes abort the threads' own fetches after a certificate warning.
     const answer = await fetch(RUNTIME + script);
-    if (!answer.ok) throw new Trouble("server-unreachable", `The server said ${answer.status}.`);
+    if (!answer.ok) throw new Trouble("server-unreachable", `The server returned status ${answer.status}.`);
     const mainScriptUrlOrBlob = await answer.blob();
     Object.assign(settings, {mainScriptUrlOrBlob});
   }
@@ -115,7 +115,7 @@ export class Runner {
   }
 
   /**
-   * Milliseconds of the middle one of some runs.
+   * The median time of a few runs, in milliseconds.
    * @param {Pixels} pixels
    */
   async time(pixels) {

@@ -1,4 +1,4 @@
-// The dialog that saves what was recorded to the phone's own files.
+// The dialog that saves a recording to the phone's files.
 
 import {describePicture} from "../pose/record.js";
 import {button, dialog, write} from "./dom.js";
@@ -12,21 +12,21 @@ const ENDINGS = /** @type {Record<string, string>} */ ({
 });
 
 /**
- * Offers a photo with the skeleton on it, and its joints.
+ * Offers to save a photo with its skeleton, and the joints.
  * @param {import("./source.js").Source} source
  * @param {import("../pose/metadata.js").Model} model
  * @param {import("./loop.js").Latest} latest
  */
 export async function savePhoto(source, model, latest) {
   const joints = JSON.stringify(describePicture(source.name, latest, model), null, 2);
-  offer("The picture with the skeleton on it, and the joints.", {
+  offer("The image with its skeleton, and the joints.", {
     picture: await takePicture(source, model, latest),
     joints: new Blob([joints], {type: "application/json"}),
   });
 }
 
 /**
- * Ends a recording and offers what came of it.
+ * Ends a recording and offers to save it.
  * @param {import("./recorder.js").Recorder} recorder
  */
 export async function saveRecording(recorder) {
@@ -51,7 +51,7 @@ function offer(text, blobs) {
 }
 
 /**
- * As a download, or where an iPhone's installed page has none, by the system's sheet, which must come before any wait.
+ * Downloads a file. An installed page on an iPhone cannot, so it shares; the share sheet must open before any await.
  * @param {Blob} blob
  * @param {string} name
  */
@@ -59,7 +59,7 @@ function save(blob, name) {
   const files = [new File([blob], name, {type: blob.type})];
   if ("standalone" in navigator && navigator.standalone && navigator.canShare?.({files})) {
     navigator.share({files}).catch((error) => {
-      if (error.name !== "AbortError") write("saving-text", `It was not saved: ${error.message}`);
+      if (error.name !== "AbortError") write("saving-text", `Not saved: ${error.message}`);
     });
     return;
   }
@@ -67,5 +67,5 @@ function save(blob, name) {
   link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // long after the browser has taken it
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // long after the browser has read it
 }

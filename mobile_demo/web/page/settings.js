@@ -1,13 +1,13 @@
-// What the address and the phone's memory say about how the page is to run.
+// Settings from the page's address and from local storage.
 
-const MOST_THREADS = 4; // more are slower on phones, whose other cores are small ones
+const MOST_THREADS = 4; // more are slower on phones, whose other cores are small
 
 /** @typedef {"auto" | "wasm" | "webgpu"} Accelerator */
 const ACCELERATORS = /** @type {Accelerator[]} */ (["auto", "wasm", "webgpu"]);
 
 /**
- * Of the address: `?crop=whole` always looks at the whole picture, `smoothing=0` shows joints as found, `threads=N`,
- * `accelerator=wasm` leaves WebGPU alone, `accelerator=webgpu` takes it although it is slower.
+ * Settings in the address: `?crop=whole` always uses the whole image, `smoothing=0` does not smooth, `threads=N`,
+ * `accelerator=wasm` does not try WebGPU, `accelerator=webgpu` uses it even if it is slower.
  */
 export function readSettings(search = location.search) {
   const query = new URLSearchParams(search);
@@ -25,7 +25,7 @@ export function rememberedFacing() {
   try {
     return localStorage.getItem("facing") === "user" ? "user" : "environment";
   } catch {
-    return "environment"; // a browser that keeps nothing
+    return "environment"; // no local storage
   }
 }
 
@@ -34,6 +34,6 @@ export function rememberFacing(facing) {
   try {
     localStorage.setItem("facing", facing);
   } catch {
-    // then it is asked for again
+    // no local storage: start with the default next time
   }
 }

@@ -1,13 +1,13 @@
-// Where pictures come from: a camera, a video or a photo of the phone.
+// Where images come from: the phone's camera, a video or a photo.
 
 import {isPlain} from "../pose/frame.js";
 import {Trouble} from "../pose/trouble.js";
 
 /** @typedef {"user" | "environment"} Facing */
 
-// Without the last, an upright camera's picture would be cut to a square.
+// Without resizeMode, an upright camera's image would be cut to a square.
 const WANTED = {width: {ideal: 640}, height: {ideal: 480}, frameRate: {ideal: 30}, resizeMode: "none"};
-const LONGEST_SIDE = 1600; // of a photo as it is kept
+const LONGEST_SIDE = 1600; // of a photo, which is scaled down to it
 const CAMERA_TROUBLE = /** @type {Record<string, string>} */ ({
   NotAllowedError: "camera-denied",
   SecurityError: "camera-denied",
@@ -17,9 +17,9 @@ const CAMERA_TROUBLE = /** @type {Record<string, string>} */ ({
   AbortError: "camera-busy",
 });
 const UNREADABLE = {none: "unknown", camera: "camera-busy", video: "video-unreadable", photo: "photo-unreadable"};
-const GRACE_MS = 2000; // that a camera may be without pictures before that is told
+const GRACE_MS = 2000; // how long a camera may be without images before the page says so
 
-/** What the page looks at: `kind` "none" until something is opened. */
+/** What the page looks at; `kind` is "none" until something is opened. */
 export class Source {
   /** @type {"none" | "camera" | "video" | "photo"} */
   kind = "none";
@@ -27,7 +27,7 @@ export class Source {
   name = "";
   /** @type {MediaStream | null} */
   #stream = null;
-  #turn = 0; // counts what was opened, so that a camera that comes too late is closed again
+  #turn = 0; // counts what was opened, so that a camera that opens too late is closed again
   /** @type {(trouble: Trouble) => void} */
   onLost = () => {};
   /** The system took the camera for a while, or gave it back. @type {(taken: boolean) => void} */
@@ -42,12 +42,12 @@ export class Source {
     this.photo = photo;
   }
 
-  /** What is drawn: the element that holds the picture. */
+  /** The element that shows the image. */
   get element() {
     return this.kind === "photo" ? this.photo : this.video;
   }
 
-  /** @returns {import("../pose/crop.js").Size} of the present picture; 0, 0 until there is one */
+  /** @returns {import("../pose/crop.js").Size} of the current image; 0, 0 until there is one */
   get size() {
     return this.kind === "photo"
       ? [this.photo.height, this.photo.width]
@@ -55,8 +55,8 @@ export class Source {
   }
 
   /**
-   * The present picture, for someone else to close. A video's frame is only pointed at where that will do: to draw it
-   * takes this thread some milliseconds. Now and then a browser has none to give.
+   * The current image; the caller closes it. If possible it refers to the video's frame, since drawing the frame takes
+   * this thread some milliseconds. A browser may occasionally have no frame.
    * @returns {Promise<ImageBitmap | VideoFrame>}
    */
   async grab() {
@@ -66,19 +66,19 @@ export class Source {
         if (isPlain(frame)) return frame;
         frame.close();
       } catch {
-        // then it is drawn
+        // draw it instead
       }
     }
     return createImageBitmap(this.element);
   }
 
-  /** @param {string} [detail] why nothing can be seen any more */
+  /** @param {string} [detail] why there are no more images */
   lose(detail) {
     this.onLost(new Trouble(UNREADABLE[this.kind], detail));
   }
 
   /**
-   * Opens the camera of that side, or the only one; throws Trouble.
+   * Opens the camera that faces this way, or the only one; throws Trouble.
    * @param {Facing} facing
    */
   async openCamera(facing) {
@@ -146,7 +146,7 @@ export class Source {
     this.kind = "photo";
   }
 
-  /** Lets go of the camera or file. */
+  /** Closes the camera or file. */
   close() {
     this.#turn += 1;
     this.video.onerror = null;
@@ -177,7 +177,7 @@ export class Source {
   }
 }
 
-/** How many cameras there are, once one was allowed. */
+/** The number of cameras, known once the user has allowed one. */
 export async function countCameras() {
   const devices = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];
   return devices.filter(({kind}) => kind === "videoinput").length;

@@ -1,4 +1,4 @@
-// What the page is doing, told to people, to screen readers and to tests.
+// Shows what the page is doing: to people, to screen readers and to tests.
 
 import {Trouble} from "../pose/trouble.js";
 import {keepAwake} from "./awake.js";
@@ -6,14 +6,14 @@ import {button, element, write} from "./dom.js";
 import {wordsFor} from "./words.js";
 
 /** @typedef {"loading" | "running" | "paused" | "hidden" | "error"} State */
-/** @typedef {"model" | "source"} Part of the page, which each can be in trouble */
+/** @typedef {"model" | "source"} Part of the page that can fail */
 
 const page = document.documentElement;
 /** @type {Map<Part, {trouble: Trouble, again: () => unknown, label: string}>} */
 const troubles = new Map();
 
 /**
- * Shows a state; while a part is in trouble, that.
+ * Shows a state, or the failure of a part while there is one.
  * @param {State} wanted
  */
 export function setState(wanted) {
@@ -23,10 +23,10 @@ export function setState(wanted) {
   element("trouble").hidden = !first;
   if (first) {
     const {code, detail} = first.trouble;
-    const {title, mend} = wordsFor(code);
+    const {title, fix} = wordsFor(code);
     page.dataset.error = code;
     write("trouble-title", title);
-    write("trouble-mend", mend);
+    write("trouble-fix", fix);
     write("trouble-detail", detail);
     const model = troubles.has("model");
     button("retry").onclick = first.again;
@@ -36,14 +36,14 @@ export function setState(wanted) {
     showMessage("");
   } else delete page.dataset.error;
   button("pause").setAttribute("aria-pressed", String(wanted === "paused"));
-  write("pause-label", wanted === "paused" ? "Go on" : "Pause");
+  write("pause-label", wanted === "paused" ? "Resume" : "Pause");
 }
 
 /**
  * @param {Part} part
  * @param {unknown} error
- * @param {() => unknown} again what may mend it
- * @param {string} [label] of that
+ * @param {() => unknown} again what may fix it
+ * @param {string} [label] of the button that does so
  */
 export function fail(part, error, again, label = "Try again") {
   if (!(error instanceof Trouble)) console.error(error);
@@ -51,14 +51,14 @@ export function fail(part, error, again, label = "Try again") {
   setState("error");
 }
 
-/** @param {Part} part that is in trouble no more */
-export function mend(part) {
+/** @param {Part} part that works again */
+export function recover(part) {
   if (troubles.delete(part)) setState("loading");
 }
 
 /**
- * @param {string} text empty: none
- * @param {number | null} [share] of what is loaded
+ * @param {string} text empty to hide it
+ * @param {number | null} [share] that is loaded, 0 to 1
  */
 export function showMessage(text, share = null) {
   write("message-text", text);
@@ -68,7 +68,7 @@ export function showMessage(text, share = null) {
   bar.value = share ?? 0;
 }
 
-/** @param {string} text that is good to know; empty: none */
+/** @param {string} text empty to hide the notice */
 export function showNotice(text) {
   write("notice-text", text);
   element("notice").hidden = text === "";

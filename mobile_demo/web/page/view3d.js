@@ -1,4 +1,4 @@
-// The 3D view, which a finger or the arrow keys turn.
+// The 3D view. A finger or the arrow keys turn it.
 
 import {EYE_MM, extent, orbit, project, turn} from "../pose/projection.js";
 import {sideOf} from "../pose/skeleton.js";
@@ -9,7 +9,7 @@ const START = {yaw: 30, pitch: 12};
 const KEY_STEP = 1 / 12; // of the view: 15 degrees
 const CELL_MM = 500;
 const [CELLS, LEAST_RADIUS_MM] = [2, 500];
-const SETTLE = 0.1; // how far the view's size and middle go towards the newest person's, a drawing
+const SETTLE = 0.1; // how far the view's size and middle move towards the newest pose, per drawing
 const KEYS = /** @type {Record<string, [number, number]>} */ ({
   ArrowLeft: [-KEY_STEP, 0],
   ArrowRight: [KEY_STEP, 0],
@@ -23,13 +23,13 @@ export class View3d {
   /** @type {{middle: number[], radius: number, floor: number} | null} */
   #frame = null;
   #pending = 0;
-  /** Where the finger that turns it was last. @type {PointerEvent | null} */
+  /** The last position of the finger that turns the view. @type {PointerEvent | null} */
   #finger = null;
   angles = {...START};
 
   /**
    * @param {HTMLCanvasElement} canvas
-   * @param {HTMLElement} handle what a finger and the keys turn it by
+   * @param {HTMLElement} handle the element that receives touches and keys
    */
   constructor(canvas, handle) {
     this.canvas = canvas;
@@ -43,7 +43,7 @@ export class View3d {
     handle.addEventListener("pointermove", (event) => {
       const last = this.#finger;
       if (!event.buttons || event.pointerId !== last?.pointerId) return;
-      this.#finger = event; // differences of places: movementX is missing, or in other pixels, in some browsers
+      this.#finger = event; // position differences, because in some browsers movementX is missing or in other units
       this.#turn(
         (event.clientX - last.clientX) / canvas.clientWidth,
         (event.clientY - last.clientY) / canvas.clientHeight,
@@ -69,7 +69,7 @@ export class View3d {
   /**
    * @param {import("../pose/metadata.js").Model} model
    * @param {ArrayLike<number>} pose mm: x, y, z of each joint
-   * @param {boolean} mirrored as the picture beside it is
+   * @param {boolean} mirrored like the image beside it
    */
   show(model, pose, mirrored) {
     this.#shown = {model, pose, mirrored};
@@ -134,14 +134,14 @@ export class View3d {
     const paper = getComputedStyle(canvas).backgroundColor;
     const unit = devicePixelRatio / scale;
     const depth = (/** @type {number[]} */ [a, b]) => (seen[3 * a + 2] + seen[3 * b + 2]) / 2;
-    // From the farthest to the nearest, and thinner where far.
+    // From the farthest to the nearest; farther bones are thinner.
     for (const [a, b] of [...model.edges].sort((a, b) => depth(b) - depth(a))) {
       const near = 1 - Math.max(0, Math.min(1, (depth([a, b]) / radius + 1) / 2));
       const width = (4 + 3 * near) * unit;
       context.beginPath();
       context.moveTo(seen[3 * a], seen[3 * a + 1]);
       context.lineTo(seen[3 * b], seen[3 * b + 1]);
-      context.strokeStyle = paper; // a rim, so that one sees which of two bones is in front
+      context.strokeStyle = paper; // a rim shows which of two bones is in front
       context.lineWidth = width + 4 * unit;
       context.stroke();
       context.strokeStyle = COLORS[sideOf(model.jointNames[b])];

@@ -1,22 +1,22 @@
-// Which part of a picture the model looks at: the same rules as keras_pose.predictor, held by shared vectors.
+// Which part of an image the model looks at. The rules are the Python predictor's; shared test vectors hold both.
 
 /**
- * A part of a picture in pixels of it; it may reach outside, where all is black.
+ * A part of an image in its pixels. It may reach outside the image, where everything is black.
  * @typedef {{x: number, y: number, width: number, height: number}} Crop
  */
 
 /** @typedef {[height: number, width: number]} Size */
 
 export const CROP_MARGIN = 1.25;
-/** A joint below this score is not sure; a person whose joints' mean is below it is lost. */
+/** A joint below this score is unsure; a person whose joints' mean score is below it is lost. */
 export const LOW_SCORE = 0.2;
-/** A box needs some joints to be around: with fewer sure ones, all joints count. */
+/** A box needs some joints: with fewer sure ones, it is around all joints. */
 export const FEWEST_SURE_JOINTS = 4;
-/** A crop is at most so much smaller than the one before it: joints that fall onto one spot are no person. */
+/** The least size of a crop relative to the one before: joints all in one spot are not a person. */
 export const MOST_ZOOM = 8;
 
 /**
- * The crop around a box: grown by `margin`, then to the aspect ratio of the model's input, so nothing is stretched.
+ * The crop around a box, grown by `margin` and then to the aspect ratio of the model's input, so nothing is stretched.
  * @param {number[]} box x0, y0, x1, y1
  * @param {Size} inputSize
  * @param {number} [margin]
@@ -41,7 +41,7 @@ export function wholePicture(picture, inputSize) {
 }
 
 /**
- * The box to look at next: around the sure joints, around all if few are sure.
+ * The next box: around the sure joints, or around all joints if few are sure.
  * @param {ArrayLike<number>} keypointsPx x, y of each joint
  * @param {ArrayLike<number>} scores
  * @param {Crop} crop what the model saw when it found them
@@ -60,7 +60,7 @@ export function boxOf(keypointsPx, scores, crop) {
 }
 
 /**
- * Whether nobody is there to follow.
+ * Whether there is no person to follow.
  * @param {ArrayLike<number>} scores
  */
 export function isLost(scores) {
@@ -69,7 +69,7 @@ export function isLost(scores) {
 }
 
 /**
- * The crop for the next picture: around the joints that were found, or the whole picture where they are nowhere in it.
+ * The crop for the next image: around the joints found, or the whole image if none of them is in it.
  * @param {ArrayLike<number>} keypointsPx
  * @param {ArrayLike<number>} scores
  * @param {Crop} crop

@@ -1,14 +1,14 @@
-// From what the model gives to joints in the picture.
+// From the model's outputs to joints in the image.
 
 /** @typedef {import("./crop.js").Crop} Crop */
 
 /**
- * What a model gives for one crop; 2D models give no `pose_3d`.
+ * A model's outputs for one crop; 2D models have no `pose_3d`.
  * @typedef {{keypoints_2d: Float32Array, scores: Float32Array, pose_3d?: Float32Array}} Outputs
  */
 
 /**
- * Pixels of the picture (x, y of each joint; the centre of the first pixel is 0.5, 0.5).
+ * Pixels of the image (x, y of each joint; the centre of the first pixel is 0.5, 0.5).
  * @param {ArrayLike<number>} keypoints2d x, y of each joint in [0, 1] of the crop
  * @param {Crop} crop
  */
@@ -22,7 +22,7 @@ export function toPicture(keypoints2d, crop) {
  * The model's input: RGB of RGBA pixels, 0 to 255.
  * @param {Uint8ClampedArray} rgba
  * @param {"nhwc" | "nchw"} layout
- * @param {Uint8Array | Float32Array} input is written; 3 values a pixel
+ * @param {Uint8Array | Float32Array} input written to; 3 values per pixel
  */
 export function fillInput(rgba, layout, input) {
   const pixels = rgba.length / 4;
@@ -35,7 +35,7 @@ export function fillInput(rgba, layout, input) {
 }
 
 /**
- * How far two results lie apart: the worst of the joints that the first is sure of.
+ * The difference between two results: the largest over the joints that the first is sure of.
  * @param {Outputs} first
  * @param {Outputs} second
  * @param {number} lowScore
@@ -55,7 +55,7 @@ export function compare(first, second, lowScore) {
 }
 
 /**
- * The larger one; what is not a number counts as infinitely far.
+ * The larger of two numbers; NaN counts as infinite.
  * @param {number} a
  * @param {number} b
  */

@@ -1,16 +1,16 @@
-// A video's frame: whether its pixels can be taken as they are.
+// Whether a video frame's pixels can be copied as they are.
 
-// Eight bits a channel and nothing to see through: what `copyTo` turns into RGB in every browser that has it.
+// Eight bits per channel without transparency: every browser with `copyTo` converts these to RGB.
 const FORMATS = ["I420", "I422", "I444", "NV12", "RGBA", "RGBX", "BGRA", "BGRX"];
 
 /**
- * What of a WebCodecs VideoFrame is asked; browsers that do not say how a frame is turned have no `rotation`.
+ * The parts of a WebCodecs VideoFrame used here. Some browsers have no `rotation`.
  * @typedef {{format: string | null, rotation?: number, flip?: boolean, displayWidth: number, displayHeight: number,
  *   visibleRect: {width: number, height: number} | null}} FrameForm
  */
 
 /**
- * Whether the frame's own pixels are the picture that is seen: neither turned, mirrored nor stretched.
+ * Whether the frame's pixels are the visible image: not rotated, mirrored or stretched.
  * @param {FrameForm} frame
  */
 export function isPlain({format, rotation, flip, displayWidth, displayHeight, visibleRect}) {

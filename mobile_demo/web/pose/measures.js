@@ -1,4 +1,4 @@
-// Angles and distances between joints, in space or in the picture.
+// Angles and distances between joints, in 3D or in the image.
 
 /**
  * @param {ArrayLike<number>} points
@@ -11,8 +11,8 @@ export function distance(points, dimensions, a, b) {
 }
 
 /**
- * The angle at `joint` between the directions to two others, 0 to 180 degrees; 180 is a straight limb. Not a number
- * where one of them lies on the joint.
+ * The angle at `joint` between the directions to two others, 0 to 180 degrees; 180 is a straight limb. NaN if one of
+ * them coincides with the joint.
  * @param {ArrayLike<number>} points
  * @param {number} dimensions
  * @param {number} joint

@@ -1,4 +1,4 @@
-// What an exported model tells of itself (exporters/contract.py), inside its file and beside it.
+// An exported model's metadata (exporters/contract.py), inside its file or beside it.
 
 import {Trouble} from "./trouble.js";
 
@@ -14,29 +14,29 @@ const STORED = 0;
  * @property {[height: number, width: number]} inputSize
  * @property {"uint8" | "float32"} dtype of the image; both mean 0 to 255
  * @property {"nhwc" | "nchw"} layout
- * @property {{name: string, joint_names: string[], parents: number[], root: number | null}} skeleton as it was given
+ * @property {{name: string, joint_names: string[], parents: number[], root: number | null}} skeleton as in the metadata
  * @property {string[]} jointNames
  * @property {import("./skeleton.js").Edge[]} edges
- * @property {boolean} hasPose whether it gives 3D
+ * @property {boolean} hasPose whether it has a 3D output
  * @property {string} quantization
- * @property {string} run what it was trained as
+ * @property {string} run the training run
  */
 
 /**
- * Checks metadata and takes what the page needs from it.
+ * Checks metadata and returns what the page needs.
  * @param {any} values
  * @returns {Model}
  */
 export function readMetadata(values) {
   try {
     if (values.format_version !== FORMAT_VERSION) {
-      throw new Trouble("model-unsuitable", `Its format is version ${values.format_version}, not ${FORMAT_VERSION}.`);
-    }
-    if (!values.inputs.image || !values.outputs.keypoints_2d || !values.outputs.scores) {
       throw new Trouble(
         "model-unsuitable",
-        "It does not take a picture and give joints: export it as pose or keypoints.",
+        `Its metadata has format version ${values.format_version}; the page needs ${FORMAT_VERSION}.`,
       );
+    }
+    if (!values.inputs.image || !values.outputs.keypoints_2d || !values.outputs.scores) {
+      throw new Trouble("model-unsuitable", "It does not find joints in an image. Export the part pose or keypoints.");
     }
     /** @type {Model} */
     const model = {
@@ -50,7 +50,7 @@ export function readMetadata(values) {
       quantization: values.quantization,
       run: values.source?.run ?? "",
     };
-    if (!isSound(model)) throw new TypeError("values that do not belong together");
+    if (!isSound(model)) throw new TypeError("its values do not match");
     return model;
   } catch (error) {
     if (error instanceof Trouble) throw error;
@@ -79,16 +79,16 @@ function isSound({inputSize, dtype, layout, skeleton, jointNames, edges}) {
 }
 
 /**
- * Throws where bytes are no .tflite file at all.
+ * Throws Trouble if the bytes are not a .tflite file.
  * @param {Uint8Array} file
  */
 export function checkIdentifier(file) {
   const found = String.fromCharCode(...file.subarray(4, 8));
-  if (found !== IDENTIFIER) throw new Trouble("model-unreadable", "It is not a .tflite file, or it is damaged.");
+  if (found !== IDENTIFIER) throw new Trouble("model-unreadable", "The file is damaged or not a .tflite file.");
 }
 
 /**
- * The metadata in the archive at the end of a file; null where there is none.
+ * The metadata in the archive at the end of a file; null if there is none.
  * @param {Uint8Array} file
  * @returns {any}
  */
@@ -97,7 +97,7 @@ export function metadataInside(file) {
   const end = file.length - END_BYTES;
   if (end < 0 || view.getUint32(end, true) !== END) return null;
   const directory = end - view.getUint32(end + 12, true);
-  const shift = directory - view.getUint32(end + 16, true); // of an archive that counts from its own start
+  const shift = directory - view.getUint32(end + 16, true); // the archive counts offsets from its own start
   const text = new TextDecoder();
   for (let at = directory, left = view.getUint16(end + 10, true); left > 0; left--) {
     if (at < 0 || at + 46 > end || view.getUint32(at, true) !== ENTRY) return null;

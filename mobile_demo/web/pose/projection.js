@@ -1,13 +1,13 @@
 // The 3D view: a camera that orbits the person. Camera frame: x right, y down, z away, millimetres.
 
-/** How far the eye is from the person, for perspective. */
+/** The eye's distance from the person, for perspective. */
 export const EYE_MM = 5000;
 const MOST_PITCH = 85;
 const DEGREES = Math.PI / 180;
 
 /**
- * Nine numbers, row by row: first about the vertical by yaw, then the viewer looks down by pitch. At 0, 0 one sees
- * what the camera saw; at yaw 90 the person's side.
+ * A rotation matrix, row by row: about the vertical axis by yaw, then looking down by pitch. 0, 0 is the camera's view;
+ * yaw 90 shows the person's side.
  * @param {number} yawDeg
  * @param {number} pitchDeg
  */
@@ -18,7 +18,7 @@ export function orbit(yawDeg, pitchDeg) {
 }
 
 /**
- * Yaw and pitch after a finger went over a view: from edge to edge is half a turn.
+ * Yaw and pitch after a finger moved across the view: from edge to edge is half a turn.
  * @param {{yaw: number, pitch: number}} angles degrees
  * @param {number} dx of the view's width
  * @param {number} dy of the view's height
@@ -29,11 +29,11 @@ export function turn({yaw, pitch}, dx, dy) {
 }
 
 /**
- * Where points are seen: x and y in mm at the depth of `middle`, and depth in mm behind it.
+ * Projects points: x and y in mm at the depth of `middle`, and depth in mm behind it.
  * @param {ArrayLike<number>} pointsMm x, y, z of each
  * @param {number[]} rotation of `orbit`
- * @param {ArrayLike<number>} middle what the view turns about
- * @param {number} [eyeMm] Infinity is without perspective
+ * @param {ArrayLike<number>} middle the point that the view turns about
+ * @param {number} [eyeMm] Infinity for no perspective
  * @returns {Float64Array} x, y, depth of each
  */
 export function project(pointsMm, rotation, middle, eyeMm = EYE_MM) {
@@ -49,7 +49,7 @@ export function project(pointsMm, rotation, middle, eyeMm = EYE_MM) {
 }
 
 /**
- * The middle of the points' box, and half its largest side.
+ * The centre of the points' box, and half its largest side.
  * @param {ArrayLike<number>} pointsMm
  */
 export function extent(pointsMm) {

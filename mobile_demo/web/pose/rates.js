@@ -1,8 +1,8 @@
-// Figures of the last results.
+// Statistics of the last results.
 
 const KEPT = 60;
 
-/** Keeps the last numbers and when they came. */
+/** Keeps the last times. */
 export class Rates {
   /** @type {{time: number, latency: number, inference: number}[]} */
   #results = [];
@@ -12,7 +12,7 @@ export class Rates {
   }
 
   /**
-   * @param {number} time of the drawing, ms
+   * @param {number} time when it was drawn, ms
    * @param {number} latency ms
    * @param {number} inference ms
    */
@@ -21,7 +21,7 @@ export class Rates {
     if (this.#results.length > KEPT) this.#results.shift();
   }
 
-  /** Medians in ms, and results a second; not numbers until there are some. */
+  /** Medians in ms, and results per second; NaN until there are some. */
   get() {
     const first = this.#results[0];
     const last = this.#results.at(-1);

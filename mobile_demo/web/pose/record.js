@@ -4,15 +4,15 @@
 /** @typedef {import("./tracker.js").Pose} Pose */
 
 export const UNITS = {
-  keypoints_px: "pixels of the picture (x, y); the centre of the first pixel is (0.5, 0.5)",
-  scores: "0 to 1",
+  keypoints_px: "pixels of the image (x, y); the centre of the first pixel is (0.5, 0.5)",
+  scores: "0 to 1: the height of the joint's heatmap as a share of the training target's",
   pose_3d_mm: "millimetres relative to the root joint; x right, y down, z away from the camera",
 };
 
-const [MOST_LONG, MOST_SHORT] = [1280, 720]; // sides of a video that H.264 of level 3.1 takes
+const [MOST_LONG, MOST_SHORT] = [1280, 720]; // the longest sides for H.264 level 3.1
 
 /**
- * A video's size for pictures of that size: of even sides, as encoders want it, and small enough for them.
+ * The video's size for images of this size: even, as encoders need it, and small enough for them.
  * @param {import("./crop.js").Size} size
  */
 export function videoSize(size) {
@@ -21,7 +21,7 @@ export function videoSize(size) {
 }
 
 /**
- * A result as values that JSON can hold.
+ * A result as JSON values.
  * @param {Pose} pose
  * @param {import("./crop.js").Size} inputSize
  */
@@ -39,7 +39,7 @@ export function describe({keypoints_2d, scores, pose_3d, crop}, [height, width])
 }
 
 /**
- * One picture's.
+ * The result of one image.
  * @param {string} file
  * @param {Pose & {picture: import("./crop.js").Size}} pose
  * @param {Model} model
@@ -48,7 +48,7 @@ export function describePicture(file, pose, {skeleton, inputSize}) {
   return {file, image_size: pose.picture, skeleton, units: UNITS, ...describe(pose, inputSize)};
 }
 
-/** Takes results one by one and writes each at once, so that the end of a long recording is quick as well. */
+/** Collects results and writes each one immediately, so that a long recording ends quickly too. */
 export class Recording {
   /** @type {string[]} */
   #frames = [];
@@ -57,7 +57,7 @@ export class Recording {
   lengthS = 0;
 
   /**
-   * @param {string} file what is recorded
+   * @param {string} file the name of the source
    * @param {Model} model
    */
   constructor(file, model) {
@@ -65,13 +65,13 @@ export class Recording {
     this.model = model;
   }
 
-  /** How many results there are. */
+  /** The number of results. */
   get count() {
     return this.#frames.length;
   }
 
   /**
-   * Leaves out what is between a pause and its end.
+   * Leaves the time of a pause out of the recording.
    * @param {boolean} paused
    * @param {number} timeS of any clock
    */
@@ -84,14 +84,14 @@ export class Recording {
    * @param {Pose & {picture: import("./crop.js").Size, time_s: number}} latest
    */
   add(latest) {
-    if (!Number.isNaN(this.#pausedAt)) return; // another look at a picture that stands still
+    if (!Number.isNaN(this.#pausedAt)) return; // a repeated result of a paused image
     if (!this.count) this.#start = latest.time_s;
     this.lengthS = latest.time_s - this.#start;
     const time_s = round(this.lengthS, 4);
     this.#frames.push(JSON.stringify({time_s, image_size: latest.picture, ...describe(latest, this.model.inputSize)}));
   }
 
-  /** The parts of a JSON text. */
+  /** The JSON text, in parts. */
   write() {
     const {file, model} = this;
     const frames_per_second = this.lengthS > 0 ? round((this.count - 1) / this.lengthS, 2) : null;

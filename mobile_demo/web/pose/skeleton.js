@@ -1,7 +1,7 @@
-// What joints are called and how they hang together; all of it from the model's metadata.
+// Joint names and bones, all from the model's metadata.
 
 /** @typedef {[parent: number, child: number]} Edge */
-/** @typedef {"left" | "right" | "middle"} Side the person's own, not the picture's */
+/** @typedef {"left" | "right" | "middle"} Side the person's own, not the image's */
 
 /**
  * @param {string} jointName
@@ -13,7 +13,7 @@ export function sideOf(jointName) {
 }
 
 /**
- * `left_knee` as one reads it.
+ * `left_knee` in readable form.
  * @param {string} jointName
  */
 export function readable(jointName) {
@@ -22,7 +22,7 @@ export function readable(jointName) {
 }
 
 /**
- * Where an angle can be told: joints with one bone towards the root and one away from it.
+ * The joints that have an angle: with one bone towards the root and one away from it.
  * @param {Edge[]} edges
  * @returns {{joint: number, ends: [number, number]}[]}
  */

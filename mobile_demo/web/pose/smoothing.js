@@ -1,16 +1,16 @@
-// The One-Euro filter (Casiez, Roussel and Vogel, CHI 2012), as keras_pose.smoothing has it.
+// The One-Euro filter (Casiez, Roussel and Vogel, CHI 2012), as in keras_pose's smoothing.
 
 /**
  * `minCutoffHz`: lower is steadier at rest. `beta`: Hz per unit of speed; higher lags less when moving.
  * @typedef {{minCutoffHz: number, beta: number, derivativeCutoffHz: number}} OneEuroSettings
  */
 
-/** For points in heights of the picture. @type {OneEuroSettings} */
+/** For points in units of the image's height. @type {OneEuroSettings} */
 export const KEYPOINTS_2D = {minCutoffHz: 1, beta: 12, derivativeCutoffHz: 1};
 /** @type {OneEuroSettings} */
 export const POSE_3D_MM = {minCutoffHz: 1, beta: 0.005, derivativeCutoffHz: 1};
 
-/** Smooths a stream of arrays of one length, each with its time; every coordinate on its own. */
+/** Smooths a stream of arrays of one length with their times, each coordinate by itself. */
 export class OneEuroFilter {
   #timeS = Number.NaN;
   #value = new Float64Array();
@@ -21,7 +21,7 @@ export class OneEuroFilter {
     this.settings = settings;
   }
 
-  /** Forgets the past: the next value passes unchanged. */
+  /** Forgets earlier values: the next one passes unchanged. */
   reset() {
     this.#value = new Float64Array();
   }
@@ -29,7 +29,7 @@ export class OneEuroFilter {
   /**
    * The smoothed values, a new array.
    * @param {ArrayLike<number>} values
-   * @param {number} timeS must grow from call to call
+   * @param {number} timeS must increase from call to call
    */
   filter(values, timeS) {
     if (!this.#value.length) {
@@ -39,7 +39,7 @@ export class OneEuroFilter {
       return this.#value.slice();
     }
     const stepS = timeS - this.#timeS;
-    if (!(stepS > 0)) throw new RangeError(`frame times must grow, ${timeS} s came after ${this.#timeS} s`);
+    if (!(stepS > 0)) throw new RangeError(`frame times must increase, but ${timeS} s follows ${this.#timeS} s`);
     const {minCutoffHz, beta, derivativeCutoffHz} = this.settings;
     const speedWeight = weight(derivativeCutoffHz, stepS);
     for (let i = 0; i < this.#value.length; i++) {

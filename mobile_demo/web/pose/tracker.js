@@ -1,4 +1,4 @@
-// Follows one person from picture to picture: where to look, and steadier joints. See keras_pose.predictor.
+// Follows one person from image to image: where to look next, and smoother joints. The Python predictor does the same.
 
 import {isLost, nextCrop, wholePicture} from "./crop.js";
 import {toPicture} from "./decode.js";
@@ -9,12 +9,12 @@ import {KEYPOINTS_2D, OneEuroFilter, POSE_3D_MM} from "./smoothing.js";
 
 /**
  * @typedef {object} Pose
- * @property {Float64Array} keypoints_2d pixels of the picture: x, y of each joint
- * @property {Float32Array} raw_keypoints_2d in [0, 1] of the crop, as the model gave them
+ * @property {Float64Array} keypoints_2d pixels of the image: x, y of each joint
+ * @property {Float32Array} raw_keypoints_2d in [0, 1] of the crop, as the model returned them
  * @property {ArrayLike<number> | null} pose_3d mm relative to the root: x, y, z of each joint
  * @property {Float32Array} scores 0 to 1
  * @property {Crop} crop what the model saw
- * @property {boolean} lost whether nobody was found there
+ * @property {boolean} lost whether no person was found there
  */
 
 export class Tracker {
@@ -32,7 +32,7 @@ export class Tracker {
     this.reset();
   }
 
-  /** Forgets the person: the next picture is looked at as a whole. */
+  /** Forgets the person: the next crop is the whole image. */
   reset() {
     /** @type {Crop | null} */
     this.next = null;
@@ -41,7 +41,7 @@ export class Tracker {
   }
 
   /**
-   * Where to look in the next picture; one of another size, as from a phone that was turned, is looked at as a whole.
+   * The crop of the next image: the whole image if its size changed, for example because the phone was turned.
    * @param {Size} picture
    * @returns {Crop}
    */
@@ -52,11 +52,11 @@ export class Tracker {
   }
 
   /**
-   * What the model found there.
+   * Takes what the model found in that crop.
    * @param {import("./decode.js").Outputs} outputs
    * @param {Crop} crop
    * @param {Size} picture
-   * @param {number} timeS of the picture; must grow
+   * @param {number} timeS of the image; must increase
    * @returns {Pose}
    */
   take(outputs, crop, picture, timeS) {
@@ -72,7 +72,7 @@ export class Tracker {
     };
     const search = this.follow && !this.next;
     if (raw.lost) this.reset();
-    // A person who is small in the whole picture is hardly seen there: the first look around the joints decides.
+    // A person who is small in the whole image scores low there: the first crop around the joints decides.
     if (this.follow && (search || !raw.lost)) this.next = nextCrop(found, scores, crop, picture, this.inputSize);
     if (raw.lost || search || !this.smooth) return raw;
     const [height] = picture;

@@ -1,4 +1,4 @@
-/** What went wrong, by a code for which the page has words, and what is particular to it. */
+/** A failure: a code that the page has words for, and details of this case. */
 export class Trouble extends Error {
   /**
    * @param {string} code
@@ -12,7 +12,7 @@ export class Trouble extends Error {
 }
 
 /**
- * An error as a Trouble; one of memory as such, any other by the code that is given.
+ * An error as a Trouble: with its own code if memory ran out, else with the given one.
  * @param {unknown} error
  * @param {string} otherwise
  */

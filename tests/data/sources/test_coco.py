@@ -1,13 +1,14 @@
 """COCO's JSON, with the visibilities, crowds and boxes that it has."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import COCO_17, HUMAN36M_17
 from keras_pose.data.sources.base import Options
-from keras_pose.errors import UserError
-from keras_pose.skeleton import COCO_17, HUMAN36M_17
 from tests.data.sources import toy
 
 SIZE = (240, 180)
@@ -83,7 +84,7 @@ def edit(folder, change):
         (lambda d: (d / "train2017").rename(d / "t"), "the pictures of person_keypoints_train2017.json"),
         (lambda d: edit(d, lambda v: v.pop("images")), "cannot be read"),
         (lambda d: edit(d, lambda v: v["annotations"][0].update(keypoints=[1, 2, 3])), "annotation 0: keypoints has"),
-        (lambda d: edit(d, lambda v: v["annotations"][0].update(image_id=77)), "no such image"),
+        (lambda d: edit(d, lambda v: v.update(images=[])), "no annotation of .* can be used; .*image 0 is not in"),
         (lambda d: edit(d, lambda v: v["annotations"][0].update(keypoints=[float("nan")] * 51)), "annotation 0: .*NaN"),
         (lambda d: (d / "train2017" / f"{1:012d}.jpg").unlink(), "missing or damaged"),
     ],
@@ -92,3 +93,53 @@ def test_bad_input_is_named(download, tmp_path, damage, message):
     damage(download)
     with pytest.raises(UserError, match=message):
         toy.convert("coco", download, tmp_path / "out")
+
+
+def subset(folder, change):
+    """Labels of few images in a file that was made for many: `change` breaks one entry of 200."""
+    values = {"images": [{"id": i, "file_name": f"{i}.jpg"} for i in range(200)]}
+    values["annotations"] = [annotation(i, i) for i in range(200)]
+    change(values)
+    (folder / "annotations").mkdir(parents=True)
+    (folder / "annotations" / "person_keypoints_val2017.json").write_text(json.dumps(values))
+    for i in range(200):
+        toy.write_picture(folder / "val2017" / f"{i}.jpg", np.full((240, 180, 3), 90, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("change", "listed"),
+    [
+        (lambda v: v["annotations"][7].update(keypoints=[1, 2]), "annotation 7: keypoints has shape"),
+        (lambda v: v["annotations"][7].update(keypoints="here"), "annotation 7: cannot be read"),
+        (lambda v: v["annotations"][7].update(bbox=[1]), "annotation 7: cannot be read"),
+        (lambda v: v["annotations"][7].pop("image_id"), "annotation 7: cannot be read .KeyError"),
+        (lambda v: v["annotations"].__setitem__(7, None), "annotation 7: cannot be read"),
+        (lambda v: v["images"][7].pop("file_name"), "annotation 7: its image 7 is not in the file's list"),
+        (lambda v: v["images"].pop(7), "annotation 7: its image 7 is not in the file's list"),
+        (lambda v: v["images"][7].update(file_name="gone.jpg"), "gone.jpg: 7: the picture is missing or damaged"),
+    ],
+)
+def test_an_entry_that_cannot_be_used_is_left_out_and_listed(tmp_path, capsys, change, listed):
+    subset(tmp_path / "in", change)
+    examples = toy.convert("coco", tmp_path / "in", tmp_path / "out", Options((32, 32)))["validation"]
+    assert sorted(example.frame for example in examples) == [i for i in range(200) if i != 7]
+    assert re.search(listed, (tmp_path / "out" / "bad_frames.txt").read_text())
+    assert re.search("(1 bad frames left out|entries skipped), see .*bad_frames.txt", capsys.readouterr().out)
+
+
+def test_the_annotations_of_a_whole_set_serve_a_subset_of_its_images(tmp_path, capsys):
+    subset(tmp_path / "in", lambda v: v.update(images=v["images"][:3]))
+    examples = toy.convert("coco", tmp_path / "in", tmp_path / "out", Options((32, 32)))["validation"]
+    assert len(examples) == 3
+    assert "; 197 entries skipped, see" in capsys.readouterr().out
+    assert len((tmp_path / "out" / "bad_frames.txt").read_text().splitlines()) == 197
+
+
+def test_images_that_a_subset_lacks_may_be_accepted(tmp_path, capsys):
+    subset(tmp_path / "in", lambda v: None)
+    for i in range(3, 200):
+        (tmp_path / "in" / "val2017" / f"{i}.jpg").unlink()
+    with pytest.raises(UserError, match=r"missing or damaged.*over 1%.* or raise --max_bad_share"):
+        toy.convert("coco", tmp_path / "in", tmp_path / "out", Options((32, 32)))
+    examples = toy.convert("coco", tmp_path / "in", tmp_path / "out", Options((32, 32)), max_bad_share=1.0)
+    assert len(examples["validation"]) == 3 and "; 197 bad frames left out" in capsys.readouterr().out

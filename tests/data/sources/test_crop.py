@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.skeleton import BLAZEPOSE_18, COCO_17, HUMAN36M_17, LSP_14, MPII_16
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import base
 from keras_pose.data.sources.crop import Person, crop_person
-from keras_pose.skeleton import BLAZEPOSE_18, COCO_17, HUMAN36M_17, LSP_14, MPII_16
 from tests.data.sources import toy
 
 TAGS = {"source": "toy", "subject": "", "action": "", "frame": 0}

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17, LSP_14
 from keras_pose.data import prepare
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.sources import get_source
 from keras_pose.data.sources.base import Options
-from keras_pose.errors import UserError
-from keras_pose.skeleton import HUMAN36M_17, LSP_14
 from tests.data.sources import toy
 
 SIZE = (200, 150)

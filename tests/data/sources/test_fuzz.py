@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources import (
     human36m,
@@ -21,8 +23,6 @@ from keras_pose.data.sources import (
     mpi_inf_3dhp,
 )
 from keras_pose.data.sources.crop import Person, crop_person
-from keras_pose.errors import UserError
-from keras_pose.skeleton import HUMAN36M_17
 from tests.data.sources import test_human36m, test_mpi_inf_3dhp, toy
 
 quick = settings(
@@ -155,6 +155,8 @@ def test_json_of_any_content(tmp_path, values, kind, where):
     def read(folder):
         human36m_moon.load.cache_clear()
         for item in human36m_moon.list_items(folder, toy.SMALL):
+            if isinstance(item, BadFrame):
+                continue
             list(human36m_moon.read_item(item, toy.SMALL))
 
     reads_or_complains(read, tmp_path)

@@ -4,10 +4,10 @@ import cdflib.cdfwrite
 import numpy as np
 import pytest
 
-from keras_pose import geometry
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
 from keras_pose.data.sources import human36m, human36m_common
 from keras_pose.data.sources.base import Options
-from keras_pose.errors import UserError
 from tests.data.sources import toy
 
 ANGLES = {name: np.array([1.9, 0.2 + 0.5 * i, -0.3 * i]) for i, name in enumerate(human36m_common.CAMERA_IDS)}
@@ -119,8 +119,8 @@ def test_s11_directions_may_lack_a_video_and_no_other(download, tmp_path):
     (folder / "S11/Videos/Directions.54138969.mp4").unlink()
     assert [item.action for item in human36m.list_items(folder, Options())] == ["Posing"]
     (folder / "S11/Videos/Posing.54138969.mp4").unlink()
-    with pytest.raises(UserError, match=r"Posing\.54138969\.mp4 is missing"):
-        human36m.list_items(folder, Options())
+    with pytest.raises(UserError, match=r"Posing\.54138969\.mp4: the video of these poses is missing"):
+        toy.convert("human36m", folder, tmp_path / "out")
 
 
 def copy_of(download, tmp_path, world, **more):

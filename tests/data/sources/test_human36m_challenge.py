@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from keras_pose.core.errors import UserError
 from keras_pose.data.sources.base import Options
-from keras_pose.errors import UserError
 from tests.data.sources import toy
 
 
@@ -51,9 +51,9 @@ def test_frame_step_and_limit_thin_the_data(download, tmp_path):
     [
         (lambda d: (d / "Val").rename(d / "Validation"), "POSE is missing"),
         (lambda d: [path.unlink() for path in (d / "Val/POSE").glob("*")], r"holds no \.csv file"),
-        (lambda d: csv(d).write_text("1,2,3\n4,5"), r"00002\.csv cannot be read"),
-        (lambda d: csv(d).write_text("1,2,3\n4,5,6"), r"00002\.csv has shape \(2, 3\), not 17 x 3"),
-        (lambda d: csv(d).write_bytes(b"\xff\xfe"), r"00002\.csv cannot be read"),
+        (lambda d: csv(d).write_text("1,2,3\n4,5"), r"00002\.csv: cannot be read"),
+        (lambda d: csv(d).write_text("1,2,3\n4,5,6"), r"00002\.csv: has shape \(2, 3\), not 17 x 3"),
+        (lambda d: csv(d).write_bytes(b"\xff\xfe"), r"00002\.csv: cannot be read"),
         (lambda d: csv(d).write_text("\n".join(["nan,0,0"] * 17)), r"00002\.csv: a label is NaN"),
         (lambda d: csv(d).write_text("\n".join(["0,0,0", *["0.1,0.2,0.3"] * 16])), r"00002\.csv: .* to millimetres"),
         (lambda d: (d / "Train/IMG/00002.jpg").unlink(), r"00002\.jpg: the picture is missing"),

@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
+from keras_pose.core.errors import UserError
 from keras_pose.data.sources.base import Options
-from keras_pose.errors import UserError
 from tests.data.sources import toy
 
 TRUSTED = Options(image_size=(96, 64), allow_pickle=True)

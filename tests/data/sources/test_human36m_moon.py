@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from keras_pose.core.errors import UserError
 from keras_pose.data.sources.base import Options
-from keras_pose.errors import UserError
 from tests.data.sources import toy
 
 CAMERA = toy.look_at([-3500, -3500, 1600], radial=(), tangential=())
@@ -88,7 +88,7 @@ def edited(kind, change):
         (edited("data", lambda v: v["images"][0].update(action_idx=1)), "action 1 is not from 2 to 16"),
         (edited("data", lambda v: v["images"][0].update(height=500)), "its labels are for 1000 x 500"),
         (edited("camera", lambda v: v["1"].pop("R")), r"subject1_camera\.json cannot be read"),
-        (edited("joint_3d", lambda v: v["2"]["1"].pop("3")), "has no frame 3 of Directions"),
+        (edited("joint_3d", lambda v: v["2"]["1"].pop("3")), "frame 3 of Directions: the file has no such frame"),
         (edited("joint_3d", lambda v: v["2"]["1"]["3"].pop()), r"frame 3: the pose has shape \(16, 3\)"),
         (
             edited("joint_3d", lambda v: v["2"]["1"]["3"][0].__setitem__(0, float("nan"))),

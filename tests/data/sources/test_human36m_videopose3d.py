@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from keras_pose.core.errors import UserError
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.sources.base import Options
 from keras_pose.data.sources.human36m_common import CAMERA_IDS
-from keras_pose.errors import UserError
 from tests.data.sources import toy
 
 TRUSTED = Options(image_size=(96, 64), allow_pickle=True)

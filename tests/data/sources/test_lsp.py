@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import scipy.io
 
+from keras_pose.core.errors import UserError
 from keras_pose.data import inspect
 from keras_pose.data.sources import lsp
 from keras_pose.data.sources.base import Options
-from keras_pose.errors import UserError
 from tests.conftest import shared_data
 from tests.data.sources import toy
 
@@ -77,7 +77,7 @@ def test_parts_of_the_photos_share_nothing(downloads, tmp_path):
         (lambda d: scipy.io.savemat(d / "joints.mat", {"points": 1}), "no numbers named joints"),
         (lambda d: scipy.io.savemat(d / "joints.mat", {"joints": joints(2)}), "has shape"),
         (lambda d: [p.unlink() for p in (d / "images").iterdir()], "holds no im"),
-        (lambda d: (d / "images/im0001.jpg").rename(d / "images/im0009.jpg"), r"im0009\.jpg has no joints"),
+        (lambda d: (d / "images/im0001.jpg").rename(d / "images/im0009.jpg"), r"im0009\.jpg: it has no joints"),
         (lambda d: (d / "images/im0001.jpg").write_bytes(b"half"), r"im0001\.jpg.*missing or damaged"),
         (lambda d: scipy.io.savemat(d / "joints.mat", {"joints": joints(2).transpose(2, 1, 0) * np.nan}), "NaN"),
     ],

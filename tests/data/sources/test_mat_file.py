@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.io
 
+from keras_pose.core.errors import UserError
 from keras_pose.data.sources.mat_file import read_mat
-from keras_pose.errors import UserError
 
 
 def cells():

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_pose import geometry
-from keras_pose.bvh import parse_bvh
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.data import inspect
 from keras_pose.data.sources import mocap
 from keras_pose.data.sources.base import Options
-from keras_pose.errors import UserError
-from keras_pose.skeleton import HUMAN36M_17
+from keras_pose.io.bvh import parse_bvh
 from tests.conftest import shared_data
 from tests.data.sources import toy
 

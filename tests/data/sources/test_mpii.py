@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import scipy.io
 
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.data.sources.base import Options
-from keras_pose.errors import UserError
-from keras_pose.skeleton import HUMAN36M_17
 from tests.data.sources import toy
 
 SIZE = (300, 200)
@@ -132,6 +132,20 @@ def test_bad_matlab_files_are_named(mat, tmp_path, damage, message):
     damage(mat)
     with pytest.raises(UserError, match=message):
         toy.convert("mpii", mat, tmp_path / "out")
+
+
+BROKEN = [{"joints": [[1, 2]] * 15}, {"center": 3}, {"scale": None}, {"joints_vis": "all"}, {"image": "gone.jpg"}]
+
+
+@pytest.mark.parametrize("change", BROKEN)
+def test_an_entry_that_cannot_be_used_is_left_out_and_listed(hrnet, tmp_path, change):
+    path = hrnet / "annot" / "train.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps([values[0] | change] + values[:1] * 150))
+    examples = toy.convert("mpii", hrnet, tmp_path / "out", Options((32, 32)))
+    assert len(examples["train"]) == 150
+    (line,) = (tmp_path / "out" / "bad_frames.txt").read_text().splitlines()
+    assert "train.json, entry 0: " in line or "gone.jpg: 0: the picture is missing" in line
 
 
 @pytest.mark.parametrize(

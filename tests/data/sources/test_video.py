@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_pose import geometry
-from keras_pose.data.sources import blazepose, video
+from keras_pose.core import geometry
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import TEACHER_22
+from keras_pose.data.sources import teacher_labels
 from keras_pose.data.sources.base import Options
-from keras_pose.errors import UserError
-from keras_pose.skeleton import BLAZEPOSE_18, HUMAN36M_17
+from keras_pose.data.teachers import blazepose
+from keras_pose.data.teachers.crop import whole_image
+from keras_pose.data.teachers.labeller import Labels, add_mixtures, open_teachers
 from tests.data.sources import toy
 
 SIZE = (240, 180)
@@ -29,8 +32,9 @@ def landmarks(hips: np.ndarray, above: np.ndarray) -> np.ndarray:
 
 
 def joints(hips, above) -> np.ndarray:
-    """(18, 2) of BLAZEPOSE_18."""
-    return blazepose._joints(landmarks(np.asarray(hips, float), np.asarray(above, float)))
+    """(22, 2) of TEACHER_22."""
+    marked = blazepose._joints(landmarks(np.asarray(hips, float), np.asarray(above, float)))
+    return add_mixtures(marked, np.ones(18, bool))[0]
 
 
 def make_teacher(path, outputs: int = 3) -> str:
@@ -63,7 +67,7 @@ def make_teacher(path, outputs: int = 3) -> str:
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
-    return make_teacher(tmp_path_factory.mktemp("teacher") / "toy.tflite")
+    return (make_teacher(tmp_path_factory.mktemp("teacher") / "toy.tflite"),)
 
 
 def person_at(frame: int) -> tuple[np.ndarray, np.ndarray]:
@@ -116,71 +120,43 @@ def test_folders_name_splits_and_frames_are_thinned(teacher, tmp_path):
     examples = toy.convert("video", tmp_path / "in", tmp_path / "out", options)
     assert {split: [e.frame for e in part] for split, part in examples.items()} == {"train": [0, 2, 4], "test": [0, 2]}
     for example in sum(examples.values(), []):
-        lacking = {HUMAN36M_17.joint_names[j] for j in np.flatnonzero(~example.pose_3d_valid)}
-        assert lacking == {"spine", "thorax", "neck_nose", "head_top"}
+        assert example.pose_3d_valid.all()
         projected = geometry.project_points(example.pose_3d_mm + example.root_position_mm, example.intrinsics)
         assert np.abs(projected - example.keypoints_2d_px)[example.pose_3d_valid].max() < 6
 
 
-def found_in(presence, pose_mm, intrinsics, where):
-    """Landmarks of a pose that stands at a place; those that are not present are anywhere."""
+def found_in(valid, pose_mm, intrinsics, where):
+    """Labels of a pose that stands at a place; invalid joints are anywhere."""
     points = geometry.project_points(pose_mm + where, intrinsics)
-    points[presence < 0.5] += 500
-    return blazepose.Landmarks(points, pose_mm, np.ones(18), presence, 1.0, None)
+    points[~valid] += 500
+    has_pose = valid & valid[TEACHER_22.root]
+    return Labels(points, valid, np.zeros(22, bool), pose_mm, has_pose, 100.0, whole_image((480, 360)))
 
 
 def test_joints_outside_the_picture_leave_the_others_their_3d():
     rng, size = np.random.default_rng(4), (480, 360)
-    focal = video.FOCAL_OF_LONGER_SIDE * 480
+    focal = teacher_labels.FOCAL_OF_LONGER_SIDE * 480
     intrinsics = np.array([[focal, 0, 180], [0, focal, 240], [0, 0, 1]])
-    pose, where = rng.normal(0, 300, (18, 3)), np.array([100.0, -50, 2800])
-    pose[BLAZEPOSE_18.root] = 0
-    legs = [name.endswith(("knee", "ankle")) for name in BLAZEPOSE_18.joint_names]
-    person = video.to_person(found_in(np.where(legs, 0.1, 0.9), pose, intrinsics, where), size, {})
+    pose, where = rng.normal(0, 300, (22, 3)), np.array([100.0, -50, 2800])
+    pose[TEACHER_22.root] = 0
+    legs = [name.endswith(("knee", "ankle")) for name in TEACHER_22.joint_names]
+    person = teacher_labels.to_person(found_in(~np.array(legs), pose, intrinsics, where), size, {})
     np.testing.assert_array_equal(person.camera_valid, ~np.array(legs))
     np.testing.assert_allclose(person.camera_mm, pose + where, rtol=1e-6)  # placed by what is seen alone
-    for present in (["left_hip", "right_hip", "pelvis"], [n for n in BLAZEPOSE_18.joint_names if n != "pelvis"]):
-        presence = np.isin(BLAZEPOSE_18.joint_names, present).astype(float)
-        person = video.to_person(found_in(presence, pose, intrinsics, where), size, {})
+    for present in (["left_hip", "right_hip", "pelvis"], [n for n in TEACHER_22.joint_names if n != "pelvis"]):
+        valid = np.isin(TEACHER_22.joint_names, present)
+        person = teacher_labels.to_person(found_in(valid, pose, intrinsics, where), size, {})
         assert person.camera_mm is None and person.valid.sum() == len(present)
-    behind = video.to_person(found_in(np.ones(18), pose, intrinsics, -where), size, {})
+    behind = teacher_labels.to_person(found_in(np.ones(22, bool), pose, intrinsics, -where), size, {})
     assert behind.camera_mm is None and behind.valid.all()
 
 
 def test_a_pose_stands_where_it_projects_onto_its_keypoints():
     rng = np.random.default_rng(0)
     intrinsics = np.array([[500.0, 0, 160], [0, 480, 120], [0, 0, 1]])
-    pose, where = rng.normal(0, 400, (18, 3)), np.array([300.0, -200, 3500])
-    found = video.place(pose, geometry.project_points(pose + where, intrinsics), intrinsics)
+    pose, where = rng.normal(0, 400, (22, 3)), np.array([300.0, -200, 3500])
+    found = teacher_labels.place(pose, geometry.project_points(pose + where, intrinsics), intrinsics)
     np.testing.assert_allclose(found, where, rtol=1e-6)
-
-
-@pytest.mark.parametrize("lean", [-150, -60, 0, 30, 170])
-def test_the_next_crop_is_upright_and_holds_the_person(lean):
-    angle = np.deg2rad(lean)
-    hips = np.array([80.0, 90])
-    above = hips + 50 * np.array([np.sin(angle), -np.cos(angle)])
-    crop = blazepose.crop_around(hips, above)
-    inside = geometry.apply_affine(crop.affine, np.stack([hips, above]))
-    np.testing.assert_allclose(inside, [[128, 128], [128, 128 - 128 / blazepose.CROP_MARGIN]], atol=1e-6)
-
-
-def test_world_landmarks_turn_back_with_the_crop():
-    """The same person before a turned crop and an upright one has the same pose."""
-    rng = np.random.default_rng(1)
-    metres = np.concatenate([rng.normal(0, 0.4, (39, 2)), np.zeros((39, 1))], 1)
-    poses = []
-    for degrees in (0.0, 50.0):
-        crop = blazepose.Crop(np.array([100.0, 80]), 200.0, degrees)
-        in_crop = (metres[:, :2] * 100) @ crop.affine[:, :2].T + 128
-        turned = np.concatenate([metres[:, :2] @ (crop.affine[:, :2] * 200 / 256).T, metres[:, 2:]], 1)
-        values = np.concatenate([in_crop, np.zeros((39, 3))], 1)
-        found = blazepose.read_landmarks(values.ravel(), np.ones(1), turned.ravel(), crop)
-        poses.append(found.pose_mm)
-        moved = found.keypoints_px - found.keypoints_px[0]
-        np.testing.assert_allclose(found.pose_mm[:, :2] / 10, moved, atol=1e-6)
-    np.testing.assert_allclose(*poses, atol=1e-6)
-    assert np.abs(poses[0][BLAZEPOSE_18.root]).max() == 0
 
 
 def test_input_without_what_is_needed_is_named(teacher, tmp_path, monkeypatch):
@@ -195,17 +171,17 @@ def test_input_without_what_is_needed_is_named(teacher, tmp_path, monkeypatch):
         toy.convert("video", tmp_path / folder, tmp_path / "out", Options((64, 64), teacher=model))
 
     for folder, model, message in (
-        ("in", None, "--teacher is missing"),
-        ("in", str(tmp_path / "gone.tflite"), r"gone\.tflite is no file"),
-        ("in", str(tmp_path / "text.tflite"), r"text\.tflite is no TFLite model"),
-        ("in", other, "not BlazePose's landmark model"),
+        ("in", (), "--teacher is missing"),
+        ("in", (str(tmp_path / "gone.tflite"),), r"gone\.tflite is no file"),
+        ("in", (str(tmp_path / "text.tflite"),), r"text\.tflite is no TFLite model"),
+        ("in", (other,), "not BlazePose's landmark model"),
         ("none", teacher, "holds no video"),
         ("bad", teacher, r"half\.mp4 does not open"),
-        ("in", teacher, r"a\.mp4: the teacher is sure of no person"),
+        ("in", teacher, "no person of .*in could be used"),
     ):
         with pytest.raises(UserError, match=message):
             convert(folder, model)
-    video.load_teacher.cache_clear()
+    open_teachers.cache_clear()
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with pytest.raises(UserError, match=r"keras_pose\[teacher\]"):
         convert("in", teacher)

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from keras_pose import geometry
+from keras_pose.core import geometry
 from keras_pose.data import prepare
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.pipeline import read_examples

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_pose.errors import UserError
-from keras_pose.skeleton import HUMAN36M_17
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import HUMAN36M_17
 from mobile_demo.browser import PHONE, camera, find_chromium, open_browser
 from mobile_demo.server import Settings, serve
 from tests.mobile_demo.browser import clips

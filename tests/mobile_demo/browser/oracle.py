@@ -7,11 +7,12 @@ import numpy as np
 from keras import ops
 
 from exporters import tflite
-from exporters.contract import Form, make_metadata, sidecar_path
+from exporters.contract import Form, describe_export
 from exporters.tflite_file import append_metadata
-from keras_pose.command import write_atomically, write_json
+from keras_pose.core.skeleton import HUMAN36M_17, Skeleton
+from keras_pose.io.atomic import write_atomically
+from keras_pose.io.model_info import ModelInfo, sidecar_path
 from keras_pose.models.soft_argmax import SoftArgmax, joint_scores
-from keras_pose.skeleton import HUMAN36M_17, Skeleton
 
 STRIDE = 4  # heatmap cells are so many pixels of the input, as HRNet's are
 BETA = 20.0  # outweighs the background of a map whose peak is 1
@@ -35,11 +36,10 @@ def pose_of(keypoints_2d: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 def write_oracle(path: Path, skeleton: Skeleton = HUMAN36M_17, part: str = "pose") -> Path:
     """Writes a .tflite of the project's contract, and its metadata beside it."""
     size = SIZES[skeleton]
-    info = {"kind": "pose", "skeleton": skeleton.to_dict(), "input_size": list(size)}
-    metadata = make_metadata(Form(part), info, "oracle", Path(__file__))
-    graph = _build(skeleton, size, list(metadata["outputs"]))
-    write_atomically(path, append_metadata(tflite.convert_float(graph, metadata), metadata))
-    write_json(sidecar_path(path), metadata)
+    info = describe_export(Form(part), ModelInfo("pose", skeleton, size), "oracle", Path(__file__))
+    graph = _build(skeleton, size, list(info.export.outputs))
+    write_atomically(path, append_metadata(tflite.convert_float(graph, info), info))
+    info.write(sidecar_path(path))
     return path
 
 

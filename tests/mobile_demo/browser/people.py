@@ -13,8 +13,9 @@ from exporters.inference_graph import load_source
 from exporters.samples import load_samples
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.pipeline import read_examples
+from keras_pose.io.model_info import ModelInfo
+from keras_pose.models.model_folder import write_model
 from keras_pose.models.pose_model import PoseModelConfig, PoseStatistics, build_pose_model
-from keras_pose.training.run_folder import write_model
 from tests.exporters.conftest import settle
 
 
@@ -29,21 +30,20 @@ def write_int8(folder: Path) -> Path:
     data = open_dataset("embedded")
     config = PoseModelConfig(variant="w8_tiny", input_size=data.image_size, width=64)
     model = build_pose_model(config, PoseStatistics.from_dict(data.statistics))
-    info = {
-        "format_version": 1,
-        "kind": "pose",
-        "skeleton": data.skeleton.to_dict(),
-        "input_size": list(data.image_size),
-        "heatmap_peak": 0.02,  # of heatmaps that `settle` made: scores come near 1
-        "statistics": data.statistics,
-        "model": config.to_dict(),
-        "data": {"dataset": "embedded"},
-    }
+    info = ModelInfo(
+        kind="pose",
+        skeleton=data.skeleton,
+        input_size=data.image_size,
+        heatmap_peak=0.02,  # of heatmaps that `settle` made: scores come near 1
+        statistics=data.statistics,
+        model=config.to_dict(),
+        data={"dataset": "embedded"},
+    )
     samples = load_samples("embedded", ("test",), 16, info, pictures=True).image
     settle(model, samples)
     folder.mkdir(parents=True)
     write_model(folder, model, info)
     source, output = load_source(folder), folder / "pose_int8.tflite"
-    convert = lambda graph, metadata: tflite.convert(graph, metadata, samples)  # noqa: E731
+    convert = lambda graph, info: tflite.convert(graph, info, samples)  # noqa: E731
     export(source, Form("pose", "int8"), output, convert, check=None)
     return output

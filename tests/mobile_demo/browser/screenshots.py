@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from absl import flags
 
-from keras_pose import command
+from keras_pose.core import command
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.pipeline import read_examples
 from mobile_demo.browser import PHONE, camera, open_browser

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_pose.skeleton import HUMAN36M_17
+from keras_pose.core.skeleton import HUMAN36M_17
 from mobile_demo.browser import camera, open_browser
 from tests.mobile_demo.browser.clips import dot_layouts, write_dots
 from tests.mobile_demo.browser.conftest import a_phone, serving

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_pose.runtimes import open_model
+from keras_pose.inference.runtimes import open_model
 from mobile_demo.browser import camera, open_browser
 from mobile_demo.clip import write_clip
 from tests.mobile_demo.browser import people

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from exporters.contract import sidecar_path
-from keras_pose.skeleton import HUMAN36M_17
+from keras_pose.core.skeleton import HUMAN36M_17
+from keras_pose.io.model_info import sidecar_path
 from tests.mobile_demo.browser.clips import draw_dots
 from tests.mobile_demo.browser.oracle import HEXAPOD_6, pose_of
 from tests.mobile_demo.browser.phone import points

@@ -1,0 +1,1 @@
+"""What every part shares: errors, skeletons, camera geometry, progress, and what commands share. No TensorFlow."""

@@ -1,0 +1,14 @@
+"""The flags of training, and the configuration that they become. Nothing below this folder sees flags."""
+
+from keras_pose.flags.definitions import AUGMENTATIONS, define_flags
+from keras_pose.flags.experiment import build_experiment, default_flags, parse_size, resolve, resolved_flags
+
+__all__ = [
+    "AUGMENTATIONS",
+    "build_experiment",
+    "default_flags",
+    "define_flags",
+    "parse_size",
+    "resolve",
+    "resolved_flags",
+]

@@ -1,0 +1,1 @@
+"""A trained model at work: any format opened, images and videos in, poses out."""

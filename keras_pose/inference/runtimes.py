@@ -1,0 +1,181 @@
+"""One face for whatever a model is kept in: a run folder, a shipped weight, a TFLite or an ONNX file.
+
+An exported file has the input `image` (1, H, W, 3), uint8 or float32 in 0..255, RGB, and the outputs `keypoints_2d`
+(1, J, 2) in [0, 1] of the crop, `scores` (1, J) and, unless it is 2D only, `pose_3d` (1, J, 3) mm.
+Beside `pose.tflite` lies `pose.tflite.json` with what model.json of a run says: `skeleton`, `input_size` and more.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_pose.core.errors import UserError
+from keras_pose.core.skeleton import Skeleton
+from keras_pose.io.model_info import OWN_CELL_CENTER, TARGET_PEAK, read_sidecar
+from keras_pose.weights import SHIPPED_WEIGHTS
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is ready to run.
+
+    `input_size` is (height, width). `run` takes crops (B, height, width, 3) uint8 RGB and gives `keypoints_2d`
+    (B, J, 2) in [0, 1] of the crop, `scores` (B, J) in [0, 1] and, unless the model is 2D only, `pose_3d` (B, J, 3)
+    mm relative to the root. `run_with_heatmaps` gives `heatmaps` (B, height/4, width/4, J) besides; None where the
+    model is kept without them. `cell_center` is where in a heatmap's cell a joint's peak lies (see `models.decoders`).
+    """
+
+    name: str
+    skeleton: Skeleton
+    input_size: tuple[int, int]
+    run: Callable[[np.ndarray], dict[str, np.ndarray]]
+    run_with_heatmaps: Callable[[np.ndarray], dict[str, np.ndarray]] | None = None
+    cell_center: float = OWN_CELL_CENTER
+
+
+def open_model(source: str | os.PathLike) -> LoadedModel:
+    """Opens a run folder, a .keras or an exported file, or a shipped weight by its name.
+
+    Raises UserError that lists the known ones.
+    """
+    path = SHIPPED_WEIGHTS.get(os.fspath(source), Path(source))
+    if path.is_dir():
+        return _open_run(path)
+    if path.is_file() and path.suffix == ".keras":
+        from keras_pose.models.model_folder import load_model
+
+        info = read_sidecar(path)
+        return from_keras(
+            load_model(path), info.skeleton, info.input_size, path.name, info.cell_center, info.heatmap_peak
+        )
+    if path.is_file() and path.suffix in SESSIONS:
+        info = read_sidecar(path)
+        return from_session(open_session(path), info.skeleton, info.input_size, path.name)
+    known = ", ".join(sorted(SHIPPED_WEIGHTS)) or "none"
+    raise UserError(
+        f"no model {os.fspath(source)!r}: name a run folder, a file ({', '.join(sorted([*SESSIONS, '.keras']))}) "
+        f"or a shipped weight; known: {known}"
+    )
+
+
+# --- Keras -----------------------------------------------------------------------------------------------------
+
+
+def _open_run(path: Path) -> LoadedModel:
+    from keras_pose.models.model_folder import load_run
+
+    model, info = load_run(path)
+    if info.kind == "lifter":
+        raise UserError(f"{path} holds a lifter, which sees no pictures; name a run of the phase hrnet or e2e")
+    return from_keras(model, info.skeleton, info.input_size, path.name, peak=info.heatmap_peak)
+
+
+def from_keras(
+    model,
+    skeleton: Skeleton,
+    input_size: tuple[int, int],
+    name: str = "model",
+    cell_center: float = OWN_CELL_CENTER,
+    peak: float = TARGET_PEAK,
+) -> LoadedModel:
+    """Wraps a Keras pose or keypoints model (see `keras_pose.models`); traced once, for any number of crops.
+
+    `peak` is the height of the heatmaps' targets, which scores 1.
+    """
+    import tensorflow as tf
+
+    from keras_pose.models.soft_argmax import joint_scores
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *input_size, 3), tf.uint8)])
+    def infer(images):
+        outputs = model(tf.cast(images, tf.float32), training=False)
+        kept = {key: outputs[key] for key in ("heatmaps", "keypoints_2d", "pose_3d") if key in outputs}
+        return kept | {"scores": joint_scores(outputs["heatmaps"], peak)}
+
+    def run_with_heatmaps(images: np.ndarray) -> dict[str, np.ndarray]:
+        # TensorFlow's convolutions on a CPU take ten times as long for one picture as for two (docs/performance.md).
+        fed = np.repeat(images, 2, axis=0) if len(images) == 1 else images
+        return {key: value[: len(images)].numpy() for key, value in infer(tf.constant(fed)).items()}
+
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        return {key: value for key, value in run_with_heatmaps(images).items() if key != "heatmaps"}
+
+    return LoadedModel(name, skeleton, input_size, run, run_with_heatmaps, cell_center)
+
+
+# --- exported files --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Session:
+    """An exported file, opened.
+
+    `inputs` gives the shape and the dtype of each input; `infer` takes and gives arrays by name.
+    """
+
+    inputs: dict[str, tuple[tuple[int, ...], np.dtype]]
+    infer: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+
+
+def open_session(path: str | os.PathLike, threads: int | None = None) -> Session:
+    """Opens an exported file on so many threads, by default one a core; raises UserError for a damaged one."""
+    path = Path(path)
+    return SESSIONS[path.suffix](path, threads or os.cpu_count())
+
+
+def _tflite(path: Path, threads: int) -> Session:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        import tensorflow as tf
+
+        Interpreter = tf.lite.Interpreter  # the same runtime, inside TensorFlow
+    try:
+        infer = Interpreter(str(path), num_threads=threads).get_signature_runner()
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{path} is not a TFLite file with a signature; export the model again") from error
+    details = infer.get_input_details().items()
+    inputs = {name: (tuple(detail["shape"].tolist()), np.dtype(detail["dtype"])) for name, detail in details}
+    return Session(inputs, lambda arrays: infer(**arrays))
+
+
+def _onnx(path: Path, threads: int) -> Session:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise UserError(f"{path} needs ONNX Runtime: pip install onnxruntime") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no base class
+        raise UserError(f"{path} is not an ONNX file that ONNX Runtime can run; export the model again") from error
+    dtypes = {"tensor(uint8)": np.dtype(np.uint8), "tensor(float)": np.dtype(np.float32)}
+    inputs = {tensor.name: (tuple(tensor.shape), dtypes[tensor.type]) for tensor in session.get_inputs()}
+    names = [output.name for output in session.get_outputs()]
+    return Session(inputs, lambda arrays: dict(zip(names, session.run(names, arrays), strict=True)))
+
+
+SESSIONS: dict[str, Callable[[Path, int], Session]] = {".tflite": _tflite, ".onnx": _onnx}
+
+
+def from_session(session: Session, skeleton: Skeleton, input_size: tuple[int, int], name: str = "model") -> LoadedModel:
+    """Wraps an exported file of batch 1, whose image may have its channels first; raises UserError for a lifter."""
+    if "image" not in session.inputs:
+        raise UserError(f"{name} takes no pictures but {', '.join(session.inputs)}; name a pose or keypoints file")
+    shape, dtype = session.inputs["image"]
+    axes = (0, 3, 1, 2) if shape[1] == 3 else (0, 1, 2, 3)
+    lasts = {"keypoints_2d": (-1, 2), "scores": (-1,), "pose_3d": (-1, 3)}
+
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        results = [session.infer({"image": image[None].transpose(axes).astype(dtype)}) for image in images]
+        return {
+            key: np.stack([result[key].reshape(last) for result in results])
+            for key, last in lasts.items()
+            if key in results[0]
+        }
+
+    return LoadedModel(name, skeleton, input_size, run)

@@ -1,0 +1,1 @@
+"""Files: images, video, archives, checkpoints, motion capture, atomic writes, locks. No TensorFlow."""

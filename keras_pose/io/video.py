@@ -1,0 +1,90 @@
+"""Writes videos: MP4 to play, WebP to show on a page. A file gets its name when it is whole."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from keras_pose.core.errors import UserError, unknown_name
+from keras_pose.io import atomic
+
+FORMATS = ("mp4", "webp")
+WEBP_MOST_FRAMES = 600  # an animation is kept in memory until it is whole
+_WEBP_QUALITY = 60
+
+
+class VideoWriter:
+    """A video in the making: `write` frames, `close`, `publish`.
+
+    Args:
+        path: ends in one of `FORMATS`; its folder is made.
+        fps: frames per second; of frames that come by the clock, the most that are kept.
+
+    Raises UserError for another ending and where the file cannot be written.
+    """
+
+    def __init__(self, path: Path, fps: float):
+        self._path, self._fps, self._writer, self._pictures = path, fps, None, []
+        self._starts: list[float] = []  # seconds, of the pictures of a WebP
+        self._last, self._written = None, 0  # frame, and how many, of an MP4
+        self._format = path.suffix.lower().removeprefix(".")
+        if self._format not in FORMATS:
+            raise unknown_name("video format", self._format, FORMATS)
+        self._partial = path.with_name(f"{path.stem}.partial.{self._format}")
+
+    def write(self, image: np.ndarray, time_s: float | None = None) -> None:
+        """Adds (H, W, 3) uint8 RGB; all frames have the first one's size. An odd last row or column is left out.
+
+        Args:
+            time_s: when it is to be seen, for frames that do not come at `fps`, like a camera's: the frame before
+                stays until then. Times rise; a frame for which there is no place is left out.
+        """
+        image = image[: image.shape[0] - image.shape[0] % 2, : image.shape[1] - image.shape[1] % 2]
+        picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        if self._format == "mp4":
+            self._write_mp4(picture, time_s)
+        elif len(self._pictures) == WEBP_MOST_FRAMES:
+            raise UserError(f"{self._path} would have over {WEBP_MOST_FRAMES} frames; shorten it, or write an mp4")
+        else:
+            self._pictures.append(picture)
+            self._starts.append(len(self._starts) / self._fps if time_s is None else time_s)
+
+    def _write_mp4(self, picture: np.ndarray, time_s: float | None) -> None:
+        if self._writer is None:
+            self._make_folder()
+            size = (picture.shape[1], picture.shape[0])
+            fps = round(self._fps, 2 if self._fps < 600 else 0)  # more digits than MPEG-4's clock has, it refuses
+            self._writer = cv2.VideoWriter(str(self._partial), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
+            if not self._writer.isOpened():
+                raise UserError(f"cannot write {self._path}; check the folder, and that OpenCV has FFmpeg")
+        place = self._written if time_s is None else round(time_s * self._fps)
+        for _ in range(place - self._written):
+            self._writer.write(picture if self._last is None else self._last)
+        if place >= self._written:
+            self._writer.write(picture)
+            self._last, self._written = picture, place + 1
+
+    def close(self) -> None:
+        """Ends the file, which has no name yet."""
+        if self._writer is not None:
+            self._writer.release()
+
+    def publish(self) -> None:
+        """Gives the closed video its name; without a frame there is none."""
+        if self._pictures:
+            self._make_folder()
+            animation = cv2.Animation()
+            animation.frames = self._pictures
+            ends = [*self._starts[1:], self._starts[-1] + 1 / self._fps]
+            animation.durations = np.round(1000 * np.subtract(ends, self._starts)).astype(np.int32)
+            quality = [cv2.IMWRITE_WEBP_QUALITY, _WEBP_QUALITY]
+            if not cv2.imwriteanimation(str(self._partial), animation, quality):
+                raise UserError(f"cannot write {self._path}; check the folder, and that OpenCV has WebP")
+        if self._pictures or self._writer is not None:
+            self._partial.replace(self._path)
+
+    def _make_folder(self) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise atomic.cannot_write(self._path, error) from error

@@ -1,0 +1,69 @@
+"""What a run waits for before its first step: building, tracing, the first call; its graph rewritten or not."""
+
+import time
+from functools import partial
+
+import numpy as np
+
+from keras_pose.studies.benchmark.contestant import cpu_seconds
+from keras_pose.studies.benchmark.rows import Job, in_own_process
+
+LATER_STEPS = 2
+
+
+def measure_start(job: Job) -> dict[str, float]:
+    """Seconds, and the processors' seconds, each way in a process of its own, one after the other."""
+    found = {}
+    for name, rewritten in (("start", False), ("rewritten", True)):
+        found |= {f"{name}_{key}": value for key, value in in_own_process(partial(start, rewritten), job).items()}
+    return found
+
+
+def start(rewritten: bool, job: Job) -> dict[str, float]:
+    """From nothing to a first step and some later ones; imports do not count."""
+    from keras_pose.models.tensorflow_speed import collections_paused
+    from keras_pose.studies.benchmark.training_step import make_steps
+    from keras_pose.training import distribution, phases
+
+    experiment = job.experiment
+    strategy = distribution.make_strategy("one_device")
+    batch = _random_batch(job)
+    began, cpu = time.perf_counter(), cpu_seconds()
+    with phases.precision(experiment.train.precision), strategy.scope():
+        phase = phases.Phase("hrnet", phases.build_model(experiment, {}))
+        (step,) = make_steps(strategy, phase, experiment)
+        built = time.perf_counter()
+        if rewritten:
+            step = collections_paused()(getattr(step, "__wrapped__", step))  # on a GPU it is rewritten either way
+        _run(step, batch, 0)
+        first, first_cpu = time.perf_counter(), cpu_seconds()
+        for i in range(LATER_STEPS):
+            _run(step, batch, i + 1)
+        later = (time.perf_counter() - first) / LATER_STEPS
+    return {
+        "build_s": built - began,
+        "first_step_s": first - began,
+        "first_step_cpu_s": first_cpu - cpu,
+        "later_step_s": later,
+        "later_step_cpu_s": (cpu_seconds() - first_cpu) / LATER_STEPS,
+    }
+
+
+def _run(step, batch: dict, number: int) -> float:
+    import tensorflow as tf
+
+    return float(step(batch, tf.constant(number), tf.constant(1.0))["loss"])
+
+
+def _random_batch(job: Job) -> dict:
+    import tensorflow as tf
+
+    rng, count, joints = np.random.default_rng(0), job.batch_size, job.experiment.model.get_skeleton().num_joints
+    arrays = {
+        "image": rng.integers(0, 256, (count, *job.experiment.model.input_size, 3)).astype(np.uint8),
+        "keypoints_2d": rng.uniform(size=(count, joints, 2)).astype(np.float32),
+        "keypoint_valid": np.ones((count, joints), np.float32),
+        "pose_3d": rng.normal(0, 300, (count, joints, 3)).astype(np.float32),
+        "pose_3d_valid": np.ones((count, joints), np.float32),
+    }
+    return {name: tf.constant(array) for name, array in arrays.items()}

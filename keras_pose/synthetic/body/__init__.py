@@ -1,0 +1,1 @@
+"""Dressed bodies: shape, skeleton, skin, clothes and looks."""

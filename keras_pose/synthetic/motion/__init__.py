@@ -1,0 +1,1 @@
+"""Poses and motion, captured or drawn."""

@@ -1,0 +1,1 @@
+"""Scenes: surroundings, furniture, and one labelled image of a person in them."""

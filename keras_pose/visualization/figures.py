@@ -1,0 +1,161 @@
+"""Figures for reports, as PNG: training curves, error histograms, sample sheets. Matplotlib without a window."""
+
+import io
+import os
+from collections.abc import Sequence
+from itertools import pairwise
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402  (the backend comes first)
+import numpy as np  # noqa: E402
+
+from keras_pose.core.errors import UserError  # noqa: E402
+from keras_pose.io.atomic import write_atomically  # noqa: E402
+
+# What a curve's panel is about, the most telling first; other numbers of a record follow in their own order.
+FIRST_PANELS = ("loss", "mpjpe_mm", "pa_mpjpe_mm", "pck_0_2", "keypoint_error_px", "learning_rate")
+NOT_CURVES = ("epoch", "step", "phase", "time", "seconds", "processor_seconds", "images_per_second")
+LABEL_WIDTH = 0.15  # of the panel's, which the name of a phase takes
+_COLORS = {"training": "#1f77b4", "validation": "#d95f02"}
+
+
+def plot_curves(records: Sequence[dict], path: str | os.PathLike, max_panels: int = 6) -> None:
+    """Draws the training curves of a run, one panel a figure, training and validation in one panel.
+
+    Args:
+        records: the lines of metrics.jsonl, one an epoch; numbers under the same name with and without `val_` share a
+            panel. A change of `phase` is marked with a line.
+        path: the PNG.
+    """
+    names = _panel_names(records)[:max_panels]
+    if not names:
+        raise UserError(f"no numbers to draw into {path}; train at least one epoch")
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    width, height = 4.2 * columns, 2.9 * rows
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
+    # Places by inches: a layout that is computed draws everything three times, which every epoch would pay for.
+    edges = {"left": 0.65 / width, "right": 1 - 0.15 / width, "bottom": 0.5 / height, "top": 1 - 0.5 / height}
+    figure.subplots_adjust(**edges, wspace=0.7 / 3.4, hspace=0.75 / 2.1)
+    epochs = np.arange(1, len(records) + 1)
+    for axis, name in zip(axes.flat, names, strict=False):
+        for label, key in (("training", name), ("validation", f"val_{name}")):
+            values = np.array([record.get(key, np.nan) for record in records], float)
+            if np.isfinite(values).any():
+                axis.plot(epochs, values, "o-", markersize=3, color=_COLORS[label], label=label)
+        _mark_phases(axis, records)
+        axis.set_title(name.replace("_mm", " (mm)").replace("_", " "), fontsize=10)
+        axis.grid(alpha=0.3)
+        axis.tick_params(labelsize=8)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.legend(fontsize=8, frameon=False)
+    for axis in axes.flat[len(names) :]:
+        axis.axis("off")
+    for axis in axes[-1]:
+        axis.set_xlabel("epoch")
+    _save(figure, path)
+
+
+def _panel_names(records: Sequence[dict]) -> list[str]:
+    """The numbers that appear in records, without `val_`, in the order of their panels."""
+    found = {
+        key.removeprefix("val_"): None
+        for record in records
+        for key, value in record.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and key not in NOT_CURVES
+    }
+    first = [name for name in FIRST_PANELS if name in found]
+    return first + [name for name in found if name not in first]
+
+
+def _mark_phases(axis, records: Sequence[dict]) -> None:
+    """Where there is more than one phase: a line between two, the name of each at the top; after a short one higher."""
+    phases = [record.get("phase") for record in records]
+    if len(set(phases)) == 1:
+        return
+    starts = [i for i, (before, phase) in enumerate(pairwise([None, *phases])) if before != phase]
+    row, places = 0, {}
+    for before, i in pairwise([None, *starts]):
+        is_short = before is not None and i - before < LABEL_WIDTH * len(phases)
+        row = row + 1 if is_short else 0
+        places[i] = row
+    for i in starts:
+        if i:
+            axis.axvline(i + 0.5, color="0.6", linestyle=":", linewidth=1)
+        place = {"xycoords": ("data", "axes fraction"), "va": "bottom", "fontsize": 7, "color": "0.4"}
+        axis.annotate(str(phases[i]), (i + 0.6, 1.01 + 0.06 * places[i]), **place)
+
+
+def plot_error_histograms(
+    errors: np.ndarray, joint_names: Sequence[str], path: str | os.PathLike, unit: str = "mm"
+) -> None:
+    """A histogram of the error of each joint, on one common axis, with the median marked.
+
+    Args:
+        errors: (N, J) in `unit`; NaN where a joint has no label.
+    """
+    errors = np.asarray(errors, float)
+    if not np.isfinite(errors).any():
+        raise UserError(f"no error to draw into {path}; no joint is labelled")
+    limit = np.nanpercentile(errors, 99)
+    columns = 3
+    rows = -(-len(joint_names) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(9, 1.25 * rows + 0.5), sharex=True, squeeze=False, layout="constrained"
+    )
+    bins = np.linspace(0, max(limit, 1e-6), 41)
+    for axis, name, column in zip(axes.flat, joint_names, errors.T, strict=False):
+        known = column[np.isfinite(column)]
+        axis.hist(np.minimum(known, bins[-1]), bins, color=_COLORS["training"])
+        median = np.median(known) if len(known) else np.nan
+        axis.axvline(median, color=_COLORS["validation"], linewidth=1)
+        axis.text(
+            0.98, 0.9, f"{name}\nmedian {median:.3g} {unit}", transform=axis.transAxes, ha="right", va="top", size=8
+        )
+        axis.set_yticks([])
+    for axis in axes.flat[len(joint_names) :]:
+        axis.axis("off")
+    for axis in axes[-1]:
+        axis.set_xlabel(f"error ({unit}); the last bar holds all beyond")
+        axis.xaxis.label.set_size(8)
+    _save(figure, path)
+
+
+def plot_accuracy_over_time(rows: Sequence[dict], path: str | os.PathLike) -> None:
+    """Draws models by accuracy and time per image.
+
+    Args:
+        rows: one per model, with `model`, `pck_0_2_limbs`, `milliseconds_per_image` and `has_pose_3d`; a row without
+            accuracy or time is left out.
+        path: the PNG.
+    """
+    rows = [row for row in rows if row["milliseconds_per_image"] and row["pck_0_2_limbs"] is not None]
+    if not rows:
+        raise UserError(f"no model with a time to draw into {path}; give exported files, not runs")
+    figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
+    for row in rows:
+        point = row["milliseconds_per_image"], row["pck_0_2_limbs"]
+        color = _COLORS["validation"] if row["has_pose_3d"] else _COLORS["training"]
+        axis.plot(*point, "o", color=color, markersize=8)
+        axis.annotate(row["model"], point, xytext=(7, 5), textcoords="offset points", fontsize=8)
+    axis.set_xscale("log")
+    axis.set_xlabel("milliseconds per image, one thread")
+    axis.set_ylabel("PCK@0.2 of the limb joints")
+    axis.margins(0.2, 0.15)
+    axis.grid(alpha=0.3, which="both")
+    for color, label in ((_COLORS["validation"], "2D and 3D"), (_COLORS["training"], "2D alone")):
+        axis.plot([], [], "o", color=color, label=label)
+    axis.legend(fontsize=8, frameon=False, loc="lower right")
+    _save(figure, path)
+
+
+def _save(figure, path: str | os.PathLike) -> None:
+    content = io.BytesIO()
+    try:
+        figure.savefig(content, dpi=110, format="png")
+    finally:
+        plt.close(figure)
+    write_atomically(path, content.getvalue())
