@@ -83,6 +83,29 @@ def test_swapped_sides_show_in_pictures_without_3d():
     assert any("swapped" in p for p in problems([flat(e, order) for e in people()], COCO_17))
 
 
+def test_3d_labels_of_some_joints_look_right():
+    """Joints without a 3D label are anywhere: no figure and no check takes notice, nor is one drawn."""
+    lacking = [HUMAN36M_17.index(name) for name in ("spine", "thorax", "neck_nose", "head_top")]
+    valid = ~np.isin(np.arange(17), lacking)
+
+    def part(example: PoseExample) -> dict:
+        return {"pose_3d_valid": valid, "pose_3d_mm": np.where(valid[:, None], example.pose_3d_mm, 5e3)}
+
+    examples = changed(people(), part)
+    assert problems(examples) == []
+    summary, whole = (inspection.summarize(inspection.collect(e, HUMAN36M_17)) for e in (examples, people()))
+    assert summary["pose_3d_share"] == whole["pose_3d_joint_share"] == 1
+    assert summary["pose_3d_joint_share"] == pytest.approx(13 / 17, abs=1e-4)
+    bones = summary["bone_median_mm"]
+    assert bones == {name: whole["bone_median_mm"][name] for name in bones} and len(bones) == 10
+    assert summary["radius_range_mm"] == whole["radius_range_mm"]
+    assert summary["reprojection_median_crop_heights"] < 1e-4
+    elsewhere = changed(examples, lambda e: {"pose_3d_mm": np.where(valid[:, None], e.pose_3d_mm, -5e3)})
+    np.testing.assert_array_equal(*(inspect.draw_example(e[0], HUMAN36M_17) for e in (examples, elsewhere)))
+    unit = changed(examples, lambda e: {"pose_3d_mm": e.pose_3d_mm / 2.54})
+    assert any("check the unit" in line for line in problems(unit))
+
+
 def test_numbers_are_of_the_labels():
     examples = people(keypoint_valid=np.arange(17) < 10, keypoint_hidden=np.arange(17) < 5)
     summary = inspection.summarize(inspection.collect(examples, HUMAN36M_17))

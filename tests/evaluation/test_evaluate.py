@@ -52,6 +52,13 @@ def runs(tmp_path_factory):
     return folder
 
 
+def test_a_lifter_run_sees_unlabelled_joints_at_their_mean(runs, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(evaluate, "batch_predictor", lambda *arguments: seen.append(arguments[-1]))
+    evaluate.open_predictor(str(runs / "lifter"), HUMAN36M_17)
+    np.testing.assert_array_equal(seen[0], np.random.default_rng(0).random((17, 2)).astype(np.float32))
+
+
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory):
     """A converted file of random weights."""

@@ -170,6 +170,59 @@ def test_joints_that_the_model_lacks_are_not_scored(dataset):
     assert per_joint["pelvis"]["mpjpe_mm"] == 0  # the middle of the hips stands in, and is the root
 
 
+def write_some(folder, valid: np.ndarray, unlabelled_mm: float = 0.0):
+    """Poses of which (N, 17) joints have a 3D label, in the test split; the others' numbers are `unlabelled_mm`."""
+    rng, examples = np.random.default_rng(6), []
+    for i, labelled in enumerate(valid):
+        example = make_example(rng, i, pose_3d_valid=labelled)
+        example.pose_3d_mm[~labelled] = unlabelled_mm
+        examples.append(example)
+    folder.mkdir()
+    entry = shards.write_shard(folder / shards.shard_name("test", 0, 1), examples)
+    shards.write_manifest(folder, shards.Manifest("some", HUMAN36M_17, (64, 96), {"test": (entry,)}, {}))
+    return open_dataset(str(folder))
+
+
+def test_joints_without_a_3d_label_are_not_scored(tmp_path):
+    """Joint j is predicted j mm off: the mean is that of the labelled joints, and each joint's its own."""
+    valid = np.ones((6, 17), bool)
+    valid[1, 9:], valid[2], valid[3, 3:], valid[:, 13] = False, False, False, False
+
+    def predict(batch):
+        pose = batch["pose_3d"] + np.where(batch["pose_3d_valid"][..., None] > 0, [0, 0, 1], 0) * np.arange(17)[:, None]
+        return {"pose_3d": pose.astype(np.float32), "pose_3d_noisy": pose.astype(np.float32)}
+
+    result = evaluate(predict, write_some(tmp_path / "some", valid))
+    summary, joints = result.summary(), result.per_joint()
+    expected = np.nonzero(valid)[1].mean()
+    assert summary["mpjpe_mm"] == pytest.approx(expected, rel=1e-4) == summary["mpjpe_noisy_mm"]
+    assert joints["spine"]["mpjpe_mm"] == pytest.approx(HUMAN36M_17.index("spine"), rel=1e-4)
+    assert joints[HUMAN36M_17.joint_names[13]]["mpjpe_mm"] is None
+    scores = result.scores
+    assert np.isnan(scores["error_mm"]).sum() == np.isnan(scores["pck3d"]).sum() == (~valid).sum()
+    # too few joints to align by: none, and three
+    np.testing.assert_array_equal(np.isnan(scores["aligned_error_mm"]), np.arange(6) % 4 // 2 == 1)
+    np.testing.assert_array_equal(np.isnan(scores["scaled_error_mm"]), np.arange(6) == 2)
+
+
+def test_numbers_that_are_no_label_change_no_score(tmp_path):
+    valid = np.random.default_rng(2).uniform(size=(5, 17)) < 0.7
+    valid[:, 0] = True
+
+    def predict(batch):
+        noise = np.random.default_rng(3).normal(0, 60, batch["pose_3d"].shape) * (np.arange(17) > 0)[:, None]
+        return {
+            "pose_3d": (np.where(batch["pose_3d_valid"][..., None] > 0, batch["pose_3d"], 0) + noise).astype(np.float32)
+        }
+
+    results = [
+        evaluate(predict, write_some(tmp_path / f"{mm:.0f}", valid, mm), batch_size=5).to_dict() for mm in (0.0, 900.0)
+    ]
+    assert results[0]["pa_mpjpe_mm"] > 10
+    for key in KEYS - {"dataset"}:
+        assert results[0][key] == results[1][key], key
+
+
 def test_nan_is_not_taken_for_a_missing_label(dataset):
     with pytest.raises(UserError, match="predicts NaN"):
         evaluate(lambda batch: {"pose_3d": batch["pose_3d"] * np.nan}, dataset)

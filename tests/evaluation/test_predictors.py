@@ -46,6 +46,21 @@ def test_a_lifter_is_tried_with_a_detectors_errors_too(dataset):
     assert evaluate(oracle, dataset).summary()["mpjpe_noisy_mm"] is None
 
 
+def test_a_lifter_sees_what_is_not_labelled_where_it_is_told(tmp_path):
+    valid, seen = np.arange(17) % 4 > 0, []
+    dataset = open_dataset(str(write_dataset(tmp_path, {"train": 5, "test": 3}, keypoint_valid=valid)))
+
+    def lifter(keypoints_2d, training):
+        seen.append(np.array(keypoints_2d))
+        return {"pose_3d": np.zeros((*keypoints_2d.shape[:2], 3), np.float32)}
+
+    mean = np.random.default_rng(0).uniform(size=(17, 2)).astype(np.float32)
+    evaluate(batch_predictor(lifter, unlabelled_at=mean), dataset)
+    for points in seen:
+        np.testing.assert_array_equal(points[:, ~valid], np.broadcast_to(mean[~valid], (3, 5, 2)))
+        assert np.abs(points[:, valid] - mean[valid]).min() > 0
+
+
 def test_the_flip_test_keeps_a_lifters_figure_under_noise(dataset):
     predict = batch_predictor(lambda points, training: {"pose_3d": np.pad(points * 1000, [(0, 0), (0, 0), (0, 1)])})
     plain, flipped = (evaluate(predict, dataset, flip_test=flip).summary() for flip in (False, True))

@@ -144,5 +144,8 @@ def test_runs_that_it_cannot_judge_are_refused(tmp_path, toy_dataset):
     photos = write_dataset(tmp_path / "photos", {"train": 9, "validation": 2}, **unlabelled)
     with pytest.raises(UserError, match="has no whole 3D poses that predicted ones could be told from; mix in data"):
         data_check.check_data(replace(both, data=replace(both.data, dataset=str(photos))), open_dataset(str(photos)))
+    some = write_dataset(tmp_path / "some", {"train": 9, "validation": 2}, pose_3d_valid=np.arange(17) != 9)
+    with pytest.raises(UserError, match="has no whole 3D poses"):
+        data_check.check_data(replace(both, data=replace(both.data, dataset=str(some))), open_dataset(str(some)))
     with pytest.raises(UserError, match="learning rate of the discriminator is 0; give a positive number"):
         OptimizerConfig(discriminator_learning_rate=0)

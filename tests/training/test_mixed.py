@@ -1,4 +1,4 @@
-"""3D data mixed with photos that have 2D labels alone: what the photos teach, and what they leave alone."""
+"""3D data mixed with data that have 3D labels of some joints, or 2D labels alone: what these teach, and what not."""
 
 import contextlib
 from dataclasses import replace
@@ -9,16 +9,18 @@ import tensorflow as tf
 
 from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import HUMAN36M_17
+from keras_pose.data import shards
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.pipeline import make_batches
 from keras_pose.losses import LossConfig, pose_losses
-from keras_pose.models.pose_model import PoseModelConfig, PoseStatistics, build_pose_model
+from keras_pose.models.pose_model import PoseModelConfig, PoseStatistics, build_lifter, build_pose_model
 from keras_pose.train import scored_split
 from keras_pose.training.data_check import check_data
 from keras_pose.training.experiment import PhaseConfig
 from keras_pose.training.phases import Phase, parts_of
-from tests.conftest import write_dataset
-from tests.training.runs import read_metrics, run, tiny_experiment, write_poses
+from keras_pose.training.steps import eval_means, eval_terms
+from tests.conftest import make_example, write_dataset
+from tests.training.runs import assert_same_run, read_metrics, run, tiny_experiment, write_poses
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,82 @@ def test_a_mix_trains_and_is_validated_on_what_has_3d(photos, toy_dataset, tmp_p
     assert mixed.count("validation") == alone.count("validation")
 
 
+# --- 3D joint by joint -----------------------------------------------------------------------------------------
+
+
+def write_partial(folder, unlabelled_mm: float = 0.0):
+    """Whole poses, none, and poses of some joints, whose other joints have `unlabelled_mm` as their numbers."""
+    rng, splits = np.random.default_rng(0), {}
+    for split, count in (("train", 24), ("validation", 5)):
+        examples = []
+        for i in range(count):
+            labelled = np.full(17, i % 3 == 0)
+            if i % 3 == 1:
+                labelled = rng.uniform(size=17) < 0.5
+                labelled[0] = True
+            example = make_example(rng, i, pose_3d_valid=labelled)
+            example.pose_3d_mm[~labelled] = unlabelled_mm
+            examples.append(example)
+        splits[split] = (shards.write_shard(folder / shards.shard_name(split, 0, 1), examples),)
+    shards.write_manifest(folder, shards.Manifest("partial", HUMAN36M_17, (64, 96), splits, {"name": "tests"}))
+    return folder
+
+
+@pytest.mark.parametrize("phase", ["lifter", "e2e"])
+def test_numbers_of_joints_without_a_label_change_nothing(tmp_path, phase):
+    """Trained on two data sets that differ in these numbers alone, a run is the same to the bit."""
+    (config,), prior = (PhaseConfig(phase, 1, flip=0.5),), LossConfig(adversarial_weight=0.1)
+    found = []
+    for mm in (0.0, 900.0):
+        for name in ("data", "run"):
+            (tmp_path / f"{name}{mm:.0f}").mkdir()
+        data = write_partial(tmp_path / f"data{mm:.0f}", mm)
+        found.append(tiny_experiment(tmp_path / f"run{mm:.0f}", data, (config,), loss=prior))
+        run(found[-1])
+    assert_same_run(*found)
+    (epoch,) = [line for line in read_metrics(found[0].output) if line["kind"] == "epoch"]
+    assert 0 < epoch["encoder"] < 1 and 50 < epoch["val_mpjpe_mm"] < 1000 and epoch["val_pa_mpjpe_mm"] > 10
+
+
+def test_validation_takes_every_labelled_joint_alike():
+    """Joint j is off by j mm; of the second example only three joints have a label, too few to align them."""
+    valid = np.ones((2, 17), np.float32)
+    valid[1, 3:] = 0
+    rng = np.random.default_rng(0)
+    labels = {"keypoints_2d": rng.uniform(size=(2, 17, 2)), "keypoint_valid": np.ones((2, 17))}
+    labels |= {"pose_3d": rng.normal(0, 300, (2, 17, 3)), "pose_3d_valid": valid}
+    batch = {name: tf.constant(value, tf.float32) for name, value in labels.items()}
+    outputs = {"pose_3d": batch["pose_3d"] + np.array([0, 1, 0]) * np.arange(17)[:, None]}
+
+    def means(rows) -> dict:
+        part = [{name: value[rows] for name, value in each.items()} for each in (batch, outputs)]
+        terms = eval_terms(*part, LossConfig(), HUMAN36M_17, (64, 96))
+        return eval_means({name: [float(v) for v in term] for name, term in terms.items()}, LossConfig())
+
+    whole, few, both = means(slice(0, 1)), means(slice(1, 2)), means(slice(0, 2))
+    assert whole["mpjpe_mm"] == pytest.approx(8, rel=1e-3) and few["mpjpe_mm"] == pytest.approx(1, rel=1e-3)
+    assert both["mpjpe_mm"] == pytest.approx((17 * 8 + 3 * 1) / 20, rel=1e-3)
+    assert both["pa_mpjpe_mm"] == pytest.approx(whole["pa_mpjpe_mm"], rel=1e-5) and few["pa_mpjpe_mm"] == 0
+
+
+def test_a_lifter_sees_joints_without_a_label_at_their_mean(poses):
+    dataset = open_dataset(str(poses))
+    statistics = PoseStatistics.from_dict(dataset.statistics)
+    model = build_lifter(PoseModelConfig(variant="w8_tiny", input_size=(64, 96), width=8, dropout=0.0), statistics)
+    phase, batch = Phase("lifter", model), next(iter(make_batches(dataset, "train", 8, training=False)))
+    outputs = phase.forward(batch, training=False)
+    valid = batch["keypoint_valid"].numpy()[..., None] > 0
+    expected = np.where(valid, batch["keypoints_2d"], statistics.keypoints_2d_mean)
+    np.testing.assert_array_equal(outputs["seen_keypoints_2d"], expected)
+    anywhere = batch | {"keypoints_2d": tf.where(valid, batch["keypoints_2d"], 9.0)}
+    np.testing.assert_array_equal(phase.forward(anywhere, training=False)["pose_3d"], outputs["pose_3d"])
+    np.testing.assert_array_equal(phase.labels(batch)["seen_valid"], batch["keypoint_valid"])
+    assert "seen_valid" not in Phase("e2e", model).labels(batch)
+
+
+# --- what is refused -------------------------------------------------------------------------------------------
+
+
 def test_a_mix_is_scored_where_all_that_validate_can_be(photos, toy_dataset, tmp_path):
     tested = write_dataset(tmp_path / "tested", {"train": 1, "test": 1})
     validated = write_dataset(tmp_path / "validated", {"train": 1, "validation": 1})
@@ -93,13 +171,18 @@ def test_a_mix_is_scored_where_all_that_validate_can_be(photos, toy_dataset, tmp
         ("lifter", "2d", "3d", "split train of .* has no 3D poses"),
         ("hrnet", "none", "2d", "split train of .* has no labelled 2D joints, which every phase sees"),
         ("hrnet", "2d", "none", "split validation of .* has no labelled 2D joints"),
+        ("lifter", "3d", "3d alone", "split validation of .* has no labelled 2D joints"),
+        ("e2e", "3d", "3d alone", None),
+        ("lifter", "part", "part", None),
         ("hrnet", "2d", "2d", None),
         ("e2e", "3d", "3d", None),
     ],
 )
 def test_labels_that_a_phase_lacks_are_told_before_it_begins(tmp_path, phase, train, validation, message):
     without_pose = {"pose_3d_valid": np.zeros(17, bool), "pose_3d_mm": np.zeros((17, 3))}
-    labels = {"3d": {}, "2d": without_pose, "none": without_pose | {"keypoint_valid": np.zeros(17, bool)}}
+    without_keypoints = {"keypoint_valid": np.zeros(17, bool)}
+    labels = {"3d": {}, "2d": without_pose, "none": without_pose | without_keypoints, "3d alone": without_keypoints}
+    labels["part"] = {"pose_3d_valid": np.arange(17) < 9}
     folders = [
         write_dataset(tmp_path / split, {split: 8}, **labels[kind])
         for split, kind in (("train", train), ("validation", validation))
