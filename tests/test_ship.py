@@ -13,7 +13,7 @@ from keras_pose import ship
 from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import COCO_17, HUMAN36M_17
 from keras_pose.io.finder_info import FinderInfo
-from keras_pose.io.model_info import ModelInfo
+from keras_pose.io.model_info import Export, ModelInfo
 from keras_pose.models import model_folder
 from keras_pose.models.pose_model import PoseModelConfig, build_keypoint_model
 from keras_pose.training import run_folder
@@ -61,7 +61,10 @@ def test_an_export_of_weights_before_is_told(tmp_path):
     ship.ship(tmp_path / "run", tmp_path / "small", "embedded")
     weights = hashlib.sha256((tmp_path / "small" / model_folder.MODEL).read_bytes()).hexdigest()
     for name, source in (("new.tflite", weights), ("old.onnx", "0" * 64)):
-        (tmp_path / "small" / f"{name}.json").write_text(json.dumps({"source": {"model_sha256": source}}))
+        (tmp_path / "small" / name).touch()
+        export = Export("none", "nhwc", {}, {}, "run", source, "9.9.9")
+        info = ModelInfo("keypoints", HUMAN36M_17, (64, 96), export=export)
+        info.write(tmp_path / "small" / f"{name}.json")
     assert ship.exports_of_others(tmp_path / "small") == ["old.onnx"]
 
 

@@ -15,7 +15,7 @@ from keras_pose.data.pipeline import make_batches
 from keras_pose.evaluation.predictions import heatmap_predictor
 from keras_pose.evaluation.result import evaluate_model
 from keras_pose.inference.runtimes import LoadedModel
-from keras_pose.io.model_info import OFFICIAL_CELL_CENTER
+from keras_pose.io.model_info import OFFICIAL_CELL_CENTER, ModelInfo
 from keras_pose.models import pretrained
 from keras_pose.models.decoders import DECODERS, HeatmapDecoder, flip_average
 from keras_pose.models.hrnet_checkpoint import Accounting
@@ -48,8 +48,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for kind, model in models.items():
         (folder / kind).mkdir()
-        info = {"format_version": 1, "kind": kind, "skeleton": HUMAN36M_17.to_dict(), "input_size": list(SIZE)}
-        write_model(folder / kind, model, info)
+        write_model(folder / kind, model, ModelInfo(kind, HUMAN36M_17, SIZE))
     return folder
 
 
