@@ -24,9 +24,8 @@ def run(tmp_path_factory):
     kernel, bias = model.get_layer("centers").weights  # scores that differ, around a half
     kernel.assign(np.random.default_rng(0).normal(0, 0.05, kernel.shape))
     bias.assign([0.0])
-    kernel, bias = model.get_layer("boxes").weights  # boxes about as large as a half of the image
-    kernel.assign(np.random.default_rng(1).normal(0, 0.0005, kernel.shape))
-    bias.assign([0.25] * 4)
+    kernel = model.get_layer("boxes").kernel  # boxes near the initial size
+    kernel.assign(np.random.default_rng(1).normal(0, 0.003, kernel.shape))
     folder = tmp_path_factory.mktemp("finder")
     write_model(folder, model, FinderInfo(input_size=(96, 96), stride=8))
     return folder

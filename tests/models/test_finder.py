@@ -75,5 +75,6 @@ def test_box_loss_is_in_shares_of_the_box():
     weight = np.ones((1, 1, 1, 1), np.float32)
     assert float(box_loss(target, weight, target)) == 0
     once, twice = (float(box_loss(f * target, weight, 1.1 * f * target)) for f in (1, 2))
-    assert once == pytest.approx(twice) and once > 0
+    assert once == pytest.approx(twice)
+    assert once > 0
     assert float(box_loss(target, ops.zeros_like(weight), 2 * target)) == 0
