@@ -16,7 +16,8 @@ from absl import flags
 from keras_pose.core import command
 from keras_pose.core.errors import UserError
 from keras_pose.core.progress import progress
-from keras_pose.data.sources.blazepose import BlazePose, Crop
+from keras_pose.data.teachers.blazepose import BlazePose
+from keras_pose.data.teachers.crop import Crop
 from keras_pose.io import atomic, images
 
 FLAGS = flags.FLAGS
