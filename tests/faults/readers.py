@@ -120,8 +120,14 @@ def read_flags(folder: Path) -> None:
     build_experiment(values)
 
 
+# What a checkpoint is known by as HRNet's.
+HRNET_NAMES = ("conv1.weight", "transition1.0.0.weight", "final_layer.weight")
+
+
 def torch_file(folder: Path, zipped: bool) -> None:
-    value = {"conv1.weight": torch.arange(6.0).reshape(2, 3), "epoch": 3}
+    value = {"conv1.weight": torch.arange(6.0).reshape(2, 3), "epoch": 3} | {
+        name: torch.ones((2, 2, 1, 1)) for name in HRNET_NAMES
+    }
     torch.save(value, folder / "a.pth", _use_new_zipfile_serialization=zipped)
 
 
@@ -218,7 +224,9 @@ READERS: dict[str, Reader] = {
     ),
     "safetensors": Reader(
         "a.safetensors",
-        lambda f: safetensors.numpy.save_file({"conv1.weight": np.ones((2, 3))}, f / "a.safetensors"),
+        lambda f: safetensors.numpy.save_file(
+            {name: np.ones((2, 2, 1, 1)) for name in HRNET_NAMES}, f / "a.safetensors"
+        ),
         lambda f: read_checkpoint(f / "a.safetensors"),
         3,
     ),

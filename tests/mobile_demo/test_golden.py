@@ -28,7 +28,7 @@ def assert_close(found, expected, where: str) -> None:
         assert len(found) == len(expected), where
         for i, pair in enumerate(zip(found, expected, strict=True)):
             assert_close(*pair, f"{where}[{i}]")
-    elif isinstance(expected, str):
+    elif expected is None or isinstance(expected, str):
         assert found == expected, where
     else:
         fix = "if Python was meant to change, run: python -m tests.mobile_demo.golden"
