@@ -43,7 +43,7 @@ def test_a_whole_run_gives_the_same(tmp_path, toy_dataset, monkeypatch):
     monkeypatch.setattr(StockAdam, "_update", lambda *a: used.add("optimizer") or update(*a))
     run(stock)
     assert used == {"layer", "optimizer"} and tricks_are_on()
-    assert_close(stock.output, tricks.output, rel=1e-2, gradient=0.25)
+    assert_close(stock.output, tricks.output, rel=2e-2, gradient=0.3)
     image = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3)).astype("float32")
     poses = [np.asarray(model_folder.load_run(e.output)[0](image)["pose_3d"]) for e in (tricks, stock)]
     np.testing.assert_allclose(*poses, rtol=0.02, atol=2.0)  # mm
