@@ -155,6 +155,8 @@ def main(arguments: list[str]) -> int:
         raise UserError(f"--quantize={FLAGS.quantize} is not for {output.suffix}; choose none or float16")
     if output.exists() and not FLAGS.overwrite:
         raise UserError(f"{output} is there already; choose another --output, or add --overwrite")
+    if not FLAGS.finder and not FINDER.is_dir():
+        raise UserError("no finder ships yet; add --finder=RUN, a run of keras_pose.finding.train")
     figures = export(Path(FLAGS.finder) if FLAGS.finder else FINDER, output, FLAGS.quantize, FLAGS.calibration)
     for name, value in figures.items():
         print(f"{name:24} {value if isinstance(value, str | int) else f'{value:.5f}'}")

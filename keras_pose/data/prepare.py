@@ -151,6 +151,7 @@ def prepare(
     settings = {"command": "keras_pose.data.prepare", "source": source.name, "shard_size": shard_size, "limit": limit}
     settings |= {"items": list(chosen)} if chosen else {}
     settings |= dataclasses.asdict(options) | {"input_listing": describe_items(items, input_dir)}
+    settings["teacher"] = list(options.teacher) or None  # as folders have it that were begun before there were two
     with shard_jobs.claimed(output_dir, settings) as is_finished:
         if is_finished:
             manifest = shards.read_manifest(output_dir)

@@ -1,5 +1,6 @@
 """The command keras_pose.data.prepare, from the outside, on the simplest of its sources."""
 
+import json
 import os
 import re
 import signal
@@ -57,6 +58,7 @@ def test_the_command_converts_in_parallel_and_a_second_run_finds_it_done(downloa
     assert manifest.image_size == (64, 32) and manifest.count("train") == 150
     assert "academic" in manifest.licences[0]["licence"] and "--image_size=64x32" in manifest.generator["command"]
     assert "is complete already" in command(*arguments).stdout
+    assert json.loads((tmp_path / "out" / "settings.json").read_text())["teacher"] is None  # as in older folders
     other = command(*arguments, "--frame_step=2")
     assert other.returncode == 2
     assert re.fullmatch(r"error: .* was begun with frame_step 1, now it is 2; .*\n", other.stderr)

@@ -66,5 +66,8 @@ def test_mistakes_are_one_line(run, tmp_path, monkeypatch):
 
     with pytest.raises(UserError, match="exported by exporters.finder"):
         default_part("finder")
+    monkeypatch.setattr(command, "FINDER", tmp_path / "none")
+    with pytest.raises(UserError, match="no finder ships yet; add --finder=RUN"):
+        export(monkeypatch, f"--output={tmp_path}/f.tflite")
     with pytest.raises(UserError, match="kind pose, not a finder"):
         export(monkeypatch, "--finder=keras_pose/weights/phone", f"--output={tmp_path}/f.tflite")
