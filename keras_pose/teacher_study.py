@@ -26,6 +26,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_string("source", "lsp_extended", "The format of the input, see data.prepare.", flag_values=values)
     flags.DEFINE_string("input", None, "The folder that holds the download.", flag_values=values)
     flags.DEFINE_list("teacher", [], "MoveNet's .json, BlazePose's .tflite, with a comma.", flag_values=values)
+    flags.DEFINE_string("teacher_cache", None, "A file that keeps the answers, see data.prepare.", flag_values=values)
     flags.DEFINE_integer("limit", 1000, "Photos to look at, spread over the source.", lower_bound=1, flag_values=values)
     flags.DEFINE_string("json", None, "Write the numbers to this file.", flag_values=values)
 
@@ -41,7 +42,7 @@ def main(arguments: list[str]) -> None:
     opinions = teachers.ask(
         FLAGS.source,
         Path(FLAGS.input),
-        Labeller(FLAGS.teacher),
+        Labeller(FLAGS.teacher, FLAGS.teacher_cache),
         FLAGS.limit,
         lambda items: progress(items, len(items), "photos"),
     )

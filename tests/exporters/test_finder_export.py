@@ -20,7 +20,7 @@ def run(tmp_path_factory):
     import keras
 
     keras.utils.set_random_seed(0)
-    model = build_finder(96, (4, 4, 8, 8, 8))
+    model = build_finder(96, "w8_tiny", 8)
     kernel, bias = model.get_layer("centers").weights  # scores that differ, around a half
     kernel.assign(np.random.default_rng(0).normal(0, 0.05, kernel.shape))
     bias.assign([0.0])

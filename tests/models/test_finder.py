@@ -6,13 +6,13 @@ import pytest
 from keras import ops
 
 from keras_pose.losses.centers import box_loss, center_loss
-from keras_pose.models.finder import build_finder
+from keras_pose.models.finder import build_finder, start_from
 
-TINY = (4, 4, 8, 8, 8)
+TINY = ("w8_tiny", 8)  # trunk and width of the head
 
 
 def test_shapes_and_range():
-    model = build_finder(96, TINY)
+    model = build_finder(96, *TINY)
     outputs = model(np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3)).astype(np.float32))
     assert outputs["centers"].shape == (2, 12, 12, 1) and outputs["boxes"].shape == (2, 12, 12, 4)
     scores = np.asarray(outputs["centers"])
@@ -22,7 +22,7 @@ def test_shapes_and_range():
 def test_saves_and_loads_through_the_safe_reader(tmp_path):
     from keras_pose.models.model_folder import load_model
 
-    model = build_finder(96, TINY)
+    model = build_finder(96, *TINY)
     model.save(tmp_path / "model.keras")
     image = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3)).astype(np.float32)
     loaded = load_model(tmp_path / "model.keras")
@@ -30,13 +30,32 @@ def test_saves_and_loads_through_the_safe_reader(tmp_path):
         np.testing.assert_array_equal(np.asarray(value), np.asarray(loaded(image)[key]))
 
 
-def test_the_shipped_size_is_small():
-    assert build_finder().count_params() < 500_000
+def test_starts_from_a_pose_network_of_the_same_trunk():
+    from keras_pose.models.hrnet import build_hrnet
+
+    pose, finder = build_hrnet("w8_tiny", 17, (64, 64)), build_finder(96, *TINY)
+    for weight in pose.weights:
+        weight.assign(ops.full(weight.shape, 0.25))
+    untrained = start_from(finder, pose)
+    assert untrained and all(name.startswith(("merge", "head", "centers", "boxes")) for name in untrained)
+    for layer in finder.layers:
+        if layer.weights and layer.name not in untrained:
+            assert all((np.asarray(weight) == 0.25).all() for weight in layer.weights), layer.name
+    other = build_finder(64, *TINY)
+    assert start_from(other, finder) == []  # a finder's run continues whole, also at another size
+    np.testing.assert_array_equal(
+        other.get_layer("head0_conv").get_weights()[0], finder.get_layer("head0_conv").get_weights()[0]
+    )
+
+
+def test_another_trunk_is_reported_layer_by_layer():
+    finder = build_finder(96, *TINY)
+    assert "conv1" in start_from(finder, build_finder(96, "w16_tiny", 8))
 
 
 def test_learns_one_scene():
     keras.utils.set_random_seed(0)
-    model = build_finder(96, TINY)
+    model = build_finder(96, *TINY)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 40, (4, 96, 96, 3)).astype(np.float32)
     centers = np.zeros((4, 12, 12, 1), np.float32)

@@ -33,7 +33,7 @@ class Options:
     map to, None for the source's own; `margin` is the crop's side over the person's box; `smooth` smooths pictures that
     shrink; `allow_pickle` permits files that can run code when they are loaded; `drop_bad_sequences` leaves out
     sequences that are known to be mislabelled; `split` takes everything into one split, None into the source's own;
-    `teacher` are the model files that label what people have not.
+    `teacher` are the model files that label what people have not, `teacher_cache` the file that keeps their answers.
     """
 
     image_size: tuple[int, int] = (256, 256)
@@ -45,6 +45,7 @@ class Options:
     drop_bad_sequences: bool = False
     split: str | None = None
     teacher: tuple[str, ...] = ()
+    teacher_cache: str | None = None
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ VALIDATION_SHARE = 16  # one photo in so many
 
 
 def list_items(input_dir: Path, options: Options) -> list[Item]:
-    open_teachers(options.teacher)
+    open_teachers(options.teacher, options.teacher_cache)
     paths = [path for path in sorted(input_dir.rglob("*")) if path.is_file() and media.kind_of(path) == "image"]
     if not paths:
         raise UserError(f"{input_dir} holds no photo ({', '.join(images.SUFFIXES)})")
@@ -49,7 +49,7 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
     if image is None:
         yield BadFrame("", base.NO_PICTURE, skipped=True)
         return
-    labels = open_teachers(options.teacher)(image)
+    labels = open_teachers(options.teacher, options.teacher_cache)(image)
     if labels is None:
         yield NOBODY
         return

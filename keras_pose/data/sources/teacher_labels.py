@@ -57,7 +57,7 @@ def complete(image: np.ndarray, person: Person, skeleton: Skeleton, target: Skel
     if not valid.any():
         return mapped
     box_px = keypoints_box(points, valid) if person.box_px is None else person.box_px
-    labels = open_teachers(options.teacher)(image, crop_of_box(box_px))
+    labels = open_teachers(options.teacher, options.teacher_cache)(image, crop_of_box(box_px))
     merged = labels and merge_labels(
         points,
         valid,

@@ -27,7 +27,7 @@ from keras_pose.io import images, media
 
 
 def list_items(input_path: Path, options: Options) -> list[Item | BadFrame]:
-    open_teachers(options.teacher)
+    open_teachers(options.teacher, options.teacher_cache)
     paths = [input_path] if input_path.is_file() else sorted(input_path.rglob("*"))
     paths = [path for path in paths if path.is_file() and media.kind_of(path) == "video"]
     if not paths:
@@ -57,7 +57,7 @@ def _count_frames(path: Path) -> int:
 
 
 def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
-    target, teachers = SOURCE.target_skeleton(options), open_teachers(options.teacher)
+    target, teachers = SOURCE.target_skeleton(options), open_teachers(options.teacher, options.teacher_cache)
     crop = None
     for frame, picture in base.read_video(
         item.file, list(range(0, item.frames * options.frame_step, options.frame_step))

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import BLAZEPOSE_18, COCO_17, TEACHER_22, map_joints
+from keras_pose.data.teachers.answers import Answer, Answers
 from keras_pose.data.teachers.blazepose import BlazePose, Landmarks, crop_around
 from keras_pose.data.teachers.crop import Crop
 from keras_pose.data.teachers.movenet import CROP_MARGIN, SEEN, Keypoints, MoveNet, crop_around_joints
@@ -60,10 +61,13 @@ class Labels:
 
 
 class Labeller:
-    """Runs one or two teachers; raises UserError for files that are not teachers, and two of a kind."""
+    """Runs one or two teachers; raises UserError for files that are not teachers, and two of a kind.
 
-    def __init__(self, paths: Sequence[str]):
-        self._movenet = self._blazepose = None
+    `cache` names a file that keeps their answers, see `keras_pose.data.teachers.answers`.
+    """
+
+    def __init__(self, paths: Sequence[str], cache: str | None = None):
+        self._movenet = self._blazepose = self._answers = None
         for path in paths:
             if str(path).endswith(".json") and self._movenet is None:
                 self._movenet = MoveNet(path)
@@ -79,6 +83,8 @@ class Labeller:
                 "--teacher is missing: give movenet-thunder.json, pose_landmark_heavy.tflite, or both "
                 "separated by a comma; docs/data.md says where they come from"
             )
+        if cache:
+            self._answers = Answers(cache, paths)
 
     def __call__(self, image: np.ndarray, crop: Crop | None = None) -> Labels | None:
         """The labels of the most prominent person in an (H, W, 3) uint8 RGB image; None where none is found.
@@ -92,8 +98,13 @@ class Labeller:
             labels = _only_movenet(seen) if seen else _only_blazepose(found)
         return labels if labels.valid[LIMBS].sum() >= LEAST_LIMBS else None
 
-    def look(self, image: np.ndarray, crop: Crop | None = None) -> tuple[Keypoints | None, Landmarks | None]:
+    def look(self, image: np.ndarray, crop: Crop | None = None) -> Answer:
         """What each teacher says; None for one that is not there."""
+        if self._answers is None:
+            return self._ask(image, crop)
+        return self._answers.get(image, crop) or self._answers.put(image, crop, self._ask(image, crop))
+
+    def _ask(self, image: np.ndarray, crop: Crop | None) -> Answer:
         if self._movenet is None:
             return None, self._blazepose(image, crop) if crop else self._blazepose.find(image)
         seen = self._movenet.find(image, crop)
@@ -105,9 +116,9 @@ class Labeller:
 
 
 @lru_cache(maxsize=1)
-def open_teachers(paths: tuple[str, ...]) -> Labeller:
+def open_teachers(paths: tuple[str, ...], cache: str | None = None) -> Labeller:
     """The labeller of these files, opened once per process."""
-    return Labeller(paths)
+    return Labeller(paths, cache)
 
 
 def _only_movenet(seen: Keypoints) -> Labels:

@@ -37,6 +37,7 @@ class Teachers(Labeller):
     """A labeller whose teachers say what they are told."""
 
     def __init__(self, movenet=None, blazepose=None):
+        self._answers = None
         self._movenet = movenet and type("M", (), {"find": lambda self, image, crop: movenet})()
         self._blazepose = (
             blazepose
