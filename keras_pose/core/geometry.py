@@ -1,8 +1,8 @@
 """Pixels, crops and cameras. NumPy only, so that worker processes start fast.
 
-Pixel convention, everywhere: pixel i covers [i, i + 1), its centre is i + 0.5; a point in [0, 1] of an image
-is the point in pixels over the size. (OpenCV puts centres at whole numbers: only `warp_image` knows that.)
-Points are (x, y), images (height, width). Camera frame: x right, y down, z away from the camera, millimetres.
+Pixel convention, everywhere: pixel i covers [i, i + 1), its center is i + 0.5; a point in [0, 1] of an image
+is the point in pixels over the size. (OpenCV puts centers at whole numbers: only `warp_image` knows that.)
+Points are (x, y), images (height, width). Camera frame: x right, y down, z away from the camera, millimeters.
 """
 
 from collections.abc import Sequence
@@ -36,10 +36,10 @@ def inside_image(keypoints_px: np.ndarray, image_size: tuple[int, int]) -> np.nd
 def crop_affine(
     center_px: np.ndarray, crop_size_px: tuple[float, float], output_size: tuple[int, int], rotation_deg: float = 0.0
 ) -> np.ndarray:
-    """(2, 3) affine from picture pixels to crop pixels.
+    """(2, 3) affine from image pixels to crop pixels.
 
-    The crop is centred on `center_px` (x, y), covers `crop_size_px` (height, width) of the picture and is
-    `output_size` (height, width) large; the picture turns clockwise by `rotation_deg` on the way.
+    The crop is centered on `center_px` (x, y), covers `crop_size_px` (height, width) of the image and is
+    `output_size` (height, width) large; the image turns clockwise by `rotation_deg` on the way.
     """
     scale = np.array([output_size[1] / crop_size_px[1], output_size[0] / crop_size_px[0]])
     angle = np.deg2rad(rotation_deg)
@@ -52,7 +52,7 @@ def crop_affine(
 def box_crop(
     box_px: Sequence[float] | np.ndarray, output_size: tuple[int, int], margin: float = 1.25
 ) -> tuple[np.ndarray, tuple[float, float]]:
-    """Centre (x, y) and size (height, width) of the crop around a box (x0, y0, x1, y1).
+    """Center (x, y) and size (height, width) of the crop around a box (x0, y0, x1, y1).
 
     The box grows by `margin`, then to the aspect ratio of `output_size`, so nothing is stretched.
     """
@@ -86,9 +86,9 @@ def invert_affine(affine: np.ndarray) -> np.ndarray:
 
 
 def warp_image(image: np.ndarray, affine: np.ndarray, output_size: tuple[int, int], smooth: bool = True) -> np.ndarray:
-    """Resamples an (H, W, 3) picture through `affine` (picture to crop) into (height, width); black outside.
+    """Resamples an (H, W, 3) image through `affine` (image to crop) into (height, width); black outside.
 
-    `smooth` smooths first where the crop is smaller than the picture, so that nothing aliases.
+    `smooth` smooths first where the crop is smaller than the image, so that nothing aliases.
     """
     shrink = 1 / np.sqrt(abs(np.linalg.det(affine[:, :2])))
     if smooth and shrink > 1.5:
@@ -100,7 +100,7 @@ def warp_image(image: np.ndarray, affine: np.ndarray, output_size: tuple[int, in
 
 
 def crop_intrinsics(intrinsics: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """(3, 3) intrinsics of the crop that `affine` cuts from a picture of these intrinsics."""
+    """(3, 3) intrinsics of the crop that `affine` cuts from an image of these intrinsics."""
     return np.concatenate([affine, [[0.0, 0.0, 1.0]]]) @ intrinsics
 
 

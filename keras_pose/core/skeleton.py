@@ -55,7 +55,7 @@ class Skeleton:
 
     @cached_property
     def flip_permutation(self) -> tuple[int, ...]:
-        """Index with this after mirroring the picture: `keypoints[flip_permutation]`."""
+        """Index with this after mirroring the image: `keypoints[flip_permutation]`."""
         permutation = list(range(self.num_joints))
         for left, right in self.left_right_pairs:
             permutation[left], permutation[right] = right, left
@@ -168,7 +168,7 @@ SKELETONS = {s.name: s for s in (HUMAN36M_17, COCO_17, MPII_16, LSP_14, MPI_INF_
 
 # target joint: the joints whose mean takes its place where the source lacks it.
 # pelvis: Human3.6M's own definition, the middle of the hips. neck and thorax: both mark the base of the neck;
-# annotators of LSP point a few centimetres above Human3.6M's marker-based thorax.
+# annotators of LSP point a few centimeters above Human3.6M's marker-based thorax.
 STAND_INS = {
     "pelvis": ("left_hip", "right_hip"),
     "neck": ("thorax",),
@@ -215,7 +215,7 @@ def map_joints(
 
     Args:
         joints: (..., J_source, D) coordinates, 2D or 3D, any unit.
-        valid: (..., J_source) bool, which of them are labelled.
+        valid: (..., J_source) bool, which of them are labeled.
 
     Returns:
         (..., J_target, D) and (..., J_target); a joint that the source lacks is zero and invalid.

@@ -66,7 +66,7 @@ def _model_config(values, dataset: DatasetInfo) -> PoseModelConfig:
 
 
 def _usual_size(dataset: DatasetInfo) -> tuple[int, int]:
-    """For poses without pictures, the size of a model whose crops have the shape of theirs; HRNet takes it."""
+    """For poses without images, the size of a model whose crops have the shape of theirs; HRNet takes it."""
     usual = PoseModelConfig().input_size
     height, width = dataset.crop_size
     if usual[0] * width == usual[1] * height:

@@ -20,7 +20,7 @@ LARGEST_PIXELS = 1 << 26  # 67 megapixels, 200 MB decoded; phones' sensors have 
 LARGEST_SIDE = 32766  # cv2.warpAffine counts the source's rows and columns in 16 bits
 LARGEST_FILE = 1 << 29  # bytes; what decodes to 200 MB needs no more
 FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF or BMP"
-# What Pillow may try: not what is no picture of a camera, nor what other programs decode (EPS).
+# What Pillow may try: not what is no image of a camera, nor what other programs decode (EPS).
 _PILLOW_FORMATS = ("PNG", "WEBP", "HEIF", "AVIF", "TIFF", "GIF", "JPEG2000", "PPM", "PSD", "SGI", "PCX", "DDS", "QOI")
 # Endings of files that are images; others are told by `keras_pose.io.media`.
 SUFFIXES = (
@@ -33,11 +33,11 @@ _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
 def check_size(size: tuple[int, int], name: str | os.PathLike) -> None:
-    """Raises UserError that names the picture where (height, width) are too small or too large to work on."""
+    """Raises UserError that names the image where (height, width) are too small or too large to work on."""
     height, width = size
     if min(height, width) < SMALLEST_SIDE:
         raise UserError(
-            f"{name} is {width} x {height} pixels, too small for a person; give pictures of at least "
+            f"{name} is {width} x {height} pixels, too small for a person; give images of at least "
             f"{SMALLEST_SIDE} x {SMALLEST_SIDE}"
         )
     if height * width > LARGEST_PIXELS or max(height, width) > LARGEST_SIDE:
@@ -48,10 +48,10 @@ def check_size(size: tuple[int, int], name: str | os.PathLike) -> None:
 
 
 def read(path: str | os.PathLike, turn: bool) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of a picture file; `turn` turns it as its EXIF says. Raises UserError that names the file."""
+    """(H, W, 3) uint8 RGB of an image file; `turn` turns it as its EXIF says. Raises UserError that names the file."""
     try:
         if os.stat(path).st_size > LARGEST_FILE:
-            raise UserError(f"{path} has over {LARGEST_FILE >> 20} MiB, which no picture needs; save it as JPEG")
+            raise UserError(f"{path} has over {LARGEST_FILE >> 20} MiB, which no image needs; save it as JPEG")
         content = Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
@@ -70,7 +70,7 @@ def decode(content: bytes, name: str | os.PathLike, turn: bool) -> np.ndarray:
     except cv2.error:
         image = None
     if image is None:
-        raise UserError(f"{name} does not decode as a picture; it is damaged or no {FORMATS}")
+        raise UserError(f"{name} does not decode as an image; it is damaged or no {FORMATS}")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
@@ -102,7 +102,7 @@ def _decode_by_pillow(content: bytes, name: str | os.PathLike, turn: bool) -> np
     except Exception as error:  # decoders raise almost anything for damaged files
         if not has_heif and content[4:8] == b"ftyp":
             raise UserError(f"{name} may be HEIC, which needs pillow-heif; run: pip install pillow-heif") from error
-        raise UserError(f"{name} does not decode as a picture; it is damaged or no {FORMATS}") from error
+        raise UserError(f"{name} does not decode as an image; it is damaged or no {FORMATS}") from error
 
 
 def _register_heif() -> bool:
@@ -121,7 +121,7 @@ def _to_rgb(image: Any) -> np.ndarray:
         values = np.asarray(image.convert("RGBA")).astype(np.uint16)
         alpha = values[..., 3:]
         return ((values[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-    if image.mode.startswith(("I", "F")):  # grey of 16 or 32 bits
+    if image.mode.startswith(("I", "F")):  # gray of 16 or 32 bits
         values = np.nan_to_num(np.asarray(image, np.float64))
         top = float(values.max(initial=0))
         largest = next((most for most in (1.0, 255.0, 65535.0) if top <= most), top)

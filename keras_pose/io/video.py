@@ -27,7 +27,7 @@ class VideoWriter:
         self._path, self._fps = path, fps
         self._writer: cv2.VideoWriter | None = None
         self._pictures: list[np.ndarray] = []
-        self._starts: list[float] = []  # seconds, of the pictures of a WebP
+        self._starts: list[float] = []  # seconds, of the images of a WebP
         self._last: np.ndarray | None = None  # frame of an MP4
         self._written = 0  # frames of an MP4
         self._format = path.suffix.lower().removeprefix(".")
