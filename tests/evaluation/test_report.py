@@ -29,7 +29,7 @@ def test_report_files(dataset, tmp_path):
     assert result.samples[0].error < result.samples[3].error < result.samples[6].error
 
 
-def test_what_is_killed_before_its_images_is_no_finished_run(dataset, tmp_path, monkeypatch):
+def test_what_is_killed_before_its_pictures_is_no_finished_run(dataset, tmp_path, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt
 
