@@ -1,4 +1,4 @@
-"""Exporters: from a trained run to one file that takes pictures and gives joints in millimetres.
+"""Exporters: from a trained run to one file that takes images and gives joints in millimeters.
 
 An exporter is a module with
 

@@ -62,7 +62,7 @@ class Form:
             if value not in known:
                 raise unknown_name(name, value, known)
         if self.part == "lifter" and (self.heatmaps or self.layout != "nhwc"):
-            raise UserError("a lifter sees no pictures; leave out the heatmaps and the layout")
+            raise UserError("a lifter sees no images; leave out the heatmaps and the layout")
         if self.part == "lifter" and self.quantization not in ("none", "float16"):
             raise UserError("a lifter computes in float32; choose none or float16")
 

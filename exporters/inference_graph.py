@@ -75,7 +75,7 @@ def cell_offset(info: ModelInfo) -> np.ndarray:
 def build_inference_graph(source: Source, form: Form) -> keras.Model:
     """The model that is exported: inputs and outputs as `exporters.contract` names them.
 
-    It is made of the run's own layers, called on a batch of one. Normalisation, soft-argmax, lifting and millimetres
+    It is made of the run's own layers, called on a batch of one. Normalisation, soft-argmax, lifting and millimeters
     are inside; the decoder is not.
     """
     trained = source.model

@@ -1,4 +1,4 @@
-"""Tells which layers of a quantised .tflite file lose precision, against the same network in float32.
+"""Tells which layers of a quantized .tflite file lose precision, against the same network in float32.
 
     python -m exporters.layer_errors --model=runs/e2e pose_int8.tflite
 
@@ -48,7 +48,7 @@ def measure(content: bytes, reference: bytes, inputs: list[dict[str, np.ndarray]
     """The noise of each tensor that both files have, in the order in which they are computed.
 
     Args:
-        content: a quantised file.
+        content: a quantized file.
         reference: the same network in float32.
         inputs: samples, each the model's inputs by name.
     """
@@ -90,7 +90,7 @@ def _relative_error(noisy: np.ndarray, clean: np.ndarray) -> float:
 
 
 def float_reference(source: Source, info: ModelInfo) -> bytes:
-    """The network of a file before it was quantised."""
+    """The network of a file before it was quantized."""
     ((_, image),) = info.exported.inputs.items()
     form = Form(
         part=info.kind,
@@ -124,13 +124,13 @@ def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
     logging.set_verbosity(logging.WARNING)
     paths = check_files(arguments)
     if len(paths) != 1 or paths[0].suffix != ".tflite":
-        raise UserError("name one quantised .tflite file")
+        raise UserError("name one quantized .tflite file")
     (path,) = paths
     source = load_source(find_run(values.model))
     part = read_part(path, source)
     info = tflite.read_info(path)
     if info.exported.quantization == "none":
-        raise UserError(f"{path} is in float32 and loses nothing; name a quantised file")
+        raise UserError(f"{path} is in float32 and loses nothing; name a quantized file")
     samples = shared_flags.parity_samples(source, part, values)
     ((name, tensor),) = info.exported.inputs.items()
     column = samples.image if name == "image" else samples.keypoints_2d

@@ -15,7 +15,7 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Samples:
-    """Labelled examples; `image` is (N, H, W, 3) uint8, or None where the data has no pictures.
+    """Labeled examples; `image` is (N, H, W, 3) uint8, or None where the data has no images.
 
     The others are as in a batch: `keypoints_2d` (N, J, 2) in [0, 1], `pose_3d` (N, J, 3) mm, `pose_3d_valid` (N, J).
     """
@@ -40,10 +40,10 @@ def load_samples(dataset: str, splits: tuple[str, ...], count: int, info: ModelI
 
     Args:
         info: of the run that they are for.
-        pictures: whether the model looks at pictures.
+        images: whether the model looks at images.
 
     Raises:
-        UserError: no such split, another size or skeleton than the run's, or no pictures where they are needed.
+        UserError: no such split, another size or skeleton than the run's, or no images where they are needed.
     """
     data = _fitting(open_dataset(dataset), info, pictures)
     manifests = [manifest for _, manifest in data.folders]

@@ -51,7 +51,7 @@ def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
         raise UserError("give the folder for the forms with --output=FOLDER, and everything as --name=value")
     source, output = load_source(find_run(values.model)), Path(values.output)
     if source.info.kind == "lifter":
-        raise UserError(f"{source.path} holds a lifter, which has no such forms; name a run that sees pictures")
+        raise UserError(f"{source.path} holds a lifter, which has no such forms; name a run that sees images")
     output.mkdir(parents=True, exist_ok=True)
     rows = convert_all(source, output, values)
     asked = {"dataset": values.dataset, "samples": values.samples, "tolerance_mm": values.tolerance_mm}
@@ -173,7 +173,7 @@ def format_markdown(rows: dict[str, dict]) -> str:
     if "keras" in rows:
         lines.append(["Keras", *["-"] * 5, *(_ms(rows["keras"], threads) for threads in benchmark.THREADS)])
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return "\n".join([table, "", f"{known[0]['samples']} test pictures.", *_ratios(rows)])
+    return "\n".join([table, "", f"{known[0]['samples']} test images.", *_ratios(rows)])
 
 
 def _ratios(rows: dict[str, dict]) -> Iterator[str]:

@@ -35,16 +35,16 @@ __all__ = ["OPERATIONS", "convert", "operations", "read_info", "read_metadata"]
 
 FORMS = ("none", "float16", "dynamic", "int8")
 
-# What CPUs, GPU delegates and WebGPU run. MINIMUM and RELU clip the scores; the last two come with quantisation.
+# What CPUs, GPU delegates and WebGPU run. MINIMUM and RELU clip the scores; the last two come with quantization.
 OPERATIONS = {
     "ADD", "CAST", "CONV_2D", "DIV", "FULLY_CONNECTED", "LOGISTIC", "MAXIMUM", "MINIMUM", "MUL", "PAD", "REDUCE_MAX",
     "RELU", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR", "SOFTMAX", "SUB", "TRANSPOSE", "QUANTIZE", "DEQUANTIZE",
 }  # fmt: skip
 
-# By the names of tensors. The heatmaps' layer and the normalisation stay in float: soft-argmax weighs differences
+# By the names of tensors. The heatmaps' layer and the normalization stay in float: soft-argmax weighs differences
 # between heatmap cells by beta, and eight bits are too few for both the range and the differences.
 QUANTIZED_LAYERS = "/hrnet(?!.*(final_layer|normalize_image))"
-# The finder's maps stay in float: eight bits of a score near 0 are too few to compare neighbours.
+# The finder's maps stay in float: eight bits of a score near 0 are too few to compare neighbors.
 FINDER_LAYERS = "/finder(?!.*(centers|boxes|normalize_image))"
 NO_QUANTIZE = quantizer.AlgorithmName.NO_QUANTIZE
 # Weights in float16, arithmetic in float32. Soft-argmax is left out: 1 / 48 is no float16.
@@ -52,7 +52,7 @@ HALVED_LAYERS = "/(hrnet|encoder|finder)"
 
 
 def convert(graph: keras.Model, info: Description, calibration: np.ndarray | None = None) -> bytes:
-    """A fixed-batch model as the bytes of a .tflite file, quantised as `info.exported.quantization` says.
+    """A fixed-batch model as the bytes of a .tflite file, quantized as `info.exported.quantization` says.
 
     Args:
         calibration: (N, ...) inputs of the model, for int8.
@@ -173,7 +173,7 @@ def define_calibration_flags(values: flags.FlagValues) -> None:
         "calibration", None, "Data for int8; by default the training split of the run's own.", flag_values=values
     )
     flags.DEFINE_integer(
-        "calibration_samples", 100, "Pictures to calibrate int8 with.", lower_bound=1, flag_values=values
+        "calibration_samples", 100, "Images to calibrate int8 with.", lower_bound=1, flag_values=values
     )
 
 

@@ -41,7 +41,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_enum(
         "precision", "float32", PRECISIONS, "What the backbone computes in (not contest_bfloat16).", flag_values=values
     )
-    flags.DEFINE_string("dataset", "embedded", "Whose pictures pipeline and loop read.", flag_values=values)
+    flags.DEFINE_string("dataset", "embedded", "Whose images pipeline and loop read.", flag_values=values)
     flags.DEFINE_list(
         "rows", list(ROWS), "What to measure; contest_bfloat16 asks for bfloat16 instructions.", flag_values=values
     )

@@ -55,8 +55,8 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         flag_values=values,
     )
     flags.DEFINE_string("split", "test", "train, validation or test.", flag_values=values)
-    flags.DEFINE_integer("batch_size", 32, "Pictures a step.", lower_bound=1, flag_values=values)
-    flags.DEFINE_bool("flip_test", False, "Average with the prediction for the mirrored picture.", flag_values=values)
+    flags.DEFINE_integer("batch_size", 32, "Images a step.", lower_bound=1, flag_values=values)
+    flags.DEFINE_bool("flip_test", False, "Average with the prediction for the mirrored image.", flag_values=values)
     flags.DEFINE_bool(
         "whole", False, "Look for the person in the image first, instead of taking it for the crop.", flag_values=values
     )
@@ -64,7 +64,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         "decoder", None, sorted(DECODERS), "What reads joints from heatmaps; by default the model.", flag_values=values
     )
     flags.DEFINE_multi_string(
-        "peer", [], "Another model to score on the same pictures; may be given more than once.", flag_values=values
+        "peer", [], "Another model to score on the same images; may be given more than once.", flag_values=values
     )
     flags.DEFINE_bool(
         "speed",

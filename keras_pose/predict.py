@@ -2,7 +2,7 @@
 
     python -m keras_pose.predict --model=runs/e2e --output=poses photo.jpg folder/ video.mp4 camera:0
 
-For each photo PHOTO_pose.png (the skeleton on the picture, the 3D pose from two sides) and PHOTO_pose.json (joints with
+For each photo PHOTO_pose.png (the skeleton on the image, the 3D pose from two sides) and PHOTO_pose.json (joints with
 their units); for each video VIDEO_pose.mp4 and VIDEO_pose.json, people followed from frame to frame and smoothed.
 With --video_format=webp the video is an animation that web pages show.
 
@@ -56,9 +56,9 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         "not list are searched.",
         flag_values=values,
     )
-    flags.DEFINE_string("output", "predictions", "The folder for pictures, videos and JSON.", flag_values=values)
+    flags.DEFINE_string("output", "predictions", "The folder for images, videos and JSON.", flag_values=values)
     flags.DEFINE_bool("overwrite", False, "Replace results that are there already.", flag_values=values)
-    flags.DEFINE_integer("height", 480, "Height of the result pictures in pixels.", lower_bound=64, flag_values=values)
+    flags.DEFINE_integer("height", 480, "Height of the result images in pixels.", lower_bound=64, flag_values=values)
     flags.DEFINE_integer(
         "max_frames", None, "Stop each video or camera after so many frames.", lower_bound=1, flag_values=values
     )
@@ -201,14 +201,14 @@ def _jobs_of(name: str, output: Path) -> list[Job]:
     if path.is_dir():
         found = [(p, media.kind_of(p)) for p in _files(path)]
         if not any(kind for _, kind in found):
-            raise UserError(f"folder {name} holds no picture and no video; known are {images.FORMATS}, and any video")
+            raise UserError(f"folder {name} holds no image and no video; known are {images.FORMATS}, and any video")
         return [_file_job(p, kind, output, listed=False) for p, kind in found if kind]
     if not path.is_file():
         raise UserError(f"{name} is neither a file nor a folder; check the path")
     kind = media.kind_of(path)
     if kind is None:
         known = ", ".join((*images.SUFFIXES, *media.VIDEO_SUFFIXES))
-        raise UserError(f"{name} is neither a picture nor a video; known: {known}, and other videos that decode")
+        raise UserError(f"{name} is neither an image nor a video; known: {known}, and other videos that decode")
     return [_file_job(path, kind, output, listed=True)]
 
 
@@ -237,15 +237,15 @@ def refuse_existing(jobs: Sequence[Job], video_format: str) -> None:
                 raise UserError(f"{path} is there already; choose another --output, or add --overwrite")
 
 
-# --- pictures --------------------------------------------------------------------------------------------------
+# --- images --------------------------------------------------------------------------------------------------
 
 
 def predict_pictures(
     predictor: PosePredictor, jobs: Sequence[Job], height: int, wanted: Wanted
 ) -> tuple[list[str], int]:
-    """Writes a PNG and a JSON for each picture.
+    """Writes a PNG and a JSON for each image.
 
-    Returns the messages of those in folders that could not be read, and how many pictures have nobody.
+    Returns the messages of those in folders that could not be read, and how many images have nobody.
     """
     unread: list[str] = []
     empty = 0
@@ -269,7 +269,7 @@ def predict_pictures(
 def _predict_batch(
     predictor: PosePredictor, batch: Sequence[tuple[Job, np.ndarray]], height: int, wanted: Wanted
 ) -> int:
-    """Writes the results of a batch; how many pictures have nobody."""
+    """Writes the results of a batch; how many images have nobody."""
     empty = 0
     for (job, picture), people in zip(batch, _people_of(predictor, batch, wanted), strict=True):
         if not people:
@@ -285,7 +285,7 @@ def _predict_batch(
 def _people_of(
     predictor: PosePredictor, batch: Sequence[tuple[Job, np.ndarray]], wanted: Wanted
 ) -> list[list[PoseResult]]:
-    """The people in each picture of a batch, in few passes of the model where one person or boxes are wanted."""
+    """The people in each image of a batch, in few passes of the model where one person or boxes are wanted."""
     if wanted.people > 1:
         return [predictor.predict_people(picture, wanted.people) for _, picture in batch]
     rows = [(i, box) for i, (job, _) in enumerate(batch) for box in wanted.boxes_of(job.source) or [None]]
@@ -302,7 +302,7 @@ def _without(shared: dict, result: PoseResult) -> dict:
 
 
 def draw(image: np.ndarray, people: Sequence[PoseResult], height: int) -> np.ndarray:
-    """The result's picture, `height` tall: everyone on the image, the first one's 3D pose beside it."""
+    """The result's image, `height` tall: everyone on the image, the first one's 3D pose beside it."""
     if not people:
         return fit_height(image, height)
     canvas = fit_height(image, height)

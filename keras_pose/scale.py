@@ -22,7 +22,7 @@ FLAGS = flags.FLAGS
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
     """The command's flags."""
-    flags.DEFINE_string("dataset", "embedded", "The data set whose pictures are decoded.", flag_values=values)
+    flags.DEFINE_string("dataset", "embedded", "The data set whose images are decoded.", flag_values=values)
     flags.DEFINE_string("input_size", None, "HEIGHTxWIDTH of the crops; by default the data's.", flag_values=values)
     flags.DEFINE_enum("variant", "w32", sorted(VARIANTS), "Size of the HRNet backbone.", flag_values=values)
     flags.DEFINE_integer("examples", 0, "Examples of an epoch; by default the data set's.", 0, flag_values=values)
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"unknown argument {arguments[0]!r}; flags are written --name=value")
     dataset = open_dataset(FLAGS.dataset)
     if dataset.image_size is None:
-        raise UserError(f"data set {dataset.spec} has no pictures to decode; name one that has")
+        raise UserError(f"data set {dataset.spec} has no images to decode; name one that has")
     if FLAGS.input_size:
         dataset = dataset.at_size(parse_size("input_size", FLAGS.input_size))
     machines = Machines(FLAGS.gpus, FLAGS.nodes, FLAGS.batch_per_gpu, FLAGS.gpu_images_per_second, FLAGS.network_gbit)

@@ -1,4 +1,4 @@
-"""Measures how far teachers can be trusted, on photos whose joints people have labelled.
+"""Measures how far teachers can be trusted, on photos whose joints people have labeled.
 
     python -m keras_pose.teacher_study --source=lsp_extended --input=lsp_extended \\
         --teacher=movenet-thunder.json,pose_landmark_heavy.tflite

@@ -23,7 +23,7 @@ from keras_pose.models.soft_argmax import SoftArgmax, joint_scores
 
 
 def compute(folder: Path) -> dict[str, np.ndarray]:
-    """Name to value, all in units of order 1: coordinates in [0, 1], 3D in metres, images in shares of 255."""
+    """Name to value, all in units of order 1: coordinates in [0, 1], 3D in meters, images in shares of 255."""
     with np.load(folder / "inputs.npz") as file:
         batch = dict(file)
     model = keras.models.load_model(folder / "model.keras")
@@ -100,7 +100,7 @@ def of_augmentation(batch: dict) -> dict:
 
 
 def of_training(image) -> dict:
-    """Batch norm in training, which normalises by the batch, and its running statistics afterwards."""
+    """Batch norm in training, which normalizes by the batch, and its running statistics afterwards."""
     layer = FusedBatchNormalization()
     normalized = layer(image.astype("float32") / 255, training=True)
     return {"training/norm": normalized, "training/mean": layer.moving_mean, "training/variance": layer.moving_variance}

@@ -109,7 +109,7 @@ def shared_data(name: str) -> Path:
 def make_example(
     rng: np.random.Generator, index: int = 0, image_size: tuple[int, int] = (64, 96), **changes
 ) -> PoseExample:
-    """A person-sized random cloud of 17 joints seen by a camera, with bright dots at the joints as the picture."""
+    """A person-sized random cloud of 17 joints seen by a camera, with bright dots at the joints as the image."""
     height, width = image_size
     pose = rng.normal(0, 300, (17, 3)).astype(np.float32)
     pose[0] = 0
@@ -161,5 +161,5 @@ def write_dataset(directory: Path, counts: dict[str, int], seed: int = 0, shard_
 
 @pytest.fixture(scope="session")
 def toy_dataset(tmp_path_factory) -> Path:
-    """64 x 96 pictures of random joints: 24 for training, 10 for validation, 6 for the test."""
+    """64 x 96 images of random joints: 24 for training, 10 for validation, 6 for the test."""
     return write_dataset(tmp_path_factory.mktemp("toy"), {"train": 24, "validation": 10, "test": 6})

@@ -1,4 +1,4 @@
-"""Models that know the answer: a picture of coloured dots, and a model that reads the dots."""
+"""Models that know the answer: an image of colored dots, and a model that reads the dots."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ from keras_pose.inference.finder import PersonFinder
 from keras_pose.inference.runtimes import LoadedModel
 from tests.poses import STANDING_MM
 
-# Joint j's colour: blue is full, red and green tell the joint.
+# Joint j's color: blue is full, red and green tell the joint.
 COLORS = np.array([(20 + 55 * (j % 5), 20 + 55 * (j // 5), 255) for j in range(17)])
 
 
@@ -18,7 +18,7 @@ def standing_px(centre: tuple[float, float], height_px: float) -> np.ndarray:
 
 
 def dot_picture(keypoints_px: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(height, width) RGB, black, with a dot in the joint's colour at each joint; dots grow with the person."""
+    """(height, width) RGB, black, with a dot in the joint's color at each joint; dots grow with the person."""
     picture = np.zeros((*size, 3), np.uint8)
     radius = max(2, round(np.ptp(keypoints_px, axis=0).max() / 40))
     for point, color in zip(keypoints_px, COLORS, strict=True):

@@ -46,7 +46,7 @@ def write_video(path, count=8):
     return truths
 
 
-def test_photo_gives_picture_and_json(run, tmp_path):
+def test_photo_gives_image_and_json(run, tmp_path):
     truth = write_picture(tmp_path / "photo.png")
     assert run("photo.png") == 0
     picture = cv2.imread("out/photo_pose.png")
@@ -57,12 +57,12 @@ def test_photo_gives_picture_and_json(run, tmp_path):
     assert values["units"]["pose_3d_mm"].startswith("millimetres") and values["image_size"] == [240, 320]
 
 
-def test_folder_goes_on_past_damaged_pictures_and_lists_them(run, tmp_path, capsys):
+def test_folder_goes_on_past_damaged_images_and_lists_them(run, tmp_path, capsys):
     for i in range(predict.BATCH + 2):
         write_picture(tmp_path / "photos" / f"{i}.png", (100 + 5 * i, 110))
-    (tmp_path / "photos" / "bad.jpg").write_bytes(b"\xff\xd8 no picture")
+    (tmp_path / "photos" / "bad.jpg").write_bytes(b"\xff\xd8 no image")
     (tmp_path / "photos" / "empty.jpg").write_bytes(b"")
-    (tmp_path / "photos" / "notes.txt").write_text("not a picture")
+    (tmp_path / "photos" / "notes.txt").write_text("not an image")
     assert run("photos") == 1
     assert len(list((tmp_path / "out").glob("*_pose.png"))) == predict.BATCH + 2
     out = capsys.readouterr().out
@@ -95,8 +95,8 @@ def test_ctrl_c_before_the_first_frame_ends_the_list(run, tmp_path, monkeypatch,
     assert out.count("stopped after 0 frames") == 1 and not list((tmp_path / "out").glob("*.json"))
 
 
-def test_a_listed_damaged_picture_is_an_error(run, tmp_path):
-    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+def test_a_listed_damaged_image_is_an_error(run, tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
     with pytest.raises(UserError, match="bad.jpg does not decode"):
         run("bad.jpg")
 
@@ -160,8 +160,8 @@ def test_a_long_video_can_be_cut_or_stopped(run, tmp_path, monkeypatch, capsys):
     [
         ((), "nothing to predict"),
         (("gone.jpg",), "gone.jpg is neither a file nor a folder"),
-        (("notes.txt",), "neither a picture nor a video; known: .jpg"),
-        (("empty",), "folder empty holds no picture"),
+        (("notes.txt",), "neither an image nor a video; known: .jpg"),
+        (("empty",), "folder empty holds no image"),
         (("camera:front",), "write camera:0"),
         (("camera:97",), "camera:97 cannot be opened"),
         (("bad.mp4",), "bad.mp4 cannot be opened"),
@@ -198,7 +198,7 @@ def people_of(path):
     return json.loads(path.read_text())["people"]
 
 
-def test_a_picture_of_nobody_has_no_people_and_the_others_go_on(find, tmp_path, capsys):
+def test_an_image_of_nobody_has_no_people_and_the_others_go_on(find, tmp_path, capsys):
     truth = write_picture(tmp_path / "photos" / "b.png")
     save_png(tmp_path / "photos" / "a.png", np.zeros((*SIZE, 3), np.uint8))
     assert find("photos") == 0

@@ -1,1 +1,1 @@
-"""What every part shares: errors, skeletons, camera geometry, progress, and what commands share. No TensorFlow."""
+"""Shared by every part: errors, skeletons, camera geometry, progress, and the basics of commands. No TensorFlow."""

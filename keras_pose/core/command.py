@@ -1,4 +1,4 @@
-"""What every command shares: flags, flag files, `--help`, and errors in one line."""
+"""Shared by every command: flags, flag files, `--help`, and one-line errors."""
 
 import sys
 from collections.abc import Callable
@@ -33,16 +33,16 @@ def run(main: Callable[[list[str]], int | None]) -> None:
 
 
 def parse_flags(argv: list[str], parse: Callable[[list[str]], list[str]] = flags.FLAGS) -> list[str]:
-    """What `parse` makes of a command line, whose flag files it reads; raises UserError for one that is no text."""
+    """Parses a command line with `parse`, flag files included. Raises UserError if a flag file cannot be read."""
     try:
         return parse(argv)
-    except ValueError as error:  # of the decoding, and of a NUL in the name of a nested file
+    except ValueError as error:  # a decoding error, or a NUL in the name of a nested file
         files = " ".join(word for word in argv if "flagfile" in word)
-        raise UserError(f"{files} is no text, or names a file that is none ({error}); name a .flags file") from error
+        raise UserError(f"{files} is not a readable text file ({error}); give the path of a .flags file") from error
 
 
 def _show_in_help() -> None:
-    """Lets `--help` tell the project's flags wherever they are defined, not the main module's alone."""
+    """Makes `--help` list all of the project's flags, not only those of the main module."""
     for module, defined in flags.FLAGS.flags_by_module_dict().items():
         if module.split(".")[0] in ("keras_pose", "exporters", "mobile_demo"):
             for flag in defined:

@@ -1,16 +1,16 @@
-"""The one exception that stands for a mistake of the user's."""
+"""The one exception for mistakes of the user."""
 
 from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """Something that the user can mend: bad input, a wrong path, an unknown name.
+    """Something the user can fix: bad input, a wrong path, an unknown name.
 
-    Its message is one line that says what is wrong, where, and the mend.
+    The message is one line: what is wrong, where, and how to fix it.
     Commands print it without a traceback (see `keras_pose.core.command`).
     """
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """An error for `name` that is none of `known`; `kind` says what it should name."""
+    """The error for a `name` that is not in `known`; `kind` is what it should name."""
     return UserError(f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}")

@@ -1,8 +1,8 @@
-"""Pixels, crops and cameras. NumPy only, so that worker processes start fast.
+"""Pixels, crops and cameras. NumPy only, which keeps the start of worker processes fast.
 
-Pixel convention, everywhere: pixel i covers [i, i + 1), its centre is i + 0.5; a point in [0, 1] of an image
-is the point in pixels over the size. (OpenCV puts centres at whole numbers: only `warp_image` knows that.)
-Points are (x, y), images (height, width). Camera frame: x right, y down, z away from the camera, millimetres.
+Pixel convention throughout: pixel i covers [i, i + 1) and its center is i + 0.5. Normalized coordinates in [0, 1] are
+pixels divided by the image size. (OpenCV puts centers at integers; only `warp_image` has to account for it.)
+Points are (x, y), images (height, width). Camera frame: x right, y down, z away from the camera, in millimeters.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from keras_pose.core.errors import UserError
 
 
 def normalize_keypoints(keypoints_px: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """(..., 2) pixels to [0, 1] of an image of (height, width) `image_size`."""
+    """Pixels (..., 2) to [0, 1], for an image of (height, width) `image_size`."""
     return keypoints_px / np.array([image_size[1], image_size[0]], np.float32)
 
 
@@ -25,7 +25,7 @@ def denormalize_keypoints(keypoints_2d: np.ndarray, image_size: tuple[int, int])
 
 
 def inside_image(keypoints_px: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """(..., 2) pixels -> (...) bool, whether a point lies in an image of (height, width)."""
+    """Pixels (..., 2) -> (...) bool: whether each point lies inside an image of (height, width)."""
     x, y = keypoints_px[..., 0], keypoints_px[..., 1]
     return (x >= 0) & (x < image_size[1]) & (y >= 0) & (y < image_size[0])
 
@@ -36,10 +36,10 @@ def inside_image(keypoints_px: np.ndarray, image_size: tuple[int, int]) -> np.nd
 def crop_affine(
     center_px: np.ndarray, crop_size_px: tuple[float, float], output_size: tuple[int, int], rotation_deg: float = 0.0
 ) -> np.ndarray:
-    """(2, 3) affine from picture pixels to crop pixels.
+    """(2, 3) affine from image pixels to crop pixels.
 
-    The crop is centred on `center_px` (x, y), covers `crop_size_px` (height, width) of the picture and is
-    `output_size` (height, width) large; the picture turns clockwise by `rotation_deg` on the way.
+    The crop is centered on `center_px` (x, y), covers `crop_size_px` (height, width) of the image and has
+    `output_size` (height, width). The image is rotated clockwise by `rotation_deg`.
     """
     scale = np.array([output_size[1] / crop_size_px[1], output_size[0] / crop_size_px[0]])
     angle = np.deg2rad(rotation_deg)
@@ -52,9 +52,9 @@ def crop_affine(
 def box_crop(
     box_px: Sequence[float] | np.ndarray, output_size: tuple[int, int], margin: float = 1.25
 ) -> tuple[np.ndarray, tuple[float, float]]:
-    """Centre (x, y) and size (height, width) of the crop around a box (x0, y0, x1, y1).
+    """Center (x, y) and size (height, width) of the crop around a box (x0, y0, x1, y1).
 
-    The box grows by `margin`, then to the aspect ratio of `output_size`, so nothing is stretched.
+    The box grows by `margin`, then to the aspect ratio of `output_size`, which avoids stretching.
     """
     x0, y0, x1, y1 = (float(v) for v in box_px)
     width, height = max(x1 - x0, 1.0) * margin, max(y1 - y0, 1.0) * margin
@@ -67,10 +67,10 @@ def box_crop(
 
 
 def keypoints_box(keypoints_px: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """The box (x0, y0, x1, y1) around the valid ones of (J, 2) keypoints."""
+    """The box (x0, y0, x1, y1) around the valid keypoints among (J, 2)."""
     points = np.asarray(keypoints_px)[np.asarray(valid, bool)]
     if len(points) == 0:
-        raise UserError("no valid keypoint to draw a box around; drop the example")
+        raise UserError("no valid keypoint to fit a box to; drop the example")
     return np.concatenate([points.min(0), points.max(0)])
 
 
@@ -86,9 +86,9 @@ def invert_affine(affine: np.ndarray) -> np.ndarray:
 
 
 def warp_image(image: np.ndarray, affine: np.ndarray, output_size: tuple[int, int], smooth: bool = True) -> np.ndarray:
-    """Resamples an (H, W, 3) picture through `affine` (picture to crop) into (height, width); black outside.
+    """Resamples an (H, W, 3) image through `affine` (image to crop) to `output_size` (height, width); black outside.
 
-    `smooth` smooths first where the crop is smaller than the picture, so that nothing aliases.
+    With `smooth` the image is blurred before it is shrunk, to avoid aliasing.
     """
     shrink = 1 / np.sqrt(abs(np.linalg.det(affine[:, :2])))
     if smooth and shrink > 1.5:
@@ -100,7 +100,7 @@ def warp_image(image: np.ndarray, affine: np.ndarray, output_size: tuple[int, in
 
 
 def crop_intrinsics(intrinsics: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """(3, 3) intrinsics of the crop that `affine` cuts from a picture of these intrinsics."""
+    """(3, 3) intrinsics of the crop that `affine` cuts from an image with `intrinsics`."""
     return np.concatenate([affine, [[0.0, 0.0, 1.0]]]) @ intrinsics
 
 
@@ -109,9 +109,9 @@ def crop_intrinsics(intrinsics: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Camera:
-    """A calibrated camera: `rotation` (3, 3) and `translation_mm` (3,) take world to camera points.
+    """A calibrated camera: `rotation` (3, 3) and `translation_mm` (3,) map world to camera points.
 
-    `radial` (k1, k2, k3) and `tangential` (p1, p2) follow Human3.6M's formula, see `distort`.
+    `radial` (k1, k2, k3) and `tangential` (p1, p2) follow Human3.6M's formula; see `distort`.
     """
 
     intrinsics: np.ndarray

@@ -1,4 +1,4 @@
-"""Progress with rate and time left."""
+"""Progress bars with rate and time left."""
 
 import sys
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 
 def progress(items: Iterable, total: int | None, unit: str, initial: int = 0, description: str = "") -> tqdm:
-    """A progress bar with rate and time left; on a pipe it prints a line every ten seconds."""
+    """A progress bar with rate and time left; if stderr is not a terminal, it prints a line every ten seconds."""
     on_terminal = sys.stderr.isatty()
     return tqdm(
         items,

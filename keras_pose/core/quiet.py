@@ -1,9 +1,9 @@
-"""Keeps the start-up notes of TensorFlow and LiteRT off stderr. Errors stay.
+"""Keeps the startup messages of TensorFlow and LiteRT off stderr. Errors stay.
 
-Both libraries write notes from C++ straight to file descriptor 2: when they are imported, when the first operation
-looks for a GPU, and when the first TFLite model runs. `install` wraps exactly these moments. Within them descriptor 2
-leads to a filter, a process of its own that passes every line on at once and holds back the lines in `NOTES`. It drops
-them when the moment ends well. If it ends with an exception or a crash, the filter prints them too.
+Both libraries write messages from C++ directly to file descriptor 2: during import, when the first operation looks for
+a GPU, and when the first TFLite model runs. `install` wraps exactly these moments. Meanwhile descriptor 2 leads to a
+filter process, which passes lines on immediately but holds back those that match `NOTES`. It drops them if the wrapped
+code succeeds, and prints them if it raises or crashes.
 
 Set TF_CPP_MIN_LOG_LEVEL=0 to see everything. Standard library only: the filter runs this file as a script.
 """
@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any, BinaryIO
 
-# The modules that write notes while they are imported.
+# Modules that write messages during import.
 NOISY_IMPORTS = ("tensorflow",)
-# The methods that write notes when they first run. Those of Context are private to TensorFlow: where a new version has
-# renamed them, the notes come back and tests/core/test_quiet.py fails.
+# Methods that write messages on their first call. Those of Context are private to TensorFlow: if a new version renames
+# them, the messages come back and tests/core/test_quiet.py fails.
 _INTERPRETER = ("Interpreter.allocate_tensors", "SignatureRunner.__call__")
 NOISY_CALLS = {
     "tensorflow.python.eager.context": ("Context.ensure_initialized", "Context._initialize_physical_devices"),
@@ -31,24 +31,24 @@ NOISY_CALLS = {
     "ai_edge_litert.interpreter": _INTERPRETER,
 }
 NOTES = re.compile(
-    rb"^(I\d{4} |\d{4}-\d\d-\d\d \S+: I "  # information, in the formats of absl and of older TensorFlow
-    rb"|INFO: "  # information of LiteRT
+    rb"^(I\d{4} |\d{4}-\d\d-\d\d \S+: I "  # info messages, in the formats of absl and of older TensorFlow
+    rb"|INFO: "  # info messages of LiteRT
     rb"|WARNING: All log messages before absl::InitializeLog"
     rb"|To enable the following instructions: .* rebuild TensorFlow"
-    rb"|.* (already registered|has already been registered)"  # plug-ins of CUDA, linked twice into TensorFlow
+    rb"|.* (already registered|has already been registered)"  # CUDA plug-ins, linked into TensorFlow twice
     rb"|.*TF-TRT Warning: Could not find TensorRT"
     rb"|W\d{4} .*flatbuffer_helpers.* Ignored (output_format|drop_control_dependency))"  # of the TFLite converter
 )
-# Notes where there is no GPU. Where there is one these lines say why it is not used.
+# Dropped only without a GPU: on a machine with one, these lines explain why it is not used.
 NOTES_WITHOUT_GPU = re.compile(rb".*(Could not find cuda drivers|failed call to cuInit)")
 GPU_DRIVERS = ("/proc/driver/nvidia/version", "/dev/nvidiactl")
 
 ENDED_WELL, FAILED = b"\0ended well\n", b"\0failed\n"
-_LOCK = threading.Lock()  # held within `quiet`
+_LOCK = threading.Lock()  # held inside `quiet`
 
 
 def install() -> None:
-    """Makes the noisy imports and calls quiet, unless TF_CPP_MIN_LOG_LEVEL is 0; by default notes are off for good.
+    """Silences the noisy imports and calls, unless TF_CPP_MIN_LOG_LEVEL is 0; the variable then stays set.
 
     Call it before TensorFlow is imported. It imports nothing itself.
     """
@@ -62,9 +62,9 @@ def install() -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Drops the notes that are written to descriptor 2 within; prints them after all if this ends with an exception.
+    """Drops messages written to descriptor 2 inside the block; prints them if the block raises.
 
-    Not nested: within another `quiet`, of this thread or another, it does nothing.
+    Does not nest: inside another `quiet`, in any thread, it does nothing.
     """
     if not _LOCK.acquire(blocking=False):
         yield
@@ -83,18 +83,18 @@ def quiet() -> Iterator[None]:
         _flush_stderr()
         os.dup2(stderr, 2)
         os.close(stderr)
-        with contextlib.suppress(OSError):  # somebody killed the filter
+        with contextlib.suppress(OSError):  # the filter was killed
             process.communicate(end)
         _LOCK.release()
 
 
 def _start_filter() -> tuple[subprocess.Popen, int] | None:
-    """The filter, which now gets descriptor 2, and a copy of what the descriptor was; None where it cannot start."""
-    if not sys.executable or getattr(sys, "frozen", False):  # no Python to run the filter with
+    """The filter process, connected to descriptor 2, and a copy of the old descriptor; None if it cannot start."""
+    if not sys.executable or getattr(sys, "frozen", False):  # no Python to run the filter
         return None
     try:
         stderr = os.dup(2)
-    except OSError:  # a process without stderr
+    except OSError:  # the process has no stderr
         return None
     _flush_stderr()
     try:
@@ -119,7 +119,7 @@ def _flush_stderr() -> None:
 
 
 class _Finder:
-    """Finds the noisy modules as the other finders do, and wraps their execution."""
+    """Finds the noisy modules through the other finders, and wraps their execution."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         if name not in NOISY_IMPORTS and name not in NOISY_CALLS:
@@ -142,7 +142,7 @@ def _execute(exec_module: Callable[[ModuleType], None], module: ModuleType) -> N
 
 
 def _wrap_calls(module: ModuleType) -> None:
-    """Makes the first call of each noisy method of a module quiet; the call puts the method itself back."""
+    """Silences the first call of each noisy method of a module; that call restores the original method."""
     for noisy in NOISY_CALLS[module.__name__]:
         class_name, _, name = noisy.partition(".")
         owner = getattr(module, class_name, None)
@@ -165,7 +165,7 @@ def _quiet_once(owner: Any, name: str, method: Callable) -> Callable:
 
 
 def pass_on(lines: Iterable[bytes], output: BinaryIO, has_gpu: bool) -> None:
-    """Writes lines to `output`, notes only where the lines end otherwise than with `ENDED_WELL`."""
+    """Writes lines to `output`; notes only if the lines do not end with `ENDED_WELL`."""
     notes = []
     for line in lines:
         text, end, reason = line.partition(b"\0")

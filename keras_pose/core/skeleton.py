@@ -1,7 +1,7 @@
-"""Skeletons: joint names, parents, left/right pairs and the mapping from one to another.
+"""Skeletons: joint names, parents, left/right pairs, and the mapping between skeletons.
 
-Joint names are one vocabulary for all skeletons, so that a mapping is by name.
-Where two data sets label nearly, not exactly, the same place, the mapping says so (`STAND_INS`).
+All skeletons share one vocabulary of joint names, so joints are mapped by name.
+If two data sets label almost the same place under different names, `STAND_INS` maps one to the other.
 """
 
 import json
@@ -17,8 +17,8 @@ from keras_pose.core.errors import UserError, unknown_name
 class Skeleton:
     """A named set of joints.
 
-    `parents[j]` is the joint that joint `j` hangs on, -1 for the top of a tree.
-    `root` is the joint that `pose_3d` is relative to; None for sets that have no such joint (2D only).
+    `parents[j]` is the parent of joint `j`, or -1 for the top of a tree.
+    `root` is the joint that `pose_3d` is relative to; None for 2D-only skeletons without such a joint.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Skeleton:
     def __post_init__(self):
         count = len(self.joint_names)
         if len(set(self.joint_names)) != count:
-            raise UserError(f"skeleton {self.name}: joint names repeat; give each joint its own name")
+            raise UserError(f"skeleton {self.name}: duplicate joint names; give each joint its own name")
         if len(self.parents) != count or not all(-1 <= p < count and p != j for j, p in enumerate(self.parents)):
             raise UserError(f"skeleton {self.name}: parents must be {count} joint indices, or -1 for a root")
         if self.root is not None and not 0 <= self.root < count:
@@ -41,7 +41,7 @@ class Skeleton:
 
     @cached_property
     def bones(self) -> tuple[tuple[int, int], ...]:
-        """(parent, child) of each bone, in the order of the children."""
+        """(parent, child) of each bone, ordered by child."""
         return tuple((parent, child) for child, parent in enumerate(self.parents) if parent >= 0)
 
     @cached_property
@@ -55,7 +55,7 @@ class Skeleton:
 
     @cached_property
     def flip_permutation(self) -> tuple[int, ...]:
-        """Index with this after mirroring the picture: `keypoints[flip_permutation]`."""
+        """Joint order after mirroring the image: use `keypoints[flip_permutation]`."""
         permutation = list(range(self.num_joints))
         for left, right in self.left_right_pairs:
             permutation[left], permutation[right] = right, left
@@ -63,7 +63,7 @@ class Skeleton:
 
     @cached_property
     def symmetric_bones(self) -> tuple[tuple[tuple[int, int], tuple[int, int]], ...]:
-        """((parent, child) on the left, the mirrored bone on the right), of Eq. 8 of the paper."""
+        """Pairs of (parent, child) on the left and the mirrored bone on the right; Eq. 8 of the paper."""
         mirror = self.flip_permutation
         bones = set(self.bones)
         return tuple(
@@ -73,7 +73,7 @@ class Skeleton:
         )
 
     def index(self, joint_name: str) -> int:
-        """The joint's index; raises UserError with the known names."""
+        """The joint's index; raises UserError that lists the known names."""
         try:
             return self.joint_names.index(joint_name)
         except ValueError:
@@ -89,7 +89,7 @@ class Skeleton:
 
     @classmethod
     def from_dict(cls, values: dict) -> "Skeleton":
-        """The inverse of `to_dict`; raises UserError where a key is missing."""
+        """The inverse of `to_dict`; raises UserError if a key is missing."""
         missing = {"name", "joint_names", "parents"} - set(values)
         if missing:
             raise UserError(f"skeleton lacks {', '.join(sorted(missing))}; give name, joint_names, parents and root")
@@ -97,7 +97,7 @@ class Skeleton:
 
 
 def _skeleton(name: str, root: str | None, joints: str) -> Skeleton:
-    """Builds a skeleton from `joint<parent` words; a word without `<` is the top of a tree."""
+    """Builds a skeleton from words like `joint<parent`; a word without `<` is the top of a tree."""
     pairs = [(word.split("<") + [""])[:2] for word in joints.split()]
     names = tuple(joint for joint, _ in pairs)
     parents = tuple(names.index(parent) if parent else -1 for _, parent in pairs)
@@ -145,7 +145,7 @@ MPI_INF_3DHP_17 = _skeleton(
     "right_ankle<right_knee left_hip<pelvis left_knee<left_hip left_ankle<left_knee "
     "pelvis spine<pelvis neck_nose<neck",
 )
-# COCO's joints and a pelvis: what BlazePose, as a teacher, labels in 3D.
+# COCO's joints and a pelvis: what BlazePose labels in 3D as a teacher.
 BLAZEPOSE_18 = _skeleton(
     "blazepose_18",
     "pelvis",
@@ -154,7 +154,7 @@ BLAZEPOSE_18 = _skeleton(
     "left_wrist<left_elbow right_wrist<right_elbow left_hip<pelvis right_hip<pelvis "
     "left_knee<left_hip right_knee<right_hip left_ankle<left_knee right_ankle<right_knee",
 )
-# The same and joints that lie on the lines between them: what teachers label photos with.
+# The same, plus joints on the lines between them: what teachers label photos with.
 TEACHER_22 = _skeleton(
     "teacher_22",
     "pelvis",
@@ -166,9 +166,9 @@ TEACHER_22 = _skeleton(
 )
 SKELETONS = {s.name: s for s in (HUMAN36M_17, COCO_17, MPII_16, LSP_14, MPI_INF_3DHP_17, BLAZEPOSE_18, TEACHER_22)}
 
-# target joint: the joints whose mean takes its place where the source lacks it.
+# Target joint: the source joints whose mean replaces it if the source does not have it.
 # pelvis: Human3.6M's own definition, the middle of the hips. neck and thorax: both mark the base of the neck;
-# annotators of LSP point a few centimetres above Human3.6M's marker-based thorax.
+# annotators of LSP point a few centimeters above Human3.6M's marker-based thorax.
 STAND_INS = {
     "pelvis": ("left_hip", "right_hip"),
     "neck": ("thorax",),
@@ -177,9 +177,9 @@ STAND_INS = {
 
 
 def get_skeleton(name: str) -> Skeleton:
-    """The skeleton of that name, or of a .json file (see `Skeleton.to_dict`), which is then known by its name.
+    """Returns the skeleton with that name. A .json file (see `Skeleton.to_dict`) is read and registered by its name.
 
-    Raises UserError that lists the known ones, or says what is wrong with the file.
+    Raises UserError that lists the known skeletons, or explains what is wrong with the file.
     """
     if name.endswith(".json"):
         return register_skeleton(_read_skeleton(name))
@@ -190,9 +190,9 @@ def get_skeleton(name: str) -> Skeleton:
 
 
 def register_skeleton(skeleton: Skeleton) -> Skeleton:
-    """Makes a skeleton known to `get_skeleton`; raises UserError where the name stands for another one."""
+    """Makes a skeleton known to `get_skeleton`; raises UserError if the name belongs to a different one."""
     if SKELETONS.setdefault(skeleton.name, skeleton) != skeleton:
-        raise UserError(f"skeleton {skeleton.name}: the name stands for other joints already; choose another name")
+        raise UserError(f"skeleton {skeleton.name}: the name is taken by other joints; choose another name")
     return skeleton
 
 
@@ -205,20 +205,20 @@ def _read_skeleton(path: str) -> Skeleton:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (ValueError, TypeError, OSError) as error:
-        raise UserError(f"{path} is no skeleton ({error}); give name, joint_names, parents and root") from error
+        raise UserError(f"{path} is not a skeleton ({error}); give name, joint_names, parents and root") from error
 
 
 def map_joints(
     joints: np.ndarray, valid: np.ndarray, source: Skeleton, target: Skeleton
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Maps joints of one skeleton to another by name.
+    """Maps the joints of one skeleton to another by name.
 
     Args:
-        joints: (..., J_source, D) coordinates, 2D or 3D, any unit.
-        valid: (..., J_source) bool, which of them are labelled.
+        joints: (..., J_source, D) coordinates, 2D or 3D, in any unit.
+        valid: (..., J_source) bool, which joints are labeled.
 
     Returns:
-        (..., J_target, D) and (..., J_target); a joint that the source lacks is zero and invalid.
+        (..., J_target, D) and (..., J_target); joints that the source does not have are zero and invalid.
     """
     joints, valid = np.asarray(joints), np.asarray(valid, bool)
     if joints.shape[-2] != source.num_joints or valid.shape != joints.shape[:-1]:

@@ -1,4 +1,4 @@
-"""The unit of every quantity that a file of this project holds, by the quantity's name."""
+"""The units of all quantities in this project's files, by name."""
 
 _CAMERA_AXES = "x right, y down, z away from the camera"
 
@@ -19,5 +19,5 @@ UNITS = {
 
 
 def units_of(*names: str) -> dict[str, str]:
-    """The rows of `UNITS` with these names, in this order."""
+    """The entries of `UNITS` with these names, in this order."""
     return {name: UNITS[name] for name in names}

@@ -17,7 +17,7 @@ MEND = "mend it where it was made, or leave that shard out"
 def name_fault(folders: Iterable[tuple[str, Manifest]]) -> None:
     """Raises UserError that names the first shard that is not what its manifest says, or holds a bad example.
 
-    It reads everything: checksums, and every label and picture.
+    It reads everything: checksums, and every label and image.
     """
     folders = list(folders)
     for directory, manifest in folders:
@@ -51,7 +51,7 @@ def _check_example(fields: dict, manifest: Manifest, where: str) -> None:
     try:
         example.validate()
         if manifest.image_size and example.image_size != manifest.image_size:
-            raise UserError(f"its picture is {example.image_size}, the data set's are {manifest.image_size}")
+            raise UserError(f"its image is {example.image_size}, the data set's are {manifest.image_size}")
         if manifest.image_size:
             example.decode_image()
     except UserError as error:

@@ -16,17 +16,17 @@ LARGEST = {"rotation_deg": 180.0, "blur_px": 10.0, "hue": 0.5}  # of what may be
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How much of each; 0 switches one off. Defaults are the paper's: colour jitter and flip."""
+    """How much of each; 0 switches one off. Defaults are the paper's: color jitter and flip."""
 
     brightness: float = option(0.2, "Brightness jitter: shift drawn from [-x, x], as a share of full white.")
-    contrast: float = option(0.2, "Contrast jitter: factor about the image's mean grey drawn from [1-x, 1+x].")
-    saturation: float = option(0.2, "Saturation jitter: factor about each pixel's grey drawn from [1-x, 1+x].")
-    hue: float = option(0.0, "Hue jitter: shift drawn from [-x, x] of a turn; 0.5 gives every colour.")
+    contrast: float = option(0.2, "Contrast jitter: factor about the image's mean gray drawn from [1-x, 1+x].")
+    saturation: float = option(0.2, "Saturation jitter: factor about each pixel's gray drawn from [1-x, 1+x].")
+    hue: float = option(0.0, "Hue jitter: shift drawn from [-x, x] of a turn; 0.5 gives every color.")
     flip: float = 0.5  # probability of mirroring; its flags are those of the phases
     rotation_deg: float = option(0.0, "Rotation of the image, drawn from [-x, x] degrees.")
     scale: float = option(0.0, "Scale of the person, drawn from [1-x, 1+x].")
     translation: float = option(0.0, "Shift of the image along each axis, drawn from [-x, x] of its size.")
-    cut_out: float = option(0.0, "Largest side of a grey rectangle, as a share of the image.")
+    cut_out: float = option(0.0, "Largest side of a gray rectangle, as a share of the image.")
     blur_px: float = option(0.0, "Sigma of the strongest Gaussian blur, in pixels; each image gets a share of it.")
     noise: float = option(0.0, "Largest standard deviation of noise per pixel, as a share of full white.")
     keypoint_noise: float = option(

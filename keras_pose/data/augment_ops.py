@@ -14,28 +14,28 @@ GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 
 
 def _quarter_turn() -> np.ndarray:
-    """The (3, 3) matrix, for rows, that turns what a colour has beside its grey by 90 degrees, its grey to 0."""
-    axis = np.full(3, 3**-0.5)  # of the greys
+    """The (3, 3) matrix, for rows, that turns what a color has beside its gray by 90 degrees, its gray to 0."""
+    axis = np.full(3, 3**-0.5)  # of the grays
     cross = np.cross(np.eye(3), axis)  # rows times it: axis x row
     return (cross - np.outer(cross @ GREY_WEIGHTS, np.ones(3))).astype("float32")
 
 
 QUARTER_TURN = _quarter_turn()
 
-# --- colour ----------------------------------------------------------------------------------------------------
+# --- color ----------------------------------------------------------------------------------------------------
 
 
 def adjust_colour(image, brightness, contrast, saturation, hue=None):
     """Changes brightness, then contrast, then saturation, then hue, and does not clip.
 
-    Each is linear in a pixel's colour, so together they are one matrix and one offset an image.
+    Each is linear in a pixel's color, so together they are one matrix and one offset an image.
 
     Args:
         image: (B, H, W, 3) in 0..255.
         brightness: (B,), what is added, in shares of 255.
-        contrast: (B,), the factor by which pixels move from the image's mean grey.
-        saturation: (B,), the factor by which pixels move from their own grey.
-        hue: (B,), turns of the colour circle, about that grey; None leaves colours where they are.
+        contrast: (B,), the factor by which pixels move from the image's mean gray.
+        saturation: (B,), the factor by which pixels move from their own gray.
+        hue: (B,), turns of the color circle, about that gray; None leaves colors where they are.
     """
     height, width = image.shape[1:3]
     pixels = ops.reshape(image, (-1, height * width, 3))
@@ -74,7 +74,7 @@ def blur(image, sigma_px: float, share):
 
 
 def cut_out(image, center, size, fill: float = 127.5):
-    """Greys out a rectangle; `center` (B, 2) as (x, y) and `size` (B, 2), both in [0, 1] of the image."""
+    """Grays out a rectangle; `center` (B, 2) as (x, y) and `size` (B, 2), both in [0, 1] of the image."""
     height, width = image.shape[1:3]
     x = (np.arange(width, dtype="float32") + 0.5) / width
     y = (np.arange(height, dtype="float32") + 0.5) / height
@@ -86,7 +86,7 @@ def cut_out(image, center, size, fill: float = 127.5):
 
 def resample(image, pixels):
     """Resamples (B, H, W, 3) images through `pixels`, (B, 3, 3) affines from old to new pixels; black outside."""
-    centre = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]], "float32")  # index of a pixel to its centre
+    centre = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]], "float32")  # index of a pixel to its center
     back = ops.matmul(np.linalg.inv(centre), ops.matmul(ops.inv(pixels), centre))  # new to old, in indices
     flat = ops.reshape(back, (-1, 9))[:, :8]
     return ops.image.affine_transform(image, flat, interpolation="bilinear", data_format="channels_last")
@@ -125,7 +125,7 @@ def transform(batch: dict, rotation_deg, scale, shift, size: tuple[int, int] | N
     """Turns clockwise by `rotation_deg` (B,), scales by (B,), both about the crop's middle, and shifts by (B, 2)
     in shares of the crop: one affine of pixels, 2D and camera.
 
-    3D turns with the picture, about the optical axis. For a crop off the principal point this is an approximation:
+    3D turns with the image, about the optical axis. For a crop off the principal point this is an approximation:
     the true camera would turn about the ray through the crop's middle, and seen perspective differs by that angle.
     With `intrinsics` in the batch they follow exactly: 3D still projects onto 2D. Scale and shift leave 3D alone.
     `size` is (height, width) of the crops, by default the images'; a batch without images has only its labels moved.
@@ -160,7 +160,7 @@ def disturb(keypoints_2d, deviation: float, errors):
 
 
 def _turn(rotation_deg):
-    """(B,) degrees to (B, 3, 3), clockwise in the picture (y is down)."""
+    """(B,) degrees to (B, 3, 3), clockwise in the image (y is down)."""
     angle = rotation_deg * (np.pi / 180)
     cos, sin, zero, one = ops.cos(angle), ops.sin(angle), ops.zeros_like(angle), ops.ones_like(angle)
     rows = [[cos, -sin, zero], [sin, cos, zero], [zero, zero, one]]

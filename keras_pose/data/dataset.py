@@ -37,7 +37,7 @@ class Part:
 class DatasetInfo:
     """What `open_dataset` found; `parts` has more than one entry for a mix. All parts share skeleton and size.
 
-    Pictures come `shrink` times smaller than they are stored, see `at_size`, or not at all, see `without_pictures`.
+    Images come `shrink` times smaller than they are stored, see `at_size`, or not at all, see `without_pictures`.
     """
 
     spec: str
@@ -51,13 +51,13 @@ class DatasetInfo:
 
     @property
     def image_size(self) -> tuple[int, int] | None:
-        """(height, width) of the pictures; None for poses without pictures."""
+        """(height, width) of the images; None for poses without images."""
         stored = self.parts[0].manifest.image_size if self.has_pictures else None
         return stored and (stored[0] // self.shrink, stored[1] // self.shrink)
 
     @cached_property
     def crop_size(self) -> tuple[int, int]:
-        """(height, width) of the crops that the joints lie in; of poses without pictures, what the first one tells."""
+        """(height, width) of the crops that the joints lie in; of poses without images, what the first one tells."""
         manifest = self.parts[0].manifest
         if manifest.image_size:
             return manifest.image_size
@@ -73,14 +73,14 @@ class DatasetInfo:
         return height, width
 
     def at_size(self, image_size: tuple[int, int]) -> "DatasetInfo":
-        """The same data with pictures of (height, width): the stored size, or a whole fraction of it.
+        """The same data with images of (height, width): the stored size, or a whole fraction of it.
 
-        Raises UserError for any other size, and where there are no pictures.
+        Raises UserError for any other size, and where there are no images.
         """
         stored = self.parts[0].manifest.image_size
         shrink = stored[0] // image_size[0] if stored else 0
         if shrink < 1 or (image_size[0] * shrink, image_size[1] * shrink) != stored:
-            have = "pictures of {}x{}".format(*stored) if stored else "no pictures"
+            have = "images of {}x{}".format(*stored) if stored else "no images"
             raise UserError(
                 f"data set {self.spec} has {have}, the model sees {image_size[0]}x{image_size[1]}; "
                 "prepare the data at that size or a whole multiple of it, or leave --input_size out"
@@ -88,7 +88,7 @@ class DatasetInfo:
         return replace(self, shrink=shrink)
 
     def without_pictures(self) -> "DatasetInfo":
-        """The same examples, their pictures left where they are: for what learns from joints alone."""
+        """The same examples, their images left where they are: for what learns from joints alone."""
         return replace(self, has_pictures=False)
 
     @cached_property
@@ -114,7 +114,7 @@ class DatasetInfo:
         return sum(part.manifest.count(split) for part in self.parts_with(split))
 
     def label_counts(self, split: str) -> tuple[float, float]:
-        """Labelled 2D joints, and examples with a 3D pose, whole or in part, in a split over all parts."""
+        """Labeled 2D joints, and examples with a 3D pose, whole or in part, in a split over all parts."""
         keypoints = sum(sum(entry.sums["keypoint_count"]) for entry in self._entries(split))
         return keypoints, float(self.pose_counts(split).max(initial=0))  # the root has 3D wherever any joint has
 

@@ -35,6 +35,6 @@ def distribute(examples: tf.data.Dataset, address: str) -> tf.data.Dataset:
         tf.data.experimental.service.distribute(
             processing_mode=tf.data.experimental.service.ShardingPolicy.DYNAMIC,
             service=address,
-            compression=None,  # decoded pictures hardly shrink, and cores are what lacks
+            compression=None,  # decoded images hardly shrink, and cores are what lacks
         )
     )

@@ -13,7 +13,7 @@ from keras_pose.io import images
 # No joint of a human is farther from the pelvis; larger numbers mean a wrong unit.
 LARGEST_RADIUS_MM = 2500.0
 SMALLEST_RADIUS_MM = 100.0
-# Where only some joints have 3D they may be the hips alone; metres are still told from millimetres.
+# Where only some joints have 3D they may be the hips alone; meters are still told from millimeters.
 SMALLEST_PARTIAL_RADIUS_MM = 10.0
 # No pixel of a crop, nor of what lies around it, is farther off.
 LARGEST_PIXEL = 1e6
@@ -24,13 +24,13 @@ class PoseExample:
     """One person: a crop, its joints in 2D and, where known, in 3D.
 
     Attributes:
-        image_jpeg: the RGB crop as JPEG; empty for poses without a picture (they train the lifter alone).
+        image_jpeg: the RGB crop as JPEG; empty for poses without an image (they train the lifter alone).
         image_size: (height, width) of the crop.
         keypoints_2d_px: (J, 2) pixels of the crop; may lie outside it.
-        keypoint_valid: (J,) bool, the position is labelled (a labelled joint may be outside or hidden).
+        keypoint_valid: (J,) bool, the position is labeled (a labeled joint may be outside or hidden).
         keypoint_hidden: (J,) bool, something covers the joint.
         pose_3d_mm: (J, 3) camera frame, relative to the root joint; zeros where a joint has no 3D label.
-        pose_3d_valid: (J,) bool, the joint's 3D position is labelled; the root's is wherever any joint's is.
+        pose_3d_valid: (J,) bool, the joint's 3D position is labeled; the root's is wherever any joint's is.
         root_position_mm: (3,) the root joint in the camera frame; zeros without 3D.
         intrinsics: (3, 3) of the crop; rows may be skewed by a crop that was turned. The identity without 3D.
         skeleton: a name of `keras_pose.core.skeleton`.
@@ -129,14 +129,14 @@ class PoseExample:
         if not smallest < radius < LARGEST_RADIUS_MM:
             raise UserError(
                 f"{self.where()}: the joint farthest from the root is at {radius:.4g} mm, which no person is; "
-                "convert the pose to millimetres"
+                "convert the pose to millimeters"
             )
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
     """(H, W, 3) uint8 RGB to JPEG bytes; raises UserError for any other, such as floats, which may be NaN."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
-        raise UserError(f"a picture is (height, width, 3) uint8 RGB, got {image.dtype} {image.shape}")
+        raise UserError(f"an image is (height, width, 3) uint8 RGB, got {image.dtype} {image.shape}")
     ok, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise UserError(f"an image of shape {image.shape} cannot be written as JPEG")

@@ -30,7 +30,7 @@ def inspect(spec: str, output: str, pictures: int = 24, limit: int = 2000, json_
 
     Args:
         output: the PNG to write.
-        pictures: how many examples the sheet shows, spread over the splits.
+        images: how many examples the sheet shows, spread over the splits.
         limit: of larger splits so many examples are looked at, from shards spread over it.
 
     Returns:
@@ -74,7 +74,7 @@ def spread_examples(info: DatasetInfo, split: str, limit: int) -> Iterator[PoseE
 
 
 def draw_example(example: PoseExample, skeleton: Skeleton, height: int = 160) -> np.ndarray:
-    """The crop with its labelled joints, invisible ones hollow, and the 3D pose where there is one."""
+    """The crop with its labeled joints, invisible ones hollow, and the 3D pose where there is one."""
     shown = example.keypoint_valid & np.isfinite(example.keypoints_2d_px).all(-1)
     scores = np.where(example.keypoint_hidden, 0.0, 1.0)
     try:
@@ -100,7 +100,7 @@ def shared_subjects(subjects: dict[str, set[str]]) -> list[str]:
 
 
 def print_findings(info: DatasetInfo, found: dict) -> None:
-    size = "{}x{} pixels".format(*info.image_size) if info.image_size else "no pictures"
+    size = "{}x{} pixels".format(*info.image_size) if info.image_size else "no images"
     print(f"{info.spec}: {info.skeleton.name}, {size}")
     for split, values in found["splits"].items():
         print(f"{split}: {values['count']} examples, looked at {values['examples']}")

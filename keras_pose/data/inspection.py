@@ -153,7 +153,7 @@ def find_problems(sample: Sample) -> list[str]:
 
 
 def check_broken(sample: Sample) -> str | None:
-    """NaN, wrong shapes, pictures that do not decode."""
+    """NaN, wrong shapes, images that do not decode."""
     return f"{len(sample.broken)} examples are broken: {sample.broken[0]}" if sample.broken else None
 
 
@@ -163,21 +163,21 @@ def check_unlabelled(sample: Sample) -> str | None:
         return None
     names = sample.skeleton.joint_names
     missing = [name for name, labelled in zip(names, sample.valid.any(0), strict=True) if not labelled]
-    return f"never labelled: {', '.join(missing)}; their source lacks them" if missing else None
+    return f"never labeled: {', '.join(missing)}; their source lacks them" if missing else None
 
 
 def check_outside(sample: Sample) -> str | None:
-    """Joints outside the crop: a wrong box, or labels of another picture size."""
+    """Joints outside the crop: a wrong box, or labels of another image size."""
     outside = ~_inside(sample.keypoints_2d) & sample.valid
     share = outside.sum() / max(sample.valid.sum(), 1)
     if share <= MOST_OUTSIDE:
         return None
     worst = sample.names[int(outside.sum(1).argmax())]
-    return f"{share:.0%} of the labelled joints lie outside their crop, most in {worst}; check boxes and picture sizes"
+    return f"{share:.0%} of the labeled joints lie outside their crop, most in {worst}; check boxes and image sizes"
 
 
 def check_millimetres(sample: Sample) -> str | None:
-    """Poses of metres, centimetres or inches."""
+    """Poses of meters, centimeters or inches."""
     if not len(sample.pose_3d_mm):
         return None
     radius = np.median(_radii(sample))
@@ -197,23 +197,23 @@ def check_reprojection(sample: Sample) -> str | None:
 
 
 def check_upside_down(sample: Sample) -> str | None:
-    """Heads below ankles in most pictures: y counted upwards."""
+    """Heads below ankles in most images: y counted upwards."""
     head, ankles = _joint(sample, "head_top", "nose"), _joint(sample, "left_ankle", "right_ankle")
     if head is None or ankles is None:
         return None
     both = ~np.isnan(head[:, 1] - ankles[:, 1])
     if both.sum() < FEWEST_CASES or (head[both, 1] < ankles[both, 1]).mean() > FEWEST_RIGHT:
         return None
-    return "heads are below ankles in most pictures; y may be counted upwards"
+    return "heads are below ankles in most images; y may be counted upwards"
 
 
 def check_facing(sample: Sample) -> str | None:
-    """Left on the picture's left in most upright people: swapped names, or mirrored pictures."""
+    """Left on the image's left in most upright people: swapped names, or mirrored images."""
     left, right = _joint(sample, "left_shoulder"), _joint(sample, "right_shoulder")
     hips = _joint(sample, "left_hip", "right_hip")
     if left is None or right is None or hips is None:
         return None
-    upright = (left[:, 1] < hips[:, 1]) & (right[:, 1] < hips[:, 1])  # False where one is not labelled
+    upright = (left[:, 1] < hips[:, 1]) & (right[:, 1] < hips[:, 1])  # False where one is not labeled
     if upright.sum() < FEWEST_CASES:
         return None
     facing = (left[upright, 0] > right[upright, 0]).mean()
@@ -249,7 +249,7 @@ def _knee_bends(sample: Sample, side: str) -> np.ndarray:
 
 
 def _joint(sample: Sample, *names: str) -> np.ndarray | None:
-    """(N, 2) mean of the named joints that the skeleton has, NaN where one is not labelled; None where it has none."""
+    """(N, 2) mean of the named joints that the skeleton has, NaN where one is not labeled; None where it has none."""
     indices = [sample.skeleton.index(name) for name in names if name in sample.skeleton.joint_names]
     if not indices:
         return None

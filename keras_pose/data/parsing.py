@@ -9,7 +9,7 @@ TEXTS = ("skeleton", "subject", "action", "source")
 
 
 def parse_example(record: tf.Tensor, num_joints: int) -> dict[str, tf.Tensor]:
-    """One serialised record to tensors; pictures stay JPEG. Keys are PoseExample's, and `image`.
+    """One serialized record to tensors; images stay JPEG. Keys are PoseExample's, and `image`.
 
     Shards of format 1 hold `has_pose_3d`, one number for all joints, in place of `pose_3d_valid`.
     """

@@ -1,6 +1,6 @@
 """From shards to batches: tf.data pipelines whose order (see `order`) is a function of (seed, epoch) alone.
 
-Records are shuffled and skipped before any picture is decoded, so resuming in the middle of an epoch is cheap.
+Records are shuffled and skipped before any image is decoded, so resuming in the middle of an epoch is cheap.
 The batch's fields are told in docs/architecture.md.
 """
 
@@ -17,7 +17,7 @@ from keras_pose.data.example import PoseExample
 from keras_pose.data.parsing import parse_example, to_example
 
 SHARD_BY = ("examples", "files")
-# Pictures decoded at a time, see `_untuned`; left to tf.data these would be as many as an operation may use threads.
+# Images decoded at a time, see `_untuned`; left to tf.data these would be as many as an operation may use threads.
 DECODERS = os.cpu_count() or 1
 
 METADATA = ("keypoint_hidden", "root_position_mm", "intrinsics", "image_size", "difficulty")
@@ -47,9 +47,9 @@ def _batch_record(record: tf.Tensor, info: DatasetInfo, with_metadata: bool) -> 
 
 
 def _decode(jpeg: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
-    """(H, W, 3) uint8; a picture whose header tells another size fails before it takes memory."""
+    """(H, W, 3) uint8; an image whose header tells another size fails before it takes memory."""
     told = tf.io.extract_jpeg_shape(jpeg)[:2]
-    with tf.control_dependencies([tf.debugging.assert_equal(told, image_size, "a picture of another size")]):
+    with tf.control_dependencies([tf.debugging.assert_equal(told, image_size, "an image of another size")]):
         image = tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE")
     return tf.ensure_shape(image, (*image_size, 3))
 
@@ -148,7 +148,7 @@ def _share_of(records: tf.data.Dataset, shard: tuple[int, int], share: tuple[int
 
 
 def read_examples(info: DatasetInfo, split: str) -> Iterator[PoseExample]:
-    """The examples of a split as PoseExamples, in the order of the shards; pictures stay JPEG."""
+    """The examples of a split as PoseExamples, in the order of the shards; images stay JPEG."""
     with naming_broken_shards(info):
         joints = info.skeleton.num_joints
         records = _untuned(order.records_in_order(info, split).map(lambda record: parse_example(record, joints)))

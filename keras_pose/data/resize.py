@@ -1,9 +1,9 @@
-"""The command `python -m keras_pose.data.resize`: a data set's pictures at another size.
+"""The command `python -m keras_pose.data.resize`: a data set's images at another size.
 
     python -m keras_pose.data.resize --input=embedded --image_size=256 --output=embedded_256
 
 2D labels and cameras go along; splits, names and 3D stay. It lets the data that ship, say, train a network of the
-paper's size; what their pictures do not show stays unseen. Pictures that only shrink to a whole fraction need no
+paper's size; what their images do not show stays unseen. Images that only shrink to a whole fraction need no
 command: training does it by --input_size.
 """
 
@@ -51,14 +51,14 @@ def main(arguments: list[str], values: flags.FlagValues = FLAGS) -> None:
 def resize(data: DatasetInfo, output: Path, image_size: tuple[int, int], limit: int | None = None) -> shards.Manifest:
     """Writes the data set at (height, width) into a new folder; `limit` takes the first so many of each split.
 
-    Raises UserError for poses without pictures, a size that would stretch people, and a folder that is not empty.
+    Raises UserError for poses without images, a size that would stretch people, and a folder that is not empty.
     """
     old, (height, width) = data.image_size, image_size
     if old is None:
-        raise UserError(f"data set {data.spec} holds poses without pictures, which have no size; train on it as it is")
+        raise UserError(f"data set {data.spec} holds poses without images, which have no size; train on it as it is")
     if old[0] * width != old[1] * height:
         raise UserError(
-            f"data set {data.spec} has pictures of {old[0]}x{old[1]}, which {height}x{width} would stretch; "
+            f"data set {data.spec} has images of {old[0]}x{old[1]}, which {height}x{width} would stretch; "
             "keep height : width"
         )
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
@@ -84,7 +84,7 @@ def _write(output: Path, split: str, examples: Iterator[PoseExample], count: int
 
 
 def resize_example(example: PoseExample, image_size: tuple[int, int]) -> PoseExample:
-    """The example with its picture, 2D joints and camera at (height, width)."""
+    """The example with its image, 2D joints and camera at (height, width)."""
     height, width = example.image_size
     affine = geometry.crop_affine(np.array([width / 2, height / 2]), (height, width), image_size)
     moved = geometry.apply_affine(affine, example.keypoints_2d_px)

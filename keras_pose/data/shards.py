@@ -46,7 +46,7 @@ class ShardEntry:
 class Manifest:
     """A data set folder's description.
 
-    `splits` maps a split to its shard entries; `image_size` is (height, width), None for poses without pictures;
+    `splits` maps a split to its shard entries; `image_size` is (height, width), None for poses without images;
     `statistics` are over the training split: means and standard deviations of `keypoints_2d` ([0, 1] of the crop,
     (J, 2)) and `pose_3d` (mm, (J, 3)). `generator` tells name, version and command line; `licences` lists the parts.
     """

@@ -1,6 +1,6 @@
 """Metrics of 2D and 3D pose as pure functions, one value an example and joint, so that any mean can be taken of them.
 
-3D poses are (B, J, 3) in millimetres, 2D keypoints (B, J, 2) in PIXELS of the crop (in [0, 1] of a crop that is not
+3D poses are (B, J, 3) in millimeters, 2D keypoints (B, J, 2) in PIXELS of the crop (in [0, 1] of a crop that is not
 square, distances would be stretched). `valid` is (B, J), 1 where a joint counts. Where a function returns values and
 weights, take `weighted_mean` of them, over what you like.
 """
@@ -108,7 +108,7 @@ def pck(target_px, predicted_px, valid, skeleton: Skeleton, fraction: float = 0.
     right hip.
 
     Returns:
-        (B, J) 1 where right, and (B, J) weights: valid joints of people whose torso is labelled.
+        (B, J) 1 where right, and (B, J) weights: valid joints of people whose torso is labeled.
     """
     return _within(target_px, predicted_px, valid, *_torso_px(target_px, valid, skeleton), fraction)
 
@@ -122,7 +122,7 @@ def pckh(target_px, predicted_px, valid, skeleton: Skeleton, fraction: float = 0
     numbers stand beside each other only within one skeleton.
 
     Returns:
-        (B, J) 1 where right, and (B, J) weights: valid joints of people whose head is labelled.
+        (B, J) 1 where right, and (B, J) weights: valid joints of people whose head is labeled.
 
     Raises:
         UserError: the skeleton lacks such joints.
@@ -174,7 +174,7 @@ def upright(target_px, valid, skeleton: Skeleton, largest_deg: float = 45.0):
     """Whether a person is upright: the neck, from the middle of the hips, within `largest_deg` of straight up.
 
     Returns:
-        (B,) 1 where upright, and (B,) weights: people whose hips and neck are labelled.
+        (B,) 1 where upright, and (B,) weights: people whose hips and neck are labeled.
 
     Raises:
         UserError: the skeleton lacks such joints.
@@ -201,7 +201,7 @@ def _within(target_px, predicted_px, valid, size_px, size_valid, fraction: float
 
 
 def _torso_px(points_px, valid, skeleton: Skeleton):
-    """(B,) distance of the left shoulder from the right hip, and whether both are labelled."""
+    """(B,) distance of the left shoulder from the right hip, and whether both are labeled."""
     return _distance_px(points_px, valid, skeleton.index("left_shoulder"), skeleton.index("right_hip"))
 
 

@@ -28,9 +28,9 @@ def batch_predictor(
     labelled_as: Skeleton | None = None,
     unlabelled_at: np.ndarray | float = 0.5,
 ) -> BatchPredictor:
-    """A `BatchPredictor` of a `LoadedModel` that sees pictures, or of a Keras lifter.
+    """A `BatchPredictor` of a `LoadedModel` that sees images, or of a Keras lifter.
 
-    A lifter is given the labelled keypoints; and once more with a detector's errors, for `pose_3d_noisy`.
+    A lifter is given the labeled keypoints; and once more with a detector's errors, for `pose_3d_noisy`.
 
     Args:
         skeleton, labelled_as: a lifter's and its data's, where they differ: it is given its own joints, by name.
@@ -61,14 +61,14 @@ def with_detector_errors(keypoints_2d: np.ndarray) -> np.ndarray:
 
 
 def whole_predictor(predictor: PosePredictor) -> BatchPredictor:
-    """A `BatchPredictor` that takes each picture of the data set for a whole one, in which the person must be found.
+    """A `BatchPredictor` that takes each image of the data set for a whole one, in which the person must be found.
 
-    Where the finder finds nobody, the joints are those of a look at the whole picture.
+    Where the finder finds nobody, the joints are those of a look at the whole image.
     """
 
     def predict(batch: dict) -> dict:
         if "image" not in batch:
-            raise UserError("the data set holds poses without pictures; leave --whole out")
+            raise UserError("the data set holds poses without images; leave --whole out")
         images = batch["image"]
         results = predictor.predict(list(images))
         keypoints = np.stack([result.keypoints_px for result in results])
@@ -98,16 +98,16 @@ def with_decoder(predict: BatchPredictor, decoder: HeatmapDecoder) -> BatchPredi
 
 
 def _images_of_size(batch: dict, size: tuple[int, int]) -> np.ndarray:
-    """(B, *size, 3); raises UserError where pictures would be stretched."""
+    """(B, *size, 3); raises UserError where images would be stretched."""
     if "image" not in batch:
-        raise UserError("the data set holds poses without pictures; evaluate a lifter on it")
+        raise UserError("the data set holds poses without images; evaluate a lifter on it")
     images = batch["image"]
     height, width = images.shape[1:3]
     if (height, width) == tuple(size):
         return images
     if height * size[1] != width * size[0]:
         raise UserError(
-            f"the model sees {size[0]} x {size[1]}, the data set's pictures are {height} x {width}, "
+            f"the model sees {size[0]} x {size[1]}, the data set's images are {height} x {width}, "
             "of another aspect ratio; prepare the data at the model's"
         )
     affine = np.array([[size[1] / width, 0.0, 0.0], [0.0, size[0] / height, 0.0]])
@@ -154,7 +154,7 @@ def with_flip_test(
 
 
 def _with_joints_of(target: Skeleton, batch: dict, source: Skeleton) -> dict:
-    """The batch with labelled joints of another skeleton."""
+    """The batch with labeled joints of another skeleton."""
     if source == target:
         return batch
     points, valid = map_joints(batch["keypoints_2d"], batch["keypoint_valid"] > 0, source, target)

@@ -1,4 +1,4 @@
-"""An evaluation as text, as JSON and as pictures."""
+"""An evaluation as text, as JSON and as images."""
 
 import os
 from collections.abc import Iterable
@@ -49,7 +49,7 @@ def write_evaluation(directory: str | os.PathLike, result: EvaluationResult) -> 
 
 
 def draw_samples(result: EvaluationResult, height: int = 200) -> np.ndarray:
-    """A row each of the best, median and worst: picture and skeleton, 3D from two sides, the truth in grey."""
+    """A row each of the best, median and worst: image and skeleton, 3D from two sides, the truth in gray."""
     pictures = [_draw_sample(sample, result, height) for sample in result.samples]
     titles = [
         f"{sample.place}: {sample.error:.1f} {sample.unit}  {sample.example['subject'].decode()} "

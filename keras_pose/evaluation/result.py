@@ -45,7 +45,7 @@ class EvaluationResult:
         scores: of `score_batch`, one row an example.
         actions: (N,) strings.
         outputs: what the model gives: `keypoints_2d`, `pose_3d` ...
-        samples: best, median and worst by 3D error, by 2D error where there is no 3D; none without pictures.
+        samples: best, median and worst by 3D error, by 2D error where there is no 3D; none without images.
     """
 
     split: str
@@ -63,7 +63,7 @@ class EvaluationResult:
         return len(self.actions)
 
     def summary(self, rows=slice(None)) -> dict:
-        """The metrics over all or some examples; None where nothing is labelled or predicted."""
+        """The metrics over all or some examples; None where nothing is labeled or predicted."""
         return {name: scoring.mean(self.scores[key][rows]) for name, key in scoring.SUMMARY.items()}
 
     def per_joint(self) -> dict[str, dict]:
@@ -108,7 +108,7 @@ def evaluate_model(
     Args:
         predict: see `batch_predictor`.
         skeleton: of the predictions.
-        flip_test: average with the prediction for the mirrored picture.
+        flip_test: average with the prediction for the mirrored image.
         decoder: reads `keypoints_2d` from the `heatmaps` of `heatmap_predictor`, after the flip test; None takes the
             model's own.
         name: of the model, for the report.

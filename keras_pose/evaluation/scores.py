@@ -47,7 +47,7 @@ def score_batch(
     Args:
         batch: labels as in docs/architecture.md.
         predicted: from `to_skeleton`, in the skeleton of the labels.
-        image_size: (height, width) of the crops, None for poses without pictures.
+        image_size: (height, width) of the crops, None for poses without images.
         mean_pose_mm: (J, 3), what the mean-pose error always predicts.
 
     Returns:
@@ -90,7 +90,7 @@ def _scores_2d(batch: dict, predicted: dict, skeleton: Skeleton, image_size: tup
 
 def _upright(batch: dict, skeleton: Skeleton, image_size: tuple[int, int] | None) -> np.ndarray:
     """(B,) 1 for upright people, 0 for others, NaN where the labels do not tell."""
-    size = image_size or (1, 1)  # crops of poses without pictures are square
+    size = image_size or (1, 1)  # crops of poses without images are square
     target_px = geometry.denormalize_keypoints(batch["keypoints_2d"], size)
     try:
         values, weights = metrics.upright(target_px, batch["keypoint_valid"], skeleton)
@@ -105,7 +105,7 @@ def _scores_3d(batch: dict, predicted: dict, mean_pose_mm: np.ndarray | None) ->
     valid, target = valid[rows], batch["pose_3d"][rows]  # (R, J) and (R, J, 3), R rows have a 3D label
     pose = predicted["pose_3d"][rows] if "pose_3d" in predicted else np.full_like(target, np.nan)
     noisy = predicted["pose_3d_noisy"][rows] if "pose_3d_noisy" in predicted else np.full_like(target, np.nan)
-    known = valid & np.isfinite(pose).all(-1)  # (R, J), labelled and predicted
+    known = valid & np.isfinite(pose).all(-1)  # (R, J), labeled and predicted
     shared = np.where(known[..., None], pose, 0)
     mean_pose = np.full_like(target, np.nan) if mean_pose_mm is None else mean_pose_mm
     has_output, is_aligned = known.any(-1), _numpy(metrics.pa_weights(known)) > 0

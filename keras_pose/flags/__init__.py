@@ -1,4 +1,4 @@
-"""The flags of training, and the configuration that they become. Nothing below this folder sees flags."""
+"""The training flags and the configuration built from them. Nothing below this folder uses flags."""
 
 from keras_pose.flags.definitions import AUGMENTATIONS, define_flags
 from keras_pose.flags.experiment import build_experiment, default_flags, parse_size, resolve, resolved_flags

@@ -1,6 +1,6 @@
-"""The flags of training, generated from the fields of the configuration (`keras_pose.core.options`).
+"""The training flags, generated from the fields of the configuration (`keras_pose.core.options`).
 
-To add a flag, add a field with `option(...)` to one of `CONFIGS`: its default and its help stand there alone.
+To add a flag, add a field with `option(...)` to one of `CONFIGS`. Its default and help are defined only there.
 """
 
 from dataclasses import fields
@@ -21,7 +21,7 @@ from keras_pose.training.experiment import (
     TrainConfig,
 )
 
-# The configuration's parts, and what their flags begin with.
+# The parts of the configuration and the prefixes of their flags.
 CONFIGS = {
     Experiment: "",
     DataConfig: "",
@@ -40,7 +40,7 @@ AUGMENTATIONS = tuple(options_of(AugmentConfig))
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """All flags of training."""
+    """Defines all training flags."""
     for config, prefix in CONFIGS.items():
         _define_fields(config, prefix, values)
     for phase in PHASES:
@@ -48,7 +48,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def flag_name(config: type, field: str, prefix: str = "") -> str:
-    """The name of the flag that a field is."""
+    """The name of the flag for a field."""
     return prefix + (options_of(config)[field].flag or field)
 
 
@@ -62,7 +62,7 @@ def _define_fields(config: type, prefix: str, values, defaults: dict | None = No
 
 
 def _define(name: str, kind, default, text: str, choices: tuple[str, ...] | None, values) -> None:
-    """One flag, of the field's type."""
+    """Defines one flag of the field's type."""
     if choices:
         flags.DEFINE_enum(name, default, choices, text, flag_values=values)
     elif kind is bool:

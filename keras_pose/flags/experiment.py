@@ -1,4 +1,4 @@
-"""The configuration that the flags of training become. Nothing below the commands sees flags."""
+"""The configuration built from the training flags. Nothing below the commands uses flags."""
 
 import math
 import shlex
@@ -29,10 +29,10 @@ from keras_pose.training.precision import fastest_precision
 
 
 def build_experiment(values: flags.FlagValues = flags.FLAGS) -> Experiment:
-    """The whole configuration. It looks at the data set for the skeleton and the size of the crops.
+    """Builds the whole configuration. Opens the data set to find its skeleton and crop size.
 
     Raises:
-        UserError: a value that cannot be, or a data set that cannot be opened.
+        UserError: a value is invalid, or the data set cannot be opened.
     """
     dataset = open_dataset(values.dataset)
     return Experiment(
@@ -47,7 +47,7 @@ def build_experiment(values: flags.FlagValues = flags.FLAGS) -> Experiment:
 
 
 def _read(config: type, values: flags.FlagValues, prefix: str = "", **given):
-    """A part of the configuration: `given` fields, and all others that are flags as the flags say."""
+    """One part of the configuration: the `given` fields, and the rest from the flags."""
     types = get_type_hints(config)
     for field in options_of(config):
         if field not in given:
@@ -66,7 +66,7 @@ def _model_config(values, dataset: DatasetInfo) -> PoseModelConfig:
 
 
 def _usual_size(dataset: DatasetInfo) -> tuple[int, int]:
-    """For poses without pictures, the size of a model whose crops have the shape of theirs; HRNet takes it."""
+    """A model size for poses without images: the shape of their crops, in a size that HRNet accepts."""
     usual = PoseModelConfig().input_size
     height, width = dataset.crop_size
     if usual[0] * width == usual[1] * height:
@@ -80,14 +80,14 @@ def _train_config(values) -> TrainConfig:
     phases = []
     for name in values.phases:
         if name not in PHASES:
-            PhaseConfig(name, 1)  # raises with the known ones
+            PhaseConfig(name, 1)  # the error lists the known phases
         phases.append(_read(PhaseConfig, values, f"{name}_", name=name))
     precision = fastest_precision() if values.precision == "auto" else values.precision
     return _read(TrainConfig, values, phases=tuple(phases), precision=precision)
 
 
 def parse_size(flag: str, text: str) -> tuple[int, int]:
-    """`256x192`, height first, to (256, 192); raises UserError that names the flag."""
+    """`256x192`, height first, to (256, 192); the UserError names the flag."""
     height, _, width = text.partition("x")
     if not (height.isdecimal() and width.isdecimal()):
         raise UserError(f"--{flag}={text} is not HEIGHTxWIDTH; give a size such as 256x192")
@@ -102,7 +102,7 @@ def _whole_numbers(flag: str, texts: list[str]) -> tuple[int, ...]:
 
 
 def resolved_flags(experiment: Experiment, values: flags.FlagValues = flags.FLAGS) -> str:
-    """A flag file that replays the run: every flag of training, given or not, but those that tell a place."""
+    """A flag file that replays the run: every training flag, given or not, except those that name a place."""
     own = flags.FlagValues()
     define_flags(own)
     lines = ["# Replays this run: python -m keras_pose.train --flagfile=resolved.flags --output=FOLDER"]
@@ -118,14 +118,14 @@ def resolved_flags(experiment: Experiment, values: flags.FlagValues = flags.FLAG
 
 
 def default_flags() -> set[str]:
-    """The lines of `resolved_flags` for flags that are not given."""
+    """The lines of `resolved_flags` for flags left at their defaults."""
     own = flags.FlagValues()
     define_flags(own)
     return {own[name].serialize() or f"--{name}=" for name in own}
 
 
 def resolve(arguments: list[str]) -> str:
-    """`resolved_flags` of a run with these arguments of keras_pose.train; raises UserError where they are wrong."""
+    """`resolved_flags` for a run of keras_pose.train with these arguments; raises UserError if they are wrong."""
     values = flags.FlagValues()
     flags.DEFINE_multi_string("flagfile", [], "", flag_values=values)
     define_flags(values)

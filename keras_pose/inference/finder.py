@@ -85,12 +85,12 @@ def decode(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The people of a finder's maps, the highest score first.
 
-    A cell is a person where its score is at least `least_score` and no neighbour's is higher. Its box lies around the
-    cell's centre by the four distances of `boxes`. Of boxes that overlap by more than half the best one is kept.
+    A cell is a person where its score is at least `least_score` and no neighbor's is higher. Its box lies around the
+    cell's center by the four distances of `boxes`. Of boxes that overlap by more than half the best one is kept.
 
     Args:
         centers: (h, w) scores in [0, 1].
-        boxes: (h, w, 4) distances from the cell's centre to the left, top, right and bottom side, in [0, 1].
+        boxes: (h, w, 4) distances from the cell's center to the left, top, right and bottom side, in [0, 1].
 
     Returns:
         boxes (N, 4) x0, y0, x1, y1 in [0, 1] of the input, and scores (N,).

@@ -34,14 +34,14 @@ UNITS = units_of("keypoints_px", "scores", "pose_3d_mm")
 
 @dataclass(frozen=True)
 class PoseResult:
-    """One person in one picture.
+    """One person in one image.
 
     Attributes:
-        keypoints_px: (J, 2) pixels of the picture; may lie outside it.
+        keypoints_px: (J, 2) pixels of the image; may lie outside it.
         scores: (J,) in [0, 1].
         pose_3d_mm: (J, 3) camera frame (x right, y down, z away), relative to the root; None from a 2D model.
-        crop_affine: (2, 3) from pixels of the picture to pixels of the crop that the model saw.
-        person_score: the finder's score in [0, 1], 0 where it found nobody and the whole picture was looked at; None
+        crop_affine: (2, 3) from pixels of the image to pixels of the crop that the model saw.
+        person_score: the finder's score in [0, 1], 0 where it found nobody and the whole image was looked at; None
             where the box was given, or the model has no finder.
     """
 
@@ -66,11 +66,11 @@ class PoseResult:
 
 
 class PosePredictor:
-    """Finds the joints of people in RGB pictures.
+    """Finds the joints of people in RGB images.
 
     Args:
         source: a run folder, an exported .tflite or .onnx file, the name of a shipped weight, or a `LoadedModel`.
-        finder: what finds people in whole pictures: a `PersonFinder`, a folder or file of one, or None for none. By
+        finder: what finds people in whole images: a `PersonFinder`, a folder or file of one, or None for none. By
             default `finder.tflite` (or .onnx) beside an exported file, the shipped one for a run or a shipped weight,
             and none for a `LoadedModel`.
 
@@ -94,14 +94,14 @@ class PosePredictor:
     def __call__(self, image: np.ndarray, box: Sequence[float] | np.ndarray | None = None) -> PoseResult:
         """The most prominent person in (H, W, 3) uint8 RGB, or the one in box (x0, y0, x1, y1) pixels.
 
-        Where the finder finds nobody, the whole picture is looked at, and `person_score` is 0.
+        Where the finder finds nobody, the whole image is looked at, and `person_score` is 0.
         """
         return self.predict([image], [box])[0]
 
     def predict(
         self, images: Sequence[np.ndarray], boxes: Sequence[Sequence[float] | np.ndarray | None] | None = None
     ) -> list[PoseResult]:
-        """As `__call__`, for several pictures of any sizes in one batch."""
+        """As `__call__`, for several images of any sizes in one batch."""
         if len(images) == 0:
             return []
         boxes = [None] * len(images) if boxes is None else list(boxes)
@@ -127,16 +127,16 @@ class PosePredictor:
         return results
 
     def find(self, image: np.ndarray, max_people: int = MAX_PEOPLE) -> list[FoundPerson]:
-        """Where people are in a picture, the most prominent first; raises UserError where the model has no finder."""
+        """Where people are in an image, the most prominent first; raises UserError where the model has no finder."""
         _check_picture(image, None)
         if self.finder is None:
             raise UserError(f"{self.model.name} has no finder; put finder.tflite beside it, or give boxes")
         return self.finder(image, max_people)
 
     def predict_people(self, image: np.ndarray, max_people: int = MAX_PEOPLE) -> list[PoseResult]:
-        """The people in a picture, the most prominent first; empty where nobody is.
+        """The people in an image, the most prominent first; empty where nobody is.
 
-        Without a finder the list holds the one person that the whole picture is searched for.
+        Without a finder the list holds the one person that the whole image is searched for.
         """
         if max_people < 1:
             raise UserError(f"max_people must be at least 1, got {max_people}")
@@ -185,7 +185,7 @@ class PosePredictor:
         return geometry.crop_affine(*geometry.box_crop(box_px, size, margin), size)
 
     def _run(self, images: Sequence[np.ndarray], affines: Sequence[np.ndarray]) -> list[PoseResult]:
-        """One pass of the model over a crop of each picture."""
+        """One pass of the model over a crop of each image."""
         size = self.model.input_size
         crops = [geometry.warp_image(image, affine, size) for image, affine in zip(images, affines, strict=True)]
         outputs = self.model.run(np.stack(crops))
@@ -205,7 +205,7 @@ class PosePredictor:
 def _check_picture(image: np.ndarray, box: Sequence[float] | np.ndarray | None) -> None:
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise UserError(f"a picture is (height, width, 3) uint8 RGB, got {image.dtype} {image.shape}")
-    images.check_size(image.shape[:2], "a picture")
+        raise UserError(f"an image is (height, width, 3) uint8 RGB, got {image.dtype} {image.shape}")
+    images.check_size(image.shape[:2], "an image")
     if box is not None and not (len(box) == 4 and np.isfinite(box).all() and box[0] < box[2] and box[1] < box[3]):
         raise UserError(f"a box is (x0, y0, x1, y1) in pixels with x0 < x1 and y0 < y1, got {tuple(box)}")

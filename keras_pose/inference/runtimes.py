@@ -70,7 +70,7 @@ def _open_run(path: Path) -> LoadedModel:
 
     model, info = load_run(path)
     if info.kind == "lifter":
-        raise UserError(f"{path} holds a lifter, which sees no pictures; name a run of the phase hrnet or e2e")
+        raise UserError(f"{path} holds a lifter, which sees no images; name a run of the phase hrnet or e2e")
     return from_keras(model, info.skeleton, info.input_size, path.name, peak=info.heatmap_peak)
 
 
@@ -97,7 +97,7 @@ def from_keras(
         return kept | {"scores": joint_scores(outputs["heatmaps"], peak)}
 
     def run_with_heatmaps(images: np.ndarray) -> dict[str, np.ndarray]:
-        # TensorFlow's convolutions on a CPU take ten times as long for one picture as for two (docs/performance.md).
+        # TensorFlow's convolutions on a CPU take ten times as long for one image as for two (docs/performance.md).
         fed = np.repeat(images, 2, axis=0) if len(images) == 1 else images
         return {key: value[: len(images)].numpy() for key, value in infer(tf.constant(fed)).items()}
 
@@ -166,7 +166,7 @@ SESSIONS: dict[str, Callable[[Path, int], Session]] = {".tflite": _tflite, ".onn
 def from_session(session: Session, skeleton: Skeleton, input_size: tuple[int, int], name: str = "model") -> LoadedModel:
     """Wraps an exported file of batch 1, whose image may have its channels first; raises UserError for a lifter."""
     if "image" not in session.inputs:
-        raise UserError(f"{name} takes no pictures but {', '.join(session.inputs)}; name a pose or keypoints file")
+        raise UserError(f"{name} takes no images but {', '.join(session.inputs)}; name a pose or keypoints file")
     shape, dtype = session.inputs["image"]
     axes = (0, 3, 1, 2) if shape[1] == 3 else (0, 1, 2, 3)
     lasts = {"keypoints_2d": (-1, 2), "scores": (-1,), "pose_3d": (-1, 3)}

@@ -22,8 +22,8 @@ class OneEuroSettings:
     derivative_cutoff_hz: float = 1.0
 
 
-# A hand at 1 m/s gets a cut-off of about 6 Hz in both: 5 Hz per 1000 mm/s, and per 0.4 picture heights a second.
-KEYPOINTS_2D = OneEuroSettings(min_cutoff_hz=1.0, beta=12.0)  # points in picture heights
+# A hand at 1 m/s gets a cut-off of about 6 Hz in both: 5 Hz per 1000 mm/s, and per 0.4 image heights a second.
+KEYPOINTS_2D = OneEuroSettings(min_cutoff_hz=1.0, beta=12.0)  # points in image heights
 POSE_3D_MM = OneEuroSettings(min_cutoff_hz=1.0, beta=0.005)
 
 

@@ -1,1 +1,1 @@
-"""Files: images, video, archives, checkpoints, motion capture, atomic writes, locks. No TensorFlow."""
+"""Files: images, video, archives, checkpoints, motion capture, atomic writes and locks. No TensorFlow."""

@@ -1,4 +1,4 @@
-"""Zip archives that others made (.npz, .keras, .tflite's metadata, motion capture): what they unpack to is bounded."""
+"""Limits what foreign zip archives (.npz, .keras, .tflite metadata, motion capture) may unpack to."""
 
 import os
 import zipfile
@@ -6,12 +6,12 @@ import zipfile
 from keras_pose.core.errors import UserError
 
 LARGEST_UNPACKED = 1 << 33  # bytes of a whole archive
-ALWAYS_TAKEN = 1 << 26  # a part as small as this may be packed as tightly as it likes
-MOST_PACKED = 100  # times: text and numbers pack to a tenth or so, a bomb to a thousandth
+ALWAYS_TAKEN = 1 << 26  # parts up to this size may have any compression ratio
+MOST_PACKED = 100  # compression ratio: text and numbers reach about 10, a zip bomb 1,000
 
 
 def check_archive(archive: zipfile.ZipFile, name: str | os.PathLike, largest: int = LARGEST_UNPACKED) -> None:
-    """Raises UserError, before anything is unpacked, for an archive that would unpack to absurdly much."""
+    """Raises UserError if an archive would unpack to an absurd size. Nothing is unpacked for this."""
     parts = archive.infolist()
     bomb = next((p for p in parts if p.file_size > max(ALWAYS_TAKEN, MOST_PACKED * p.compress_size)), None)
     if bomb or sum(part.file_size for part in parts) > largest:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Writes files completely or not at all."""
 
 import contextlib
 import json
@@ -10,14 +10,14 @@ from keras_pose.core.errors import UserError
 
 
 def write_json(path: str | os.PathLike, values: Any) -> None:
-    """Writes `values` as indented JSON, whole or not at all."""
+    """Writes `values` as indented JSON, completely or not at all."""
     write_atomically(path, (json.dumps(values, indent=2) + "\n").encode())
 
 
 def write_atomically(path: str | os.PathLike, content: bytes) -> None:
-    """Writes `content` under a temporary name beside `path` and onto the disk, then renames it.
+    """Writes `content` to disk under a temporary name beside `path`, then renames it.
 
-    Raises UserError where the disk is full or the folder cannot be written.
+    Raises UserError if the disk is full or the folder is not writable.
     """
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
@@ -26,7 +26,7 @@ def write_atomically(path: str | os.PathLike, content: bytes) -> None:
         with open(partial, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())  # else a power cut may leave the new name with nothing in it
+            os.fsync(file.fileno())  # otherwise a power cut may leave an empty file under the new name
         os.replace(partial, path)
     except OSError as error:
         discard(partial)
@@ -34,12 +34,12 @@ def write_atomically(path: str | os.PathLike, content: bytes) -> None:
 
 
 def discard(path: Path) -> None:
-    """Removes what was half written, where that can be done."""
+    """Removes a partial file if possible."""
     with contextlib.suppress(OSError):
         path.unlink()
 
 
 def cannot_write(path: str | os.PathLike, error: Exception) -> UserError:
-    """The error for a file that could not be written: a full disk, a read-only folder, a file in the folder's place."""
+    """The error for a file that cannot be written: a full disk, a read-only folder, or a file instead of a folder."""
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160]
     return UserError(f"cannot write {path}: {reason}; free space or choose another folder")

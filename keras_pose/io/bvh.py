@@ -1,4 +1,4 @@
-"""Reads BVH motion capture files. Whatever is wrong with a file becomes a UserError that names file and line."""
+"""Reads BVH motion capture files. Every fault in a file becomes a UserError with file and line."""
 
 import dataclasses
 import warnings
@@ -17,7 +17,7 @@ _Number = TypeVar("_Number", int, float)
 
 @dataclass
 class BvhJoint:
-    """One joint: `offset` (3,) from its parent in the file's unit, -1 for the root's `parent`.
+    """One joint: `offset` (3,) from its `parent` in the file's unit; the root's `parent` is -1.
 
     `channels` maps a channel's name to its column of the motion, in the file's order.
     """
@@ -30,9 +30,9 @@ class BvhJoint:
 
 @dataclass
 class Bvh:
-    """A motion: `joints`, parents before children, and `motion` (F, C) float64, degrees and the file's unit.
+    """A motion: `joints` with parents before children, and `motion` (F, C) float64 in degrees and the file's unit.
 
-    `axes` (3, 3) turns the file's world into the one of `rotation`, `rest_positions` and the others; see `turned`.
+    `axes` (3, 3) turns the file's world into that of `rotation`, `rest_positions` and the others; see `turned`.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Bvh:
     axes: np.ndarray = field(default_factory=lambda: np.eye(3))
 
     def index(self, *names: str) -> int | None:
-        """The joint that has one of `names`, whatever its capitals; None where there is none."""
+        """The joint with one of `names`, ignoring case; None if there is none."""
         wanted = {name.lower() for name in names}
         return next((j for j, joint in enumerate(self.joints) if joint.name.lower() in wanted), None)
 
@@ -50,7 +50,7 @@ class Bvh:
         return dataclasses.replace(self, axes=axes @ self.axes)
 
     def rotation(self, joint: int) -> np.ndarray:
-        """(F, 3, 3) local rotations of a joint, its channels multiplied from left to right."""
+        """(F, 3, 3) local rotations of a joint: the product of its channels from left to right."""
         result = np.broadcast_to(np.eye(3), (len(self.motion), 3, 3))
         for channel, column in self.joints[joint].channels.items():
             if channel in _ROTATIONS:
@@ -58,7 +58,7 @@ class Bvh:
         return self.axes @ result @ self.axes.T
 
     def root_positions(self) -> np.ndarray:
-        """(F, 3) the root's own place, by its channels; its offset where it has none."""
+        """(F, 3) positions of the root from its channels, or its offset if it has no position channels."""
         root = self.joints[0]
         columns = [root.channels.get(f"{axis}position") for axis in "XYZ"]
         places = [
@@ -68,7 +68,7 @@ class Bvh:
         return np.stack(places, axis=-1) @ self.axes.T
 
     def forward_kinematics(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """(F, 3) positions and (F, 3, 3) rotations in the world, of each joint; the root's own place is left out."""
+        """Positions (F, 3) and rotations (F, 3, 3) of every joint in the world, without the root's own position."""
         positions, turns = [], []
         for j, joint in enumerate(self.joints):
             if joint.parent < 0:
@@ -80,7 +80,7 @@ class Bvh:
         return positions, turns
 
     def rest_positions(self) -> np.ndarray:
-        """(J, 3) joints of the skeleton at rest, relative to the root's own offset."""
+        """(J, 3) joints at rest, relative to the root's offset."""
         positions = np.array([joint.offset for joint in self.joints])
         for j, joint in enumerate(self.joints):
             if joint.parent >= 0:
@@ -89,12 +89,12 @@ class Bvh:
 
 
 def is_motion_file(name: str) -> bool:
-    """Whether a path is a BVH file's; Macs put others beside each, whose names begin with a dot and an underscore."""
+    """Whether a path is a BVH file. The `._*` files that macOS leaves beside each one are not."""
     return name.lower().endswith(".bvh") and not name.replace("\\", "/").rpartition("/")[2].startswith("._")
 
 
 def parse_bvh(text: str, name: str) -> Bvh:
-    """Parses the text of a BVH file; `name` stands in messages."""
+    """Parses the text of a BVH file; `name` is used in messages."""
     lines = text.splitlines()
     reader = _Reader(lines, name)
     joints = _read_hierarchy(reader)
@@ -111,13 +111,13 @@ def parse_bvh(text: str, name: str) -> Bvh:
 
 
 def parse_skeleton(text: str, name: str) -> Bvh:
-    """As `parse_bvh`, of the hierarchy alone: a motion of no frame."""
+    """Like `parse_bvh`, but only the hierarchy: a motion without frames."""
     joints = _read_hierarchy(_Reader(text.splitlines(), name))
     return Bvh(name, joints, np.zeros((0, sum(len(joint.channels) for joint in joints))))
 
 
 class _Reader:
-    """Words of the hierarchy, with the number of the line they stand on."""
+    """The words of the hierarchy and their line numbers."""
 
     def __init__(self, lines: list[str], name: str):
         self.name, self.line, self._lines = name, 0, lines
@@ -137,7 +137,7 @@ class _Reader:
     def expect(self, word: str) -> None:
         found = self.next()
         if found != word:
-            raise self.fail(f"{found[:40]!r} where {word!r} should stand")
+            raise self.fail(f"found {found[:40]!r} instead of {word!r}")
 
     def number(self, kind: type[_Number]) -> _Number:
         word = self.next()
@@ -146,7 +146,7 @@ class _Reader:
         except ValueError:
             raise self.fail(f"{word[:40]!r} is not a number") from None
         if not abs(value) < 1e9:
-            raise self.fail(f"{word[:40]!r} is no sensible number")
+            raise self.fail(f"{word[:40]!r} is out of range")
         return value
 
 
@@ -155,7 +155,7 @@ def _read_hierarchy(reader: _Reader) -> list[BvhJoint]:
     reader.expect("ROOT")
     joints: list[BvhJoint] = []
     columns = 0
-    open_joints = [-1]  # indices of the joints whose braces are open; -2 stands for an end site
+    open_joints = [-1]  # indices of joints with open braces; -2 for an end site
     pending: str | None = reader.next()  # the joint that the next brace opens; None for an end site
     while True:
         reader.expect("{")
@@ -169,7 +169,7 @@ def _read_hierarchy(reader: _Reader) -> list[BvhJoint]:
             joints.append(BvhJoint(pending, open_joints[-1], offset, channels))
             open_joints.append(len(joints) - 1)
             if len(joints) > _MOST_JOINTS or any(joint.name == pending for joint in joints[:-1]):
-                raise reader.fail(f"too many joints, or a second {pending[:40]!r}")
+                raise reader.fail(f"too many joints, or joint {pending[:40]!r} appears twice")
         word = reader.next()
         while word == "}":
             open_joints.pop()
@@ -177,7 +177,7 @@ def _read_hierarchy(reader: _Reader) -> list[BvhJoint]:
                 return joints
             word = reader.next()
         if open_joints[-1] == -2 or word not in ("JOINT", "End"):
-            raise reader.fail(f"{word[:40]!r} where JOINT, End or a brace should stand")
+            raise reader.fail(f"found {word[:40]!r} instead of JOINT, End or a brace")
         pending = None
         if word == "JOINT":
             pending = reader.next()
@@ -189,21 +189,21 @@ def _read_channels(reader: _Reader, first_column: int) -> dict[str, int]:
     reader.expect("CHANNELS")
     count = reader.number(int)
     if not 0 <= count <= 6:
-        raise reader.fail(f"{count} channels, 0 to 6 are known")
+        raise reader.fail(f"{count} channels; a joint has 0 to 6")
     channels = {}
     for i in range(count):
         word = reader.next()
         if word not in _CHANNELS or word in channels:
-            raise reader.fail(f"channel {word[:40]!r} is unknown or given twice")
+            raise reader.fail(f"channel {word[:40]!r} is unknown or repeated")
         channels[word] = first_column + i
     return channels
 
 
 def _read_motion(lines: list[str], first_line: int, frames: int, columns: int, name: str) -> np.ndarray:
-    """(frames, columns); one line a frame."""
+    """(frames, columns), one line per frame."""
     lines = [line for line in lines if line.strip()]
     if frames < 1 or len(lines) != frames:
-        raise UserError(f"{name}: promises {frames} frames and has {len(lines)}; export the file again")
+        raise UserError(f"{name}: declares {frames} frames but has {len(lines)}; export the file again")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:

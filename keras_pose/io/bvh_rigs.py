@@ -1,9 +1,9 @@
-"""Which joint of a BVH file is which part of the body, whatever the tool that wrote it calls its joints.
+"""Matches the joints of a BVH file to parts of the body, whatever tool named them.
 
-Namespaces (`mixamorig:Hips`, `Character1_Hips`, `DEF-thigh.L`) are taken off and the marks of the sides read; what is
-left is looked up in `_NAMES`, which has the words of Mixamo, Rokoko, Xsens, Perception Neuron, MotionBuilder, LAFAN1,
-CMU, Daz, Rigify, 3ds Max, Unreal, Unity, VRM, OptiTrack and SMPL. Hips and chest are found from the hierarchy: the
-joints that both legs, and both arms, hang on.
+Namespaces (`mixamorig:Hips`, `Character1_Hips`, `DEF-thigh.L`) are stripped and side marks parsed. The remaining name
+is looked up in `_NAMES`, which covers Mixamo, Rokoko, Xsens, Perception Neuron, MotionBuilder, LAFAN1, CMU, Daz,
+Rigify, 3ds Max, Unreal, Unity, VRM, OptiTrack and SMPL. Hips and chest come from the hierarchy: the joints from which
+both legs and both arms branch.
 """
 
 import os
@@ -14,7 +14,7 @@ import numpy as np
 from keras_pose.core.errors import UserError
 from keras_pose.io.bvh import Bvh
 
-# Part of the body to the names of its joint without side, the surest first.
+# Body part to possible joint names without side, most certain first.
 _NAMES = {
     "UpLeg": ("upleg", "upperleg", "thigh", "thighbend", "femur", "hip"),
     "Leg": ("lowerleg", "lowleg", "shin", "calf", "knee", "tibia", "leg"),
@@ -26,12 +26,12 @@ _NAMES = {
 SIDES = ("Left", "Right")
 _HEAD = ("head",)
 _NECK = ("neck",)
-# Words that say nothing of the part: of deform bones, of joints as such, of the middle.
+# Words that do not identify a part: deform bones, joints in general, the middle.
 _NOISE = {"def", "org", "joint", "jnt", "bone", "bn", "bind", "skin", "j", "c", "center"}
 _SIDE_WORDS = {"left": "Left", "l": "Left", "right": "Right", "r": "Right"}
 RIGS = "Mixamo, Rokoko, Xsens, Perception Neuron, MotionBuilder, LAFAN1, CMU, Daz, Rigify, 3ds Max, Unreal"
 
-# Name of a unit, and the shortest and longest leg of a person in it, hip to ankle.
+# Unit name to the shortest and longest leg of a person in it, hip to ankle.
 _UNITS = {
     "metres": (0.5, 1.3),
     "decimetres": (5.0, 13.0),
@@ -39,14 +39,14 @@ _UNITS = {
     "centimetres": (50.0, 130.0),
     "millimetres": (500.0, 1300.0),
 }
-_UPRIGHT, _CLEARLY_UPRIGHT = 0.6, 0.8  # of a person's mean direction from feet to head, along an axis of the world
+_UPRIGHT, _CLEARLY_UPRIGHT = 0.6, 0.8  # component of the mean direction from feet to head along a world axis
 
 
 def find_joints(motion: Bvh) -> dict[str, int]:
-    """The joint of each part: `Head`, `Neck`, `Hips`, `Chest`, and `LeftUpLeg` ... `RightHand` by CMU's names.
+    """The joint of each part: `Head`, `Neck`, `Hips`, `Chest`, and `LeftUpLeg` ... `RightHand`, by CMU names.
 
-    `Neck` is the first joint above the chest on the way to the head, and the head itself where there is none between.
-    Raises UserError that names a part that no joint is of, and the joints that there are.
+    `Neck` is the first joint above the chest toward the head, or the head itself if there is none between.
+    Raises UserError that names the part without a joint and lists the joints of the file.
     """
     parts = [_part(name) for name in _without_namespace([joint.name for joint in motion.joints])]
     joints: dict[str, int] = {}
@@ -70,13 +70,13 @@ def find_joints(motion: Bvh) -> dict[str, int]:
 
 
 def spine_joints(motion: Bvh, joints: dict[str, int]) -> list[int]:
-    """The joints from the one above the hips to the chest, in this order; the chest alone where it is the hips."""
+    """The joints from the one above the hips up to the chest, in order; only the chest if it is the hips."""
     chain = [j for j in _path(motion, joints["Chest"]) if j not in _path(motion, joints["Hips"])]
     return chain[::-1] or [joints["Chest"]]
 
 
 def unit_of(motion: Bvh, joints: dict[str, int]) -> str:
-    """The name of the file's unit, by the length of the legs; "units of its own" where no person has such legs."""
+    """The name of the file's unit, from the length of the legs; "units of its own" if no unit fits a person."""
     lengths = [
         np.linalg.norm(_offset(motion, joints[f"{side}{lower}"], joints[f"{side}{upper}"]))
         for side in SIDES
@@ -87,11 +87,11 @@ def unit_of(motion: Bvh, joints: dict[str, int]) -> str:
 
 
 def turned_upright(motion: Bvh, joints: dict[str, int]) -> Bvh:
-    """The motion with y up, and facing +z at rest, whatever its axes were.
+    """The motion with y up, and facing +z at rest, whatever its original axes.
 
-    The skeleton at rest says where up is. Some tools (LAFAN1's) lay every bone of it along one axis: there the motion
-    says it, by where the heads are above the feet. So it does where the person at rest stands along y and the root
-    moves at a leg's height along another axis. Raises UserError where neither tells.
+    The skeleton at rest shows which way is up. Some tools (LAFAN1's) lay all bones along one axis; then the motion
+    shows it, from heads above feet. The motion also decides if the rest pose stands along y but the root moves at leg
+    height along another axis. Raises UserError if neither is conclusive.
     """
     rest = motion.rest_positions()
     left = rest[joints["LeftUpLeg"]] - rest[joints["RightUpLeg"]]
@@ -115,7 +115,7 @@ def turned_upright(motion: Bvh, joints: dict[str, int]) -> Bvh:
 
 
 def stands_at_rest(motion: Bvh, joints: dict[str, int]) -> bool:
-    """Whether the skeleton at rest stands along +y and faces +z, as after `turned_upright` most do."""
+    """Whether the skeleton at rest stands along +y and faces +z, as most do after `turned_upright`."""
     rest = motion.rest_positions()
     left = rest[joints["LeftUpLeg"]] - rest[joints["RightUpLeg"]]
     up = rest[joints["Head"]] - (rest[joints["LeftUpLeg"]] + rest[joints["RightUpLeg"]]) / 2
@@ -126,14 +126,14 @@ def stands_at_rest(motion: Bvh, joints: dict[str, int]) -> bool:
 
 
 def _without_namespace(names: list[str]) -> list[str]:
-    """Names without what tools put before all of them: up to a colon or bar, and what all but the root begin with."""
+    """Names without the prefix that tools add: up to a colon or bar, and what all names but the root's begin with."""
     names = [re.split(r"[:|]", name)[-1] for name in names]
     shared = os.path.commonprefix(names[1:]) if len(names) > 3 else ""
     return [name[len(shared) :] if name.startswith(shared) and name != shared else name for name in names]
 
 
 def _part(name: str) -> tuple[str, str]:
-    """Side, "" for the middle, and the rest of a name: `DEF-upper_arm.L` to ("Left", "upperarm")."""
+    """Side ("" for the middle) and the rest of a name: `DEF-upper_arm.L` gives ("Left", "upperarm")."""
     words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)]
     words = [re.sub(r"^mixamorig$", "", word) for word in words]
     sides = [_SIDE_WORDS[word] for word in words if word in _SIDE_WORDS]
@@ -141,22 +141,22 @@ def _part(name: str) -> tuple[str, str]:
     if sides:
         return sides[0], core
     known = {known for names in _NAMES.values() for known in names}
-    for mark in sorted(_SIDE_WORDS, key=len, reverse=True):  # lfemur, leftupleg
+    for mark in sorted(_SIDE_WORDS, key=len, reverse=True):  # such as lfemur, leftupleg
         if core.startswith(mark) and core.removeprefix(mark) in known:
             return _SIDE_WORDS[mark], core.removeprefix(mark)
     return "", core
 
 
 def _first(parts: list[tuple[str, str]], side: str, names: tuple[str, ...]) -> int | None:
-    """The joint with the surest of some names; None where there is none."""
+    """The joint with the most certain of `names`; None if there is none."""
     return next((parts.index((side, name)) for name in names if (side, name) in parts), None)
 
 
 def _lacks(motion: Bvh, part: str) -> UserError:
     names = ", ".join(joint.name[:40] for joint in motion.joints[:40])
     return UserError(
-        f"{motion.name}: no joint {part}, by this or another known name; its joints are {names}; rename them as one of "
-        f"{RIGS} does, or leave the file out"
+        f"{motion.name}: no joint {part}, by this or another known name; its joints are {names}; rename them as "
+        f"{RIGS} do, or leave the file out"
     )
 
 
@@ -164,7 +164,7 @@ def _lacks(motion: Bvh, part: str) -> UserError:
 
 
 def _path(motion: Bvh, joint: int) -> list[int]:
-    """A joint and all that it hangs on, up to the root."""
+    """A joint and its ancestors up to the root."""
     path = [joint]
     while motion.joints[path[-1]].parent >= 0:
         path.append(motion.joints[path[-1]].parent)
@@ -177,7 +177,7 @@ def _common(motion: Bvh, a: int, b: int) -> int:
 
 
 def _top_of_spine(motion: Bvh, parts: list[tuple[str, str]], chest: int) -> int | None:
-    """The last joint above the chest whose name is of the spine, as Rigify calls the head; None where there is none."""
+    """The last joint above the chest with a spine's name, which is Rigify's head; None if there is none."""
     above = [
         j
         for j, (side, core) in enumerate(parts)
@@ -187,7 +187,7 @@ def _top_of_spine(motion: Bvh, parts: list[tuple[str, str]], chest: int) -> int 
 
 
 def _offset(motion: Bvh, joint: int, ancestor: int) -> np.ndarray:
-    """(3,) of a joint from one that it hangs on, at rest."""
+    """(3,) offset of a joint from one of its ancestors, at rest."""
     rest = motion.rest_positions()
     return rest[joint] - rest[ancestor]
 
@@ -196,7 +196,7 @@ def _offset(motion: Bvh, joint: int, ancestor: int) -> np.ndarray:
 
 
 def _axis(vector: np.ndarray) -> np.ndarray | None:
-    """The signed axis of the world that a vector is nearest to; None where it has no length."""
+    """The signed world axis nearest to a vector; None for a zero vector."""
     length = np.linalg.norm(vector)
     if not length > 1e-9:
         return None
@@ -207,7 +207,7 @@ def _axis(vector: np.ndarray) -> np.ndarray | None:
 
 
 def _axes(left: np.ndarray, up: np.ndarray) -> np.ndarray | None:
-    """(3, 3) that turns a person's left to +x and up to +y; None where the two are not of two axes of the world."""
+    """(3, 3) that turns a person's left to +x and up to +y; None if they do not lie along two different axes."""
     left_axis, up_axis = _axis(left), _axis(up)
     if left_axis is None or up_axis is None or abs(left_axis @ up_axis) > 0.5:
         return None
@@ -215,7 +215,7 @@ def _axes(left: np.ndarray, up: np.ndarray) -> np.ndarray | None:
 
 
 def _motions_up(motion: Bvh, joints: dict[str, int], least: float) -> np.ndarray | None:
-    """The signed axis from feet to head in the mean of all frames; None where there is none that stands out."""
+    """The signed axis from feet to head, averaged over all frames; None if no axis stands out."""
     positions, _ = motion.forward_kinematics()
     feet = (positions[joints["LeftFoot"]] + positions[joints["RightFoot"]]) / 2
     up = positions[joints["Head"]] - feet  # (F, 3)

@@ -1,6 +1,6 @@
-"""What a finder is: its model.json, the JSON beside an exported finder, and the same text inside one.
+"""Describes a finder: its model.json, the JSON beside an exported finder, and the same text inside it.
 
-docs/deploy.md tells how people are read from a finder's maps by `stride`, `score` and `overlap`.
+docs/deploy.md explains how to read people from a finder's maps with `stride`, `score` and `overlap`.
 """
 
 from dataclasses import dataclass, field
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from keras_pose.core.units import UNITS
 from keras_pose.io.model_info import FINDER, FORMAT_VERSION, Description, Export
 
-SCORE = 0.3  # from which a peak counts as a person
-OVERLAP = 0.5  # intersection over union from which two boxes are the same person
+SCORE = 0.3  # lowest peak that counts as a person
+OVERLAP = 0.5  # intersection over union above which two boxes are the same person
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,11 @@ class FinderInfo(Description):
 
     Attributes:
         input_size: (height, width) of the square input.
-        stride: pixels of a cell of the maps.
-        score, overlap: what exported files recommend to read people with.
-        versions: of keras_pose.
-        metrics: of the validation scenes.
-        export: of an exported file, None for a Keras model.
+        stride: size of a map cell in pixels.
+        score, overlap: recommended thresholds for exported files.
+        versions: keras_pose and others.
+        metrics: on the validation scenes.
+        export: for an exported file; None for a Keras model.
     """
 
     OWN_KINDS = (FINDER,)

@@ -1,4 +1,4 @@
-"""One writer a folder: a lock that dies with its process, however that ends."""
+"""One writer per folder: a lock that ends with its process, however that ends."""
 
 import contextlib
 import errno
@@ -19,12 +19,12 @@ _UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
 @contextlib.contextmanager
 def locked(directory: str | os.PathLike) -> Iterator[None]:
-    """Keeps other processes from writing into a folder, which is made where it is missing, while the block runs.
+    """Keeps other processes from writing to a folder while the block runs. Creates the folder if needed.
 
-    The lock is the system's, on the file `writer.lock`, which also tells who holds it. What a killed process leaves of
-    it does not count. On file systems without locks it warns and goes on.
+    The lock is the system's, on the file `writer.lock`, which also names its owner. A file left by a killed process
+    does not lock anything. On file systems without locks, a warning is printed and the block runs anyway.
 
-    Raises UserError where another process holds it, and where the folder cannot be written.
+    Raises UserError if another process holds the lock, or the folder is not writable.
     """
     path = Path(directory) / LOCK
     try:
@@ -44,13 +44,13 @@ def locked(directory: str | os.PathLike) -> Iterator[None]:
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise cannot_write(path, error) from error
-            print(f"{directory} is on a file system without locks: start no second run there", file=sys.stderr)
+            print(f"warning: no file locks on {directory}; do not start a second run there", file=sys.stderr)
         _tell_owner(file)
         yield
 
 
 def _tell_owner(file: IO[str]) -> None:
-    with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
+    with contextlib.suppress(OSError):  # the lock holds even on a full disk
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()

@@ -1,6 +1,6 @@
-"""Image files to pixels. The header says how large an image is: too small or too large ones are never decoded.
+"""Image files to pixels. Sizes are read from the header first: images that are too small or too large are not decoded.
 
-JPEG, PNG, BMP and WebP are OpenCV's, for speed; Pillow reads all others, with pillow-heif for HEIC, and what has alpha.
+OpenCV decodes JPEG, PNG, BMP and WebP, for speed. Pillow decodes all others (HEIC with pillow-heif) and all with alpha.
 """
 
 import io
@@ -15,14 +15,14 @@ import numpy as np
 
 from keras_pose.core.errors import UserError
 
-SMALLEST_SIDE = 8  # pixels; in less nobody can be told from a stain
-LARGEST_PIXELS = 1 << 26  # 67 megapixels, 200 MB decoded; phones' sensors have up to 64
-LARGEST_SIDE = 32766  # cv2.warpAffine counts the source's rows and columns in 16 bits
-LARGEST_FILE = 1 << 29  # bytes; what decodes to 200 MB needs no more
+SMALLEST_SIDE = 8  # pixels; a person is not recognizable in fewer
+LARGEST_PIXELS = 1 << 26  # 67 megapixels, 200 MB decoded; phone sensors have up to 64
+LARGEST_SIDE = 32766  # cv2.warpAffine indexes the source's rows and columns with 16 bits
+LARGEST_FILE = 1 << 29  # bytes; enough for anything that decodes to 200 MB
 FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF or BMP"
-# What Pillow may try: not what is no picture of a camera, nor what other programs decode (EPS).
+# Formats for Pillow: no formats that are not from cameras, and none that start other programs (EPS).
 _PILLOW_FORMATS = ("PNG", "WEBP", "HEIF", "AVIF", "TIFF", "GIF", "JPEG2000", "PPM", "PSD", "SGI", "PCX", "DDS", "QOI")
-# Endings of files that are images; others are told by `keras_pose.io.media`.
+# File endings of images; `keras_pose.io.media` recognizes all other files.
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".heic", ".heif", ".hif", ".avif", ".tif", ".tiff"),
     *(".jp2", ".ppm", ".pgm", ".pnm", ".psd"),
@@ -33,25 +33,25 @@ _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
 def check_size(size: tuple[int, int], name: str | os.PathLike) -> None:
-    """Raises UserError that names the picture where (height, width) are too small or too large to work on."""
+    """Raises UserError that names the image if (height, width) is too small or too large to process."""
     height, width = size
     if min(height, width) < SMALLEST_SIDE:
         raise UserError(
-            f"{name} is {width} x {height} pixels, too small for a person; give pictures of at least "
+            f"{name} is {width} x {height} pixels, too small for a person; give images of at least "
             f"{SMALLEST_SIDE} x {SMALLEST_SIDE}"
         )
     if height * width > LARGEST_PIXELS or max(height, width) > LARGEST_SIDE:
         raise UserError(
-            f"{name} is {width} x {height} pixels, more than {LARGEST_PIXELS / 1e6:.0f} megapixels or {LARGEST_SIDE} "
-            "a side; make it smaller"
+            f"{name} is {width} x {height} pixels, over the limit of {LARGEST_PIXELS / 1e6:.0f} megapixels or "
+            f"{LARGEST_SIDE} pixels per side; make it smaller"
         )
 
 
 def read(path: str | os.PathLike, turn: bool) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of a picture file; `turn` turns it as its EXIF says. Raises UserError that names the file."""
+    """Reads an image file as (H, W, 3) uint8 RGB; `turn` applies its EXIF rotation. The UserError names the file."""
     try:
         if os.stat(path).st_size > LARGEST_FILE:
-            raise UserError(f"{path} has over {LARGEST_FILE >> 20} MiB, which no picture needs; save it as JPEG")
+            raise UserError(f"{path} is larger than {LARGEST_FILE >> 20} MiB; save it as JPEG")
         content = Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
@@ -59,7 +59,7 @@ def read(path: str | os.PathLike, turn: bool) -> np.ndarray:
 
 
 def decode(content: bytes, name: str | os.PathLike, turn: bool) -> np.ndarray:
-    """As `read`, of the bytes of a file; `name` stands in messages."""
+    """Like `read`, from the bytes of a file; `name` is used in messages."""
     size = header_size(content)
     if size is None or _has_alpha(content):
         return _decode_by_pillow(content, name, turn)
@@ -70,14 +70,14 @@ def decode(content: bytes, name: str | os.PathLike, turn: bool) -> np.ndarray:
     except cv2.error:
         image = None
     if image is None:
-        raise UserError(f"{name} does not decode as a picture; it is damaged or no {FORMATS}")
+        raise UserError(f"{name} does not decode as an image; it is damaged or not {FORMATS}")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def check_video(video: cv2.VideoCapture, name: str | os.PathLike) -> None:
-    """As `check_size`, of the frames of an open video."""
+    """Like `check_size`, for the frames of an open video."""
     height, width = int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(video.get(cv2.CAP_PROP_FRAME_WIDTH))
-    if height > 0 and width > 0:  # else it does not say
+    if height > 0 and width > 0:  # otherwise unknown
         check_size((height, width), f"a frame of {name}")
 
 
@@ -85,13 +85,13 @@ def check_video(video: cv2.VideoCapture, name: str | os.PathLike) -> None:
 
 
 def _decode_by_pillow(content: bytes, name: str | os.PathLike, turn: bool) -> np.ndarray:
-    """As `decode`: the first frame of animations, 16 bits scaled to 8, alpha over white."""
+    """Like `decode`: the first frame of animations, 16 bits scaled to 8, alpha over white."""
     from PIL import Image, ImageOps
 
     has_heif = _register_heif()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata, and of sizes that `check_size` refuses
+            warnings.simplefilter("ignore")  # about odd metadata, and sizes that `check_size` refuses
             with Image.open(io.BytesIO(content), formats=_PILLOW_FORMATS) as image:
                 check_size(image.size[::-1], name)
                 return _to_rgb(ImageOps.exif_transpose(image) if turn else image)
@@ -99,14 +99,14 @@ def _decode_by_pillow(content: bytes, name: str | os.PathLike, turn: bool) -> np
         raise
     except Image.DecompressionBombError as error:
         raise UserError(f"{name} has more than {LARGEST_PIXELS / 1e6:.0f} megapixels; make it smaller") from error
-    except Exception as error:  # decoders raise almost anything for damaged files
+    except Exception as error:  # decoders raise almost anything on damaged files
         if not has_heif and content[4:8] == b"ftyp":
             raise UserError(f"{name} may be HEIC, which needs pillow-heif; run: pip install pillow-heif") from error
-        raise UserError(f"{name} does not decode as a picture; it is damaged or no {FORMATS}") from error
+        raise UserError(f"{name} does not decode as an image; it is damaged or not {FORMATS}") from error
 
 
 def _register_heif() -> bool:
-    """Lets Pillow read HEIC; whether the library for it is there."""
+    """Registers HEIC with Pillow; returns whether the library is installed."""
     try:
         import pillow_heif
     except ImportError:
@@ -116,12 +116,12 @@ def _register_heif() -> bool:
 
 
 def _to_rgb(image: Any) -> np.ndarray:
-    """(H, W, 3) uint8 of a Pillow image of any mode."""
+    """(H, W, 3) uint8 from a Pillow image of any mode."""
     if image.has_transparency_data:
         values = np.asarray(image.convert("RGBA")).astype(np.uint16)
         alpha = values[..., 3:]
         return ((values[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-    if image.mode.startswith(("I", "F")):  # grey of 16 or 32 bits
+    if image.mode.startswith(("I", "F")):  # gray of 16 or 32 bits
         values = np.nan_to_num(np.asarray(image, np.float64))
         top = float(values.max(initial=0))
         largest = next((most for most in (1.0, 255.0, 65535.0) if top <= most), top)
@@ -147,7 +147,7 @@ def _has_alpha(content: bytes) -> bool:
 
 
 def header_size(content: bytes) -> tuple[int, int] | None:
-    """(height, width) as the header of a JPEG, PNG, BMP or WebP says; None where it is none or cut short."""
+    """(height, width) from the header of a JPEG, PNG, BMP or WebP; None for other formats or a truncated header."""
     try:
         if content.startswith(b"\xff\xd8"):
             return jpeg_size(content)
@@ -163,10 +163,10 @@ def header_size(content: bytes) -> tuple[int, int] | None:
 
 
 def jpeg_size(content: bytes) -> tuple[int, int] | None:
-    """(height, width) by the frame header; None where there is none."""
+    """(height, width) from the frame header; None if there is none."""
     place = 2 if content.startswith(b"\xff\xd8") else len(content)
     while True:
-        place = content.find(b"\xff", place)  # decoders skip what stands between segments, too
+        place = content.find(b"\xff", place)  # like decoders, skip anything between segments
         while place >= 0 and content[place : place + 1] == b"\xff":
             place += 1
         if place < 0 or place + 8 > len(content):

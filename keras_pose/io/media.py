@@ -1,4 +1,4 @@
-"""Whether a file is an image or a video, by its name where that is known, else by what decodes it."""
+"""Tells images from videos, by file name if the ending is known, otherwise by decoding."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mts", ".m2t
 
 
 def kind_of(path: str | os.PathLike) -> str | None:
-    """`image`, `video`, or None for a file that neither decodes."""
+    """`image`, `video`, or None for a file that decodes as neither."""
     suffix = Path(path).suffix.lower()
     if suffix in images.SUFFIXES:
         return "image"
@@ -23,7 +23,7 @@ def kind_of(path: str | os.PathLike) -> str | None:
             start = file.read(4096)
     except OSError:
         return None
-    if b"\0" not in start:  # text: some decoders draw it
+    if b"\0" not in start:  # text, which some decoders render
         return None
     if suffix != ".gif" and images.header_size(start) is not None:
         return "image"
@@ -37,7 +37,7 @@ def kind_of(path: str | os.PathLike) -> str | None:
 
 
 def _decodes_as_video(path: str | os.PathLike) -> bool:
-    """Whether there are at least two frames, so that a still GIF or AVIF is an image."""
+    """Whether there are at least two frames. A still GIF or AVIF is an image."""
     video = cv2.VideoCapture(str(path))
     try:
         return bool(video.isOpened() and video.grab() and video.grab())

@@ -1,8 +1,8 @@
-"""What a model is: one type for model.json, the JSON beside an exported file, and the metadata inside one.
+"""Describes a model: one type for model.json, the JSON beside an exported file, and the metadata inside it.
 
-A model of this project is described in four places, all of which are read and written here: `model.json` of a run or of
-shipped weights, `<name>.keras.json` of a converted backbone, `<name>.tflite.json` and `<name>.onnx.json` beside an
-exported file, and the same text inside that file. The page of `mobile_demo` reads the last two.
+Descriptions live in four places, all read and written here: `model.json` of a run or shipped weights,
+`<name>.keras.json` of a converted backbone, `<name>.tflite.json` and `<name>.onnx.json` beside an exported file, and
+the same text inside that file. The web page of `mobile_demo` reads the last two.
 """
 
 import json
@@ -18,14 +18,14 @@ from keras_pose.core.units import UNITS, units_of
 from keras_pose.io.atomic import write_json
 
 FORMAT_VERSION = 1
-METADATA_KEY = "keras_pose"  # names the description inside an exported file
+METADATA_KEY = "keras_pose"  # key of the description inside an exported file
 KINDS = ("pose", "keypoints", "lifter")
 FINDER = "finder"  # the kind that `keras_pose.io.finder_info` describes
 
-# Where in a heatmap's cell the peak of a joint lies: this project's targets, and the official HRNet code's.
+# Where the peak of a joint lies within its heatmap cell: this project's targets, and the official HRNet code's.
 OWN_CELL_CENTER = 0.5
 OFFICIAL_CELL_CENTER = 0.125
-# The peak of the paper's target heatmap: a one smoothed by a 3 x 3 Gaussian of sigma 1.
+# The peak of the paper's target heatmap: a single 1 smoothed by a 3 x 3 Gaussian with sigma 1.
 TARGET_PEAK = 1 / (1 + 2 * math.exp(-0.5)) ** 2
 
 MODEL_UNITS = ("image", "heatmaps", "keypoints_2d", "pose_3d", "reprojected_2d")
@@ -41,14 +41,14 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Export:
-    """How a model was exported into one file.
+    """How a model was exported to a file.
 
     Attributes:
         quantization, layout: see `exporters.contract.Form`.
-        inputs, outputs: by name, in the order in which the runtimes give them.
-        run: the name of the run that the file was made of.
+        inputs, outputs: by name, in the order of the runtimes.
+        run: the name of the exported run.
         model_sha256: of the run's weights.
-        version: of keras_pose, which wrote the file.
+        version: of the keras_pose that wrote the file.
     """
 
     quantization: str
@@ -61,7 +61,7 @@ class Export:
 
     @classmethod
     def from_dict(cls, values: dict) -> "Export":
-        """What `Description.describe` and the keys beside it tell of an exported file."""
+        """Builds it from the output of `Description.describe` and the keys beside it."""
 
         def tensors(key: str) -> dict[str, Tensor]:
             return {
@@ -81,52 +81,52 @@ class Export:
 
 
 class Description:
-    """What the descriptions of all models share: how they are read and written, and that files may be exported."""
+    """Shared by the descriptions of all models: reading, writing, and export."""
 
     OWN_KINDS: ClassVar[tuple[str, ...]]
-    NAME: ClassVar[str]  # of such a model, in errors
+    NAME: ClassVar[str]  # of this kind of model, in errors
     kind: str
     export: Export | None
 
     @property
     def exported(self) -> Export:
-        """`export` of an exported file; raises ValueError for the description of a Keras model."""
+        """`export` of an exported file; raises ValueError for a Keras model."""
         if self.export is None:
             raise ValueError("this describes a Keras model, not an exported file")
         return self.export
 
     def unit_of(self, name: str) -> str:
-        """The unit of an input or an output of an exported file."""
+        """The unit of an input or output of an exported file."""
         return UNITS[name]
 
     def describe(self, tensors: dict[str, Tensor]) -> dict:
-        """Inputs or outputs of an exported file with their units."""
+        """The inputs or outputs of an exported file, with units."""
         return {
             name: {"shape": list(tensor.shape), "dtype": tensor.dtype, "unit": self.unit_of(name)}
             for name, tensor in tensors.items()
         }
 
     def to_dict(self) -> dict:
-        """Values that JSON can hold, in the form that the kind of file has."""
+        """Values for JSON, in the form of this kind of file."""
         raise NotImplementedError
 
     @classmethod
     def from_dict(cls, values: dict) -> Self:
-        """The inverse of `to_dict`; what older files lack has its default.
+        """The inverse of `to_dict`. Keys missing in older files get their defaults.
 
-        Raises KeyError, TypeError, ValueError or AttributeError for values of another form.
+        Raises KeyError, TypeError, ValueError or AttributeError for malformed values.
         """
         raise NotImplementedError
 
     def to_text(self) -> str:
-        """The description as it stands inside an exported file."""
+        """The description as stored inside an exported file."""
         return json.dumps(self.to_dict(), indent=2)
 
     @classmethod
     def from_text(cls, text: str | bytes, name: str | os.PathLike, remedy: str) -> Self:
         """The inverse of `to_text`.
 
-        Raises UserError that begins with `name`: where it is damaged, which ends with `remedy`, or of another kind.
+        Raises UserError starting with `name` if the text is damaged (then ending with `remedy`) or of another kind.
         """
         try:
             values = json.loads(text)
@@ -142,12 +142,12 @@ class Description:
         raise UserError(f"{name} has format {version}, this version reads {FORMAT_VERSION}; {remedy}")
 
     def write(self, path: str | os.PathLike) -> None:
-        """Writes the file, whole or not at all."""
+        """Writes the file, completely or not at all."""
         write_json(path, self.to_dict())
 
     @classmethod
     def read(cls, path: str | os.PathLike, missing: str, remedy: str) -> Self:
-        """Reads the file; raises UserError: `missing` where there is none, or one as of `from_text`."""
+        """Reads the file; raises UserError with `missing` if there is none, otherwise as `from_text` does."""
         try:
             text = Path(path).read_bytes()
         except FileNotFoundError:
@@ -158,7 +158,7 @@ class Description:
 
     @classmethod
     def read_beside(cls, path: Path) -> Self:
-        """The description beside a file; raises UserError where it is missing or damaged."""
+        """The description beside a file; raises UserError if it is missing or damaged."""
         sidecar = sidecar_path(path)
         return cls.read(
             sidecar,
@@ -169,21 +169,21 @@ class Description:
 
 @dataclass(frozen=True)
 class ModelInfo(Description):
-    """The description of a trained pose model, or of a part of one.
+    """The description of a trained pose model, or part of one.
 
     Attributes:
-        kind: a row of `KINDS`: image to 3D, image to 2D, or 2D to 3D.
+        kind: a key of `KINDS`: image to 3D, image to 2D, or 2D to 3D.
         input_size: (height, width) of the crops.
-        heatmap_peak: the peak of the training targets' heatmaps: a heatmap of this height scores 1.
-        cell_center: where in a heatmap's cell the peak of a joint lies.
-        statistics: of the training data, see `PoseStatistics`; None for a model of 2D joints.
-        model: `PoseModelConfig.to_dict()`, what the network is built from.
-        data: the data set that the model was trained on: its name, hash and number of examples.
-        trained_on: of shipped weights, the `data` of the run; their `data` is what they are tested on.
+        heatmap_peak: the peak of the training target; a heatmap with this peak scores 1.
+        cell_center: where the peak of a joint lies within its heatmap cell.
+        statistics: of the training data, see `PoseStatistics`; None for 2D models.
+        model: `PoseModelConfig.to_dict()`, from which the network is built.
+        data: the training data set: its name, hash and number of examples.
+        trained_on: for shipped weights, the `data` of the run; their own `data` is what they are tested on.
         versions: of keras_pose, TensorFlow and Keras.
-        metrics: of the validation split.
-        weights: of a converted backbone, which of the checkpoint's weights were used.
-        export: of an exported file, None for a Keras model.
+        metrics: on the validation split.
+        weights: for a converted backbone, which of the checkpoint's weights were used.
+        export: for an exported file; None for a Keras model.
     """
 
     OWN_KINDS = KINDS
@@ -263,22 +263,22 @@ class ModelInfo(Description):
 
 
 def sidecar_path(path: Path) -> Path:
-    """Where the description of an exported file or of a converted .keras file stands: beside it."""
+    """The path of the description of an exported file or a converted .keras file, which is beside it."""
     return path.with_name(path.name + ".json")
 
 
 def read_sidecar(path: Path) -> ModelInfo:
-    """The description beside a file; raises UserError where it is missing or damaged, or is of a finder."""
+    """The description beside a file; raises UserError if it is missing, damaged, or of a finder."""
     return ModelInfo.read_beside(path)
 
 
 def kind_of(values: dict) -> str:
-    """The kind that the values of a description name."""
+    """The kind named in a description's values."""
     return values.get("kind") or values.get("part", "pose")
 
 
 def is_finder(path: Path) -> bool:
-    """Whether a file describes a finder; False where it does not read, too."""
+    """Whether a file describes a finder; False if it cannot be read."""
     try:
         return kind_of(json.loads(path.read_bytes())) == FINDER
     except (OSError, ValueError, AttributeError, RecursionError):

@@ -1,9 +1,9 @@
-"""Reads the tensors of PyTorch files (.pth, .pt, .bin) without PyTorch, and without running what they say.
+"""Reads the tensors of PyTorch files (.pth, .pt, .bin) without PyTorch and without running any code in them.
 
-A .pth file is a pickle, and a pickle is a program. Here only the instructions that build dicts, lists, numbers and
-tensors are let through; all others, and every name but the few below, are refused before anything is built.
-Both layouts are read: the zip archive of PyTorch 1.6 and later, and the bare pickles of older versions, which the
-official HRNet checkpoints are.
+A .pth file is a pickle, and a pickle is a program. Only the instructions that build dicts, lists, numbers and tensors
+are allowed. All others, and all names except the few below, are refused before anything is built. Both layouts are
+read: the zip archive of PyTorch 1.6 and later, and the bare pickles of older versions, such as the official HRNet
+checkpoints.
 """
 
 import io
@@ -19,7 +19,7 @@ import numpy as np
 
 from keras_pose.core.errors import UserError
 
-# The type that a storage's class name stands for; bfloat16 is the upper half of float32.
+# Storage class name to dtype; bfloat16 is the upper half of float32.
 _DTYPES = {
     "DoubleStorage": "<f8",
     "FloatStorage": "<f4",
@@ -32,8 +32,8 @@ _DTYPES = {
     "ByteStorage": "u1",
     "BoolStorage": "?",
 }
-# Parts of training records (a NumPy score beside the weights, MMEngine's and Lightning's logs and settings): they
-# become an empty object, and nothing of theirs is imported.
+# Parts of training records (a NumPy score beside the weights, logs and settings of MMEngine and Lightning). They become
+# empty objects, and none of their modules is imported.
 _IGNORED = {
     ("numpy.core.multiarray", "scalar"),
     ("numpy._core.multiarray", "scalar"),
@@ -62,19 +62,19 @@ _OPCODES = frozenset(
     "PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD BINPERSID "
     "NEWOBJ EMPTY_SET ADDITEMS".split()
 )
-_PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # names of protocol 2
+_PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # names in protocol 2
 _NEEDED = {"torch.nn.parameter.Parameter"}
 _TORCHSCRIPT = (
-    "it holds a TorchScript module, which is a program, and not its weights alone; save them with "
+    "it holds a TorchScript module, which is a program, instead of only its weights; save them with "
     "torch.save(torch.jit.load(path).state_dict(), 'weights.pth') and give that file"
 )
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
 
 def read_torch_file(path: str | os.PathLike) -> Any:
-    """What `torch.save` wrote: nested dicts, lists and tuples with tensors as NumPy arrays; bfloat16 as float32.
+    """Reads what `torch.save` wrote: nested dicts, lists and tuples, tensors as NumPy arrays, bfloat16 as float32.
 
-    Raises UserError where the file is missing, damaged, or asks for anything but tensors.
+    Raises UserError if the file is missing, damaged, or contains anything but tensors.
     """
     try:
         with open(path, "rb") as file:
@@ -88,7 +88,7 @@ def read_torch_file(path: str | os.PathLike) -> Any:
         raise UserError(f"{path}: {error}") from error
     except Exception as error:  # a broken pickle may raise almost anything
         raise UserError(
-            f"{path} is damaged or no PyTorch file ({type(error).__name__}: {error}); download it again"
+            f"{path} is damaged or not a PyTorch file ({type(error).__name__}: {error}); download it again"
         ) from error
 
 
@@ -96,7 +96,7 @@ def read_torch_file(path: str | os.PathLike) -> Any:
 
 
 def _read_zip(file: IO[bytes]) -> object:
-    """`<name>/data.pkl` and one `<name>/data/<key>` a storage, none of them compressed."""
+    """`<name>/data.pkl` and one uncompressed `<name>/data/<key>` per storage."""
     with zipfile.ZipFile(file) as archive:
         if any(name.split("/")[1:] == ["constants.pkl"] for name in archive.namelist()):
             raise UserError(_TORCHSCRIPT)
@@ -113,7 +113,7 @@ def _read_zip(file: IO[bytes]) -> object:
 
 
 def _read_legacy(stream: io.BytesIO) -> object:
-    """Magic number, protocol, system, the object, its storages' keys; then each storage: its length, its numbers."""
+    """Magic number, protocol, system, object and storage keys, then the length and numbers of each storage."""
     if _unpickle(stream) != _LEGACY_MAGIC:
         raise UserError("not a PyTorch file; name a .pth file that torch.save wrote")
     _, _, described, keys = (_unpickle(stream) for _ in range(4))
@@ -146,11 +146,11 @@ class _Tensor:
 
 
 class _Dict(dict):
-    """A dict that may carry attributes: a state_dict has `_metadata`."""
+    """A dict that can carry attributes: a state_dict has `_metadata`."""
 
 
 class _Ignored:
-    """Stands for what is neither a container nor a tensor, and takes any state and any parts."""
+    """Replaces objects that are neither containers nor tensors; accepts any state and any parts."""
 
     def __init__(self, *_):
         pass
@@ -175,7 +175,7 @@ class _Ignored:
 
 
 def _unpickle(stream: io.BytesIO) -> Any:
-    """The next pickle of the stream, with `_Tensor`s in the place of tensors."""
+    """The next pickle of the stream, with a `_Tensor` for each tensor."""
     start = stream.tell()
     _refuse_module(stream)
     stream.seek(start)
@@ -190,9 +190,9 @@ def _unpickle(stream: io.BytesIO) -> Any:
 
 
 def _refuse_module(stream: io.BytesIO) -> None:
-    """Raises UserError, with what to do instead, where the next pickle holds a whole network instead of its weights.
+    """Raises UserError with a remedy if the next pickle holds a whole network instead of its weights.
 
-    Such a file runs code of its own when it is opened. Most are innocent: `torch.save(model, path)`.
+    Opening such a file runs its code. Most are harmless results of `torch.save(model, path)`.
     """
     names: list[str] = []
     strings: list[str] = []
@@ -207,14 +207,14 @@ def _refuse_module(stream: io.BytesIO) -> None:
         return
     own = [name for name in names if name.split(".")[0] not in ("torch", "collections", "builtins", "__builtin__")]
     raise UserError(
-        f"it holds a whole pickled module ({[*own, *names][0][:80]}), which runs code when it is opened, and not its "
-        "weights alone; where you made it, save them with torch.save(model.state_dict(), 'weights.pth') and give that "
+        f"it holds a whole pickled module ({[*own, *names][0][:80]}), which runs code when opened, instead of only its "
+        "weights; if you made it, save them with torch.save(model.state_dict(), 'weights.pth') and give that "
         "file"
     )
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Knows tensors and ordered dicts. Each callable is made anew, so that a file cannot alter it for the next."""
+    """Knows tensors and ordered dicts. Each callable is created anew, which keeps a file from altering the next's."""
 
     def find_class(self, module: str, name: str) -> object:
         module = _PYTHON_2.get(module, module)
@@ -253,9 +253,9 @@ def _itemsize(dtype: str) -> int:
 
 
 def _walk(value: Any, visit: Callable[[_Tensor], object], seen: dict[int, Any]) -> Any:
-    """A copy of nested containers with `visit(tensor)` in the place of each tensor.
+    """A copy of nested containers with each tensor replaced by `visit(tensor)`.
 
-    `seen` maps the id of what was met to its copy, so that a part that stands in many places is copied once.
+    `seen` maps the id of each visited object to its copy, so shared parts are copied once.
     """
     if isinstance(value, dict | list | tuple | _Tensor) and id(value) in seen:
         return seen[id(value)]
@@ -272,7 +272,7 @@ def _walk(value: Any, visit: Callable[[_Tensor], object], seen: dict[int, Any]) 
 
 
 def _fill(described: Any, read: Callable[[_Storage], bytes]) -> Any:
-    """The described object with arrays in the place of its tensors: views of the storages, so none takes memory."""
+    """The described object with arrays for its tensors: views of the storages, which cost no memory."""
     storages: dict[_Storage, np.ndarray] = {}
 
     def fill(tensor: _Tensor) -> np.ndarray:
@@ -292,8 +292,8 @@ def _view(tensor: _Tensor, numbers: np.ndarray) -> np.ndarray:
     last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.strides, strict=True))
     negative = min((tensor.offset, *tensor.shape, *tensor.strides)) < 0
     if negative or (last >= len(numbers) and 0 not in tensor.shape):
-        raise UserError("a tensor reaches beyond its numbers; download the file again")
+        raise UserError("a tensor extends beyond its data; download the file again")
     if np.prod(tensor.shape, dtype=float) > len(numbers):
-        raise UserError("a tensor repeats its numbers, which no weight does; do not trust it")
+        raise UserError("a tensor repeats its data, which weights never do; do not trust it")
     steps = [step * numbers.itemsize for step in tensor.strides]
     return np.lib.stride_tricks.as_strided(numbers[tensor.offset :], tensor.shape, steps, writeable=False)

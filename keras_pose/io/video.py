@@ -1,4 +1,4 @@
-"""Writes videos: MP4 to play, WebP to show on a page. A file gets its name when it is whole."""
+"""Writes videos: MP4 for playback, WebP for web pages. A file gets its name once it is complete."""
 
 from pathlib import Path
 
@@ -9,16 +9,16 @@ from keras_pose.core.errors import UserError, unknown_name
 from keras_pose.io import atomic
 
 FORMATS = ("mp4", "webp")
-WEBP_MOST_FRAMES = 600  # an animation is kept in memory until it is whole
+WEBP_MOST_FRAMES = 600  # an animation stays in memory until it is complete
 _WEBP_QUALITY = 60
 
 
 class VideoWriter:
-    """A video in the making: `write` frames, `close`, `publish`.
+    """Writes a video: `write` frames, then `close`, then `publish`.
 
     Args:
-        path: ends in one of `FORMATS`; its folder is made.
-        fps: frames per second; of frames that come by the clock, the most that are kept.
+        path: ends in one of `FORMATS`; its folder is created.
+        fps: frames per second; for frames with their own times, the highest rate that is kept.
 
     Raises UserError for another ending and where the file cannot be written.
     """
@@ -27,7 +27,7 @@ class VideoWriter:
         self._path, self._fps = path, fps
         self._writer: cv2.VideoWriter | None = None
         self._pictures: list[np.ndarray] = []
-        self._starts: list[float] = []  # seconds, of the pictures of a WebP
+        self._starts: list[float] = []  # seconds, for each WebP frame
         self._last: np.ndarray | None = None  # frame of an MP4
         self._written = 0  # frames of an MP4
         self._format = path.suffix.lower().removeprefix(".")
@@ -36,18 +36,18 @@ class VideoWriter:
         self._partial = path.with_name(f"{path.stem}.partial.{self._format}")
 
     def write(self, image: np.ndarray, time_s: float | None = None) -> None:
-        """Adds (H, W, 3) uint8 RGB; all frames have the first one's size. An odd last row or column is left out.
+        """Adds (H, W, 3) uint8 RGB; all frames have the first one's size. An odd last row or column is dropped.
 
         Args:
-            time_s: when it is to be seen, for frames that do not come at `fps`, like a camera's: the frame before
-                stays until then. Times rise; a frame for which there is no place is left out.
+            time_s: when to show the frame, if frames do not come at `fps`, as from a camera. The previous frame stays
+                until then. Times must rise; frames that come faster than `fps` are dropped.
         """
         image = image[: image.shape[0] - image.shape[0] % 2, : image.shape[1] - image.shape[1] % 2]
         picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         if self._format == "mp4":
             self._write_mp4(picture, time_s)
         elif len(self._pictures) == WEBP_MOST_FRAMES:
-            raise UserError(f"{self._path} would have over {WEBP_MOST_FRAMES} frames; shorten it, or write an mp4")
+            raise UserError(f"{self._path} would exceed {WEBP_MOST_FRAMES} frames; shorten it, or write an mp4")
         else:
             self._pictures.append(picture)
             self._starts.append(len(self._starts) / self._fps if time_s is None else time_s)
@@ -56,7 +56,7 @@ class VideoWriter:
         if self._writer is None:
             self._make_folder()
             size = (picture.shape[1], picture.shape[0])
-            fps = round(self._fps, 2 if self._fps < 600 else 0)  # more digits than MPEG-4's clock has, it refuses
+            fps = round(self._fps, 2 if self._fps < 600 else 0)  # MPEG-4's clock refuses more digits
             self._writer = cv2.VideoWriter(str(self._partial), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
             if not self._writer.isOpened():
                 raise UserError(f"cannot write {self._path}; check the folder, and that OpenCV has FFmpeg")
@@ -68,12 +68,12 @@ class VideoWriter:
             self._last, self._written = picture, place + 1
 
     def close(self) -> None:
-        """Ends the file, which has no name yet."""
+        """Finishes the file, which does not have its name yet."""
         if self._writer is not None:
             self._writer.release()
 
     def publish(self) -> None:
-        """Gives the closed video its name; without a frame there is none."""
+        """Gives the closed video its name; without frames there is no file."""
         if self._pictures:
             self._make_folder()
             animation = cv2.Animation()

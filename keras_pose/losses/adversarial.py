@@ -1,6 +1,6 @@
 """The adversarial prior: least-squares losses (Mao et al. 2017) of a critic of 3D poses. Not in the paper.
 
-The critic (`keras_pose.models.pose_discriminator`) learns to give labelled poses 1 and predicted ones 0; the pose
+The critic (`keras_pose.models.pose_discriminator`) learns to give labeled poses 1 and predicted ones 0; the pose
 network is paid for predicted poses that score 1. Both are pure functions with masks and (sum, weight) pairs, like
 `keras_pose.losses.terms`.
 """
@@ -38,7 +38,7 @@ def _weights(pose_3d_valid) -> dict:
 def discriminator_loss(terms: dict, weights: dict | None = None):
     """Half the sum of both means: 0 where the critic is always right, 0.25 where it says 0.5 to everything.
 
-    A global batch without any whole labelled pose has nothing to compare with: its loss is 0.
+    A global batch without any whole labeled pose has nothing to compare with: its loss is 0.
 
     Args:
         terms: from `discriminator_terms`.

@@ -1,4 +1,4 @@
-"""The finder's losses: centres by CenterNet's focal loss (arXiv 1904.07850, Eq. 1), boxes by their relative L1."""
+"""The finder's losses: centers by CenterNet's focal loss (arXiv 1904.07850, Eq. 1), boxes by their relative L1."""
 
 from keras import ops
 
@@ -8,7 +8,7 @@ EPSILON = 1e-4
 
 
 def center_loss(target, weight, scores):
-    """The focal loss of a map of centres.
+    """The focal loss of a map of centers.
 
     L = -1/N sum [ (1 - p)^a log p  where the target is 1, else (1 - target)^b p^a log(1 - p) ]
 

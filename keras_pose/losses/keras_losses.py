@@ -39,7 +39,7 @@ class Joint2DLoss(_PoseLoss):
 
 @keras.saving.register_keras_serializable(package="keras_pose")
 class EncoderLoss(_PoseLoss):
-    """Eq. 6: (B, J, 3) mm against (B, J, 3) mm, in square metres; weights (B, J) `pose_3d_valid`."""
+    """Eq. 6: (B, J, 3) mm against (B, J, 3) mm, in square meters; weights (B, J) `pose_3d_valid`."""
 
     def __init__(self, name="encoder", **kwargs):
         super().__init__(name, **kwargs)
@@ -50,7 +50,7 @@ class EncoderLoss(_PoseLoss):
 
 @keras.saving.register_keras_serializable(package="keras_pose")
 class DecoderLoss(_PoseLoss):
-    """Eq. 7: (B, J, 2) keypoints, predicted or labelled, against the re-projected ones; weights (B, J) validity."""
+    """Eq. 7: (B, J, 2) keypoints, predicted or labeled, against the re-projected ones; weights (B, J) validity."""
 
     def __init__(self, name="decoder", **kwargs):
         super().__init__(name, **kwargs)
@@ -61,7 +61,7 @@ class DecoderLoss(_PoseLoss):
 
 @keras.saving.register_keras_serializable(package="keras_pose")
 class BoneSymmetryLoss(_PoseLoss):
-    """Eq. 8 on `y_pred` (B, J, 3) mm, in square metres; `y_true` is not looked at; weights (B,).
+    """Eq. 8 on `y_pred` (B, J, 3) mm, in square meters; `y_true` is not looked at; weights (B,).
 
     Args:
         skeleton: a `Skeleton`, or its `to_dict()`.

@@ -19,9 +19,9 @@ def target_heatmaps(
 ):
     """The heatmaps to train towards.
 
-    With a `kernel_size`, as the paper: 1 at the joint's cell of a zero map, smoothed by a normalised Gaussian of
+    With a `kernel_size`, as the paper: 1 at the joint's cell of a zero map, smoothed by a normalized Gaussian of
     that size and sigma (3 and 1: the peak is 0.204), zeros beyond the border. With None, HRNet's own way: an
-    unquantised Gaussian of peak 1. A joint labelled outside the crop has an all-zero map, and so has an invalid one.
+    unquantized Gaussian of peak 1. A joint labeled outside the crop has an all-zero map, and so has an invalid one.
 
     Args:
         keypoints_2d: (B, J, 2) in [0, 1] of the crop.

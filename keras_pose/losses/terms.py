@@ -1,7 +1,7 @@
 """The paper's losses, Eq. 1 and 6 to 9, as pure functions with masks.
 
 Units are chosen so that weights of order 1 make sense: heatmaps as they are (a joint not found costs 0.13, the square
-sum of its target), 3D in metres (a pose 0.25 m off costs 0.06), 2D in crops (a crop is about two metres).
+sum of its target), 3D in meters (a pose 0.25 m off costs 0.06), 2D in crops (a crop is about two meters).
 
 Each function returns one loss an element; `Term` pairs add them up. A term is (sum of losses, sum of weights), and
 both are sums over examples, so replicas may add theirs up before `combine_terms` divides: the loss of a global batch
@@ -41,7 +41,7 @@ class LossConfig:
     )
     adversarial_weight: float = option(
         0.0,
-        "Weight of the loss of 3D poses that a small discriminator tells from labelled ones, in phases lifter and e2e; "
+        "Weight of the loss of 3D poses that a small discriminator tells from labeled ones, in phases lifter and e2e; "
         "phase hrnet goes without. 0, as in the paper, trains no discriminator.",
     )
     alpha_decay: float = option(1.0, "alpha is multiplied by this after every epoch.")
@@ -88,7 +88,7 @@ def left_right_loss(target, predicted, skeleton: Skeleton):
 
 
 def encoder_loss(target_mm, predicted_mm):
-    """Eq. 6: (B, J, 3) mm to (B, J), the squared distance in square metres."""
+    """Eq. 6: (B, J, 3) mm to (B, J), the squared distance in square meters."""
     return ops.sum(ops.square((target_mm - predicted_mm) * METRES_PER_MM), axis=-1)
 
 
@@ -98,7 +98,7 @@ def decoder_loss(target, reprojected):
 
 
 def bone_symmetry_loss(predicted_mm, skeleton: Skeleton):
-    """Eq. 8: (B, J, 3) mm to (B, pairs), the squared difference of a left and a right bone's length, square metres.
+    """Eq. 8: (B, J, 3) mm to (B, pairs), the squared difference of a left and a right bone's length, square meters.
 
     The gradient is finite also where a bone has no length.
     """
@@ -108,7 +108,7 @@ def bone_symmetry_loss(predicted_mm, skeleton: Skeleton):
 
 
 def adversarial_loss(pose_score):
-    """Scores (B,) that a critic gives predicted poses to (B, 1), the squared distance from a labelled pose's 1.
+    """Scores (B,) that a critic gives predicted poses to (B, 1), the squared distance from a labeled pose's 1.
 
     Least squares, as Mao et al. 2017. Not in the paper, which names it as future work.
     """
@@ -116,9 +116,9 @@ def adversarial_loss(pose_score):
 
 
 def _bone_lengths_m(pose_mm, bones: np.ndarray):
-    """(B, J, 3) mm and (N, 2) joint indices to (B, N) metres."""
+    """(B, J, 3) mm and (N, 2) joint indices to (B, N) meters."""
     vectors = (ops.take(pose_mm, bones[:, 1], axis=1) - ops.take(pose_mm, bones[:, 0], axis=1)) * METRES_PER_MM
-    return ops.sqrt(ops.sum(ops.square(vectors), axis=-1) + 1e-12)  # plus a square micrometre, for the gradient at 0
+    return ops.sqrt(ops.sum(ops.square(vectors), axis=-1) + 1e-12)  # plus a square micrometer, for the gradient at 0
 
 
 # --- the whole loss --------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def pose_loss_terms(batch: dict, outputs: dict, skeleton: Skeleton, config: Loss
     `encoder` counts the joints that have a 3D label, one by one. The regularisers need no label and count every
     example, a decoder trained on ground truth valid joints only. Gradients of Eq. 7 reach both sides, as printed.
     A lifter has no predicted keypoints: its input is the target. Its batch says in `seen_valid` (B, J) which joints of
-    the input are labelled: Eq. 7 counts those alone, and Eq. 6 leaves out examples whose input holds no label at all.
+    the input are labeled: Eq. 7 counts those alone, and Eq. 6 leaves out examples whose input holds no label at all.
 
     Args:
         batch, outputs: as in docs/architecture.md.

@@ -1,7 +1,7 @@
-"""Batch normalisation of images, with PyTorch's running variance; by one fused kernel under TensorFlow.
+"""Batch normalization of images, with PyTorch's running variance; by one fused kernel under TensorFlow.
 
 Keras 3's own layer is built of some 20 small TensorFlow operations; HRNet-W32 has 290 of them, and a training step
-traces, differentiates and optimises each. `keras_pose.models.tensorflow_speed` has the kernel and its switch.
+traces, differentiates and optimizes each. `keras_pose.models.tensorflow_speed` has the kernel and its switch.
 """
 
 import keras
@@ -12,7 +12,7 @@ from keras_pose.models.tensorflow_speed import normalize_batch, tricks_are_on
 
 @keras.saving.register_keras_serializable(package="keras_pose")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation over the last axis of (B, H, W, C); the same variables as Keras' layer.
+    """Batch normalization over the last axis of (B, H, W, C); the same variables as Keras' layer.
 
     The running variance is the unbiased one, n / (n - 1) times the batch's, as in PyTorch and in the fused kernel
     (Keras 3's layer keeps the biased one). Statistics are computed in float32 whatever the precision.
@@ -26,7 +26,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
     def build(self, input_shape):
         if len(input_shape) != 4:
-            raise ValueError(f"{self.name} normalises (B, H, W, C) images, got {tuple(input_shape)}")
+            raise ValueError(f"{self.name} normalizes (B, H, W, C) images, got {tuple(input_shape)}")
         super().build(input_shape)
 
     def call(self, inputs, training=None):

@@ -221,7 +221,7 @@ def _head(network: _Network) -> str | None:
 
 
 def _to_official_input(weights: dict, said: Preprocessing) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """The weights for RGB images normalised as ImageNet's, and notes; raises UserError where they cannot be converted.
+    """The weights for RGB images normalized as ImageNet's, and notes; raises UserError where they cannot be converted.
 
     Another order of the channels and other standard deviations go into the first convolution. Another mean cannot: the
     convolution pads with zeros, which stand for the mean.

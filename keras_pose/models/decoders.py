@@ -38,7 +38,7 @@ def soft_argmax(heatmaps: np.ndarray, cell_center: float = OWN_CELL_CENTER) -> n
 
 
 def quarter_offset(heatmaps: np.ndarray, cell_center: float = OWN_CELL_CENTER) -> np.ndarray:
-    """The highest cell, moved by a quarter towards the higher neighbour in x and in y. Returns (B, J, 2) in [0, 1].
+    """The highest cell, moved by a quarter towards the higher neighbor in x and in y. Returns (B, J, 2) in [0, 1].
 
     As in the official code a peak in the outer two cells (one, at the far sides) is not moved, and a map without a
     positive value reads cell (0, 0).
@@ -97,7 +97,7 @@ class HeatmapDecoder:
 def flip_average(
     heatmaps: np.ndarray, of_mirrored: np.ndarray, skeleton: Skeleton, cell_center: float = OWN_CELL_CENTER
 ) -> np.ndarray:
-    """The flip test: the mean of a picture's heatmaps and of those that the mirrored picture gave, turned back.
+    """The flip test: the mean of an image's heatmaps and of those that the mirrored image gave, turned back.
 
     Official heatmaps lie off the middle of their cells, so turned back they are three quarters of a cell to the left
     and move right by one, as in the official code; own ones need no move.

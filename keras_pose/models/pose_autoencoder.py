@@ -2,7 +2,7 @@
 
 Both are the residual network of Martinez et al. 2017: a linear layer in, two modules of two blocks (linear, batch
 norm, ReLU, dropout), each module added to its input, and a linear layer out. Everything computes in float32 under
-every precision policy: bfloat16 would round coordinates to 1/256 and millimetres to 4.
+every precision policy: bfloat16 would round coordinates to 1/256 and millimeters to 4.
 """
 
 import keras

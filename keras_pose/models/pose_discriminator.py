@@ -1,4 +1,4 @@
-"""A small critic of 3D poses, for the adversarial prior: does this pose come from labelled people or from the lifter?
+"""A small critic of 3D poses, for the adversarial prior: does this pose come from labeled people or from the lifter?
 
 No batch norm and no dropout: what it says of a pose depends on that pose alone, so replicas agree and nothing but its
 weights needs to be kept. It is part of training only and goes into no model that is saved.
@@ -14,7 +14,7 @@ HIDDEN_LAYERS = 3
 
 
 def build_pose_discriminator(pose_3d_statistics, width: int = 128, seed: int = 0) -> keras.Model:
-    """From (B, J, 3) mm relative to the root to a score (B,): 1 for a labelled pose, 0 for a predicted one.
+    """From (B, J, 3) mm relative to the root to a score (B,): 1 for a labeled pose, 0 for a predicted one.
 
     Poses are z-scored, as the encoder's are, so every coordinate counts alike. With 17 joints and the default width it
     has 39,809 parameters.

@@ -28,7 +28,7 @@ def marginal_soft_argmax(heatmaps, beta: float):
     cells the many small shares of the background are rounded away beside the peak, up to 0.01 of 256 pixels in LiteRT.
     The sum is 1 but for rounding, so that its inverse is 2 less itself.
 
-    (B, H, W, J) to (B, J, 2), (x, y) in [0, 1]; the centre of cell i of n is (i + 0.5) / n.
+    (B, H, W, J) to (B, J, 2), (x, y) in [0, 1]; the center of cell i of n is (i + 0.5) / n.
     """
     height, width, joints = heatmaps.shape[1:]
     xs, ys = ((np.arange(n) + 0.5) / n - 0.5 for n in (width, height))

@@ -1,6 +1,6 @@
 """Every trick that this project plays on TensorFlow and Keras for speed, and the one switch that turns them off.
 
-`python -m keras_pose.train --nospeed_tricks` trains without all of them: on Keras' own batch normalisation and Adam,
+`python -m keras_pose.train --nospeed_tricks` trains without all of them: on Keras' own batch normalization and Adam,
 and on graphs as TensorFlow rewrites them. Results are the same up to rounding (tests/training/test_speed_tricks.py).
 Use the switch to find out whether a trick causes a fault, and after an update of TensorFlow or Keras.
 
@@ -113,7 +113,7 @@ def run_as_traced(step: Callable[..., dict]) -> Callable[..., dict]:
 
 
 def normalize_batch(inputs, layer: keras.layers.BatchNormalization, training: bool):
-    """Batch normalisation of (B, H, W, C) by one fused kernel; in training it also moves the layer's statistics.
+    """Batch normalization of (B, H, W, C) by one fused kernel; in training it also moves the layer's statistics.
 
     Keras 3's layer takes some 20 operations, and HRNet-W32 has 290 layers. The tape knows that only the first output
     of the kernel's oldest version is differentiated; for the other outputs of later versions it makes zeros. The oldest

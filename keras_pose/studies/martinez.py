@@ -1,6 +1,6 @@
 """The lifter that others are measured by: Martinez et al. 2017, "A simple yet effective baseline", as it was published.
 
-Its network, normalisation and schedule, in plain Keras: 2D joints in the picture's pixels and 3D joints relative to the
+Its network, normalization and schedule, in plain Keras: 2D joints in the image's pixels and 3D joints relative to the
 hip, both z-scored; a linear layer and two residual modules, each layer with batch norm, ReLU and dropout of one half;
 every weight matrix clipped to a norm of 1; Adam at 0.001, falling by 4 % every 100,000 steps; batches of 64.
 """
@@ -35,7 +35,7 @@ class ClippedDense(keras.layers.Dense):
 class Views:
     """Poses as cameras see them.
 
-    `keypoints_2d` (N, J, 2) in [0, 1] of the crop, `to_picture` (N, 2, 3) from there to the picture, and `pose_3d`
+    `keypoints_2d` (N, J, 2) in [0, 1] of the crop, `to_picture` (N, 2, 3) from there to the image, and `pose_3d`
     (N, J, 3) mm.
     """
 
@@ -47,8 +47,8 @@ class Views:
 def picture_affines(intrinsics: np.ndarray, image_size: np.ndarray) -> np.ndarray:
     """(B, 2, 3) from [0, 1] of crops to the plane one unit before the camera.
 
-    That plane is the picture whose pixels the baseline sees, but for a common factor and offset, which z-scores take
-    out, and the few pixels by which the cameras' own focal lengths and centres differ.
+    That plane is the image whose pixels the baseline sees, but for a common factor and offset, which z-scores take
+    out, and the few pixels by which the cameras' own focal lengths and centers differ.
 
     Args:
         intrinsics: (B, 3, 3) of the crops, in their pixels.
@@ -117,7 +117,7 @@ def fit_martinez(
         keypoint_noise: as in `AugmentConfig`; drawn anew whenever an example is seen.
 
     Returns:
-        A model from (B, J, 2) of the picture to (B, J, 3) mm, and the number of examples that it saw.
+        A model from (B, J, 2) of the image to (B, J, 3) mm, and the number of examples that it saw.
     """
     keras.utils.set_random_seed(seed)
     joints = views.keypoints_2d.shape[1]

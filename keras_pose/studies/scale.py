@@ -20,7 +20,7 @@ class Measured:
 
     Attributes:
         example_bytes: of an example in a shard, in the mean.
-        picture_bytes: of a decoded picture.
+        image_bytes: of a decoded image.
         decode_images_per_core_second: read, checked, parsed, decoded and batched in a second of one core.
         gradient_bytes: that every node gives and gets in a step.
     """

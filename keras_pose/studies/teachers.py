@@ -1,4 +1,4 @@
-"""How far teachers can be trusted: what they say of photos whose joints people have labelled."""
+"""How far teachers can be trusted: what they say of photos whose joints people have labeled."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ def limb_names() -> list[str]:
 
 
 def ask(source_name: str, input_dir: Path, teachers: Labeller, limit: int, progress) -> Opinions:
-    """Both teachers on a source's labelled photos, `limit` of them spread over it.
+    """Both teachers on a source's labeled photos, `limit` of them spread over it.
 
     Raises UserError for a source that has no photos with 2D labels.
     """
@@ -53,7 +53,7 @@ def ask(source_name: str, input_dir: Path, teachers: Labeller, limit: int, progr
             if (row := _opinions(image, label, source.skeleton, teachers)) is not None:
                 rows.append(row)
     if not rows:
-        raise UserError(f"{source_name} has no photo whose torso people labelled; use lsp_extended, lsp, coco or mpii")
+        raise UserError(f"{source_name} has no photo whose torso people labeled; use lsp_extended, lsp, coco or mpii")
     return Opinions(*(np.stack(part) for part in zip(*rows, strict=True)))
 
 

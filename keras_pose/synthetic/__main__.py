@@ -33,14 +33,14 @@ _WARM_UP = 20  # examples that a profile leaves out: they load and compile
 def define_flags() -> None:
     flags.DEFINE_string("output", None, "The folder for the shards; new, or one that an earlier run left unfinished.")
     flags.DEFINE_integer("count", 1000, "Examples in all splits together.", lower_bound=1)
-    flags.DEFINE_string("image_size", "256", "Size of the pictures in pixels: one number, or HEIGHTxWIDTH.")
+    flags.DEFINE_string("image_size", "256", "Size of the images in pixels: one number, or HEIGHTxWIDTH.")
     flags.DEFINE_integer("seed", 0, "The same seed and settings give the same bytes.", lower_bound=0)
     flags.DEFINE_list("split_fractions", ["0.9", "0.05", "0.05"], "Shares of train, validation and test.")
-    flags.DEFINE_string("difficulty", "0:1", "LOW:HIGH, drawn for each picture; 0 is clean, 1 has every fault.")
+    flags.DEFINE_string("difficulty", "0:1", "LOW:HIGH, drawn for each image; 0 is clean, 1 has every fault.")
     flags.DEFINE_string("mocap", None, "Motion capture: a folder or zip of BVH files. Without it poses are drawn.")
     flags.DEFINE_string("clothes_dir", None, "MakeHuman clothes. Without it clothes are painted on.")
     flags.DEFINE_string("panoramas", None, "A folder of .exr, .hdr or .exr.js files. Without it they are drawn.")
-    flags.DEFINE_float("roll_share", 0.3, "Share of pictures turned by any angle.", lower_bound=0.0, upper_bound=1.0)
+    flags.DEFINE_float("roll_share", 0.3, "Share of images turned by any angle.", lower_bound=0.0, upper_bound=1.0)
     flags.DEFINE_float(
         "drawn_pose_share",
         0.15,
@@ -49,7 +49,7 @@ def define_flags() -> None:
         upper_bound=1,
     )
     flags.DEFINE_integer("bodies", 400, "Different people in all splits together.", lower_bound=3)
-    flags.DEFINE_integer("jpeg_quality", 92, "Of the stored pictures.", lower_bound=30, upper_bound=100)
+    flags.DEFINE_integer("jpeg_quality", 92, "Of the stored images.", lower_bound=30, upper_bound=100)
     flags.DEFINE_integer("workers", os.cpu_count() or 1, "Processes that work in parallel.", lower_bound=1)
     flags.DEFINE_integer("shard_size", 500, "Examples in a shard.", lower_bound=1)
     flags.DEFINE_string("preview", None, f"Draw the first {_PREVIEW_COUNT} examples with their poses into this PNG.")
@@ -98,7 +98,7 @@ def settings_from_flags() -> Settings:
 
 
 def draw_preview(generator: Generator, path: str) -> None:
-    """A contact sheet of the first training examples: picture, 2D joints (hidden ones hollow), 3D from the side."""
+    """A contact sheet of the first training examples: image, 2D joints (hidden ones hollow), 3D from the side."""
     cells = []
     for index in progress(range(_PREVIEW_COUNT), _PREVIEW_COUNT, "images"):
         example = generator.example("train", index)

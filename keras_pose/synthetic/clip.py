@@ -49,7 +49,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_string("output", None, "The video: clip.mp4, or clip.webp for a page.", flag_values=values)
     flags.DEFINE_float("seconds", 4.0, "How long it is.", lower_bound=0.1, upper_bound=60, flag_values=values)
     flags.DEFINE_float(
-        "fps", 30.0, "Pictures a second; of motion capture each frame is one.", 1, upper_bound=240, flag_values=values
+        "fps", 30.0, "Images a second; of motion capture each frame is one.", 1, upper_bound=240, flag_values=values
     )
     flags.DEFINE_string("image_size", "480", "In pixels: one number, or HEIGHTxWIDTH.", flag_values=values)
     flags.DEFINE_integer("seed", 0, "Person, motion, camera and place follow from it.", 0, flag_values=values)
@@ -128,7 +128,7 @@ def render(
     surfaces: Surfaces,
     people: list[PosedPerson],
 ) -> Iterator[tuple[np.ndarray, PoseExample]]:
-    """Yields each frame, (H, W, 3) uint8, and its labels (without the picture); the camera sees all of `people`."""
+    """Yields each frame, (H, W, 3) uint8, and its labels (without the image); the camera sees all of `people`."""
     joints = np.concatenate([person.joints_mm for person in people])
     frame_camera = sample_camera(rng, joints, any_roll=False)
     camera = crop_camera(rng, frame_camera, joints, image_size, truncated=False)

@@ -66,7 +66,7 @@ class People:
 
 
 def block_bodies(seed: int, split: str, index: int, bodies: int) -> np.ndarray:
-    """Numbers of the bodies, of `bodies` in the split, that example `index` and its neighbours choose from."""
+    """Numbers of the bodies, of `bodies` in the split, that example `index` and its neighbors choose from."""
     rng = np.random.default_rng(seed_of(seed, "block", split, index // EXAMPLES_PER_BLOCK))
     return rng.choice(bodies, min(bodies, BODIES_PER_BLOCK), replace=False)
 

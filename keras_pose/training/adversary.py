@@ -34,10 +34,10 @@ class Adversary:
         return discriminator_weights(batch["pose_3d_valid"])
 
     def gradient(self, batch: dict, pose_3d, weights: dict) -> tuple:
-        """The flat gradient of the critic's loss for labelled and predicted poses, and that loss.
+        """The flat gradient of the critic's loss for labeled and predicted poses, and that loss.
 
         Args:
-            batch: its `pose_3d` (B, J, 3) are the labelled ones, where `pose_3d_valid` in every joint.
+            batch: its `pose_3d` (B, J, 3) are the labeled ones, where `pose_3d_valid` in every joint.
             pose_3d: (B, J, 3) mm, predicted; no gradient goes back through them.
             weights: of the global batch.
         """

@@ -47,7 +47,7 @@ def check_data(experiment: Experiment, dataset: DatasetInfo) -> None:
             )
         if not keypoints and (split == "train" or set(names) != {"e2e"}):
             raise UserError(
-                f"split {split} of data set {dataset.spec} has no labelled 2D joints, which every phase sees; "
+                f"split {split} of data set {dataset.spec} has no labeled 2D joints, which every phase sees; "
                 "mix in data that have them"
             )
 

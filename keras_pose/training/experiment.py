@@ -46,7 +46,7 @@ class PhaseConfig:
     """One phase of training.
 
     Attributes:
-        name: `hrnet` trains the backbone on L_joint2D, `lifter` the encoder and decoder on labelled 2D keypoints,
+        name: `hrnet` trains the backbone on L_joint2D, `lifter` the encoder and decoder on labeled 2D keypoints,
             `e2e` everything together.
     """
 
@@ -124,7 +124,7 @@ class TrainConfig:
 
     phases: tuple[PhaseConfig, ...] = option(
         MISSING,
-        "What to train, in this order: hrnet (the backbone's heatmaps), lifter (2D to 3D, on labelled 2D), e2e (all).",
+        "What to train, in this order: hrnet (the backbone's heatmaps), lifter (2D to 3D, on labeled 2D), e2e (all).",
         flag_default=("hrnet", "e2e"),
     )
     seed: int = option(0, "All randomness follows from it.")

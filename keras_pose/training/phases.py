@@ -79,13 +79,13 @@ class Phase:
         return [variable for name in TRAINED_PARTS[self.name] for variable in parts[name].trainable_variables]
 
     def labels(self, batch: dict) -> dict:
-        """The batch as the losses take it: a lifter's says in `seen_valid` which joints of its input are labelled."""
+        """The batch as the losses take it: a lifter's says in `seen_valid` which joints of its input are labeled."""
         return {**batch, "seen_valid": batch["keypoint_valid"]} if self.name == "lifter" else batch
 
     def forward(self, batch: dict, training: bool) -> dict:
         """The outputs (docs/architecture.md) of the trained parts for a batch, and the discriminator's.
 
-        The lifter sees labelled keypoints, or `seen_keypoints_2d` where augmentation disturbed them; those without a
+        The lifter sees labeled keypoints, or `seen_keypoints_2d` where augmentation disturbed them; those without a
         label at their mean, which is zero to the network.
         """
         outputs = self._outputs(batch, training)

@@ -1,4 +1,4 @@
-"""What a run tells about itself: metrics.jsonl, TensorBoard, curves.png and sample pictures."""
+"""What a run tells about itself: metrics.jsonl, TensorBoard, curves.png and sample images."""
 
 import json
 import os
@@ -53,7 +53,7 @@ class Recorder:
         return [record for record in records if record["kind"] == "epoch"]
 
     def samples(self, name: str, step: int, batch: dict, outputs: dict, skeleton: Skeleton) -> None:
-        """Draws predictions for the first examples of a batch into samples/<name>.png; nothing without pictures."""
+        """Draws predictions for the first examples of a batch into samples/<name>.png; nothing without images."""
         if "image" not in batch:
             return
         rows = range(min(NUM_SAMPLES, len(batch["image"])))
@@ -89,7 +89,7 @@ def _whole_lines(path: Path) -> list[str]:
 
 
 def _draw(example: dict, predicted: dict, skeleton: Skeleton) -> np.ndarray:
-    """One picture with the predicted skeleton and its two views, the truth in grey."""
+    """One image with the predicted skeleton and its two views, the truth in gray."""
     size = example["image"].shape[:2]
     missing = np.full_like(example["keypoints_2d"], np.nan)  # a lifter predicts no keypoints
     return drawing.draw_result(

@@ -186,7 +186,7 @@ def eval_terms(batch: dict, outputs: dict, loss: LossConfig, skeleton: Skeleton,
     terms = pose_loss_terms(batch, outputs, skeleton, loss)
     if "pose_3d" in outputs:
         labelled = batch["pose_3d"], outputs["pose_3d"], batch["pose_3d_valid"]
-        share = tf.reduce_mean(batch["pose_3d_valid"], axis=-1)  # (B,): every labelled joint counts alike
+        share = tf.reduce_mean(batch["pose_3d_valid"], axis=-1)  # (B,): every labeled joint counts alike
         terms["mpjpe_mm"] = _term(metrics.mpjpe(*labelled), share)
         terms["pa_mpjpe_mm"] = _term(metrics.pa_mpjpe(*labelled), metrics.pa_weights(batch["pose_3d_valid"]))
     if "keypoints_2d" in outputs:

@@ -12,7 +12,7 @@ def compile_forward(forward: Callable[[dict], dict]) -> Callable[[dict], dict]:
 
     @tf.function(jit_compile=True, autograph=False)
     def compiled(batch):
-        # XLA has HRNet's nearest-neighbour upsampling, but not the gradient that TensorFlow gives it.
+        # XLA has HRNet's nearest-neighbor upsampling, but not the gradient that TensorFlow gives it.
         with tf.compat.v1.get_default_graph().gradient_override_map({"ResizeNearestNeighbor": NEAREST_GRADIENT}):
             return forward(batch)
 

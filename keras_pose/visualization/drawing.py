@@ -1,8 +1,8 @@
-"""Draws poses: over the picture, as a 3D stick figure from any side, many pictures on one sheet.
+"""Draws poses: over the image, as a 3D stick figure from any side, many images on one sheet.
 
 NumPy and OpenCV only, so that worker processes start fast. Images are (H, W, 3) uint8 RGB, points are (x, y) with
-pixel centres at i + 0.5 (see `keras_pose.core.geometry`), 3D poses are millimetres in the camera frame.
-Left is blue, right is orange, the middle of the body is green: the person's left and right, not the picture's.
+pixel centers at i + 0.5 (see `keras_pose.core.geometry`), 3D poses are millimeters in the camera frame.
+Left is blue, right is orange, the middle of the body is green: the person's left and right, not the image's.
 """
 
 import os
@@ -14,7 +14,7 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import Skeleton
 from keras_pose.io.atomic import write_atomically
 
-# Blue and orange stay apart for colour-blind eyes, on skin, grass and on white paper.
+# Blue and orange stay apart for color-blind eyes, on skin, grass and on white paper.
 LIMBS = {"left": (30, 130, 255), "right": (255, 110, 20), "middle": (40, 190, 90)}
 GHOST = {side: (175, 175, 175) for side in LIMBS}  # the truth, behind a prediction
 
@@ -71,14 +71,14 @@ def draw_pose_3d(
     reference_mm: np.ndarray | None = None,
     radius_mm: float = 1200.0,
 ) -> np.ndarray:
-    """A (height, width) picture of the stick figure, without perspective, over a floor of 500 mm cells.
+    """A (height, width) image of the stick figure, without perspective, over a floor of 500 mm cells.
 
     Args:
         pose_3d_mm: (J, 3) camera frame, relative to the root; joints that are not finite are left out.
         yaw_deg: turns the figure about the vertical; 0 is seen from the camera, 90 from the person's side.
         pitch_deg: how far the viewer looks down; 0 shows the floor as a line.
-        reference_mm: (J, 3) a second pose, drawn in grey behind the first: the truth.
-        radius_mm: half the height that the picture covers.
+        reference_mm: (J, 3) a second pose, drawn in gray behind the first: the truth.
+        radius_mm: half the height that the image covers.
     """
     pose_3d_mm = _checked_joints(pose_3d_mm, skeleton, 3)
     canvas = np.full((*size, 3), _PAPER, np.uint8)
@@ -131,9 +131,9 @@ def draw_result(
     true_pose_valid: np.ndarray | None = None,
     scores: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The picture with the skeleton on it and, where there is a 3D pose, its two views, all `height` tall.
+    """The image with the skeleton on it and, where there is a 3D pose, its two views, all `height` tall.
 
-    The truth, where it is given, lies in grey beneath, without the joints that are not valid.
+    The truth, where it is given, lies in gray beneath, without the joints that are not valid.
     """
     scale = height / image.shape[0]
     picture = fit_height(image, height)
@@ -148,9 +148,9 @@ def draw_result(
 
 
 def contact_sheet(images: list[np.ndarray], columns: int, titles: list[str] | None = None) -> np.ndarray:
-    """Pictures in rows of `columns`, each centred in a cell of the largest one's size, a title above each."""
+    """Images in rows of `columns`, each centered in a cell of the largest one's size, a title above each."""
     if not images:
-        raise UserError("a contact sheet needs at least one picture")
+        raise UserError("a contact sheet needs at least one image")
     cell_height = max(image.shape[0] for image in images)
     cell_width = max(image.shape[1] for image in images)
     strip, gap = (20 if titles else 0), 4
@@ -224,7 +224,7 @@ def _draw_figure(canvas, points_px, skeleton, drawn, sure, colors, order) -> Non
 
 
 def _fixed(point_px: np.ndarray) -> tuple[int, int]:
-    """A point in OpenCV's fixed-point convention, whose pixel centres are whole numbers."""
+    """A point in OpenCV's fixed-point convention, whose pixel centers are whole numbers."""
     far = 2.0**14  # OpenCV's fixed-point lines overflow beyond
     x, y = np.round((np.clip(point_px, -far, far) - 0.5) * 2**_SUBPIXEL_BITS).astype(int)
     return int(x), int(y)

@@ -99,7 +99,7 @@ def plot_error_histograms(
     """
     errors = np.asarray(errors, float)
     if not np.isfinite(errors).any():
-        raise UserError(f"no error to draw into {path}; no joint is labelled")
+        raise UserError(f"no error to draw into {path}; no joint is labeled")
     limit = np.nanpercentile(errors, 99)
     columns = 3
     rows = -(-len(joint_names) // columns)

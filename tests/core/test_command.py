@@ -32,6 +32,6 @@ def test_a_flag_file_that_is_none_is_one_line(tmp_path, content):
         [sys.executable, "-m", "keras_pose.synthetic", argument], capture_output=True, text=True, cwd=ROOT
     )
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.startswith("error: ") and "a.flags is no text, or names a file that is none" in done.stderr
-    with pytest.raises(UserError, match="a.flags is no text"):
+    assert done.stderr.startswith("error: ") and "a.flags is not a readable text file" in done.stderr
+    with pytest.raises(UserError, match="a.flags is not a readable text file"):
         resolve([argument])

@@ -118,7 +118,7 @@ def test_resampling_by_nothing_is_identity(floating):
     assert_same(augment_ops.transform(floating, zeros, ones, np.zeros((COUNT, 2), np.float32)), floating, atol=1e-3)
 
 
-# --- colour and pixels -----------------------------------------------------------------------------------------
+# --- color and pixels -----------------------------------------------------------------------------------------
 
 
 def adjust_colour(image, brightness=0.0, contrast=1.0, saturation=1.0, hue=0.0):
@@ -194,7 +194,7 @@ def test_eager_equals_tf_data(batch):
     expected = augment({**batch, "subject": tf.constant(["S1"] * COUNT)}, tf.constant(SEED))
     subject = expected.pop("subject")
     data = tf.data.Dataset.from_tensor_slices(batch).batch(COUNT).map(lambda b: augment(b, tf.constant(SEED)))
-    assert_same(next(iter(data)), expected, atol=0.02)  # grey levels of 255
+    assert_same(next(iter(data)), expected, atol=0.02)  # gray levels of 255
     assert subject.numpy().tolist() == [b"S1"] * COUNT
 
 

@@ -33,7 +33,7 @@ def test_every_pose_projects_onto_its_keypoints(examples):
             assert np.abs(projected - example.keypoints_2d_px).max() < 0.5, example.where()
 
 
-def test_every_picture_decodes_and_every_label_is_there(examples):
+def test_every_image_decodes_and_every_label_is_there(examples):
     for split in SPLITS:
         for example in examples[split]:
             assert example.decode_image().shape == (128, 128, 3)

@@ -91,13 +91,13 @@ def test_pixels_that_are_no_bytes_are_refused(value):
 
 
 @pytest.mark.parametrize("image", [b"", b"no JPEG", claiming(".jpg", 20000, 20000), png(64, 96)])
-def test_a_picture_that_is_no_jpeg_of_its_size_is_refused_in_writing(tmp_path, image):
+def test_an_image_that_is_no_jpeg_of_its_size_is_refused_in_writing(tmp_path, image):
     example = make_example(np.random.default_rng(0), image_jpeg=image)
     if image:
         with pytest.raises(UserError, match=r"the image is no JPEG of \(64, 96\)"):
             example.validate()
     else:
-        example.validate()  # a pose without a picture
+        example.validate()  # a pose without an image
 
 
 @pytest.mark.parametrize("change", BAD_NUMBERS)
@@ -118,7 +118,7 @@ def test_nan_and_inf_in_labels_are_named_in_reading(tmp_path, change):
         (b"", "does not decode"),
     ],
 )
-def test_pictures_of_other_sizes_are_named_and_take_no_memory(tmp_path, image, message):
+def test_images_of_other_sizes_are_named_and_take_no_memory(tmp_path, image, message):
     folder = foreign(tmp_path, {"image_jpeg": image})
     read_batches(folder, "validation")  # what TensorFlow itself takes
 
@@ -130,9 +130,9 @@ def test_pictures_of_other_sizes_are_named_and_take_no_memory(tmp_path, image, m
 
 
 @pytest.mark.parametrize("size", [(20000, 20000), (1, 1), (64, 64)])
-def test_a_picture_that_says_its_size_itself_but_is_not_of_the_data_sets(tmp_path, size):
+def test_an_image_that_says_its_size_itself_but_is_not_of_the_data_sets(tmp_path, size):
     image = claiming(".jpg", *size)
-    with pytest.raises(UserError, match=NAMED + r".*(its picture is|no JPEG|does not decode)"):
+    with pytest.raises(UserError, match=NAMED + r".*(its image is|no JPEG|does not decode)"):
         read_batches(foreign(tmp_path, {"image_jpeg": image, "image_size": size}))
 
 

@@ -60,7 +60,7 @@ def test_right_labels_look_right():
         (lambda e: {"keypoints_2d_px": e.keypoints_2d_px + [60, 0]}, "outside their crop"),
         (lambda e: {"keypoints_2d_px": [0, 96] + e.keypoints_2d_px * [1, -1]}, "heads are below ankles"),
         (lambda e: {"keypoints_2d_px": e.keypoints_2d_px * np.nan}, "NaN"),
-        (lambda e: {"keypoint_valid": np.arange(17) != 9}, "never labelled: neck_nose"),
+        (lambda e: {"keypoint_valid": np.arange(17) != 9}, "never labeled: neck_nose"),
         (lambda e: {"image_jpeg": e.image_jpeg[:200]}, "does not decode"),
     ],
 )
@@ -70,7 +70,7 @@ def test_what_is_wrong_is_said(change, seen):
     assert all("\n" not in line for line in found)
 
 
-def test_swapped_sides_show_in_pictures_without_3d():
+def test_swapped_sides_show_in_images_without_3d():
     def flat(example: PoseExample, order) -> PoseExample:
         keypoints, valid = map_joints(example.keypoints_2d_px[order], np.ones(17, bool), HUMAN36M_17, COCO_17)
         values = {"skeleton": "coco_17", "pose_3d_valid": np.zeros(17, bool), "pose_3d_mm": np.zeros((17, 3))}
@@ -146,7 +146,7 @@ def test_of_large_splits_a_spread_is_looked_at(tmp_path):
     assert found["splits"]["train"]["examples"] == 6 and found["splits"]["train"]["count"] == 20
 
 
-def test_poses_without_pictures_are_drawn(tmp_path):
+def test_poses_without_images_are_drawn(tmp_path):
     folder = write_dataset(tmp_path / "poses", {"train": 6}, image_jpeg=b"")
     assert inspect.inspect(str(folder), str(tmp_path / "sheet.png"))["splits"]["train"]["examples"] == 6
 

@@ -17,7 +17,7 @@ def frames(spec: str, split: str = "train") -> list[int]:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Two folders of one kind (24 and 9 examples to train with), and one with pictures of another size."""
+    """Two folders of one kind (24 and 9 examples to train with), and one with images of another size."""
     directory = tmp_path_factory.mktemp("folders")
     write_dataset(directory / "people-1", {"train": 24, "validation": 3})
     write_dataset(directory / "people-2", {"train": 9}, seed=1)

@@ -25,7 +25,7 @@ def test_a_batch_has_the_fields_that_the_architecture_promises(toy_dataset):
     }
 
 
-def test_without_pictures_everything_else_is_the_same(toy_dataset):
+def test_without_images_everything_else_is_the_same(toy_dataset):
     info = open_dataset(str(toy_dataset))
     whole = next(iter(pipeline.make_batches(info, "train", 4, training=True, seed=1)))
     rest = next(iter(pipeline.make_batches(info.without_pictures(), "train", 4, training=True, seed=1)))
@@ -108,7 +108,7 @@ def test_parts_of_a_mix_may_lack_a_split(tmp_path):
         info.count("dev")
 
 
-def test_poses_without_pictures_make_batches_without_images(tmp_path):
+def test_poses_without_images_make_batches_without_images(tmp_path):
     info = open_dataset(str(write_dataset(tmp_path, {"train": 6}, image_jpeg=b"", image_size=(1000, 1000))))
     part = info.parts[0]
     object.__setattr__(part.manifest, "image_size", None)
@@ -133,7 +133,7 @@ def test_an_unknown_split_and_a_batch_too_large_are_refused(toy_dataset):
         pipeline.make_batches(info, "train", 25, training=True)
 
 
-def test_pictures_shrink_to_whole_fractions_by_the_mean(toy_dataset):
+def test_images_shrink_to_whole_fractions_by_the_mean(toy_dataset):
     info = open_dataset(str(toy_dataset))
     small = info.at_size((32, 48))
     assert small.image_size == (32, 48) and info.at_size((64, 96)) == info

@@ -124,7 +124,7 @@ def test_few_bad_frames_are_left_out_with_a_count_and_a_list(download, tmp_path,
     examples = toy.convert("human36m_challenge", broken, tmp_path / "out")
     assert 77 not in {e.frame for e in examples["train"]} and len(examples["train"]) == 149
     assert "1 bad frames left out" in capsys.readouterr().out
-    assert "00077.jpg: the picture is missing" in (tmp_path / "out/bad_frames.txt").read_text()
+    assert "00077.jpg: the image is missing" in (tmp_path / "out/bad_frames.txt").read_text()
 
 
 def test_a_changed_input_is_noticed_before_it_mixes_with_the_old(download, tmp_path):

@@ -1,4 +1,4 @@
-"""Laws of a data set whose pictures are brought to another size."""
+"""Laws of a data set whose images are brought to another size."""
 
 import json
 

@@ -57,7 +57,7 @@ def pictures(found) -> dict[int, np.ndarray]:
     return {int(frame): picture for batch in found for frame, picture in zip(batch["frame"], batch["image"].numpy())}  # noqa: B905
 
 
-def test_an_epoch_is_every_example_once_with_its_own_picture(info, service):
+def test_an_epoch_is_every_example_once_with_its_own_image(info, service):
     served = batches(info, service)
     assert sorted(frames(served)) == list(range(24)) and len(served) == 6
     local, far = pictures(batches(info)), pictures(served)

@@ -15,7 +15,7 @@ from tests.training.runs import write_poses
 
 
 def test_records_are_what_tensorflow_writes(tmp_path):
-    """Our framing and serialisation parse with TensorFlow's own reader and protocol buffer."""
+    """Our framing and serialization parse with TensorFlow's own reader and protocol buffer."""
     example = make_example(np.random.default_rng(0), 300)
     shards.write_shard(tmp_path / "a.tfrecord", [example])
     (record,) = tf.data.TFRecordDataset(str(tmp_path / "a.tfrecord"))
@@ -121,7 +121,7 @@ def test_a_joint_that_never_has_3d_has_no_statistics_and_whole_poses_are_none(tm
     assert info.pose_counts("train")[8:10].tolist() == [6, 0] and info.label_counts("train")[1] == 6
 
 
-def test_poses_without_pictures_tell_the_size_of_their_crops(tmp_path, monkeypatch):
+def test_poses_without_images_tell_the_size_of_their_crops(tmp_path, monkeypatch):
     folder = write_poses(tmp_path / "poses", {"train": 3}, image_size=(80, 64))
     assert open_dataset(str(folder)).image_size is None
     assert open_dataset(str(folder)).crop_size == (80, 64)

@@ -39,7 +39,7 @@ def dataset(toy_dataset):
 
 @pytest.fixture(scope="module")
 def lsp_dataset(tmp_path_factory):
-    """Four pictures with 14 joints in 2D, one of which has no label, and no training split."""
+    """Four images with 14 joints in 2D, one of which has no label, and no training split."""
     rng = np.random.default_rng(5)
     examples = []
     for i in range(4):

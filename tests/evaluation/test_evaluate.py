@@ -179,11 +179,11 @@ def test_mistakes_are_one_line(run, arguments, message):
         run(*arguments)
 
 
-def test_predictor_opens_runs_that_see_pictures(runs):
+def test_predictor_opens_runs_that_see_images(runs):
     result = PosePredictor(runs / "pose")(np.zeros((50, 70, 3), np.uint8))
     assert result.keypoints_px.shape == (17, 2) and result.pose_3d_mm.shape == (17, 3)
     assert PosePredictor(runs / "keypoints")(np.zeros((50, 70, 3), np.uint8)).pose_3d_mm is None
-    with pytest.raises(UserError, match="sees no pictures"):
+    with pytest.raises(UserError, match="sees no images"):
         PosePredictor(runs / "lifter")
 
 

@@ -184,7 +184,7 @@ def write_some(folder, valid: np.ndarray, unlabelled_mm: float = 0.0):
 
 
 def test_joints_without_a_3d_label_are_not_scored(tmp_path):
-    """Joint j is predicted j mm off: the mean is that of the labelled joints, and each joint's its own."""
+    """Joint j is predicted j mm off: the mean is that of the labeled joints, and each joint's its own."""
     valid = np.ones((6, 17), bool)
     valid[1, 9:], valid[2], valid[3, 3:], valid[:, 13] = False, False, False, False
 

@@ -1,4 +1,4 @@
-"""Averaging with the mirrored picture (`with_flip_test`)."""
+"""Averaging with the mirrored image (`with_flip_test`)."""
 
 import numpy as np
 import pytest

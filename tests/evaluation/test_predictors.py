@@ -1,4 +1,4 @@
-"""What evaluation gives to models of pictures and to lifters."""
+"""What evaluation gives to models of images and to lifters."""
 
 import json
 
@@ -15,7 +15,7 @@ from tests.conftest import write_dataset
 from tests.evaluation.conftest import all_examples, evaluate, oracle
 
 
-def test_pictures_are_resized_but_not_stretched(dataset):
+def test_images_are_resized_but_not_stretched(dataset):
     seen = []
 
     def run(images):
@@ -86,7 +86,7 @@ def test_a_lifter_sees_the_joints_of_its_own_skeleton(dataset):
         np.testing.assert_allclose(seen[2][:, theirs], mirrored, atol=1e-5)
 
 
-def test_poses_without_pictures_go_to_a_lifter(tmp_path):
+def test_poses_without_images_go_to_a_lifter(tmp_path):
     folder = write_dataset(tmp_path / "poses", {"train": 5, "test": 3}, image_jpeg=b"")
     manifest = json.loads((folder / "manifest.json").read_text()) | {"image_size": None}
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -94,5 +94,5 @@ def test_poses_without_pictures_go_to_a_lifter(tmp_path):
     result = evaluate(lambda batch: {"pose_3d": batch["pose_3d"]}, dataset)
     assert result.summary()["mpjpe_mm"] == 0 and result.samples == ()
     loaded = LoadedModel("sees", HUMAN36M_17, (64, 96), oracle)
-    with pytest.raises(UserError, match="poses without pictures"):
+    with pytest.raises(UserError, match="poses without images"):
         evaluate(batch_predictor(loaded), dataset)

@@ -1,4 +1,4 @@
-"""Runs of the tiny model on 64 x 96 pictures, and their exports; made once a session."""
+"""Runs of the tiny model on 64 x 96 images, and their exports; made once a session."""
 
 import copy
 from pathlib import Path

@@ -50,7 +50,7 @@ def test_onnx_takes_opset_and_part(runs, tmp_path):
     assert onnx_package.load(output).opset_import[0].version == 15
 
 
-def test_onnx_takes_pictures_at_the_oldest_opset(runs, tmp_path, toy_dataset):
+def test_onnx_takes_images_at_the_oldest_opset(runs, tmp_path, toy_dataset):
     output = tmp_path / "pose.onnx"
     arguments = (f"--model={runs['pose']}", f"--output={output}", f"--opset={onnx.OPSETS[0]}", "--samples=4")
     assert run(onnx, *arguments) == 0
@@ -134,7 +134,7 @@ def test_wrong_inputs_are_one_line(runs, toy_dataset, tmp_path, exported):
         ((tflite, f"--model={runs['keypoints']}", output, "--part=pose", "--noparity"), "kind keypoints.*needs pose"),
         ((tflite, model, output, "--noparity", "--json=figures.json"), "--json takes the figures of the comparison"),
         ((tflite, f"--model={runs['lifter']}", output, "--quantize=int8"), "lifter computes in float32"),
-        ((tflite, model, output, "--part=lifter", "--heatmaps"), "lifter sees no pictures"),
+        ((tflite, model, output, "--part=lifter", "--heatmaps"), "lifter sees no images"),
         ((tflite, model, output, "--quantize=int8", f"--calibration={other_size}"), "32x32, the model sees 64x96"),
         ((tflite, model, output, f"--dataset={other_size}"), "32x32, the model sees 64x96"),
         ((parity, model), "no file; name exported files"),

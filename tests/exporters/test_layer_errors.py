@@ -1,4 +1,4 @@
-"""The report of what each layer of a quantised file loses."""
+"""The report of what each layer of a quantized file loses."""
 
 import json
 
@@ -55,7 +55,7 @@ def test_the_command_ranks_layers_and_writes_all_of_them(exported, runs, tmp_pat
 
 def test_files_that_lose_nothing_or_are_no_tflite_are_refused(exported, runs):
     model = f"--model={runs['pose']}"
-    with pytest.raises(UserError, match="is in float32 and loses nothing; name a quantised file"):
+    with pytest.raises(UserError, match="is in float32 and loses nothing; name a quantized file"):
         run(layer_errors, model, exported["pose.tflite"])
-    with pytest.raises(UserError, match=r"name one quantised \.tflite file"):
+    with pytest.raises(UserError, match=r"name one quantized \.tflite file"):
         run(layer_errors, model, exported["pose_float16.onnx"])

@@ -103,7 +103,7 @@ def test_flag_files_hold_known_flags_each_with_a_comment(name, toy_dataset, monk
 
 
 @pytest.mark.parametrize(("crop", "size"), [((64, 96), (64, 96)), ((80, 80), (256, 256)), ((100, 80), (160, 128))])
-def test_poses_without_pictures_need_no_size(tmp_path, crop, size):
+def test_poses_without_images_need_no_size(tmp_path, crop, size):
     poses = write_poses(tmp_path, {"train": 3}, image_size=crop)
     experiment = build_experiment(parse(f"--dataset={poses}", "--phases=lifter"))
     assert experiment.kind == "lifter" and experiment.model.input_size == size

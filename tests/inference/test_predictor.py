@@ -1,4 +1,4 @@
-"""The predictor's crops, on pictures whose joints a model reads off coloured dots."""
+"""The predictor's crops, on images whose joints a model reads off colored dots."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ SIZE = (480, 640)
 
 
 def crop_height_px(result):
-    """Height in the picture of the crop that the model saw, 256 pixels tall."""
+    """Height in the image of the crop that the model saw, 256 pixels tall."""
     return 256 * invert_affine(result.crop_affine)[1, 1]
 
 
@@ -40,7 +40,7 @@ def test_second_pass_follows_the_joints(centre):
     assert crop_height_px(result) == pytest.approx(1.25 * height, rel=0.02)
 
 
-def test_first_pass_shows_the_whole_picture_unstretched():
+def test_first_pass_shows_the_whole_image_unstretched():
     predictor = PosePredictor(dot_model())
     predictor(dot_picture(standing_px((5, 220), 300), SIZE) | np.uint8(1))
     first = predictor.model.run.crops[0][0]
@@ -58,14 +58,14 @@ def test_a_box_means_one_pass():
 
 
 def test_joints_on_one_spot_do_not_zoom_without_end():
-    """Black pictures: all joints in the middle. The second crop is an eighth of the first, with its margin."""
+    """Black images: all joints in the middle. The second crop is an eighth of the first, with its margin."""
     predictor = PosePredictor(dot_model())
     result = predictor(np.zeros((*SIZE, 3), np.uint8))
     first_height = 256 * SIZE[1] / 192
     assert crop_height_px(result) == pytest.approx(1.25 * first_height / 8 * 256 / 192, rel=0.01)
 
 
-def test_several_pictures_equal_one_by_one():
+def test_several_images_equal_one_by_one():
     truths = [standing_px((200, 240), 250), standing_px((400, 200), 180), standing_px((300, 250), 300)]
     pictures = [dot_picture(truth, (480 + 10 * i, 640)) for i, truth in enumerate(truths)]
     boxes = [None, (300, 50, 500, 350), None]
@@ -91,7 +91,7 @@ def test_result_as_json_has_units():
 @pytest.mark.parametrize(
     "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 4), "u1")]
 )
-def test_what_is_no_picture_is_refused(image):
+def test_what_is_no_image_is_refused(image):
     with pytest.raises(UserError, match="uint8 RGB"):
         PosePredictor(dot_model())(image)
 

@@ -19,7 +19,7 @@ SIZE = (16, 24)
 
 @pytest.fixture(scope="module")
 def small_model():
-    """A stand-in with the outputs of a pose model: heatmaps are the colour channels at a quarter of the size."""
+    """A stand-in with the outputs of a pose model: heatmaps are the color channels at a quarter of the size."""
     import keras
 
     from keras_pose.models.soft_argmax import SoftArgmax
@@ -38,7 +38,7 @@ def loaded(small_model):
 
 @pytest.fixture
 def pictures():
-    """Three pictures, each with one bright block in another place per channel."""
+    """Three images, each with one bright block in another place per channel."""
     images = np.zeros((3, *SIZE, 3), np.uint8)
     for i in range(3):
         for channel in range(3):
@@ -68,7 +68,7 @@ def test_one_trace_for_any_number_of_crops(small_model, pictures):
 
 
 def test_one_crop_is_fed_twice_and_comes_out_once(small_model, pictures):
-    """TensorFlow takes ten times as long for a single picture as for two."""
+    """TensorFlow takes ten times as long for a single image as for two."""
     import tensorflow as tf
 
     fed = []
@@ -93,7 +93,7 @@ def _write_sidecar(path):
 
 @pytest.fixture(scope="module")
 def tflite_file(small_model, tmp_path_factory):
-    """The stand-in by the contract of an exported file: one picture in, no batch axis on what comes out."""
+    """The stand-in by the contract of an exported file: one image in, no batch axis on what comes out."""
     import tensorflow as tf
 
     class Contract(tf.Module):
@@ -124,7 +124,7 @@ def test_tflite_equals_keras(tflite_file, loaded, pictures):
 
 
 def test_onnx_equals_keras(loaded, pictures, tmp_path, monkeypatch):
-    """With a stand-in for ONNX Runtime: the adapter must cast the picture and name what comes out."""
+    """With a stand-in for ONNX Runtime: the adapter must cast the image and name what comes out."""
 
     class Session:
         def __init__(self, path, options, providers):

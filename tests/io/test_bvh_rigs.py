@@ -12,7 +12,7 @@ from keras_pose.synthetic.body import rotation
 from keras_pose.synthetic.body.rig import PARENTS, bone
 from keras_pose.synthetic.motion.retarget import retarget
 
-# Part, parent, offset in centimetres of a person who stands along +y and faces +z; * is the side.
+# Part, parent, offset in centimeters of a person who stands along +y and faces +z; * is the side.
 PARTS = [
     ("hips", None, (0, 0, 0)),
     ("spine", "hips", (0, 10, 0)),

@@ -102,4 +102,4 @@ def test_where_there_are_no_locks_it_warns_and_goes_on(tmp_path, monkeypatch, ca
     monkeypatch.setattr(fcntl, "flock", unsupported)
     with locked(tmp_path):
         pass
-    assert "without locks: start no second run there" in capsys.readouterr().err
+    assert "do not start a second run there" in capsys.readouterr().err

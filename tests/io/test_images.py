@@ -39,7 +39,7 @@ def png(height: int, width: int) -> bytes:
 
 
 def claiming(suffix: str, height: int, width: int) -> bytes:
-    """A small picture whose header says another size."""
+    """A small image whose header says another size."""
     content = bytearray(encoded(picture(16, 24), suffix))
     if suffix == ".jpg":
         struct.pack_into(">HH", content, content.index(b"\xff\xc0") + 5, height, width)
@@ -79,7 +79,7 @@ def test_a_jpeg_with_a_thumbnail_and_stray_bytes_tells_its_own_size():
 def test_a_cut_file_is_refused(suffix):
     content = encoded(picture(40, 56), suffix)
     for end in range(0, 40):
-        with pytest.raises(UserError, match="a.jpg does not decode as a picture"):
+        with pytest.raises(UserError, match="a.jpg does not decode as an image"):
             images.decode(content[:end], "a.jpg", turn=True)
 
 
@@ -90,7 +90,7 @@ def test_a_size_that_cannot_be_is_refused_by_the_header_alone(suffix, size):
         images.decode(claiming(suffix, *size), "a", turn=True)
 
 
-def test_a_whole_picture_of_400_megapixels_takes_no_memory(tmp_path):
+def test_a_whole_image_of_400_megapixels_takes_no_memory(tmp_path):
     path = tmp_path / "large.png"
     path.write_bytes(png(20000, 20000))
 

@@ -59,7 +59,7 @@ def test_the_network_is_pulled_to_where_the_critic_sees_a_labelled_pose(rng):
         before = critic(poses)
         loss = tf.reduce_sum(losses.adversarial_loss(before))
     gradient = tape.gradient(loss, poses)
-    step = 1.0 / tf.sqrt(tf.reduce_sum(gradient**2, (1, 2), keepdims=True))  # a millimetre each
+    step = 1.0 / tf.sqrt(tf.reduce_sum(gradient**2, (1, 2), keepdims=True))  # a millimeter each
     after = critic(poses - step * gradient)
     assert (np.abs(after - 1) < np.abs(before - 1)).all()
     low = np.array(before) < 1

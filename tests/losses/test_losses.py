@@ -94,7 +94,7 @@ def test_each_loss_on_numbers_done_by_hand(batch, outputs):
     kernel = np.exp(-np.array([1, 0, 1]) / 2)
     kernel /= kernel.sum()
     assert found["joint2d"] == pytest.approx((kernel**2).sum() ** 2, rel=1e-5)  # SUMMED over cells
-    assert found["encoder"] == pytest.approx(0.25, rel=1e-5)  # half a metre, squared
+    assert found["encoder"] == pytest.approx(0.25, rel=1e-5)  # half a meter, squared
     assert found["decoder"] == pytest.approx(2 * 0.53**2, rel=1e-5)
     assert found["bone_symmetry"] == 0
 
@@ -141,7 +141,7 @@ def test_a_lifter_does_not_learn_from_what_it_cannot_see(batch, outputs):
     lifted["pose_3d"][0] = 9e3
     again = pose_losses(seeing, lifted, HUMAN36M_17, config)
     assert found["encoder"] == again["encoder"] > 0 and found["decoder"] == again["decoder"] > 0
-    unaware = pose_losses(batch, lifted, HUMAN36M_17, config)  # a network that sees pictures
+    unaware = pose_losses(batch, lifted, HUMAN36M_17, config)  # a network that sees images
     assert unaware["encoder"] > 2 * found["encoder"] and unaware["decoder"] > 2 * found["decoder"]
 
 

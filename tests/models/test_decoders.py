@@ -79,7 +79,7 @@ def test_a_peak_at_the_border_stays_in_its_cell(name, cell):
 @pytest.mark.parametrize("skeleton", [COCO_17, MPII_16])
 @pytest.mark.parametrize("cell_center", [OWN_CELL_CENTER, OFFICIAL_CELL_CENTER])
 def test_the_flip_test_brings_both_views_together(skeleton, cell_center):
-    """A network that finds every joint gives for the mirrored picture the mirrored place, at the paired joint."""
+    """A network that finds every joint gives for the mirrored image the mirrored place, at the paired joint."""
     rng = np.random.default_rng(1)
     keypoints = rng.uniform(0.3, 0.7, (1, skeleton.num_joints, 2))
     mirrored = keypoints[:, list(skeleton.flip_permutation)] * [-1, 1] + [1, 0]
@@ -91,7 +91,7 @@ def test_the_flip_test_brings_both_views_together(skeleton, cell_center):
 
 
 def test_crop_and_decoding_are_the_official_formulas_but_for_half_a_pixel():
-    """Cell i of the heatmap is the picture's pixel index center + (i - w / 2) * 200 * scale / w."""
+    """Cell i of the heatmap is the image's pixel index center + (i - w / 2) * 200 * scale / w."""
     box, size = np.array([30.0, 20.0, 90.0, 150.0]), (96, 64)
     affine = geometry.crop_affine(*geometry.box_crop(box, size), size)
     heatmaps = np.zeros((1, 24, 16, 1))

@@ -107,8 +107,8 @@ def test_bad_configurations(statistics):
         PoseModelConfig(dropout=1.0)
     with pytest.raises(UserError, match="width"):
         PoseModelConfig(width=0)
-    with pytest.raises(UserError, match="unknown colour"):
-        PoseModelConfig.from_dict({"colour": 1})
+    with pytest.raises(UserError, match="unknown color"):
+        PoseModelConfig.from_dict({"color": 1})
     with pytest.raises(UserError, match="no root joint"):
         build_lifter(PoseModelConfig("w8_tiny", COCO_17.name), statistics)
     with pytest.raises(UserError, match="of 17 joints, mpii_16 has 16"):

@@ -1,4 +1,4 @@
-"""The ablation command at toy size: lifters on poses without pictures, which train in seconds."""
+"""The ablation command at toy size: lifters on poses without images, which train in seconds."""
 
 import json
 import subprocess

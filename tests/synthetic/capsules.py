@@ -21,7 +21,7 @@ _RADIUS_MM = {"spine": 130.0, "thorax": 140.0, "head_top": 95.0, "neck_nose": 60
 def capsule_person(
     rng: np.random.Generator, joints_mm: np.ndarray = STANDING_MM, noise_mm: float = 60.0
 ) -> PosedPerson:
-    """A person whose limbs are capsules of random colours; joints move by `noise_mm`, then stand on the floor."""
+    """A person whose limbs are capsules of random colors; joints move by `noise_mm`, then stand on the floor."""
     joints = joints_mm + rng.normal(0, noise_mm, joints_mm.shape)
     joints[:, 1] += 60.0 - joints[:, 1].min()
     parts = [

@@ -70,7 +70,7 @@ def test_the_lower_foot_stays_where_it_stands():
     np.testing.assert_array_equal(steps_on_the_ground(np.tile(STANDING_MM, (3, 1, 1))), 0)
 
 
-# --- pictures --------------------------------------------------------------------------------------------------
+# --- images --------------------------------------------------------------------------------------------------
 
 
 def rendered(seed=0):
@@ -84,7 +84,7 @@ def rendered(seed=0):
     return np.stack(images), examples
 
 
-def test_the_same_seed_gives_the_same_pictures():
+def test_the_same_seed_gives_the_same_images():
     (first, _), (same, _), (other, _) = rendered(), rendered(), rendered(seed=1)
     assert first.shape == (3, *SIZE, 3) and np.array_equal(first, same) and not np.array_equal(first, other)
 

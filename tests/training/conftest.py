@@ -9,7 +9,7 @@ from tests.training.runs import run, tiny_experiment, write_poses
 
 @pytest.fixture(scope="session")
 def poses(tmp_path_factory):
-    """Poses without pictures: four steps of eight an epoch."""
+    """Poses without images: four steps of eight an epoch."""
     return write_poses(tmp_path_factory.mktemp("poses"), {"train": 32, "validation": 10})
 
 

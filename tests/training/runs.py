@@ -22,7 +22,7 @@ E2E = (PhaseConfig("e2e", 1),)
 def tiny_experiment(
     output, dataset, phases=E2E, dropout: float = 0.5, train: dict | None = None, **changes
 ) -> Experiment:
-    """A run of the smallest model on 64 x 96 pictures, eight a batch."""
+    """A run of the smallest model on 64 x 96 images, eight a batch."""
     return Experiment(
         output=str(output),
         model=PoseModelConfig(variant="w8_tiny", input_size=(64, 96), width=16, dropout=dropout),
@@ -33,7 +33,7 @@ def tiny_experiment(
 
 
 def write_poses(directory: Path, counts: dict[str, int], image_size: tuple[int, int] = (64, 96)) -> Path:
-    """A data set of poses without pictures, for the lifter; they lie in crops of that size."""
+    """A data set of poses without images, for the lifter; they lie in crops of that size."""
     rng = np.random.default_rng(0)
     splits = {
         split: (

@@ -31,7 +31,7 @@ def critic(learning_rate: float = 3e-3) -> Adversary:
 
 
 def test_it_learns_to_tell_two_kinds_of_poses_apart():
-    """Labelled poses are wide, predicted ones narrow: no single coordinate's mean tells them."""
+    """Labeled poses are wide, predicted ones narrow: no single coordinate's mean tells them."""
     rng, adversary = np.random.default_rng(0), critic()
 
     def draw(size_mm):

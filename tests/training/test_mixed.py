@@ -25,7 +25,7 @@ from tests.training.runs import assert_same_run, read_metrics, run, tiny_experim
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """16 pictures with joints in 2D, a fifth of them not labelled, and no validation split."""
+    """16 images with joints in 2D, a fifth of them not labeled, and no validation split."""
     unlabelled = {
         "pose_3d_valid": np.zeros(17, bool),
         "pose_3d_mm": np.zeros((17, 3)),
@@ -169,9 +169,9 @@ def test_a_mix_is_scored_where_all_that_validate_can_be(photos, toy_dataset, tmp
         ("e2e", "2d", "2d", "split train of .* has no 3D poses, which phase e2e learns from and is judged by"),
         ("lifter", "3d", "2d", "split validation of .* has no 3D poses, which phase lifter learns from"),
         ("lifter", "2d", "3d", "split train of .* has no 3D poses"),
-        ("hrnet", "none", "2d", "split train of .* has no labelled 2D joints, which every phase sees"),
-        ("hrnet", "2d", "none", "split validation of .* has no labelled 2D joints"),
-        ("lifter", "3d", "3d alone", "split validation of .* has no labelled 2D joints"),
+        ("hrnet", "none", "2d", "split train of .* has no labeled 2D joints, which every phase sees"),
+        ("hrnet", "2d", "none", "split validation of .* has no labeled 2D joints"),
+        ("lifter", "3d", "3d alone", "split validation of .* has no labeled 2D joints"),
         ("e2e", "3d", "3d alone", None),
         ("lifter", "part", "part", None),
         ("hrnet", "2d", "2d", None),

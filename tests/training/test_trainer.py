@@ -262,12 +262,12 @@ def test_a_run_starts_from_the_weights_of_another(tmp_path, finished, toy_datase
 def test_data_of_another_size_or_skeleton_are_refused(tmp_path, toy_dataset, poses):
     experiment = tiny_experiment(tmp_path, toy_dataset)
     other_size = replace(experiment, model=replace(experiment.model, input_size=(64, 64)))
-    with pytest.raises(UserError, match="has pictures of 64x96, the model sees 64x64; prepare"):
+    with pytest.raises(UserError, match="has images of 64x96, the model sees 64x64; prepare"):
         trainer.train(other_size)
     other_skeleton = replace(experiment, model=replace(experiment.model, skeleton=COCO_17.name))
     with pytest.raises(UserError, match="has skeleton human36m_17, the model coco_17; prepare"):
         trainer.train(other_skeleton)
-    with pytest.raises(UserError, match="has no pictures, the model sees 64x96"):
+    with pytest.raises(UserError, match="has no images, the model sees 64x96"):
         trainer.train(tiny_experiment(tmp_path, poses))
 
 

@@ -1,4 +1,4 @@
-"""Laws of the drawings, on non-square pictures."""
+"""Laws of the drawings, on non-square images."""
 
 import cv2
 import numpy as np
@@ -58,7 +58,7 @@ def test_of_the_truth_only_valid_joints_are_drawn(black):
     assert np.array_equal(draw(raised, np.zeros(17, bool)), draw(None, None))
 
 
-def test_min_height_enlarges_only_small_pictures(black):
+def test_min_height_enlarges_only_small_images(black):
     keypoints, valid = _one_joint(150, 30)
     drawn = drawing.draw_keypoints(black, keypoints, LSP_14, valid, min_height=240)
     assert drawn.shape == (240, 400, 3)
@@ -93,7 +93,7 @@ def _side_pixels(image, side):
     return np.argwhere(distance < 40)
 
 
-def test_right_limbs_of_one_who_faces_the_camera_are_on_the_pictures_left():
+def test_right_limbs_of_one_who_faces_the_camera_are_on_the_images_left():
     front = drawing.draw_pose_3d(STANDING_MM, HUMAN36M_17, (300, 200))
     assert front.shape == (300, 200, 3)
     assert _side_pixels(front, "right")[:, 1].mean() < 90 < 110 < _side_pixels(front, "left")[:, 1].mean()
@@ -128,7 +128,7 @@ def test_the_truth_is_drawn_in_grey_behind():
     assert (with_truth == grey).all(-1).sum() > 5 * (alone == grey).all(-1).sum() + 20
 
 
-def test_contact_sheet_keeps_every_picture_whole():
+def test_contact_sheet_keeps_every_image_whole():
     pictures = [np.full((10 + 5 * i, 40 - 3 * i, 3), 10 * i, np.uint8) for i in range(1, 6)]
     sheet = drawing.contact_sheet(pictures, columns=2, titles=["a"] * 5)
     for picture in pictures:

@@ -42,7 +42,7 @@ def test_histograms_bear_joints_without_labels(tmp_path):
     errors[:, 2] = np.nan
     figures.plot_error_histograms(errors, ["a", "b", "c", "d", "e"], tmp_path / "histogram.png")
     assert cv2.imread(str(tmp_path / "histogram.png")).std() > 10
-    with pytest.raises(UserError, match="labelled"):
+    with pytest.raises(UserError, match="labeled"):
         figures.plot_error_histograms(errors[:, 2:3], ["c"], tmp_path / "none.png")
 
 

@@ -20,7 +20,7 @@ from keras_pose.io import images
 from keras_pose.io.archives import check_archive
 
 NO_PICTURE = (
-    f"the picture is missing or damaged, under {images.SMALLEST_SIDE} pixels a side or over "
+    f"the image is missing or damaged, under {images.SMALLEST_SIDE} pixels a side or over "
     f"{images.LARGEST_PIXELS / 1e6:.0f} megapixels; get it again"
 )
 
@@ -30,7 +30,7 @@ class Options:
     """What the user asks of a source.
 
     `image_size` (height, width) of the crops; `frame_step` n takes every nth frame; `skeleton` names the skeleton to
-    map to, None for the source's own; `margin` is the crop's side over the person's box; `smooth` smooths pictures that
+    map to, None for the source's own; `margin` is the crop's side over the person's box; `smooth` smooths images that
     shrink; `allow_pickle` permits files that can run code when they are loaded; `drop_bad_sequences` leaves out
     sequences that are known to be mislabelled; `split` takes everything into one split, None into the source's own;
     `teacher` are the model files that label what people have not, `teacher_cache` the file that keeps their answers.
@@ -50,7 +50,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Item:
-    """A part of a source that is read at one go: a video, a chunk of a label file, a picture.
+    """A part of a source that is read at one go: a video, a chunk of a label file, an image.
 
     `frames` is how many examples it has at most, `file` the file that messages name, `data` what `read_item` needs
     (plain values: it goes to a worker process).
@@ -96,13 +96,13 @@ class Source:
 
 
 def check_millimetres(poses: np.ndarray, root: int, file: str) -> None:
-    """Raises UserError where (T, J, 3) `poses` of a file have no person's size in millimetres (metres, say)."""
+    """Raises UserError where (T, J, 3) `poses` of a file have no person's size in millimeters (meters, say)."""
     radii = np.linalg.norm(poses - poses[:, root : root + 1], axis=-1).max(axis=-1)  # (T,)
     radii = radii[np.isfinite(radii)]
     if len(radii) and not SMALLEST_RADIUS_MM < np.median(radii) < LARGEST_RADIUS_MM:
         raise UserError(
             f"{file}: in frame 0 the joint farthest from the root is at {radii[0]:.4g}, which is no person in "
-            "millimetres; convert the poses to millimetres"
+            "millimeters; convert the poses to millimeters"
         )
 
 
@@ -183,16 +183,16 @@ def check_shape(array: np.ndarray, shape: tuple[int | None, ...], what: str) -> 
 
 
 def check_picture_size(picture: np.ndarray, size: tuple[int, int], file: str | Path) -> None:
-    """Raises UserError where a picture is not of (height, width) `size`, so that the labels would not fit."""
+    """Raises UserError where an image is not of (height, width) `size`, so that the labels would not fit."""
     if picture.shape[:2] != tuple(size):
         raise UserError(
-            f"{file} is {picture.shape[1]} x {picture.shape[0]} pixels, its labels are for {size[1]} x {size[0]}; "
-            "use the original pictures, not resized ones"
+            f"{file} is {image.shape[1]} x {image.shape[0]} pixels, its labels are for {size[1]} x {size[0]}; "
+            "use the original images, not resized ones"
         )
 
 
 def read_picture(path: str | Path, turn: bool = False) -> np.ndarray | None:
-    """A picture file as (H, W, 3) uint8 RGB; None where there is `NO_PICTURE`.
+    """An image file as (H, W, 3) uint8 RGB; None where there is `NO_PICTURE`.
 
     `turn`: as its EXIF orientation says, which labels of published data sets do not heed.
     """

@@ -3,8 +3,8 @@
     annotations/person_keypoints_train2017.json, person_keypoints_val2017.json
     train2017/000000000009.jpg, val2017/...          (also below images/)
 
-Keypoints count pixels from 0 at their middle; a visibility of 1 is labelled but hidden, 2 visible. People without a
-labelled joint, and crowds, are left out as in the official code. Annotations of images that the file does not list, as
+Keypoints count pixels from 0 at their middle; a visibility of 1 is labeled but hidden, 2 visible. People without a
+labeled joint, and crowds, are left out as in the official code. Annotations of images that the file does not list, as
 those of subsets, are skipped and counted.
 """
 
@@ -32,7 +32,7 @@ def list_items(input_dir: Path, options: Options) -> list[Item | BadFrame]:
         if (folder / name).exists():
             year = name.split("_")[-1].removesuffix(".json")
             images = input_dir / year if (input_dir / year).is_dir() else input_dir / "images" / year
-            base.require(images, f"the pictures of {name}")
+            base.require(images, f"the images of {name}")
             pictures, unusable = _pictures(folder / name, images)
             if unusable and not pictures:
                 first = unusable[0]
@@ -76,7 +76,7 @@ def _label(annotation: dict, where: str) -> Label | None:
     values = np.asarray(annotation["keypoints"], np.float64)
     base.check_shape(values, (51,), f"{where}: keypoints")
     if not np.isfinite(values).all():
-        raise UserError(f"{where}: keypoints hold NaN; set a joint that is not labelled to 0, 0, 0")
+        raise UserError(f"{where}: keypoints hold NaN; set a joint that is not labeled to 0, 0, 0")
     keypoints, visibility = values.reshape(17, 3)[:, :2], values[2::3]
     if not (visibility > 0).any():
         return None

@@ -1,4 +1,4 @@
-"""From a labelled person in a picture to an example."""
+"""From a labeled person in an image to an example."""
 
 from dataclasses import dataclass, field
 
@@ -10,18 +10,18 @@ from keras_pose.data.example import PoseExample, encode_jpeg
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources.base import Options
 
-# No pixel and no millimetre of a person before a camera is larger.
+# No pixel and no millimeter of a person before a camera is larger.
 LARGEST_LABEL = 1e5
 SMALLEST_PERSON_PX = 4.0  # fewer are a label's inaccuracy
 
 
 @dataclass
 class Person:
-    """A labelled person in a picture, in the source's own joints.
+    """A labeled person in an image, in the source's own joints.
 
-    `keypoints_px` (J, 2) in the picture, as the camera saw them (distortion included); `valid` and `hidden` (J,) bool;
+    `keypoints_px` (J, 2) in the image, as the camera saw them (distortion included); `valid` and `hidden` (J,) bool;
     `box_px` (x0, y0, x1, y1), None for the box around the valid joints; `camera_mm` (J, 3) joints in the camera frame
-    and `intrinsics` (3, 3) of the picture, both or neither; `camera_valid` (J,) bool, which of them are labelled in 3D,
+    and `intrinsics` (3, 3) of the image, both or neither; `camera_valid` (J,) bool, which of them are labeled in 3D,
     None for all.
     """
 
@@ -38,11 +38,11 @@ class Person:
 def crop_person(
     picture: np.ndarray | None, person: Person, skeleton: Skeleton, target: Skeleton, options: Options
 ) -> PoseExample | BadFrame:
-    """Cuts a person out of an (H, W, 3) RGB picture and maps the joints from `skeleton` to `target`.
+    """Cuts a person out of an (H, W, 3) RGB image and maps the joints from `skeleton` to `target`.
 
     `person.tags` (source, subject, action, frame) go into the example. `picture` is None for poses alone. Joints of
     `target` that the source does not label in 3D have no 3D label; without the root no joint has one. Returns a
-    BadFrame where a label is not finite or absurdly large, where no joint is labelled, and where a joint lies behind
+    BadFrame where a label is not finite or absurdly large, where no joint is labeled, and where a joint lies behind
     the camera.
     """
     where = "{subject}/{action}/{frame}".format(**person.tags)
@@ -84,9 +84,9 @@ def _what_is_bad(labels: list[np.ndarray], valid: np.ndarray, person: Person) ->
     if any(np.abs(a).max(initial=0) > LARGEST_LABEL for a in labels):
         return f"a label is over {LARGEST_LABEL:g}; {mend}"
     if not valid.any():
-        return f"no joint is labelled; {mend}"
+        return f"no joint is labeled; {mend}"
     if person.box_px is None and np.ptp(np.asarray(person.keypoints_px)[valid], 0).max() < SMALLEST_PERSON_PX:
-        return "its labelled joints lie on one spot and no box tells how large the person is; add a box or joints"
+        return "its labeled joints lie on one spot and no box tells how large the person is; add a box or joints"
     if person.camera_mm is None:
         return ""
     camera_mm, camera_valid = _labels_3d(person)
@@ -106,7 +106,7 @@ def _labels_3d(person: Person) -> tuple[np.ndarray, np.ndarray]:
 def map_pose(
     joints_mm: np.ndarray, labelled: np.ndarray, skeleton: Skeleton, target: Skeleton
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Maps (J, 3) joints of one skeleton, of which (J,) are labelled, to a pose of another.
+    """Maps (J, 3) joints of one skeleton, of which (J,) are labeled, to a pose of another.
 
     There is no pose without the target's root, and the root alone is none.
 
@@ -121,6 +121,6 @@ def map_pose(
 
 
 def mostly_in_picture(keypoints_px: np.ndarray, picture: np.ndarray) -> bool:
-    """Whether at least half of (J, 2) joints lie in a picture, or are NaN; fewer show no person to learn from."""
+    """Whether at least half of (J, 2) joints lie in an image, or are NaN; fewer show no person to learn from."""
     outside = np.isfinite(keypoints_px).all(-1) & ~geometry.inside_image(keypoints_px, picture.shape[:2])
     return bool(outside.mean() <= 0.5)

@@ -69,7 +69,7 @@ def _photo(folder: Path, name: str) -> Path:
 
 
 def _check_names(joint_names: tuple[str, ...], target: Skeleton, path: Path) -> None:
-    """Raises UserError unless some labelled joint is one of the target's."""
+    """Raises UserError unless some labeled joint is one of the target's."""
     if len(set(joint_names)) != len(joint_names):
         raise UserError(f"{path}: a joint's name repeats")
     if not set(joint_names) & set(target.joint_names):
@@ -119,7 +119,7 @@ def _json_entry(person: dict, number: int, joints: int, path: Path) -> Entry:
     _check_box(box, where)
     visibility = keypoints[:, 2]
     if not np.isin(visibility, (0, 1, 2)).all():
-        raise UserError(f"{where}: a joint's third number must be 0 not labelled, 1 hidden or 2 visible")
+        raise UserError(f"{where}: a joint's third number must be 0 not labeled, 1 hidden or 2 visible")
     label = Label(keypoints[:, :2], visibility > 0, number, visibility == 1, box, pose, intrinsics, pose_valid)
     return Entry(str(person["image"]), label, _split(person.get("split"), where), str(person.get("subject", "")))
 
@@ -225,7 +225,7 @@ def _csv_joints(columns: tuple[str, ...], path: Path) -> tuple[str, ...]:
 
 
 def _csv_entry(row: dict, number: int, joint_names: tuple[str, ...], where: str) -> Entry:
-    """One row; a joint whose cells are empty, or whose `_v` is 0, is not labelled; `_v` of 1 is hidden."""
+    """One row; a joint whose cells are empty, or whose `_v` is 0, is not labeled; `_v` of 1 is hidden."""
     read = functools.partial(_cell, row, where)
     keypoints = np.array([[read(f"{name}_x"), read(f"{name}_y")] for name in joint_names])
     visibility = np.array([read(f"{name}_v", 2.0) for name in joint_names])
@@ -245,7 +245,7 @@ def _cell(row: dict, where: str, column: str, default: float = np.nan) -> float:
     except ValueError:
         raise UserError(f"{where}: {column} is {text[:40]!r}, not a number") from None
     if text and not np.isfinite(value):
-        raise UserError(f"{where}: {column} is {text}; leave the cell empty where the joint is not labelled")
+        raise UserError(f"{where}: {column} is {text}; leave the cell empty where the joint is not labeled")
     return value
 
 

@@ -32,7 +32,7 @@ def read_cameras(path: Path) -> dict[tuple[str, str], geometry.Camera]:
     """The cameras of metadata.xml by (subject, camera id).
 
     Its `w0` holds for each of 4 cameras and 11 subjects three angles and the position in mm, then for each camera
-    focal lengths, centre, three radial and two tangential coefficients.
+    focal lengths, center, three radial and two tangential coefficients.
     """
     base.require(path, "the file metadata.xml comes with the data set's code")
     with base.reading(path):

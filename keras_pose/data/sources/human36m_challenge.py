@@ -1,4 +1,4 @@
-"""Human3.6M of the ECCV 2018 challenge: pictures cut around the person, and root-relative poses.
+"""Human3.6M of the ECCV 2018 challenge: images cut around the person, and root-relative poses.
 
     {Train,Val}/IMG/00001.jpg
     {Train,Val}/POSE/00001.csv   17 rows x, y, z: mm, camera frame, relative to the pelvis
@@ -21,7 +21,7 @@ from keras_pose.data.sources import base, human36m_common
 from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.crop import map_pose
 
-# Pictures in one item.
+# Images in one item.
 CHUNK = 250
 
 
@@ -31,7 +31,7 @@ def list_items(input_dir: Path, options: Options) -> list[Item]:
         poses = sorted(base.require(input_dir / folder / "POSE", "the poses of the challenge").glob("*.csv"))
         if not poses:
             raise UserError(f"{input_dir / folder / 'POSE'} holds no .csv file; extract the poses there")
-        base.require(input_dir / folder / "IMG", "the pictures of the challenge")
+        base.require(input_dir / folder / "IMG", "the images of the challenge")
         chosen = [str(path) for path in poses[:: options.frame_step]]
         for start in range(0, len(chosen), CHUNK):
             chunk = chosen[start : start + CHUNK]

@@ -25,7 +25,7 @@ ACTIONS = (
     "WalkDog WalkTogether"
 ).split()
 OTHER_NAMES = {"TakingPhoto": "Photo", "WalkingDog": "WalkDog"}  # S1's
-# Of S9, where the ground truth is offset from the picture in parts.
+# Of S9, where the ground truth is offset from the image in parts.
 BAD_SEQUENCES_OF_S9 = ("Greeting", "SittingDown", "SittingDown 1", "Waiting 1")
 
 # Distance from the middle on the plane z = 1 that no camera here sees.
@@ -51,7 +51,7 @@ def is_bad(subject: str, sequence: str) -> bool:
 
 
 def find_subjects(input_dir: Path) -> list[str]:
-    """The labelled subjects that have a folder here; raises UserError where there is none."""
+    """The labeled subjects that have a folder here; raises UserError where there is none."""
     subjects = [subject for subject in SPLITS if (input_dir / subject).is_dir()]
     if not subjects:
         raise UserError(f"{input_dir} holds none of the folders {', '.join(SPLITS)}; extract the archives there")
@@ -71,7 +71,7 @@ def local_intrinsics(camera: geometry.Camera, camera_mm: np.ndarray) -> np.ndarr
 
     A crop keeps the pixels as the lens made them, and its 2D labels are exact; no pinhole fits both. The camera's own
     matrix is off by pixels; this one, fitted to the lens by least squares over the person's box (it may have skew), by
-    half a pixel of the picture in the median. NaN where a joint is not finite or out of any camera's view.
+    half a pixel of the image in the median. NaN where a joint is not finite or out of any camera's view.
     """
     with np.errstate(all="ignore"):
         plane = camera_mm[:, :2] / camera_mm[:, 2:]

@@ -17,14 +17,14 @@ from keras_pose.data.sources.base import Item, Options, Source
 
 
 def parse_name(name: str) -> tuple[str, str, str, int]:
-    """Subject, sequence, camera and frame (from 0) of a picture's name; raises UserError."""
+    """Subject, sequence, camera and frame (from 0) of an image's name; raises UserError."""
     try:
         left, right = Path(name).stem.split(".")  # S1_Directions_1, 54138969_000001
         subject, sequence = left.split("_", 1)
         camera, number = right.split("_")
         return subject, sequence.replace("_", " "), camera, int(number) - 1
     except ValueError as error:
-        raise UserError(f"picture name {name!r} is not like S1_Directions_1.54138969_000001.jpg") from error
+        raise UserError(f"image name {name!r} is not like S1_Directions_1.54138969_000001.jpg") from error
 
 
 def list_items(input_dir: Path, options: Options) -> list[Item]:

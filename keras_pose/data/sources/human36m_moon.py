@@ -1,9 +1,9 @@
-"""Human3.6M as Moon et al. 2019 (3DMPPE) distribute it: JSON annotations and pictures.
+"""Human3.6M as Moon et al. 2019 (3DMPPE) distribute it: JSON annotations and images.
 
     annotations/Human36M_subject1_{data,camera,joint_3d}.json
     images/s_01_act_02_subact_01_ca_01/s_01_act_02_subact_01_ca_01_000001.jpg
 
-The cameras have no lens distortion in this form, so 2D labels are up to 2.4 px off the picture, as in their work.
+The cameras have no lens distortion in this form, so 2D labels are up to 2.4 px off the image, as in their work.
 """
 
 import json
@@ -54,7 +54,7 @@ def list_items(input_dir: Path, options: Options) -> list[Item | BadFrame]:
 
 
 def _sequences(path: str, options: Options, bad: list) -> dict[tuple[int, int, int], list[tuple]]:
-    """(action, subaction, camera) -> pictures (file name, (height, width), frame, box x y w h) of a data file.
+    """(action, subaction, camera) -> images (file name, (height, width), frame, box x y w h) of a data file.
 
     `bad` gets the images that cannot be used.
     """

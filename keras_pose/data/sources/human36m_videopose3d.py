@@ -1,6 +1,6 @@
-"""Human3.6M's poses as VideoPose3D keeps them, for the lifter alone: no pictures.
+"""Human3.6M's poses as VideoPose3D keeps them, for the lifter alone: no images.
 
-The input is a checkout of VideoPose3D with `data/data_3d_h36m.npz` (pickled: world frame, metres, 32 joints). The
+The input is a checkout of VideoPose3D with `data/data_3d_h36m.npz` (pickled: world frame, meters, 32 joints). The
 cameras are read out of its `common/h36m_dataset.py` as literals; no code of it runs. Every pose is projected into its
 subject's four cameras, lens distortion included.
 """
@@ -77,7 +77,7 @@ def load_poses(path: str, allow_pickle: bool) -> dict[str, dict[str, np.ndarray]
                 where = f"{path}: {subject!r} {sequence!r}"
                 base.check_shape(np.asarray(metres), (None, 32, 3), where)
                 joints = np.asarray(metres, np.float64)[:, human36m_common.JOINTS_17_OF_32] * 1000
-                base.check_millimetres(joints, 0, f"{where}, from metres")
+                base.check_millimetres(joints, 0, f"{where}, from meters")
                 poses[subject][sequence] = joints
     return poses
 

@@ -3,8 +3,8 @@
     joints.mat, images/im0001.jpg ...       (lsp: `joints` (3, 14, 2000))
     joints.mat, images/im00001.jpg ...      (lsp_extended: `joints` (14, 3, 10000))
 
-Coordinates count from 1 as in MATLAB. The third number differs: in lsp it marks a hidden joint, all being labelled;
-in lsp_extended a joint that is labelled at all. A picture's number finds its joints.
+Coordinates count from 1 as in MATLAB. The third number differs: in lsp it marks a hidden joint, all being labeled;
+in lsp_extended a joint that is labeled at all. An image's number finds its joints.
 """
 
 import functools
@@ -68,7 +68,7 @@ def read_item(item: Item, options: Options, name: str = "lsp") -> Iterator[PoseE
 SOURCES = {
     "lsp": Source(
         name="lsp",
-        summary="Leeds Sports Pose (2D): joints.mat and images; pictures 1 to 1000 train, the others test.",
+        summary="Leeds Sports Pose (2D): joints.mat and images; images 1 to 1000 train, the others test.",
         terms=TERMS,
         skeleton=LSP_14,
         list_items=list_items,

@@ -1,6 +1,6 @@
-"""What the sources in MMPose's form share: npz annotations in metres, pickled cameras, pictures.
+"""What the sources in MMPose's form share: npz annotations in meters, pickled cameras, images.
 
-`S` (N, 17, 4) holds joints in the camera frame in metres and their visibility, `part` (N, 17, 3) the same in pixels.
+`S` (N, 17, 4) holds joints in the camera frame in meters and their visibility, `part` (N, 17, 3) the same in pixels.
 MMPose's rotations are the transposes of the data sets' own; they are not needed, since `S` is in the camera frame.
 """
 
@@ -22,7 +22,7 @@ ARRAYS = {"imgname": (None,), "part": (None, 17, 3), "S": (None, 17, 4)}
 
 
 def load(path: str, root: int) -> dict[str, np.ndarray]:
-    """`ARRAYS` of one npz file, with `S` in millimetres; raises UserError where it is damaged."""
+    """`ARRAYS` of one npz file, with `S` in millimeters; raises UserError where it is damaged."""
     base.require(Path(path), "MMPose's annotations")
     arrays = base.load_npz(Path(path), ARRAYS)
     lengths = {len(array) for array in arrays.values()}
@@ -31,12 +31,12 @@ def load(path: str, root: int) -> dict[str, np.ndarray]:
     with base.reading(path):
         arrays["part"] = arrays["part"].astype(np.float64)
         arrays["S"] = arrays["S"].astype(np.float64) * [1000, 1000, 1000, 1]
-    base.check_millimetres(arrays["S"][:, :, :3], root, f"{path}, from metres")
+    base.check_millimetres(arrays["S"][:, :, :3], root, f"{path}, from meters")
     return arrays
 
 
 def read_cameras(path: Path, allow_pickle: bool) -> dict:
-    """Key -> (Camera at the origin, its pictures' (height, width)) of a pickled file of cameras."""
+    """Key -> (Camera at the origin, its images' (height, width)) of a pickled file of cameras."""
     base.require(path, "MMPose's cameras")
     if not allow_pickle:
         raise UserError(f"{path} is pickled, which can run code; if you trust it, add --allow_pickle")
@@ -64,7 +64,7 @@ def item_data(arrays: dict[str, np.ndarray], chosen: list[int], camera: tuple, i
 def read_item(
     item: Item, options: Options, source: Source, frame_of: Callable[[str], int]
 ) -> Iterator[PoseExample | BadFrame]:
-    """The examples of an item with `item_data`; `frame_of` tells a picture's frame number by its name."""
+    """The examples of an item with `item_data`; `frame_of` tells an image's frame number by its name."""
     data, target = item.data, source.target_skeleton(options)
     for name, pixels, camera_mm in zip(data["names"], data["pixels"], data["camera_mm"], strict=True):
         path = Path(data["images"]) / name

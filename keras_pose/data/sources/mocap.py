@@ -191,7 +191,7 @@ def _spine(motion: Bvh, index: dict[str, int]) -> tuple[int, int]:
 
 
 def vary_body(poses: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(F, 17, 3) poses of any unit to millimetres, with a random stature and bone lengths, left as long as right."""
+    """(F, 17, 3) poses of any unit to millimeters, with a random stature and bone lengths, left as long as right."""
     names, result = HUMAN36M_17.joint_names, np.zeros_like(poses)
     leg = sum(np.linalg.norm(poses[:, j] - poses[:, j - 1], axis=-1).mean() for j in (2, 3, 5, 6)) / 2
     scale = rng.uniform(*STATURE_MM) * LEG_OF_STATURE / leg

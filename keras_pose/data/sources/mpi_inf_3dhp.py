@@ -1,4 +1,4 @@
-"""MPI-INF-3DHP as its authors distribute it: training videos with annot.mat, test pictures with HDF5 labels.
+"""MPI-INF-3DHP as its authors distribute it: training videos with annot.mat, test images with HDF5 labels.
 
     S1/Seq1/{annot.mat, camera.calibration, imageSequence/video_0.avi}      (also under train/)
     TS1/{annot_data.mat, imageSequence/img_000001.jpg}                      (also under test/, mpi_inf_3dhp_test_set/)

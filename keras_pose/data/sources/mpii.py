@@ -38,12 +38,12 @@ def list_items(input_dir: Path, options: Options) -> list[Item | BadFrame]:
         parts = [("train", _read_mat(path, images, bad))]
     items = [i for split, p in parts for i in photo_labels.photo_items(p, lambda _, split=split: split, options)]
     if not items and not bad:
-        raise UserError(f"{input_dir} holds no labelled people; get {MAT} again")
+        raise UserError(f"{input_dir} holds no labeled people; get {MAT} again")
     return items + bad
 
 
 def _box(center: np.ndarray, scale: float) -> tuple[float, ...] | None:
-    """(x0, y0, x1, y1) from MPII's centre, counted from 1, and scale; None where it says neither."""
+    """(x0, y0, x1, y1) from MPII's center, counted from 1, and scale; None where it says neither."""
     if not (scale > 0 and np.isfinite([*center, scale]).all()) or center[0] < 0:
         return None
     x, y = center[0] - 0.5, center[1] - 0.5 + 15 * scale
@@ -66,7 +66,7 @@ def _read_json(path: Path, images: Path, bad: list[BadFrame]) -> dict[Path, list
 
 
 def _json_label(entry: dict, number: int, where: str) -> tuple[str, Label] | None:
-    """The image's name and a person in it; None for one without a labelled joint."""
+    """The image's name and a person in it; None for one without a labeled joint."""
     joints = np.asarray(entry["joints"], np.float64)
     visible = np.asarray(entry["joints_vis"], np.float64) > 0
     base.check_shape(joints, (16, 2), f"{where}: joints")

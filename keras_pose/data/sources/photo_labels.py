@@ -1,4 +1,4 @@
-"""What the sources of single photos with 2D labels share: an item is one picture with the people labelled in it."""
+"""What the sources of single photos with 2D labels share: an item is one image with the people labeled in it."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ class Label:
 def photo_items(
     pictures: dict[Path, list[Label]], split_of: Callable[[Path], str], options: Options, subject: str = ""
 ) -> list[Item]:
-    """One item a picture, every `frame_step`th."""
+    """One item an image, every `frame_step`th."""
     paths = sorted(pictures)[:: options.frame_step]
     return [
         Item(split_of(path), subject, "photo", len(pictures[path]), str(path), tuple(pictures[path])) for path in paths
@@ -65,7 +65,7 @@ def labels_hash(items: list[Item]) -> str:
 def read_photo(
     item: Item, source: Source, options: Options, skeleton: Skeleton | None = None, turn: bool = False
 ) -> Iterator[PoseExample | BadFrame]:
-    """The people of one picture; `skeleton` where the labels' joints are not the source's, `turn` as `read_picture`."""
+    """The people of one image; `skeleton` where the labels' joints are not the source's, `turn` as `read_picture`."""
     target = source.target_skeleton(options)
     picture = base.read_picture(item.file, turn)
     for label in item.data:
@@ -89,7 +89,7 @@ def read_photo(
 
 
 def find_pictures(folder: Path, what: str, pattern: str = "*.jpg") -> list[Path]:
-    """The pictures of a folder in the order of their names; raises UserError where it has none."""
+    """The images of a folder in the order of their names; raises UserError where it has none."""
     base.require(folder, what)
     pictures = sorted(folder.glob(pattern))
     if not pictures:

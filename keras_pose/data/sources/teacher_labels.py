@@ -17,7 +17,7 @@ FOCAL_OF_LONGER_SIDE = 0.8
 
 
 def to_person(labels: Labels, image_size: tuple[int, int], tags: dict) -> Person:
-    """The labelled person of TEACHER_22, 2D and 3D, in an image of (height, width).
+    """The labeled person of TEACHER_22, 2D and 3D, in an image of (height, width).
 
     No 3D where the joints are too few to place the person by, or would put a joint behind the camera.
     """
@@ -47,7 +47,7 @@ def place(pose_mm: np.ndarray, keypoints_px: np.ndarray, intrinsics: np.ndarray)
 
 
 def complete(image: np.ndarray, person: Person, skeleton: Skeleton, target: Skeleton, options: Options) -> Person:
-    """A person whom people labelled in `skeleton`, completed by the teachers, in `target`.
+    """A person whom people labeled in `skeleton`, completed by the teachers, in `target`.
 
     Unchanged but for the skeleton where the teachers find nobody or somebody else.
     """

@@ -1,4 +1,4 @@
-"""The user's own footage, labelled by teachers (see `keras_pose.data.teachers`).
+"""The user's own footage, labeled by teachers (see `keras_pose.data.teachers`).
 
     *.mp4, *.mov ... in a folder, or one file; those below a folder named validation or test go into that split
 
@@ -78,7 +78,7 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
 
 SOURCE = Source(
     name="video",
-    summary="your own footage, labelled by a teacher: videos of one person, and --teacher=pose_landmark_full.tflite.",
+    summary="your own footage, labeled by a teacher: videos of one person, and --teacher=pose_landmark_full.tflite.",
     terms="yours; the teacher's labels are subject to its terms (MediaPipe: Apache-2.0).",
     skeleton=TEACHER_22,
     list_items=list_items,

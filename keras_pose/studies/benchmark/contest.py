@@ -137,7 +137,7 @@ def run_contest(contest: Contest, names: list[str], on_progress: Callable[[str],
 
 
 def write_batch(path: Path, contest: Contest) -> None:
-    """The one batch that all learn: random pictures and joints, and the heatmaps to them."""
+    """The one batch that all learn: random images and joints, and the heatmaps to them."""
     from keras_pose.losses import target_heatmaps
 
     rng = np.random.default_rng(0)

@@ -12,12 +12,12 @@ CALLS = re.compile(r"Call|^While$|^If$")  # their time is that of what they call
 
 
 def forward_flops(model) -> int:
-    """Multiplications and additions in the convolutions of a Keras model, for one picture."""
+    """Multiplications and additions in the convolutions of a Keras model, for one image."""
     return sum(_conv_flops(model))
 
 
 def training_flops(model) -> int:
-    """Of a training step, for one picture: forward, and backward to the weights and to all inputs but the picture."""
+    """Of a training step, for one image: forward, and backward to the weights and to all inputs but the image."""
     flops = _conv_flops(model)
     return 3 * sum(flops) - flops[0]
 

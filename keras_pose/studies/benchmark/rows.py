@@ -50,7 +50,7 @@ def in_own_process(row: Callable[[Job], dict], job: Job) -> dict:
 
 
 def measure_pipeline(job: Job) -> dict[str, float]:
-    """Shuffled training batches, pictures decoded."""
+    """Shuffled training batches, images decoded."""
     with tempfile.TemporaryDirectory() as directory:
         batches = _batches(_dataset(job, directory), job.batch_size)
         next(batches)
@@ -71,7 +71,7 @@ def _batches(dataset: DatasetInfo, batch_size: int) -> Iterator[dict]:
 
 
 def _dataset(job: Job, directory: str) -> DatasetInfo:
-    """The job's data set as training reads it; where its pictures do not shrink to the model's size, a resized one."""
+    """The job's data set as training reads it; where its images do not shrink to the model's size, a resized one."""
     try:
         return open_dataset(job.experiment.data.dataset).at_size(job.experiment.model.input_size)
     except UserError:
@@ -79,7 +79,7 @@ def _dataset(job: Job, directory: str) -> DatasetInfo:
 
 
 def resized_dataset(job: Job, directory: Path) -> DatasetInfo:
-    """The first training examples of the data set, their pictures brought to the model's size."""
+    """The first training examples of the data set, their images brought to the model's size."""
     source, size = open_dataset(job.experiment.data.dataset), job.experiment.model.input_size
     examples = list(islice(_resized(read_examples(source, "train"), size), PIPELINE_PICTURES))
     examples *= PIPELINE_EXAMPLES // len(examples)
@@ -199,7 +199,7 @@ def _take_turns(work: dict[str, Callable], count: int) -> dict[str, tuple[float,
 
 
 def measure_machine(job: Job) -> dict[str, float]:
-    """What the network computes for a picture, and what the machine reaches in a large matrix product."""
+    """What the network computes for an image, and what the machine reaches in a large matrix product."""
     from keras_pose.models.hrnet import build_hrnet
 
     config = job.experiment.model

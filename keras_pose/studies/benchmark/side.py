@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 BATCH_FILE, WEIGHTS_FILE = "batch.npz", "weights.npz"
-NUM_CHECKED = 2  # pictures whose heatmaps are compared
+NUM_CHECKED = 2  # images whose heatmaps are compared
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Spec:
 
     @property
     def heatmaps_file(self) -> Path:
-        """Where the contestant's first heatmaps of `NUM_CHECKED` pictures go, (N, H/4, W/4, J) float32."""
+        """Where the contestant's first heatmaps of `NUM_CHECKED` images go, (N, H/4, W/4, J) float32."""
         return Path(self.folder, f"{self.name}.npy")
 
 

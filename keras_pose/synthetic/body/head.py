@@ -39,7 +39,7 @@ def scalp(assets: BodyAssets) -> np.ndarray:
 
 
 def face_texture(skin: np.ndarray, hair: np.ndarray | None, bearded: bool, rng: np.random.Generator) -> np.ndarray:
-    """(96, 128, 3) uint8: a face of skin colour (3,), with hair of colour (3,) or none on the skull."""
+    """(96, 128, 3) uint8: a face of skin color (3,), with hair of color (3,) or none on the skull."""
     masks = _masks()
     image = np.full((_HEIGHT, _WIDTH, 3), skin, np.float32)
     dark = skin * 0.35

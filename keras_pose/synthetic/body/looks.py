@@ -1,4 +1,4 @@
-"""The materials of a person, drawn afresh for every picture."""
+"""The materials of a person, drawn afresh for every image."""
 
 import numpy as np
 
@@ -72,7 +72,7 @@ def hair_colour(rng: np.random.Generator) -> np.ndarray:
 
 
 def _cloth_unlike(skin: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A cloth that nobody would take for skin of colour (3,)."""
+    """A cloth that nobody would take for skin of color (3,)."""
     while True:
         texture = cloth_texture(rng)
         if np.abs(texture.mean((0, 1)) / 255 - skin).max() > _UNLIKE:

@@ -1,4 +1,4 @@
-"""Clothes without a mesh of their own: parts of the skin, puffed up and coloured as cloth."""
+"""Clothes without a mesh of their own: parts of the skin, puffed up and colored as cloth."""
 
 from dataclasses import dataclass
 
@@ -58,7 +58,7 @@ def puff(
 ) -> np.ndarray:
     """Moves the vertices of the skin triangles `cloth` (C, 3) outwards; (V, 3) base vertices to the same.
 
-    `smoothing` rounds of averaging with the neighbours take muscles and creases out first, as cloth spans them.
+    `smoothing` rounds of averaging with the neighbors take muscles and creases out first, as cloth spans them.
     """
     moved = np.zeros(len(base_mm), bool)
     moved[cloth] = True

@@ -1,4 +1,4 @@
-"""Dressed adults: one skinned mesh each, which takes any pose and any colours."""
+"""Dressed adults: one skinned mesh each, which takes any pose and any colors."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,7 +48,7 @@ class Person:
         return frozenset(np.unique(self.slots).tolist())
 
     def pose(self, pose: PoseSample, rng: np.random.Generator) -> PosedPerson:
-        """Poses the person on the ground (the lowest point at y = 0) above the origin, in colours drawn from `rng`."""
+        """Poses the person on the ground (the lowest point at y = 0) above the origin, in colors drawn from `rng`."""
         matrices, offsets, joints = self.skeleton.pose(pose.rotations)
         vertices = skin(
             self.vertices_mm,
@@ -148,7 +148,7 @@ class _Builder:
             self._tuck(garment.anchors[np.unique(faces[keep])], slot("shoes") if "shoes" in garment.tags else None)
 
     def _tuck(self, anchors: np.ndarray, shoe: int | None) -> None:
-        """Sinks the skin near the base vertices `anchors` and colours it like the cloth above, should it show."""
+        """Sinks the skin near the base vertices `anchors` and colors it like the cloth above, should it show."""
         template = self.template
         below = np.zeros(len(self._fit_mm), bool)
         below[anchors] = True

@@ -29,7 +29,7 @@ class BodyTemplate:
     on_neck: (V,) bool, neck and head.
     scalp: (V,) 0 below the hairline, 1 well above.
     tights: (V,) for each skin vertex the nearest vertex of the tights of the base mesh, which garments hang on.
-    edges: (N, 2) pairs of neighbouring skin vertices.
+    edges: (N, 2) pairs of neighboring skin vertices.
     """
 
     skin_weights: np.ndarray

@@ -9,14 +9,14 @@ SIZE = 64
 
 
 def cloth_texture(rng: np.random.Generator) -> np.ndarray:
-    """(SIZE, SIZE, 3) uint8 sRGB, a random pattern in random colours."""
+    """(SIZE, SIZE, 3) uint8 sRGB, a random pattern in random colors."""
     names = list(PATTERNS)
     shares = np.array([share for share, _ in PATTERNS.values()])
     pattern = PATTERNS[names[rng.choice(len(names), p=shares / shares.sum())]][1]
     first, second = cloth_colour(rng).astype(np.float32), cloth_colour(rng).astype(np.float32)
-    amount = pattern(rng).astype(np.float32)[..., None]  # (SIZE, SIZE, 1), how much of the second colour
+    amount = pattern(rng).astype(np.float32)[..., None]  # (SIZE, SIZE, 1), how much of the second color
     image = first * (1 - amount) + second * amount
-    if rng.random() < 0.15:  # a third colour in places of its own
+    if rng.random() < 0.15:  # a third color in places of its own
         amount = _blobs(rng)[..., None]
         image = image * (1 - amount) + cloth_colour(rng) * amount
     weave = 1 + np.float32(rng.uniform(0.01, 0.12)) * noise(rng, rng.integers(3))[..., None]
@@ -24,7 +24,7 @@ def cloth_texture(rng: np.random.Generator) -> np.ndarray:
 
 
 def cloth_colour(rng: np.random.Generator) -> np.ndarray:
-    """(3,) sRGB, 0 to 1: greys, dark blues and browns as people wear them, and any colour at all."""
+    """(3,) sRGB, 0 to 1: grays, dark blues and browns as people wear them, and any color at all."""
     kind = rng.random()
     if kind < 0.3:
         return np.clip(rng.beta(0.7, 0.7) + rng.normal(0, 0.02, 3), 0.02, 0.98)
@@ -42,12 +42,12 @@ def hsv(hue: float, saturation: float, value: float) -> np.ndarray:
 
 
 def fine_texture(colour: np.ndarray, strength: float, rng: np.random.Generator, scale: int = 2) -> np.ndarray:
-    """(SIZE, SIZE, 3) uint8 of one colour (3,) with a little noise in its brightness."""
+    """(SIZE, SIZE, 3) uint8 of one color (3,) with a little noise in its brightness."""
     return to_uint8(colour.astype(np.float32) * (1 + strength * noise(rng, scale)[..., None]))
 
 
 def strand_texture(colour: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(SIZE, SIZE, 3) uint8, hair of one colour (3,): strands lighter and darker along one axis."""
+    """(SIZE, SIZE, 3) uint8, hair of one color (3,): strands lighter and darker along one axis."""
     strands = np.roll(_noise_bank()[2][rng.integers(4)].mean(0), rng.integers(SIZE))
     field = 0.6 * strands[None] / max(np.abs(strands).max(), 1e-6) + 0.4 * noise(rng, 2)
     return to_uint8(colour * (1 + rng.uniform(0.1, 0.35) * field[..., None]))

@@ -23,7 +23,7 @@ _CLUSTERS = 96
 _CLUSTERING_FRAMES = 6000
 # A cluster of n frames is drawn with probability proportional to n to this power: 1 is by frame, 0 by cluster.
 _BALANCE = 0.3
-# Of each cluster's frames, the share that lies farthest from its centre, and how often one of them is drawn.
+# Of each cluster's frames, the share that lies farthest from its center, and how often one of them is drawn.
 _EXTREME_PART, _EXTREME_SHARE = 0.1, 0.2
 _NOISE_DEG = {"Arm": 5.0, "UpLeg": 4.0, "Head": 8.0, "Neck": 4.0, "Hand": 8.0, "Foot": 5.0, "Spine": 3.0}
 _NOISE_RAD = np.deg2rad([_NOISE_DEG.get(name.removeprefix("Left").removeprefix("Right"), 0.0) for name in BONES])
@@ -139,7 +139,7 @@ def pose_features(local: np.ndarray) -> np.ndarray:
 
 
 def cluster_centres(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(K, D) centres of (F, D) `features` by k-means on a sample of them, started far apart (k-means++)."""
+    """(K, D) centers of (F, D) `features` by k-means on a sample of them, started far apart (k-means++)."""
     sample = features[rng.choice(len(features), min(_CLUSTERING_FRAMES, len(features)), replace=False)]
     centres = sample[rng.integers(len(sample))][None]
     distance = ((sample - centres) ** 2).sum(1).astype(np.float64)
@@ -181,7 +181,7 @@ class _BalancedFrames:
 
 
 def _nearest(features: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Index of and squared distance to the nearest centre, (F,) each."""
+    """Index of and squared distance to the nearest center, (F,) each."""
     distance = (features**2).sum(1)[:, None] - 2 * features @ centres.T + (centres**2).sum(1)
     nearest = distance.argmin(1)
     return nearest, distance[np.arange(len(features)), nearest]

@@ -1,6 +1,6 @@
-"""Cameras: where a picture is taken from, and the crop around the person.
+"""Cameras: where an image is taken from, and the crop around the person.
 
-World frame: y up, ground at y = 0, millimetres. Camera frame: x right, y down, z away.
+World frame: y up, ground at y = 0, millimeters. Camera frame: x right, y down, z away.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ def look_at(position_mm: np.ndarray, target_mm: np.ndarray, roll_rad: float = 0.
 
 
 def sample_camera(rng: np.random.Generator, joints_mm: np.ndarray, any_roll: bool) -> Camera:
-    """A camera that has a person of (J, 3) joints in its picture.
+    """A camera that has a person of (J, 3) joints in its image.
 
     Heights, pitches and distances are those of people with phones, tripods and balconies; with `any_roll` the camera
     is turned by any angle about its axis.

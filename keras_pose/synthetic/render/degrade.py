@@ -1,4 +1,4 @@
-"""What lenses, sensors and JPEG do to a picture. Images are (H, W, 3); `difficulty` is 0 (nothing) to 1 (full)."""
+"""What lenses, sensors and JPEG do to an image. Images are (H, W, 3); `difficulty` is 0 (nothing) to 1 (full)."""
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ def encode_srgb(linear: np.ndarray) -> np.ndarray:
 
 
 def degrade(rng: np.random.Generator, linear: np.ndarray, difficulty: float) -> np.ndarray:
-    """A rendered linear picture to (H, W, 3) uint8 sRGB as a camera would have stored it.
+    """A rendered linear image to (H, W, 3) uint8 sRGB as a camera would have stored it.
 
     Each fault comes with a chance and a strength that grow with the difficulty; all are drawn from `rng`.
     """
@@ -36,7 +36,7 @@ def degrade(rng: np.random.Generator, linear: np.ndarray, difficulty: float) -> 
 
 
 def _blur(rng: np.random.Generator, linear: np.ndarray, difficulty: float) -> np.ndarray:
-    """Out of focus or in motion; up to 2 % of the picture at full difficulty."""
+    """Out of focus or in motion; up to 2 % of the image at full difficulty."""
     extent = 0.02 * difficulty * linear.shape[0]
     kind = rng.random()
     if kind < 0.3 * difficulty:
@@ -53,7 +53,7 @@ def _blur(rng: np.random.Generator, linear: np.ndarray, difficulty: float) -> np
 
 
 def _contrast(rng: np.random.Generator, image: np.ndarray, difficulty: float) -> np.ndarray:
-    """Contrast, brightness and saturation of a camera's picture style; rarely black and white."""
+    """Contrast, brightness and saturation of a camera's image style; rarely black and white."""
     gain = np.float32(np.exp(rng.normal(0, 0.05 + 0.2 * difficulty)))
     offset = np.float32(rng.normal(0, 3 + 15 * difficulty))
     image = (image - 110) * gain + (110 + offset)
@@ -73,7 +73,7 @@ def _low_resolution(rng: np.random.Generator, image: np.ndarray, difficulty: flo
 
 
 def _noise(rng: np.random.Generator, image: np.ndarray, difficulty: float) -> np.ndarray:
-    """Sensor noise: stronger in the dark, sometimes grey, sometimes in blotches."""
+    """Sensor noise: stronger in the dark, sometimes gray, sometimes in blotches."""
     height, width = image.shape[:2]
     strength = np.float32(rng.uniform(0.5, 3 + 16 * difficulty))
     grain = rng.standard_normal((height, width, 1 if rng.random() < 0.4 else 3), dtype=np.float32)

@@ -45,7 +45,7 @@ def sample_light(rng: np.random.Generator, panorama: Panorama, difficulty: float
         direction = _lamp_direction(rng)
         sun = mean * np.exp(rng.uniform(-2.0, 0.7)) * rng.uniform(0.8, 1.0, 3)
     grey = sky.mean(-1, keepdims=True)
-    sky = grey + (sky - grey) * rng.uniform(0.3, 1.1)  # cameras balance the light's colour away, more or less
+    sky = grey + (sky - grey) * rng.uniform(0.3, 1.1)  # cameras balance the light's color away, more or less
     bright = (sky[0].mean() + 0.5 * sun.mean()) * 0.5 / np.pi
     exposure = _MIDDLE_GREY / max(bright, 1e-6) * np.exp(rng.normal(0, 0.12 + 0.25 * difficulty))
     return Light(sky.astype(np.float32), direction.astype(np.float32), sun.astype(np.float32), float(exposure))
@@ -73,7 +73,7 @@ def cast_shadows(
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def lit_share(depth, matrix, x, y, z, bias_mm):
-    """How much of the sun a world point sees, 0 to 1: four neighbours of the map, weighted by closeness."""
+    """How much of the sun a world point sees, 0 to 1: four neighbors of the map, weighted by closeness."""
     w = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z + matrix[2, 3]
     u = (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3]) / w - _HALF
     v = (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3]) / w - _HALF

@@ -1,6 +1,6 @@
 """What the body side of the generator hands to the scene side.
 
-World frame of the generator: y up, the ground at y = 0, millimetres, right-handed; a person at rest faces +z
+World frame of the generator: y up, the ground at y = 0, millimeters, right-handed; a person at rest faces +z
 (so the person's left is at +x).
 """
 

@@ -7,10 +7,10 @@ from keras_pose.synthetic.render.shade import SRGB_TO_LINEAR
 
 
 def paste_shapes(rng: np.random.Generator, linear: np.ndarray, surfaces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Puts one to four shapes on a picture.
+    """Puts one to four shapes on an image.
 
     Returns:
-        the (H, W, 3) linear picture and (H, W) bool, where a shape covers it.
+        the (H, W, 3) linear image and (H, W) bool, where a shape covers it.
     """
     height, width = linear.shape[:2]
     covered = np.zeros((height, width), np.uint8)
@@ -39,10 +39,10 @@ def paste_shapes(rng: np.random.Generator, linear: np.ndarray, surfaces: np.ndar
 
 
 def paste_border(rng: np.random.Generator, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The crop reaches past the photo: one or two sides are black, grey, or the last pixels repeated.
+    """The crop reaches past the photo: one or two sides are black, gray, or the last pixels repeated.
 
     Returns:
-        the (H, W, 3) uint8 picture and (H, W) bool, where the photo has ended.
+        the (H, W, 3) uint8 image and (H, W) bool, where the photo has ended.
     """
     height, width = image.shape[:2]
     first, last = np.zeros(2, int), np.array([height, width])
@@ -88,7 +88,7 @@ def paste_clutter(rng: np.random.Generator, linear: np.ndarray, surfaces: np.nda
 
 
 def covered_joints(mask: np.ndarray, keypoints_px: np.ndarray) -> np.ndarray:
-    """(J,) bool, whether a joint lies in the picture and on the mask (H, W)."""
+    """(J,) bool, whether a joint lies in the image and on the mask (H, W)."""
     column, row = np.floor(keypoints_px).astype(int).T
     inside = (row >= 0) & (row < mask.shape[0]) & (column >= 0) & (column < mask.shape[1])
     return inside & mask[row.clip(0, mask.shape[0] - 1), column.clip(0, mask.shape[1] - 1)]

@@ -1,6 +1,6 @@
 """High dynamic range panoramas: reading them, drawing substitutes, and the light they give.
 
-A panorama is an (H, W, 3) float32 linear RGB picture of all directions: column 0 looks along -z, columns go on to
+A panorama is an (H, W, 3) float32 linear RGB image of all directions: column 0 looks along -z, columns go on to
 +x at a quarter, the first row is straight up (+y). Brightness is scaled to a mean of 1.
 """
 
@@ -57,7 +57,7 @@ def load_panorama(path: Path) -> Panorama:
     except (OSError, ValueError, KeyError, RuntimeError, cv2.error) as error:
         raise UserError(f"panorama {path} cannot be read ({error}); fetch it again or remove it") from error
     if pixels.ndim != 3 or pixels.shape[2] < 3 or min(pixels.shape[:2]) < 8 or not pixels.any():
-        raise UserError(f"panorama {path} holds no RGB picture (shape {pixels.shape}); remove it")
+        raise UserError(f"panorama {path} holds no RGB image (shape {pixels.shape}); remove it")
     return make_panorama(path.name.split(".")[0], pixels[..., :3])
 
 
@@ -92,7 +92,7 @@ def _exr_pixels(file) -> np.ndarray:
 def _read_hdr(path: Path) -> np.ndarray:
     pixels = cv2.imread(str(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
     if pixels is None:
-        raise ValueError("not a Radiance picture")
+        raise ValueError("not a Radiance image")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.float32)
 
 
@@ -100,7 +100,7 @@ def _read_hdr(path: Path) -> np.ndarray:
 
 
 def directions(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W, 3) unit vectors of the pixel centres, and (H, 1) their solid angles."""
+    """(H, W, 3) unit vectors of the pixel centers, and (H, 1) their solid angles."""
     elevation = (0.5 - (np.arange(height) + 0.5) / height) * np.pi
     azimuth = (np.arange(width) + 0.5) / width * 2 * np.pi
     cos, sin = np.cos(elevation)[:, None], np.sin(elevation)[:, None]
@@ -132,7 +132,7 @@ def make_panorama(name: str, pixels: np.ndarray) -> Panorama:
     vectors, solid_angle = directions(*radiance.shape[:2])
     mean = (np.minimum(radiance, np.quantile(radiance, 0.99)) * solid_angle[..., None]).sum() / (12 * np.pi)
     radiance = radiance / np.float32(max(mean, 1e-9))
-    bright = radiance.max(-1) > _BRIGHTEST / 2  # lossy files lose the colour here: white serves
+    bright = radiance.max(-1) > _BRIGHTEST / 2  # lossy files lose the color here: white serves
     radiance[bright] = np.minimum(radiance[bright].max(-1, keepdims=True), _BRIGHTEST) * np.float32([1.0, 0.95, 0.85])
 
     small = cv2.GaussianBlur(radiance.mean(-1), (0, 0), radiance.shape[0] / 64)
@@ -142,7 +142,7 @@ def make_panorama(name: str, pixels: np.ndarray) -> Panorama:
     ambient = np.median(radiance[near], axis=0)
     excess = np.where(near[..., None], radiance - ambient, 0.0).clip(0.0)
     sun = (excess * solid_angle[..., None]).sum((0, 1)).astype(np.float32)
-    sun = (sun + sun.mean()) / 2  # half as colourful: the brightest pixels keep their hue badly
+    sun = (sun + sun.mean()) / 2  # half as colorful: the brightest pixels keep their hue badly
     return Panorama(name, radiance, sky_irradiance(radiance - excess), sun_direction, sun)
 
 
@@ -185,7 +185,7 @@ def _draw_sky(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _draw_hall(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The inside of a box: every wall a colour, with bright rectangles on it."""
+    """The inside of a box: every wall a color, with bright rectangles on it."""
     size = np.array([rng.uniform(2, 6), rng.uniform(1.2, 3), rng.uniform(2, 6)])
     reach = size / np.maximum(np.abs(vectors), 1e-6)
     axis = reach.argmin(-1)  # (H, W), the wall that a direction meets
@@ -204,7 +204,7 @@ def _draw_hall(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _color(rng: np.random.Generator, low: float, high: float) -> np.ndarray:
-    """(3,) linear RGB around a grey in [low, high], warm as often as not."""
+    """(3,) linear RGB around a gray in [low, high], warm as often as not."""
     warmth = rng.normal(0.1, 0.2)
     return rng.uniform(low, high) * np.array([1 + warmth, 1.0, 1 - warmth]).clip(0.3) * np.exp(rng.normal(0, 0.12, 3))
 

@@ -30,7 +30,7 @@ class Raster:
 
 
 def to_homogeneous_pixels(points_mm: np.ndarray, camera, scale: float = 1.0) -> np.ndarray:
-    """(V, 3) world points to (u * z, v * z, z) of a `geometry.Camera` whose picture is drawn `scale` times as large."""
+    """(V, 3) world points to (u * z, v * z, z) of a `geometry.Camera` whose image is drawn `scale` times as large."""
     intrinsics = camera.intrinsics * np.array([[scale], [scale], [1.0]])
     linear = (intrinsics @ camera.rotation).astype(np.float32)
     offset = (intrinsics @ camera.translation_mm).astype(np.float32)
@@ -80,7 +80,7 @@ def smooth_normals(vertices, faces):
 
 @numba.njit(cache=True, nogil=True)
 def _box(q, a, b, c, width, height):
-    """First and last pixel (x0, y0, x1, y1) whose centre may lie in the triangle's part before the near plane."""
+    """First and last pixel (x0, y0, x1, y1) whose center may lie in the triangle's part before the near plane."""
     u0, v0, u1, v1 = np.inf, np.inf, -np.inf, -np.inf
     corners = (a, b, c)
     for i in range(3):

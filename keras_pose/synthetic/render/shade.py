@@ -1,4 +1,4 @@
-"""Colours of the samples of a raster: textures, sky light, sun with shadows, and the mean over super-samples."""
+"""Colors of the samples of a raster: textures, sky light, sun with shadows, and the mean over super-samples."""
 
 from dataclasses import dataclass
 
@@ -83,7 +83,7 @@ def tone(radiance):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def texel(texels, offset, height, width, u, v, linear):
-    """A texture's linear colour (red, green, blue) at (u, v), repeated and interpolated between pixel centres."""
+    """A texture's linear color (red, green, blue) at (u, v), repeated and interpolated between pixel centers."""
     x = (u - np.floor(u)) * np.float32(width) - np.float32(0.5)
     y = (v - np.floor(v)) * np.float32(height) - np.float32(0.5)
     column, row = int(np.floor(x)), int(np.floor(y))

@@ -1,1 +1,1 @@
-"""Scenes: surroundings, furniture, and one labelled image of a person in them."""
+"""Scenes: surroundings, furniture, and one labeled image of a person in them."""

@@ -25,7 +25,7 @@ class Backdrop:
             is a few pixels of a panorama; its horizon stays where it is.
         box_mm: (6,) distances of the planes x0, x1, floor, ceiling, z0, z1 from the origin.
         surface: (6,) int32 texture of each plane, -1 where the panorama shows.
-        tint: (6, 3) colour of each plane's texture.
+        tint: (6, 3) color of each plane's texture.
         repeat_mm: (6,) size of one repeat of the texture.
         grain: texture whose light and dark are laid over the panorama, which is blurred at this size; a floor of
             `repeat_mm` below the horizon, a wall above. `grain_strength` 0 leaves it out, 1 takes it whole.

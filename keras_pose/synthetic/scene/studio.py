@@ -1,4 +1,4 @@
-"""One picture of a person: camera, surroundings, light, things in the way, faults of the camera, and the labels."""
+"""One image of a person: camera, surroundings, light, things in the way, faults of the camera, and the labels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class SceneSettings:
     """What the flags decide.
 
     `image_size` (height, width); `difficulty` the (lowest, highest) of 0 clean to 1 full; `roll_share` the share of
-    pictures in which camera or person is turned by any angle; `jpeg_quality` of the stored picture.
+    images in which camera or person is turned by any angle; `jpeg_quality` of the stored image.
     """
 
     image_size: tuple[int, int]
@@ -71,7 +71,7 @@ def make_example(
     bystander: Callable[[], PosedPerson],
     clock: Stopwatch,
 ) -> PoseExample:
-    """A rendered picture of `person` with its labels; `bystander()` gives other people where a scene wants them.
+    """A rendered image of `person` with its labels; `bystander()` gives other people where a scene wants them.
 
     The caller fills in `subject`, `action`, `frame` and `source`. A scene that shows fewer than `_FEWEST_SEEN` joints
     is drawn anew.
@@ -212,7 +212,7 @@ def paint(
     raster: Raster,
     clock: Stopwatch,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The finished (H, W, 3) uint8 sRGB picture, and (H, W) bool, where something flat covers the world."""
+    """The finished (H, W, 3) uint8 sRGB image, and (H, W) bool, where something flat covers the world."""
     size, camera, difficulty = settings.image_size, scene.camera, scene.difficulty
     panorama = studio.panoramas[rng.integers(len(studio.panoramas))]
     light = sample_light(rng, panorama, difficulty)
@@ -242,7 +242,7 @@ def hidden_joints(raster: Raster, object_of_face: np.ndarray, camera: Camera, jo
     """(J,) bool: whether something is seen in a joint's place.
 
     That is another object that is nearer than the joint, or the person's own surface more than `HIDDEN_BEYOND_MM`
-    from it. Joints outside the picture count as seen: their place says that they are outside.
+    from it. Joints outside the image count as seen: their place says that they are outside.
     """
     joints = camera.to_camera(joints_mm)
     keypoints = camera.project(joints)

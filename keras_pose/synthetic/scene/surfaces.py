@@ -13,7 +13,7 @@ SIZE, LEVELS = 128, 8  # the last level is one pixel
 class Surfaces:
     """Textures (N, SIZE, SIZE, 3) uint8, and the same halved again and again, for surfaces far away.
 
-    `texels` (T,) holds all pictures of level 0, then all of level 1, ...; `level_start` (LEVELS,) where each begins.
+    `texels` (T,) holds all images of level 0, then all of level 1, ...; `level_start` (LEVELS,) where each begins.
     """
 
     images: np.ndarray
@@ -22,7 +22,7 @@ class Surfaces:
 
 
 def draw_surfaces(seed: int, count: int) -> Surfaces:
-    """Draws `count` of them, the kinds of `SURFACES` in turn, each with colours of its own."""
+    """Draws `count` of them, the kinds of `SURFACES` in turn, each with colors of its own."""
     kinds = list(SURFACES.values())
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x5F]))
     images = np.array([_worn(kinds[i % len(kinds)](rng), rng) for i in range(count)])
@@ -36,7 +36,7 @@ def draw_surfaces(seed: int, count: int) -> Surfaces:
 
 
 def random_color(rng: np.random.Generator, saturation: float = 0.6) -> np.ndarray:
-    """(3,) float sRGB in [0, 255]: mostly greys, browns, greens and blues, as the world is; some of any hue."""
+    """(3,) float sRGB in [0, 255]: mostly grays, browns, greens and blues, as the world is; some of any hue."""
     kind = rng.random()
     if kind < 0.35:
         hue = rng.random()
@@ -49,7 +49,7 @@ def random_color(rng: np.random.Generator, saturation: float = 0.6) -> np.ndarra
 def _noise(rng: np.random.Generator, coarsest: int, octaves: int, stretch: float = 1.0) -> np.ndarray:
     """(SIZE, SIZE) float32 noise, mean 0, deviation 1, that repeats without a seam; `stretch` > 1 runs along y.
 
-    Its waves are `coarsest` to `coarsest` * 2^(octaves - 1) a picture, the finer the weaker.
+    Its waves are `coarsest` to `coarsest` * 2^(octaves - 1) an image, the finer the weaker.
     """
     y, x = np.fft.fftfreq(SIZE, 1 / SIZE)[:, None], np.fft.rfftfreq(SIZE, 1 / SIZE)
     waves = np.maximum(np.hypot(y * stretch, x), 1e-3)
@@ -71,7 +71,7 @@ def _full(color: np.ndarray) -> np.ndarray:
 
 
 def _mixed(rng: np.random.Generator, noise: np.ndarray, colors: int = 3) -> np.ndarray:
-    """Colours along the values of a noise field."""
+    """Colors along the values of a noise field."""
     palette = np.array([random_color(rng) for _ in range(colors)])
     position = ((noise + 1.5) / 3).clip(0, 1) * (colors - 1)
     low = position.astype(int).clip(0, colors - 2)
@@ -103,7 +103,7 @@ def _foliage(rng):
 
 
 def _grid(rng, rows, columns, shift, gap):
-    """Bricks, tiles or planks: cells of slightly different colours with joints between."""
+    """Bricks, tiles or planks: cells of slightly different colors with joints between."""
     image = _full(random_color(rng, 0.3))
     base, spread = random_color(rng), rng.uniform(3, 30)
     height, width = SIZE / rows, SIZE / columns

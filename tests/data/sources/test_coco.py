@@ -15,7 +15,7 @@ SIZE = (240, 180)
 
 
 def keypoints(seed: int) -> np.ndarray:
-    """(17, 3) pixel indices from 0 and visibility; the ears are not labelled, the left wrist is hidden."""
+    """(17, 3) pixel indices from 0 and visibility; the ears are not labeled, the left wrist is hidden."""
     points = np.random.default_rng(seed).integers([50, 60], [130, 180], (17, 2))
     visibility = np.full((17, 1), 2)
     visibility[[3, 4]] = 0
@@ -81,7 +81,7 @@ def edit(folder, change):
     ("damage", "message"),
     [
         (lambda d: (d / "annotations").rename(d / "a"), "COCO's annotations"),
-        (lambda d: (d / "train2017").rename(d / "t"), "the pictures of person_keypoints_train2017.json"),
+        (lambda d: (d / "train2017").rename(d / "t"), "the images of person_keypoints_train2017.json"),
         (lambda d: edit(d, lambda v: v.pop("images")), "cannot be read"),
         (lambda d: edit(d, lambda v: v["annotations"][0].update(keypoints=[1, 2, 3])), "annotation 0: keypoints has"),
         (lambda d: edit(d, lambda v: v.update(images=[])), "no annotation of .* can be used; .*image 0 is not in"),
@@ -116,7 +116,7 @@ def subset(folder, change):
         (lambda v: v["annotations"].__setitem__(7, None), "annotation 7: cannot be read"),
         (lambda v: v["images"][7].pop("file_name"), "annotation 7: its image 7 is not in the file's list"),
         (lambda v: v["images"].pop(7), "annotation 7: its image 7 is not in the file's list"),
-        (lambda v: v["images"][7].update(file_name="gone.jpg"), "gone.jpg: 7: the picture is missing or damaged"),
+        (lambda v: v["images"][7].update(file_name="gone.jpg"), "gone.jpg: 7: the image is missing or damaged"),
     ],
 )
 def test_an_entry_that_cannot_be_used_is_left_out_and_listed(tmp_path, capsys, change, listed):

@@ -1,4 +1,4 @@
-"""Laws of the way from a labelled person to an example, and of reading videos."""
+"""Laws of the way from a labeled person to an example, and of reading videos."""
 
 from dataclasses import replace
 
@@ -114,7 +114,7 @@ def test_the_box_decides_the_crop():
     np.testing.assert_allclose(example.keypoints_2d_px, expected, atol=1e-4)
 
 
-def test_pictures_that_shrink_are_smoothed_unless_told():
+def test_images_that_shrink_are_smoothed_unless_told():
     picture = np.random.default_rng(0).integers(0, 256, (400, 400, 3)).astype(np.uint8)
     person = labelled(box_px=np.array([10.0, 10, 390, 390]))
     smooth, sharp = (
@@ -127,7 +127,7 @@ def test_pictures_that_shrink_are_smoothed_unless_told():
 
 def test_no_label_at_all_is_a_bad_frame():
     bad = crop_person(None, labelled(slice(0, 0)), HUMAN36M_17, HUMAN36M_17, toy.SMALL)
-    assert "no joint is labelled" in bad.why
+    assert "no joint is labeled" in bad.why
 
 
 def test_video_frames_are_counted_from_the_start(tmp_path):

@@ -120,7 +120,7 @@ def test_an_own_skeleton_is_kept_with_the_data(photos, tmp_path):
         ({"keypoints": [[1, 2]] * 4}, r"person 0: keypoints has shape \(4, 2\)"),
         ({"keypoints": [[1, 2, 2]] * 3}, r"keypoints has shape \(3, 3\)"),
         ({"keypoints": [[float("nan"), 2, 2]] * 4}, "NaN"),
-        ({"keypoints": [[1, 2, 3]] * 4}, "0 not labelled, 1 hidden or 2 visible"),
+        ({"keypoints": [[1, 2, 3]] * 4}, "0 not labeled, 1 hidden or 2 visible"),
         ({"keypoints": "here"}, "cannot be read"),
         ({"bbox": [1, 2, 3, 4]}, "unknown key 'bbox'"),
         ({"box": [1, 2, 3]}, "person 0: box has shape"),
@@ -140,7 +140,7 @@ def test_bad_json_is_named(photos, tmp_path, change, message):
 
 
 def test_a_photo_that_a_phone_stored_sideways_is_turned_as_its_viewers_turn_it(photos, tmp_path):
-    """The labels are of the upright picture; EXIF orientation 6 says to turn the stored one by 90 degrees."""
+    """The labels are of the upright image; EXIF orientation 6 says to turn the stored one by 90 degrees."""
     upright = toy.picture(SIZE, points(0)[3])
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -24,7 +24,7 @@ def rotation(angles):
 
 def camera_of(name):
     turned = rotation(ANGLES[name])
-    # Five metres back from the point that it looks at.
+    # Five meters back from the point that it looks at.
     position = np.array([0, 0, 1000.0]) - 5000 * turned[2]
     return human36m_common.make_camera(turned, position, (1145, 1144), (512, 515), toy.RADIAL, toy.TANGENTIAL), position
 
@@ -64,7 +64,7 @@ def write_sequence(folder, subject, sequence, camera_id, world, mono=True, frame
 
 @pytest.fixture(scope="module")
 def download(tmp_path_factory):
-    """Three subjects, two cameras of different picture size."""
+    """Three subjects, two cameras of different image size."""
     folder = tmp_path_factory.mktemp("h36m")
     write_metadata(folder)
     first, second = "54138969", "55011271"
@@ -75,7 +75,7 @@ def download(tmp_path_factory):
     return folder
 
 
-def test_joints_project_onto_the_picture(download, tmp_path):
+def test_joints_project_onto_the_image(download, tmp_path):
     examples = toy.convert("human36m", download, tmp_path / "out", shard_size=2)
     assert {split: len(part) for split, part in examples.items()} == {"train": 5, "validation": 3, "test": 4}
     camera, _ = camera_of("54138969")
@@ -136,7 +136,7 @@ def test_metres_are_refused(download, tmp_path):
     camera, _ = camera_of("55011271")
     metres = camera.to_camera(toy.people(2, 32)) / 1000
     write_cdf(positions(folder), metres)
-    with pytest.raises(UserError, match=r"Posing\.55011271\.cdf: in frame 0 .* convert the poses to millimetres"):
+    with pytest.raises(UserError, match=r"Posing\.55011271\.cdf: in frame 0 .* convert the poses to millimeters"):
         toy.convert("human36m", folder, tmp_path / "out")
 
 
@@ -206,7 +206,7 @@ def truncate(path):
 
 
 def test_local_intrinsics_follow_the_lens():
-    """Away from the picture's middle the camera's own matrix is off by many times what the local one is."""
+    """Away from the image's middle the camera's own matrix is off by many times what the local one is."""
     camera = toy.look_at([0, -5000, 1000])
     errors = []
     for world in toy.people(20, 17):

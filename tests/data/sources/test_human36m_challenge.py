@@ -1,4 +1,4 @@
-"""Human3.6M's challenge subset: pictures and csv files."""
+"""Human3.6M's challenge subset: images and csv files."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_poses_are_kept_and_what_is_unknown_is_invalid(download, tmp_path):
     assert [e.frame for e in examples["train"]] == [1, 2, 3]
 
 
-def test_the_whole_picture_is_kept_without_stretching(download, tmp_path):
+def test_the_whole_image_is_kept_without_stretching(download, tmp_path):
     """The disc at (40, 55) of 160 x 220 lands at the same place of a crop of the same width, padded in height."""
     example = toy.convert("human36m_challenge", download, tmp_path / "out", Options((300, 160)))["train"][0]
     example.keypoints_2d_px = np.full((17, 2), (40.0, 55 + 40))
@@ -55,8 +55,8 @@ def test_frame_step_and_limit_thin_the_data(download, tmp_path):
         (lambda d: csv(d).write_text("1,2,3\n4,5,6"), r"00002\.csv: has shape \(2, 3\), not 17 x 3"),
         (lambda d: csv(d).write_bytes(b"\xff\xfe"), r"00002\.csv: cannot be read"),
         (lambda d: csv(d).write_text("\n".join(["nan,0,0"] * 17)), r"00002\.csv: a label is NaN"),
-        (lambda d: csv(d).write_text("\n".join(["0,0,0", *["0.1,0.2,0.3"] * 16])), r"00002\.csv: .* to millimetres"),
-        (lambda d: (d / "Train/IMG/00002.jpg").unlink(), r"00002\.jpg: the picture is missing"),
+        (lambda d: csv(d).write_text("\n".join(["0,0,0", *["0.1,0.2,0.3"] * 16])), r"00002\.csv: .* to millimeters"),
+        (lambda d: (d / "Train/IMG/00002.jpg").unlink(), r"00002\.jpg: the image is missing"),
     ],
 )
 def test_broken_downloads_are_named(download, tmp_path, damage, message):

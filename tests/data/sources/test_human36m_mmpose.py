@@ -1,4 +1,4 @@
-"""Human3.6M in MMPose's form: npz, pictures and a pickle of cameras."""
+"""Human3.6M in MMPose's form: npz, images and a pickle of cameras."""
 
 import pickle
 
@@ -38,7 +38,7 @@ def write_download(folder, frames=3):
 
 
 def mmpose_camera():
-    """Its rotation is the transpose, columns are (n, 1), translations metres."""
+    """Its rotation is the transpose, columns are (n, 1), translations meters."""
     k, p = np.array(toy.RADIAL)[:, None], np.array(toy.TANGENTIAL)[:, None]
     position = -CAMERA.rotation.T @ CAMERA.translation_mm / 1000
     f, c = CAMERA.intrinsics[[0, 1], [0, 1]][:, None], CAMERA.intrinsics[:2, 2:]
@@ -65,7 +65,7 @@ def download(tmp_path):
     return tmp_path / "in", *write_download(tmp_path / "in")
 
 
-def test_joints_project_onto_the_picture(download, tmp_path):
+def test_joints_project_onto_the_image(download, tmp_path):
     folder, camera_mm, pixels = download
     examples = toy.convert("human36m_mmpose", folder, tmp_path / "out", TRUSTED)
     assert {split: len(part) for split, part in examples.items()} == {"train": 6, "validation": 3, "test": 6}
@@ -86,9 +86,9 @@ def test_pickle_needs_consent(download, tmp_path):
         toy.convert("human36m_mmpose", download[0], tmp_path / "out")
 
 
-def test_a_missing_picture_is_listed(download, tmp_path):
+def test_a_missing_image_is_listed(download, tmp_path):
     (download[0] / "images/S8/S8_Eating.54138969/S8_Eating.54138969_000006.jpg").write_bytes(b"half")
-    with pytest.raises(UserError, match=r"S8_Eating\.54138969_000006\.jpg: the picture is missing or damaged"):
+    with pytest.raises(UserError, match=r"S8_Eating\.54138969_000006\.jpg: the image is missing or damaged"):
         toy.convert("human36m_mmpose", download[0], tmp_path / "out", TRUSTED)
 
 
@@ -98,11 +98,11 @@ def test_a_missing_picture_is_listed(download, tmp_path):
         (lambda d: (d / "annotation_body3d").rename(d / "annotations"), "annotation_body3d is missing"),
         (lambda d: (d / "annotation_body3d/cameras.pkl").write_bytes(b"\x80"), r"cameras\.pkl cannot be read"),
         (lambda d: (d / "annotation_body3d/cameras.pkl").write_bytes(pickle.dumps({})), "has no camera 54138969 of S1"),
-        (lambda d: rewrite(d, S=lambda s: s * [1000, 1000, 1000, 1]), "from metres: in frame 0 .* no person"),
+        (lambda d: rewrite(d, S=lambda s: s * [1000, 1000, 1000, 1]), "from meters: in frame 0 .* no person"),
         (lambda d: rewrite(d, S=lambda s: s[:, :16]), r"S has shape \(9, 16, 4\), not any x 17 x 4"),
         (lambda d: rewrite(d, part=lambda p: p[:3]), r"its arrays have \[3, 9\] entries"),
         (lambda d: rewrite(d, part=lambda p: p * np.nan), r"h36m_train\.npz: S1/Photo/0: a label is NaN"),
-        (lambda d: rewrite(d, imgname=lambda n: np.full(9, "a.jpg")), "picture name 'a.jpg' is not like"),
+        (lambda d: rewrite(d, imgname=lambda n: np.full(9, "a.jpg")), "image name 'a.jpg' is not like"),
         (lambda d: rewrite(d, imgname=lambda n: n.astype(object)), "is pickled, which can run code"),
         (lambda d: npz(d).write_bytes(npz(d).read_bytes()[:300]), r"h36m_train\.npz cannot be read"),
     ],

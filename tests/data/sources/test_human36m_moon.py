@@ -52,7 +52,7 @@ def download(tmp_path):
     return folder
 
 
-def test_joints_project_onto_the_picture(download, tmp_path):
+def test_joints_project_onto_the_image(download, tmp_path):
     examples = toy.convert("human36m_moon", download, tmp_path / "out")
     assert {split: len(part) for split, part in examples.items()} == {"train": 4, "validation": 4, "test": 4}
     for world, example in zip(WORLD, examples["train"], strict=True):
@@ -96,7 +96,7 @@ def edited(kind, change):
         ),
         (
             edited("joint_3d", lambda v: v["2"]["1"].update({k: (np.array(p) / 1000).tolist() for k, p in all_of(v)})),
-            r"joint_3d\.json: in frame 0 .* convert the poses to millimetres",
+            r"joint_3d\.json: in frame 0 .* convert the poses to millimeters",
         ),
     ],
 )

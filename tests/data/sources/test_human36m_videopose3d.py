@@ -34,7 +34,7 @@ def tables():
         }
         for name in CAMERA_IDS
     ]
-    # Five metres back from the middle of the room along each camera's own axis.
+    # Five meters back from the middle of the room along each camera's own axis.
     outer = [
         {"orientation": list(q), "translation": [float(v) for v in [0, 0, 1000] - 5000 * forward(q)]}
         for q in QUATERNIONS
@@ -106,7 +106,7 @@ def test_pickle_needs_consent(download, tmp_path):
         (lambda d: np.savez(d / "data/data_3d_h36m.npz", other=1), "holds no array 'positions_3d'"),
         (lambda d: write_poses(d, {"S1": [1]}), r"data_3d_h36m\.npz cannot be read"),
         (lambda d: write_poses(d, {"S1": {"Eating": world_of(2)[:, :17]}}), r"'S1' 'Eating' has shape \(2, 17, 3\)"),
-        (lambda d: write_poses(d, {"S1": {"Eating": world_of(2) * 1000}}), "'S1' 'Eating', from metres: .* no person"),
+        (lambda d: write_poses(d, {"S1": {"Eating": world_of(2) * 1000}}), "'S1' 'Eating', from meters: .* no person"),
         (lambda d: write_poses(d, {"S2": {"Eating": world_of(2)}}), "no labels of subject 'S2'"),
         (lambda d: write_poses(d, {"S5": {"Eating": world_of(2)}}), "has no camera 54138969 of S5"),
     ],

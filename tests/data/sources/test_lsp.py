@@ -42,7 +42,7 @@ def test_photos_are_cropped_around_their_joints(downloads, tmp_path, name):
         scale = min(64 / (1.25 * (high - low)[0]), 96 / (1.25 * (high - low)[1]))
         expected = (label[:, :2] - 0.5 - (low + high) / 2) * scale + [32, 48]
         np.testing.assert_allclose(example.keypoints_2d_px[1:], expected[1:], atol=0.01)
-        # The flag 0 of the first joint: visible in lsp, not labelled in lsp_extended.
+        # The flag 0 of the first joint: visible in lsp, not labeled in lsp_extended.
         assert example.keypoint_valid[1:].all() and example.keypoint_valid[0] == (name == "lsp")
         assert not example.keypoint_hidden[0] and example.keypoint_hidden[1:].all() == (name == "lsp")
         toy.assert_shows(example, 13)

@@ -18,7 +18,7 @@ from keras_pose.io.bvh import parse_bvh
 from tests.conftest import shared_data
 from tests.data.sources import toy
 
-# name in CMU's dialect, in Daz', parent, offset from it; a person 1.7 m tall in centimetres who faces +z
+# name in CMU's dialect, in Daz', parent, offset from it; a person 1.7 m tall in centimeters who faces +z
 FIGURE = [
     ("Hips", "hip", None, (0, 0, 0)),
     ("Spine", "abdomen", "Hips", (0, 15, 0)),

@@ -1,4 +1,4 @@
-"""MPI-INF-3DHP in its authors' form: MATLAB 5 and HDF5 labels, AVI videos, pictures; and in MMPose's form."""
+"""MPI-INF-3DHP in its authors' form: MATLAB 5 and HDF5 labels, AVI videos, images; and in MMPose's form."""
 
 import pickle
 
@@ -73,7 +73,7 @@ def download(tmp_path):
     return tmp_path / "in"
 
 
-def test_joints_project_onto_the_picture(download, tmp_path):
+def test_joints_project_onto_the_image(download, tmp_path):
     examples = toy.convert("mpi_inf_3dhp", download, tmp_path / "out")
     assert {split: len(part) for split, part in examples.items()} == {"train": 24, "test": 3}
     known = {"train": TRAIN[:, mpi_inf_3dhp.JOINTS_17_OF_28], "test": TEST}
@@ -99,7 +99,7 @@ def test_joints_map_to_human36m(download, tmp_path):
     np.testing.assert_allclose(example.pose_3d_mm[13], world[wrist] - world[PELVIS], atol=0.01)
 
 
-def test_people_outside_the_picture_are_left_out(tmp_path):
+def test_people_outside_the_image_are_left_out(tmp_path):
     away = TRAIN.copy()
     away[1] += [20000, 0, 0]
     write_train(tmp_path / "in", "S8", "Seq1", away)
@@ -136,9 +136,9 @@ def cut(name, size=400):
         (lambda d: (d / "S8/Seq1/camera.calibration").write_text("name 0\n"), "has no camera 0"),
         (lambda d: (d / "S8/Seq1/imageSequence/video_4.avi").unlink(), r"video_4\.avi: the video .* is missing"),
         (cut("S8/Seq1/annot.mat"), r"annot\.mat cannot be read"),
-        (cut("S8/Seq1/imageSequence/video_4.avi"), r"video_4\.avi frame 0: the picture is missing or damaged"),
+        (cut("S8/Seq1/imageSequence/video_4.avi"), r"video_4\.avi frame 0: the image is missing or damaged"),
         (cut("mpi_inf_3dhp_test_set/TS1/annot_data.mat"), r"annot_data\.mat cannot be read"),
-        (lambda d: write_annot(d / "S8/Seq1/annot.mat", TRAIN / 1000), r"annot\.mat: in frame 0 .* to millimetres"),
+        (lambda d: write_annot(d / "S8/Seq1/annot.mat", TRAIN / 1000), r"annot\.mat: in frame 0 .* to millimeters"),
         (lambda d: write_annot(d / "S8/Seq1/annot.mat", TRAIN[:, :17].repeat(2, 1)), "annot2 of camera 0 has shape"),
         (nan_label, r"annot\.mat: S8/Seq1/1: a label is NaN"),
         (
@@ -184,7 +184,7 @@ def mmpose_download(tmp_path):
     return folder
 
 
-def test_mmpose_joints_project_onto_the_picture(mmpose_download, tmp_path):
+def test_mmpose_joints_project_onto_the_image(mmpose_download, tmp_path):
     examples = toy.convert("mpi_inf_3dhp_mmpose", mmpose_download, tmp_path / "out", TRUSTED)
     assert {split: len(part) for split, part in examples.items()} == {"train": 2, "validation": 2, "test": 2}
     for part in examples.values():
@@ -200,7 +200,7 @@ def test_mmpose_joints_project_onto_the_picture(mmpose_download, tmp_path):
         (lambda d: (d / "annotations/cameras_test.pkl").unlink(), r"cameras_test\.pkl is missing"),
         (lambda d: (d / "annotations/cameras_test.pkl").write_bytes(pickle.dumps({})), "has no camera TS1"),
         (lambda d: (d / "annotations/cameras_test.pkl").write_bytes(pickle.dumps([1])), r"test\.pkl cannot be read"),
-        (lambda d: (d / "images/TS1_000002.jpg").unlink(), r"TS1_000002\.jpg: the picture is missing"),
+        (lambda d: (d / "images/TS1_000002.jpg").unlink(), r"TS1_000002\.jpg: the image is missing"),
     ],
 )
 def test_broken_mmpose_downloads_are_named(mmpose_download, tmp_path, damage, message):

@@ -17,7 +17,7 @@ CENTER = np.array([101.0, 140.0])  # counted from 1
 
 
 def joints(seed: int) -> np.ndarray:
-    """(16, 2), counted from 1; the last one is shown in the picture."""
+    """(16, 2), counted from 1; the last one is shown in the image."""
     return np.random.default_rng(seed).uniform([70, 100], [130, 190], (16, 2)).round(2)
 
 
@@ -83,7 +83,7 @@ def hrnet(tmp_path):
 
 
 def expected(seed: int) -> np.ndarray:
-    """In a 96 x 64 crop: a box of 120 pixels around the centre, 9 pixels lower, 1.25 times."""
+    """In a 96 x 64 crop: a box of 120 pixels around the center, 9 pixels lower, 1.25 times."""
     scale = 64 / (200 * SCALE * 1.25)
     return (joints(seed) - 0.5 - (CENTER - 0.5 + [0, 15 * SCALE])) * scale + [32, 48]
 
@@ -114,7 +114,7 @@ def test_hrnets_json(hrnet, tmp_path):
 def test_joints_are_mapped_to_another_skeleton(hrnet, tmp_path):
     examples = toy.convert("mpii", hrnet, tmp_path / "out", Options((64, 64), skeleton="human36m_17"))
     lacking = {n for n, v in zip(HUMAN36M_17.joint_names, examples["train"][0].keypoint_valid, strict=True) if not v}
-    assert lacking == {"left_hip", "spine", "neck_nose"}  # the first is not labelled here, the others MPII lacks
+    assert lacking == {"left_hip", "spine", "neck_nose"}  # the first is not labeled here, the others MPII lacks
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_joints_are_mapped_to_another_skeleton(hrnet, tmp_path):
         (lambda d: (d / "mpii_human_pose_v1_u12_1.mat").unlink(), "HRNet's annot/train.json"),
         (lambda d: (d / "mpii_human_pose_v1_u12_1.mat").write_bytes(b"half"), "no MAT file"),
         (lambda d: scipy.io.savemat(d / "mpii_human_pose_v1_u12_1.mat", {"a": 1}), "cannot be read"),
-        (lambda d: write_mat(d, [[person(0, labelled=0)]], [1]), "no labelled people"),
+        (lambda d: write_mat(d, [[person(0, labelled=0)]], [1]), "no labeled people"),
         (lambda d: write_mat(d, [[person(0)]], [1, 1]), "cannot be read"),
     ],
 )
@@ -145,7 +145,7 @@ def test_an_entry_that_cannot_be_used_is_left_out_and_listed(hrnet, tmp_path, ch
     examples = toy.convert("mpii", hrnet, tmp_path / "out", Options((32, 32)))
     assert len(examples["train"]) == 150
     (line,) = (tmp_path / "out" / "bad_frames.txt").read_text().splitlines()
-    assert "train.json, entry 0: " in line or "gone.jpg: 0: the picture is missing" in line
+    assert "train.json, entry 0: " in line or "gone.jpg: 0: the image is missing" in line
 
 
 @pytest.mark.parametrize(

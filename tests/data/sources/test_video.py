@@ -1,4 +1,4 @@
-"""One's own footage and a teacher: a small TFLite model of BlazePose's shapes that sees coloured discs."""
+"""One's own footage and a teacher: a small TFLite model of BlazePose's shapes that sees colored discs."""
 
 import sys
 
@@ -100,7 +100,7 @@ def test_the_crop_follows_and_turns_with_the_person(teacher, tmp_path):
         hips, above = person_at(example.frame)
         scale, offset = toy.crop_of(example, joints(hips, above))
         expected = joints(hips, above) * scale + offset
-        assert np.abs(example.keypoints_2d_px - expected).max() < 2 * scale  # two pixels of a compressed picture
+        assert np.abs(example.keypoints_2d_px - expected).max() < 2 * scale  # two pixels of a compressed image
         pose = (joints(hips, above) - hips) * 900 / 60
         assert example.pose_3d_valid.all() and np.abs(example.pose_3d_mm[:, :2] - pose).max() < 40
         projected = geometry.project_points(example.pose_3d_mm + example.root_position_mm, example.intrinsics)
@@ -133,7 +133,7 @@ def found_in(valid, pose_mm, intrinsics, where):
     return Labels(points, valid, np.zeros(22, bool), pose_mm, has_pose, 100.0, whole_image((480, 360)))
 
 
-def test_joints_outside_the_picture_leave_the_others_their_3d():
+def test_joints_outside_the_image_leave_the_others_their_3d():
     rng, size = np.random.default_rng(4), (480, 360)
     focal = teacher_labels.FOCAL_OF_LONGER_SIDE * 480
     intrinsics = np.array([[focal, 0, 180], [0, focal, 240], [0, 0, 1]])

@@ -1,4 +1,4 @@
-"""Known people before known cameras, and pictures that show where a joint is: what the sources' tests share."""
+"""Known people before known cameras, and images that show where a joint is: what the sources' tests share."""
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ from keras_pose.data.sources.human36m_common import JOINTS_17_OF_32, make_camera
 # A lens as strong as Human3.6M's.
 RADIAL, TANGENTIAL = (-0.207, 0.2478, -0.0031), (-0.0014, -0.001)
 SMALL = Options(image_size=(96, 64))
-# The joint that pictures show as a white disc: its index, last in every skeleton used here.
+# The joint that images show as a white disc: its index, last in every skeleton used here.
 SHOWN = 16
 
 
@@ -42,9 +42,9 @@ def people(frames: int, joints: int, seed: int = 0) -> np.ndarray:
 
 
 def picture(size: tuple[int, int], point_px: np.ndarray) -> np.ndarray:
-    """A dark (H, W, 3) picture with a white disc at a point (x, y)."""
+    """A dark (H, W, 3) image with a white disc at a point (x, y)."""
     image = np.full((*size, 3), 40, np.uint8)
-    x, y = np.round((np.asarray(point_px) - 0.5) * 16).astype(int)  # OpenCV's pixel centres are whole numbers
+    x, y = np.round((np.asarray(point_px) - 0.5) * 16).astype(int)  # OpenCV's pixel centers are whole numbers
     return cv2.circle(image, (int(x), int(y)), 9 * 16, (255, 255, 255), -1, cv2.LINE_AA, shift=4)
 
 
@@ -71,11 +71,11 @@ def convert(source: str, input_dir, output_dir, options: Options = SMALL, **more
 
 
 def assert_projects(example, camera_mm: np.ndarray, pixels: np.ndarray, root: int = 0, lens: bool = False) -> None:
-    """The laws of an example made of a person of known joints (camera frame, mm) and picture points.
+    """The laws of an example made of a person of known joints (camera frame, mm) and image points.
 
     The 2D labels are the known points through one translation and scaling, and the 3D joints the known ones. The crop's
     camera projects the 3D joints onto the 2D labels; with a lens that distorts no pinhole does so exactly, and it may
-    miss by a pixel of the picture (which has 1000).
+    miss by a pixel of the image (which has 1000).
     """
     scale, offset = crop_of(example, pixels)
     np.testing.assert_allclose(example.keypoints_2d_px, pixels * scale + offset, atol=0.01)
@@ -86,7 +86,7 @@ def assert_projects(example, camera_mm: np.ndarray, pixels: np.ndarray, root: in
 
 
 def crop_of(example, pixels: np.ndarray) -> tuple[float, np.ndarray]:
-    """Scale and offset from picture to crop, from two far points."""
+    """Scale and offset from image to crop, from two far points."""
     low, high = pixels[:, 1].argmin(), pixels[:, 1].argmax()
     lengths = [np.linalg.norm(points[high] - points[low]) for points in (example.keypoints_2d_px, pixels)]
     scale = lengths[0] / lengths[1]
@@ -94,7 +94,7 @@ def crop_of(example, pixels: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def assert_shows(example, joint: int = SHOWN) -> None:
-    """The white disc of the picture lies at the joint, to half a pixel of the crop."""
+    """The white disc of the image lies at the joint, to half a pixel of the crop."""
     bright = example.decode_image().astype(float).mean(-1)
     weight = np.clip(bright - 90, 0, None)
     y, x = np.mgrid[: bright.shape[0], : bright.shape[1]] + 0.5

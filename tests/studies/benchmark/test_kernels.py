@@ -25,7 +25,7 @@ def test_operations_of_a_convolution_by_hand():
     image = keras.Input((8, 6, 3))
     model = keras.Model(image, keras.layers.Conv2D(5, 3, padding="same", use_bias=False)(image))
     assert kernels.forward_flops(model) == 2 * 8 * 6 * 5 * 27
-    assert kernels.training_flops(model) == 2 * kernels.forward_flops(model)  # the picture needs no gradient
+    assert kernels.training_flops(model) == 2 * kernels.forward_flops(model)  # the image needs no gradient
 
 
 def test_operations_are_timed_by_kind(tmp_path):

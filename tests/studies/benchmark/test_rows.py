@@ -45,7 +45,7 @@ def test_the_start_is_measured_both_ways(job, monkeypatch):
         assert 0 < found[f"{way}_later_step_s"] < found[f"{way}_first_step_s"]
 
 
-def test_the_pipeline_reads_pictures_of_the_models_size(job, toy_dataset, tmp_path):
+def test_the_pipeline_reads_images_of_the_models_size(job, toy_dataset, tmp_path):
     experiment = job.experiment
     model = replace(experiment.model, input_size=(96, 128))
     larger = rows.Job(replace(experiment, model=model, data=DataConfig(str(toy_dataset))), 1)

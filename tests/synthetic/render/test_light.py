@@ -41,7 +41,7 @@ def mesh_of(vertices, faces, texture=WHITE):
 
 
 def picture(meshes, camera, sun_direction, sky=0.0):
-    """The linear picture under one white sun and a uniform sky, over black."""
+    """The linear image under one white sun and a uniform sky, over black."""
     direction = np.array(sun_direction, np.float32) / np.linalg.norm(sun_direction)
     skylight = np.zeros((9, 3), np.float32)
     skylight[0] = sky

@@ -87,7 +87,7 @@ def test_triangles_off_the_screen_draw_nothing_and_break_nothing():
     assert (draw([[0, 0, 100]] * 3, [[0, 1, 2]]).face < 0).all()  # no area
 
 
-def test_scale_draws_the_same_picture_larger():
+def test_scale_draws_the_same_image_larger():
     raster = draw(square(1000, 100), QUAD, (2 * HEIGHT, 2 * WIDTH), scale=2.0)
     assert (raster.face >= 0).sum() == 4 * 20 * 20
 

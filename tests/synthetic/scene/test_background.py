@@ -94,7 +94,7 @@ def test_walls_hide_the_panorama_and_the_floor_ends_at_them(backdrop, surfaces):
     foot_of_wall = HEIGHT / 2 + 100 * 1500 / 5000
     rows = np.arange(HEIGHT) + 0.5
     assert (image[rows < foot_of_wall - 0.6, 2] > 0.5).all() and (image[rows < foot_of_wall - 0.6, 0] == 0).all()
-    assert foot_of_wall == HEIGHT  # the floor begins just outside the picture
+    assert foot_of_wall == HEIGHT  # the floor begins just outside the image
     lower = draw(room, surfaces, camera_at(pitch_deg=-20))[-1, WIDTH // 2]
     assert lower[0] > 0.5 and lower[2] == 0
 
@@ -115,7 +115,7 @@ def test_covered_pixels_are_left_out(backdrop, surfaces):
     assert (image[10, :20] > 0).all()  # two of its four samples are open
 
 
-def test_grain_changes_the_picture_and_keeps_its_mean(backdrop):
+def test_grain_changes_the_image_and_keeps_its_mean(backdrop):
     surfaces = draw_surfaces(0, 22)
     camera = camera_at(pitch_deg=8)
     plain = draw(backdrop, surfaces, camera)

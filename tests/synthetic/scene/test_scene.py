@@ -47,7 +47,7 @@ def test_projection_law_and_record(studio):
         assert example.intrinsics[0, 0] == pytest.approx(example.intrinsics[1, 1])  # nothing is stretched
 
 
-def test_the_picture_agrees_with_the_labels(studio):
+def test_the_image_agrees_with_the_labels(studio):
     """A person of white limbs before nothing else: pixels at the joints in sight are white."""
     settings = SceneSettings((128, 128), (0.0, 0.0), 0.0, 100)
     hits = total = 0
@@ -133,7 +133,7 @@ def test_a_limb_behind_the_own_body_is_hidden():
     assert "left_wrist" not in labels_of([person.mesh], person.joints_mm, front_camera())
 
 
-def test_joints_outside_the_picture_are_not_called_hidden():
+def test_joints_outside_the_image_are_not_called_hidden():
     person = standing()
     board = slab([0, 900, 1000], [3000, 3000, 20])
     camera = front_camera()
@@ -167,7 +167,7 @@ def test_the_border_and_shapes_cover_what_they_say():
 
 
 def test_left_stays_left():
-    """A person who faces the camera has the left hand on the right of the picture; placing keeps that."""
+    """A person who faces the camera has the left hand on the right of the image; placing keeps that."""
     person = place(standing(), props.random_rotation(np.random.default_rng(0), None), np.array([500.0, 0, 300.0]))
     across = person.joints_mm[4] - person.joints_mm[1]  # from the right hip to the left
     facing = np.cross(across, [0.0, 1.0, 0.0])
@@ -191,7 +191,7 @@ def test_cameras_stand_above_the_ground_with_the_person_before_them():
         up.append(camera.rotation[:2, 1])
     assert np.abs(np.mean(up, axis=0)).max() < 0.2  # rolled to all sides
     upright = [sample_camera(rng, STANDING_MM, any_roll=False).rotation[1, 1] for _ in range(50)]
-    assert max(upright) < -0.4  # world's up is the picture's up
+    assert max(upright) < -0.4  # world's up is the image's up
 
 
 def test_a_truncated_crop_keeps_six_joints_about():
@@ -205,7 +205,7 @@ def test_a_truncated_crop_keeps_six_joints_about():
     assert np.mean(counts[False]) > 16.5 > 14 > np.mean(counts[True]) and min(counts[True]) >= 3
 
 
-def test_without_difficulty_a_picture_keeps_its_content():
+def test_without_difficulty_an_image_keeps_its_content():
     linear = np.random.default_rng(0).uniform(0.2, 0.6, (4, 3, 3)).astype(np.float32)
     linear = np.kron(linear, np.ones((16, 16, 1), np.float32))
     clean = degrade(np.random.default_rng(1), linear, 0.0).astype(float)
