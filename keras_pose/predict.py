@@ -28,11 +28,12 @@ from keras_pose.inference.predictor import UNITS, PosePredictor, PoseResult
 from keras_pose.inference.tracker import PeopleTracker, PoseTracker, TrackedPerson
 from keras_pose.io import atomic, images, media
 from keras_pose.io.video import FORMATS, VideoWriter
-from keras_pose.visualization.drawing import draw_keypoints, draw_result, fit_height, save_png
+from keras_pose.visualization.drawing import contact_sheet, draw_keypoints, draw_result, fit_height, save_png
 from keras_pose.weights import DEFAULT_WEIGHTS
 
 CAMERA = "camera:"
 BATCH = 8
+SHEET_SUFFIXES = (".png", ".webp")
 FALLBACK_FPS = 30.0  # for cameras and files that do not tell
 
 FLAGS = flags.FLAGS
@@ -62,6 +63,10 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_integer(
         "max_frames", None, "Stop each video or camera after so many frames.", lower_bound=1, flag_values=values
     )
+    flags.DEFINE_string(
+        "sheet", None, "Also write the results of all photos side by side into this .png or .webp.", flag_values=values
+    )
+    flags.DEFINE_integer("columns", 2, "Results per row of the sheet.", lower_bound=1, flag_values=values)
     flags.DEFINE_enum(
         "video_format", "mp4", FORMATS, "mp4 to play, webp to show on a page (short ones).", flag_values=values
     )
@@ -97,6 +102,7 @@ def main(inputs: list[str]) -> int:
     jobs = list_jobs(inputs, Path(FLAGS.output))
     if not FLAGS.overwrite:
         refuse_existing(jobs, FLAGS.video_format)
+    sheet = Sheet(FLAGS.sheet, FLAGS.columns, FLAGS.overwrite) if FLAGS.sheet else None
     wanted = wanted_people(jobs)
     if not FLAGS.model:
         print(f"no --model: the weights that ship, {DEFAULT_WEIGHTS}")
@@ -104,7 +110,9 @@ def main(inputs: list[str]) -> int:
     if wanted.people > 1 and predictor.finder is None:
         raise UserError(f"--people={wanted.people}: {predictor.model.name} has no finder; leave --people out")
     pictures = [job for job in jobs if not job.is_video]
-    unread, empty = predict_pictures(predictor, pictures, FLAGS.height, wanted) if pictures else ([], 0)
+    unread, empty = predict_pictures(predictor, pictures, FLAGS.height, wanted, sheet) if pictures else ([], 0)
+    if sheet and sheet.images:
+        sheet.write()
     done = len(pictures) - len(unread)
     stopped = False
     for job in [job for job in jobs if job.is_video]:
@@ -124,6 +132,26 @@ def main(inputs: list[str]) -> int:
     for message in unread:
         print(f"left out: {message}")
     return 1 if unread else 0
+
+
+class Sheet:
+    """The results of all photos in one image, in rows of `columns`.
+
+    Raises UserError if the file is of another format, or exists and may not be replaced.
+    """
+
+    def __init__(self, path: str, columns: int, overwrite: bool):
+        self.path, self.columns, self.images = Path(path), columns, []
+        if self.path.suffix not in SHEET_SUFFIXES:
+            raise UserError(f"--sheet={path} must end in {' or '.join(SHEET_SUFFIXES)}")
+        if self.path.exists() and not overwrite:
+            raise UserError(f"{path} exists; choose another --sheet, or add --overwrite")
+
+    def write(self) -> None:
+        """Writes the file, whole or not at all."""
+        sheet = cv2.cvtColor(contact_sheet(self.images, self.columns), cv2.COLOR_RGB2BGR)
+        quality = [cv2.IMWRITE_WEBP_QUALITY, 85] if self.path.suffix == ".webp" else []
+        atomic.write_atomically(self.path, cv2.imencode(self.path.suffix, sheet, quality)[1].tobytes())
 
 
 # --- whom to look for ------------------------------------------------------------------------------------------
@@ -241,7 +269,7 @@ def refuse_existing(jobs: Sequence[Job], video_format: str) -> None:
 
 
 def predict_pictures(
-    predictor: PosePredictor, jobs: Sequence[Job], height: int, wanted: Wanted
+    predictor: PosePredictor, jobs: Sequence[Job], height: int, wanted: Wanted, sheet: "Sheet | None" = None
 ) -> tuple[list[str], int]:
     """Writes a PNG and a JSON for each image.
 
@@ -260,14 +288,18 @@ def predict_pictures(
                 unread.append(str(error))
             pixels = sum(picture.shape[0] * picture.shape[1] for _, picture in batch)
             if number == len(jobs) or len(batch) == BATCH or pixels > images.LARGEST_PIXELS:
-                empty += _predict_batch(predictor, batch, height, wanted)
+                empty += _predict_batch(predictor, batch, height, wanted, sheet)
                 batch = []
             bar.update(1)
     return unread, empty
 
 
 def _predict_batch(
-    predictor: PosePredictor, batch: Sequence[tuple[Job, np.ndarray]], height: int, wanted: Wanted
+    predictor: PosePredictor,
+    batch: Sequence[tuple[Job, np.ndarray]],
+    height: int,
+    wanted: Wanted,
+    sheet: "Sheet | None" = None,
 ) -> int:
     """Writes the results of a batch; how many images have nobody."""
     empty = 0
@@ -275,7 +307,10 @@ def _predict_batch(
         if not people:
             empty += 1
             tqdm.write(f"no person found in {job.source}")
-        save_png(f"{job.output}.png", draw(picture, people, height))
+        drawn = draw(picture, people, height)
+        save_png(f"{job.output}.png", drawn)
+        if sheet:
+            sheet.images.append(drawn)
         size = {"file": job.source, "image_size": list(picture.shape[:2])}
         shared = {"skeleton": predictor.skeleton.to_dict(), "units": UNITS}
         atomic.write_json(f"{job.output}.json", size | shared | {"people": [_without(shared, p) for p in people]})

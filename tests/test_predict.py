@@ -57,6 +57,20 @@ def test_photo_gives_image_and_json(run, tmp_path):
     assert values["units"]["pose_3d_mm"].startswith("millimetres") and values["image_size"] == [240, 320]
 
 
+def test_a_sheet_has_every_photo(run, tmp_path):
+    for i in range(3):
+        write_picture(tmp_path / f"{i}.png", (120 + 20 * i, 110))
+    assert run("0.png", "1.png", "2.png", "--sheet=all.webp", "--columns=2") == 0
+    sheet, single = cv2.imread("all.webp"), cv2.imread("out/0_pose.png")
+    (height, width), gap = single.shape[:2], 4
+    assert sheet.shape == (2 * (height + gap) + gap, 2 * (width + gap) + gap, 3)
+    assert np.abs(sheet[gap : gap + height, gap : gap + width].astype(int) - single).mean() < 3
+    with pytest.raises(UserError, match="all.webp exists"):
+        run("0.png", "--sheet=all.webp", "--overwrite=false", "--output=other")
+    with pytest.raises(UserError, match="--sheet=all.gif must end in .png or .webp"):
+        run("0.png", "--sheet=all.gif", "--output=other")
+
+
 def test_folder_goes_on_past_damaged_images_and_lists_them(run, tmp_path, capsys):
     for i in range(predict.BATCH + 2):
         write_picture(tmp_path / "photos" / f"{i}.png", (100 + 5 * i, 110))

@@ -28,7 +28,7 @@ HELD_OUT_CUTOUTS = 100
 VALIDATION_SCENES = 256
 TEXTURES = 132
 WEIGHT_DECAY = 0.02
-BOX_WEIGHT = 2.0
+BOX_WEIGHT = 1.0
 AVERAGING = 0.995  # of the moving average of the weights, a step
 
 
