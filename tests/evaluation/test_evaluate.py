@@ -200,5 +200,5 @@ def test_whole_images_are_searched_first(run, runs, tmp_path, monkeypatch):
     values = json.loads((tmp_path / "numbers.json").read_text())
     assert len(people.images) >= values["count"] == 5
     assert values["mpjpe_mm"] is not None and values["pck_0_2"] is not None
-    with pytest.raises(UserError, match="--whole goes with neither"):
+    with pytest.raises(UserError, match="--whole cannot be combined with"):
         run(f"--model={runs / 'pose'}", "--whole", "--flip_test")

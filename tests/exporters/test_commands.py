@@ -128,7 +128,7 @@ def test_wrong_inputs_are_one_line(runs, toy_dataset, tmp_path, exported):
         ((tflite, model), r"--output= must name a file that ends in \.tflite"),
         ((tflite, model, "--output=pose.onnx"), r"must name a file that ends in \.tflite"),
         ((tflite, model, output, "pose"), "unknown argument 'pose'"),
-        ((tflite, model, f"--output={exported['pose.tflite']}"), "is there already.*--overwrite"),
+        ((tflite, model, f"--output={exported['pose.tflite']}"), "already exists.*--overwrite"),
         ((tflite, "--model=nowhere", output), "no run nowhere"),
         ((tflite, f"--model={unfinished}", output), r"unfinished has no weights \(model.keras\)"),
         ((tflite, f"--model={runs['keypoints']}", output, "--part=pose", "--noparity"), "kind keypoints.*needs pose"),

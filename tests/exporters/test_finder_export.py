@@ -53,7 +53,7 @@ def test_files_see_what_keras_sees(run, tmp_path, monkeypatch, name, form):
         assert len(found) == len(expected) > 0
         for a, b in zip(found, expected, strict=True):
             assert a.box_px == pytest.approx(b.box_px, abs=0.01) and a.score == pytest.approx(b.score, abs=1e-3)
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         export(monkeypatch, f"--finder={run}", f"--output={path}")
 
 
