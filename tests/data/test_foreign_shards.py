@@ -140,7 +140,7 @@ def test_an_image_that_says_its_size_itself_but_is_not_of_the_data_sets(tmp_path
     "content", [b"", b"\xff" * 40, records.serialize(make_example(np.random.default_rng(0)))[:-40]]
 )
 def test_a_record_that_is_no_example_is_named(tmp_path, content):
-    with pytest.raises(UserError, match=f"{SHARD}.tfrecord, record {RECORD} is no example of human36m_17"):
+    with pytest.raises(UserError, match=f"{SHARD}.tfrecord, record {RECORD} is not an example of human36m_17"):
         read_batches(foreign(tmp_path, content=content))
 
 
@@ -151,7 +151,7 @@ def test_a_record_without_a_mask_of_its_3d_is_named(tmp_path):
     short = proto.SerializeToString()
     del proto.features.feature["pose_3d_valid"]
     for name, content, why in (("short", short, ""), ("none", proto.SerializeToString(), "it holds no pose_3d_valid")):
-        with pytest.raises(UserError, match=f"record {RECORD} is no example of human36m_17 .*{why}"):
+        with pytest.raises(UserError, match=f"record {RECORD} is not an example of human36m_17 .*{why}"):
             read_batches(foreign(tmp_path / name, content=content))
 
 

@@ -135,7 +135,7 @@ def test_a_decoder_needs_a_known_name_and_heatmaps(run, runs):
     with pytest.raises(UserError, match="holds a lifter"):
         run(f"--model={runs / 'lifter'}", "--decoder=dark")
     exported = LoadedModel("pose.tflite", HUMAN36M_17, SIZE, run=None)
-    with pytest.raises(UserError, match="pose.tflite gives no heatmaps to decode"):
+    with pytest.raises(UserError, match="pose.tflite has no heatmap output to decode"):
         heatmap_predictor(exported)
 
 

@@ -60,11 +60,11 @@ def test_files_see_what_keras_sees(run, tmp_path, monkeypatch, name, form):
 def test_mistakes_are_one_line(run, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="must name a file that ends in"):
         export(monkeypatch, f"--finder={run}", "--output=f.keras")
-    with pytest.raises(UserError, match="int8 is not for .onnx"):
+    with pytest.raises(UserError, match="int8 does not apply to .onnx"):
         export(monkeypatch, f"--finder={run}", "--output=f.onnx", "--quantize=int8")
     from exporters.contract import default_part
 
-    with pytest.raises(UserError, match="exported by exporters.finder"):
+    with pytest.raises(UserError, match="with exporters.finder"):
         default_part("finder")
     monkeypatch.setattr(command, "FINDER", tmp_path / "none")
     with pytest.raises(UserError, match="no finder ships yet; add --finder=RUN"):
