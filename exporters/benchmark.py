@@ -1,9 +1,9 @@
-"""Measures how fast exported files run, beside the Keras model, in one run.
+"""Measures the speed of exported files and the Keras model in one run.
 
     python -m exporters.benchmark --model=runs/e2e pose.tflite pose.onnx
 
-Each row is a process of its own: median and 90th percentile of the latency after warm-up, the first inference, load
-time and peak memory, with one thread and with two. All rows take turns, so that a noisy machine is noisy for all.
+Each row runs in its own process: median and 90th percentile of the latency after warm-up, first inference, load time
+and peak memory, with one thread and with two. The rows take turns, so any noise on the machine affects all alike.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ WARMUP = 3
 
 @dataclass(frozen=True)
 class Latency:
-    """One row; `slower` is the median over that of the fastest row with as many threads."""
+    """One row; `slower` is its median relative to the fastest row with the same number of threads."""
 
     model: str
     threads: int
@@ -42,11 +42,11 @@ class Latency:
 
 
 def measure_all(paths: list[Path], repetitions: int, rounds: int) -> list[Latency]:
-    """Measures each file or run folder with one and two threads; raises UserError for a damaged one.
+    """Measures each file or run folder with one and two threads; raises UserError if one is damaged.
 
     Args:
-        repetitions: timed inferences of each row in each round.
-        rounds: how often the rows take turns.
+        repetitions: timed inferences per row and round.
+        rounds: number of turns per row.
     """
     jobs = [(path, threads) for path in paths for threads in THREADS]
     measured: dict[tuple[Path, int], list[dict]] = {job: [] for job in jobs}
@@ -74,7 +74,7 @@ def _latencies(results: list[dict]) -> list[float]:
 
 
 def format_table(rows: list[Latency]) -> str:
-    """The figures as a table."""
+    """The results as a table."""
     table = [("model", "threads", "median ms", "p90 ms", "slower", "first ms", "load s", "memory MB")]
     for row in rows:
         table.append(
@@ -93,21 +93,19 @@ def format_table(rows: list[Latency]) -> str:
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_string(
-        "model", None, "The run to measure in Keras; by default the newest one, else what ships.", flag_values=values
+        "model", None, "The run to measure in Keras; default: the newest, or the shipped model.", flag_values=values
     )
-    flags.DEFINE_bool("keras", True, "Measure the Keras model too.", flag_values=values)
+    flags.DEFINE_bool("keras", True, "Also measure the Keras model.", flag_values=values)
     define_repetition_flags(values)
-    flags.DEFINE_string("json", None, "Write the figures to this file.", flag_values=values)
+    flags.DEFINE_string("json", None, "File to write the results to.", flag_values=values)
 
 
 def define_repetition_flags(values: flags.FlagValues) -> None:
-    """How often `measure_all` measures."""
-    flags.DEFINE_integer(
-        "repetitions", 20, "Timed inferences of each row in each round.", lower_bound=1, flag_values=values
-    )
-    flags.DEFINE_integer("rounds", 2, "How often the rows take turns.", lower_bound=1, flag_values=values)
+    """Flags for the number of measurements in `measure_all`."""
+    flags.DEFINE_integer("repetitions", 20, "Timed inferences per row and round.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("rounds", 2, "Number of turns per row.", lower_bound=1, flag_values=values)
 
 
 def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
@@ -116,7 +114,7 @@ def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
     if values.keras:
         run = find_run(values.model)
         if not run.exists():
-            raise UserError(f"no run {run}; name a folder that training has written, or add --nokeras")
+            raise UserError(f"no run {run}; name a folder written by training, or add --nokeras")
         paths.append(run)
     rows = measure_all(paths, values.repetitions, values.rounds)
     print(format_table(rows))

@@ -1,4 +1,4 @@
-"""Holds exported files against the Keras model that they were made of, over real samples."""
+"""Compares exported files with the Keras model they were made from, on real samples."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ Outputs = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a file's joints may be from the Keras model's.
+    """The largest allowed distance of a file's joints from the Keras model's.
 
-    `held_by` says which figure: `largest`, the distance of any joint; `mean`, over all joints; `growth`, of the MPJPE
-    in 3D (the mean distance without labels) and the mean distance in 2D. Rounded forms may move a joint that the model
-    itself is unsure of, so their largest distance tells little. `px` are of the crop.
+    `held_by` selects the measure: `largest`, the distance of any joint; `mean`, over all joints; `growth`, of the MPJPE
+    in 3D (the mean distance without labels) and the mean distance in 2D. Quantized forms may move a joint that the
+    model itself is unsure of, so their largest distance means little. `px` are pixels of the crop.
     """
 
     held_by: str
@@ -45,7 +45,7 @@ TOLERANCES = {
 
 @dataclass(frozen=True)
 class Parity:
-    """A file's distances from the Keras model; 2D ones in pixels of the crop, None where a part lacks the output."""
+    """A file's distances from the Keras model; 2D ones in pixels of the crop, None if a part lacks the output."""
 
     file: str
     quantization: str
@@ -62,7 +62,7 @@ class Parity:
 
 
 def check_operations(path: Path) -> int:
-    """The number of operations; raises UserError for one that phones do not run."""
+    """The number of operations; raises UserError if phones do not run one of them."""
     exporter = exporter_of(path)
     found = exporter.operations(path)
     unknown = {name for name, _ in found} - exporter.OPERATIONS
@@ -96,16 +96,16 @@ def file_outputs(path: Path, source: Source, part: str, samples: Samples) -> Out
 
 
 def read_part(path: Path, source: Source) -> str:
-    """The part that a file holds, once it has proven to be whole and of the run's kind.
+    """Returns the part that a file contains, after checking that it is intact and of the run's kind.
 
-    Raises UserError where the file is damaged, or of another skeleton, input size or kind than the run.
+    Raises UserError if the file is damaged, or its skeleton, input size or kind differs from the run's.
     """
-    measure(path, threads=1)  # in a process of its own, which a damaged file may take down
+    measure(path, threads=1)  # in another process, which a damaged file may crash
     info = exporter_of(path).read_info(path)
     if info.skeleton != source.info.skeleton or info.input_size != source.info.input_size:
-        raise UserError(f"{path} has another skeleton or input size than {source.path}; name the run it was made of")
+        raise UserError(f"{path} has a different skeleton or input size than {source.path}; name the run it came from")
     if source.info.kind not in PARTS[info.kind].kinds:
-        raise UserError(f"{path} holds a {info.kind}, {source.path} none; name the run it was made of")
+        raise UserError(f"{path} holds a {info.kind}, {source.path} does not; name the run it came from")
     if info.export is None:
         raise UserError(f"{path} does not say how it was exported; export the model again")
     return info.kind
@@ -114,9 +114,9 @@ def read_part(path: Path, source: Source) -> str:
 def compare_file(
     path: Path, source: Source, samples: Samples, expected: Outputs, tolerance_mm: float | None = None
 ) -> Parity:
-    """Holds one file against the Keras model's outputs, `expected`; `tolerance_mm` replaces that of `TOLERANCES`.
+    """Compares one file with the Keras model's outputs, `expected`; `tolerance_mm` overrides that of `TOLERANCES`.
 
-    Raises UserError where the file holds operations that phones refuse.
+    Raises UserError if the file contains operations that phones refuse.
     """
     info = exporter_of(path).read_info(path)
     operations = check_operations(path)
@@ -173,12 +173,12 @@ def _within(values: dict[str, float | None], tolerance: Tolerance) -> bool:
     mpjpe_mm, keras_mpjpe_mm = values["mpjpe_mm"], values["keras_mpjpe_mm"]
     if tolerance.held_by == "growth" and mpjpe_mm is not None and keras_mpjpe_mm is not None:
         mm = mpjpe_mm - keras_mpjpe_mm
-    # NaN is past every bound
+    # NaN exceeds every tolerance
     return all(value is None or value <= bound for value, bound in ((px, tolerance.px), (mm, tolerance.mm)))
 
 
 def describe_failure(result: Parity) -> str:
-    """One line on a file that is past its tolerance."""
+    """One line about a file that exceeds its tolerance."""
     kind = "largest" if TOLERANCES[result.quantization].held_by == "largest" else "mean"
     parts = []
     if result.largest_px is not None:
@@ -187,18 +187,18 @@ def describe_failure(result: Parity) -> str:
         parts.append(f"3D by {getattr(result, kind + '_mm'):.3g} mm ({kind})")
     if result.mpjpe_mm is not None:
         parts.append(f"MPJPE {result.mpjpe_mm:.2f} against {result.keras_mpjpe_mm:.2f} mm")
-    finer = "" if result.quantization == "none" else "take a finer form, or "
-    mend = f"{finer}give a larger --tolerance_mm for 3D, or --noparity to leave the comparison out"
+    finer = "" if result.quantization == "none" else "choose a finer form, or "
+    mend = f"{finer}give a larger --tolerance_mm for 3D, or --noparity to skip the comparison"
     return f"{result.quantization} differs from Keras: {', '.join(parts)}; {mend}"
 
 
 def to_dict(results: list[Parity]) -> dict:
-    """The figures as values that JSON can hold."""
+    """The results as values for JSON."""
     return {"files": [dataclasses.asdict(result) for result in results]}
 
 
 def format_table(results: list[Parity]) -> str:
-    """The figures as a table."""
+    """The results as a table."""
     rows = [("file", "form", "MB", "operations", "2D px max/mean", "3D mm max/mean", "MPJPE (Keras) mm", "")]
     for result in results:
         rows.append(
@@ -217,7 +217,7 @@ def format_table(results: list[Parity]) -> str:
 
 
 def align(rows: Sequence[tuple[str, ...]]) -> str:
-    """Rows of text as aligned columns."""
+    """Text rows as aligned columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines)

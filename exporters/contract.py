@@ -1,7 +1,7 @@
-"""The contract of an exported file: the names, shapes and units of what goes in and out.
+"""The contract of an exported file: names, shapes and units of its inputs and outputs.
 
-Every tensor has a fixed shape with a leading batch of one: GPU delegates take the first axis for the batch, and
-LiteRT.js refuses a batch that is open. As flat arrays the outputs read the same with or without it.
+Every tensor has a fixed shape with a leading batch of one: GPU delegates treat the first axis as the batch, and
+LiteRT.js refuses a dynamic batch. As flat arrays, the outputs are the same with or without it.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from keras_pose import __version__
 from keras_pose.core.errors import UserError, unknown_name
 from keras_pose.io.model_info import Export, ModelInfo, Tensor
 
-# float16: weights alone, on a CPU the arithmetic stays in float32; float16_arithmetic: the network computes in it, too.
+# float16: only the weights, while CPUs compute in float32; float16_arithmetic: the network also computes in float16.
 QUANTIZATIONS = ("none", "float16", "float16_arithmetic", "dynamic", "int8")
 INPUT_DTYPES = ("uint8", "float32")
 LAYOUTS = ("nhwc", "nchw")
@@ -20,7 +20,7 @@ LAYOUTS = ("nhwc", "nchw")
 
 @dataclass(frozen=True)
 class Part:
-    """What an exported file holds of a model; `kinds` are those of the models that can give it."""
+    """A part of a model that can be exported; `kinds` are the kinds of models that contain it."""
 
     input: str
     outputs: tuple[str, ...]
@@ -36,14 +36,14 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Form:
-    """How a file is exported.
+    """The form of an exported file.
 
     Attributes:
         part: a key of `PARTS`.
         quantization: one of `QUANTIZATIONS`.
-        input_dtype: of the image; both mean 0 to 255.
+        input_dtype: of the image; the range is always 0 to 255.
         layout: of the image, `nhwc` or `nchw`.
-        heatmaps: whether the heatmaps are an output too.
+        heatmaps: whether the heatmaps are also an output.
     """
 
     part: str
@@ -68,7 +68,7 @@ class Form:
 
 
 def tensor_shapes(form: Form, input_size: tuple[int, int], joints: int) -> tuple[dict, dict]:
-    """Shapes of the inputs and of the outputs by name, in the order of their names as the runtimes give them."""
+    """Shapes of inputs and outputs by name, in the order of names used by the runtimes."""
     height, width = input_size
     shapes = {
         "image": (1, height, width, 3) if form.layout == "nhwc" else (1, 3, height, width),
@@ -83,15 +83,15 @@ def tensor_shapes(form: Form, input_size: tuple[int, int], joints: int) -> tuple
 
 
 def default_part(kind: str) -> str:
-    """The part that holds most of a run of this kind."""
+    """The largest part of a run of this kind."""
     parts = [name for name, part in PARTS.items() if kind in part.kinds]
     if not parts:
-        raise UserError(f"a model of kind {kind} is not a pose model; a finder is exported by exporters.finder")
+        raise UserError(f"a model of kind {kind} is not a pose model; export a finder with exporters.finder")
     return parts[0]
 
 
 def describe_export(form: Form, info: ModelInfo, name: str, weights: Path) -> ModelInfo:
-    """The description of an exported file, which stands inside it and beside it.
+    """The description of an exported file, stored inside and beside it.
 
     Args:
         info: of the run.
@@ -99,7 +99,7 @@ def describe_export(form: Form, info: ModelInfo, name: str, weights: Path) -> Mo
         weights: the run's weights, for their hash.
 
     Raises:
-        UserError: the run's kind does not hold the part.
+        UserError: the run's kind does not contain the part.
     """
     part = PARTS[form.part]
     if info.kind not in part.kinds:
@@ -123,6 +123,6 @@ def describe_export(form: Form, info: ModelInfo, name: str, weights: Path) -> Mo
 
 
 def sha256(path: Path) -> str:
-    """The hash of a file, as exported files tell it of the weights that they were made of."""
+    """The hash of a file, which exported files record for their weights."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Writes one exported file: converted, checked under another name, and named only when it has passed."""
+"""Writes one exported file: converts it, checks it under a temporary name, and renames it once it passes."""
 
 import dataclasses
 import os
@@ -17,13 +17,13 @@ from keras_pose.core.errors import UserError
 from keras_pose.io.atomic import write_atomically
 from keras_pose.io.model_info import ModelInfo, sidecar_path
 
-# The file, the SavedModel it is made of, and their copies, as a multiple of the weights.
+# Disk space for the file, its SavedModel and their copies, as a multiple of the weights.
 SPACE_FACTOR = 4
 
 
 @dataclass(frozen=True)
 class Check:
-    """What a new file is held against; `tolerance_mm` None means that of its form."""
+    """The reference for a new file; `tolerance_mm=None` means the form's own."""
 
     samples: Samples
     tolerance_mm: float | None = None
@@ -36,10 +36,10 @@ def export(
     convert: Callable[[keras.Model, ModelInfo], bytes],
     check: Check | None,
 ) -> Parity | None:
-    """Writes `output` and its metadata beside it; the figures of parity, None without `check`.
+    """Writes `output` and its metadata beside it. Returns the parity results, or None without `check`.
 
     Raises:
-        UserError: the run does not hold the part, the disk is full, or the file fails parity; no file is left then.
+        UserError: the run lacks the part, the disk is full, or the file fails parity; then no file is left.
     """
     info = describe_export(form, source.info, source.path.name, source.weights)
     check_space(source, output.parent)
@@ -54,7 +54,7 @@ def export(
             result = compare_file(partial, source, check.samples, expected, check.tolerance_mm)
             result = dataclasses.replace(result, file=output.name)
             if not result.passed:
-                raise UserError(f"{output} is not written: {describe_failure(result)}")
+                raise UserError(f"did not write {output}: {describe_failure(result)}")
         os.replace(sidecar_path(partial), sidecar_path(output))
         os.replace(partial, output)
         return result
@@ -64,7 +64,7 @@ def export(
 
 
 def check_space(source: Source, folder: Path) -> None:
-    """Raises UserError where the disk under `folder` has too little space for the export."""
+    """Raises UserError if the disk under `folder` has too little space for the export."""
     while not folder.exists():
         folder = folder.parent
     needed = SPACE_FACTOR * source.weights.stat().st_size

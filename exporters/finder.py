@@ -1,10 +1,10 @@
-"""Exports a finder as one .tflite or .onnx file, to stand beside the pose model's.
+"""Exports a finder to one .tflite or .onnx file, for use beside the pose model's.
 
     python -m exporters.finder --output=finder.tflite --quantize=int8
     python -m exporters.finder --output=finder.onnx
 
-`PosePredictor("pose.tflite")` takes the `finder.tflite` that stands in the same folder. docs/deploy.md has the contract
-and how to read the maps.
+`PosePredictor("pose.tflite")` uses the `finder.tflite` in the same folder. docs/deploy.md describes the contract and
+how to read the maps.
 """
 
 import os
@@ -34,23 +34,25 @@ from keras_pose.weights import FINDER
 FLAGS = flags.FLAGS
 QUANTIZATIONS = {".tflite": ("none", "float16", "dynamic", "int8"), ".onnx": ("none", "float16")}
 SAMPLES = 64
-# The mean differences of `centers` and of `boxes` from Keras' that a form may have. A box goes into a crop that is 1.4
-# times as large, so that 2 % of the image at a side do no harm.
+# Allowed mean differences of `centers` and `boxes` from Keras, per form. A box becomes a crop 1.4 times as large, so an
+# error of 2 % of the image per side does no harm.
 TOLERANCES = {"none": (1e-5, 1e-5), "float16": (2e-3, 2e-3), "dynamic": (0.01, 0.02), "int8": (0.01, 0.02)}
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
-    """The command's flags."""
-    flags.DEFINE_string("finder", None, "A run of keras_pose.finding.train; by default what ships.", flag_values=values)
-    flags.DEFINE_string("output", None, "The file to write, .tflite or .onnx.", flag_values=values)
+    """Defines the command's flags."""
+    flags.DEFINE_string(
+        "finder", None, "A run of keras_pose.finding.train; default: the shipped one.", flag_values=values
+    )
+    flags.DEFINE_string("output", None, "File to write, .tflite or .onnx.", flag_values=values)
     flags.DEFINE_enum("quantize", "none", QUANTIZATIONS[".tflite"], "int8 is for phones.", flag_values=values)
     flags.DEFINE_string("calibration", "embedded", "Data for int8 and for the comparison.", flag_values=values)
-    flags.DEFINE_bool("overwrite", False, "Replace a file that is there already.", flag_values=values)
-    flags.DEFINE_string("json", None, "Write the figures to this file.", flag_values=values)
+    flags.DEFINE_bool("overwrite", False, "Replace an existing file.", flag_values=values)
+    flags.DEFINE_string("json", None, "File to write the results to.", flag_values=values)
 
 
 def build_graph(model: keras.Model) -> keras.Model:
-    """The finder on a batch of one, from uint8."""
+    """The finder with a batch of one and uint8 input."""
     side = model.input_shape[1]
     image = keras.Input(batch_shape=(1, side, side, 3), dtype="uint8", name="image")
     outputs = model(ops.cast(image, "float32"))
@@ -58,7 +60,7 @@ def build_graph(model: keras.Model) -> keras.Model:
 
 
 def describe_export(info: FinderInfo, quantization: str, run: Path) -> FinderInfo:
-    """The description of an exported finder, which stands inside it and beside it; `info` is of the run."""
+    """The description of an exported finder, stored inside and beside it; `info` is the run's."""
     side, cells = info.input_size[0], info.input_size[0] // info.stride
     export = Export(
         quantization=quantization,
@@ -73,9 +75,9 @@ def describe_export(info: FinderInfo, quantization: str, run: Path) -> FinderInf
 
 
 def mosaics(dataset: str, side: int, count: int) -> np.ndarray:
-    """(count, side, side, 3) uint8: crops of people of a data set, 1, 4, 9 or 16 of them beside one another.
+    """(count, side, side, 3) uint8: mosaics of 1, 4, 9 or 16 crops of people from a data set.
 
-    So people of several sizes appear, as the finder sees them.
+    People then appear in several sizes, as the finder sees them.
     """
     import cv2
 
@@ -98,9 +100,9 @@ def mosaics(dataset: str, side: int, count: int) -> np.ndarray:
 
 
 def export(run: Path, output: Path, quantization: str, dataset: str) -> dict:
-    """Writes the file once it agrees with the Keras model; returns the figures.
+    """Writes the file if it agrees with the Keras model; returns the results.
 
-    Raises UserError where the run is no finder, or the file differs too much.
+    Raises UserError if the run is not a finder, or the file differs too much.
     """
     model, run_info = load_finder(run)
     info = describe_export(run_info, quantization, run)
@@ -118,8 +120,8 @@ def export(run: Path, output: Path, quantization: str, dataset: str) -> dict:
         found = (differences["mean_center_difference"], differences["mean_box_difference"])
         if any(value > allowed for value, allowed in zip(found, TOLERANCES[quantization], strict=True)):
             raise UserError(
-                f"{output} is not written: centers differ from Keras' by {found[0]:.4f} on average, boxes by "
-                f"{found[1]:.4f}; allowed are {TOLERANCES[quantization]}"
+                f"did not write {output}: centers differ from Keras' by {found[0]:.4f} on average, boxes by "
+                f"{found[1]:.4f}; the limits are {TOLERANCES[quantization]}"
             )
         os.replace(sidecar_path(partial), sidecar_path(output))
         os.replace(partial, output)
@@ -130,7 +132,7 @@ def export(run: Path, output: Path, quantization: str, dataset: str) -> dict:
 
 
 def compare(path: Path, model: keras.Model, samples: np.ndarray) -> dict[str, float]:
-    """The mean differences of a file's maps from the Keras model's; of boxes where somebody is."""
+    """The mean differences of a file's maps from the Keras model's; for boxes, only in cells with a person."""
     session = runtimes.open_session(path, threads=1)
     expected = {key: np.asarray(value) for key, value in model(samples.astype(np.float32), training=False).items()}
     found = [session.infer({"image": image[None]}) for image in samples]
@@ -145,16 +147,16 @@ def compare(path: Path, model: keras.Model, samples: np.ndarray) -> dict[str, fl
 
 def main(arguments: list[str]) -> int:
     """Runs the command."""
-    logging.set_verbosity(logging.WARNING)  # saving and converting tell of each step
+    logging.set_verbosity(logging.WARNING)  # saving and converting log every step
     if arguments:
-        raise UserError(f"unknown argument {arguments[0]!r}; give everything as --name=value")
+        raise UserError(f"unknown argument {arguments[0]!r}; flags are written --name=value")
     output = Path(FLAGS.output or "")
     if output.suffix not in QUANTIZATIONS:
-        raise UserError(f"--output={FLAGS.output or ''} must name a file that ends in .tflite or .onnx")
+        raise UserError(f"--output={FLAGS.output or ''} must name a .tflite or .onnx file")
     if FLAGS.quantize not in QUANTIZATIONS[output.suffix]:
-        raise UserError(f"--quantize={FLAGS.quantize} is not for {output.suffix}; choose none or float16")
+        raise UserError(f"--quantize={FLAGS.quantize} does not apply to {output.suffix}; choose none or float16")
     if output.exists() and not FLAGS.overwrite:
-        raise UserError(f"{output} is there already; choose another --output, or add --overwrite")
+        raise UserError(f"{output} already exists; choose another --output, or add --overwrite")
     if not FLAGS.finder and not FINDER.is_dir():
         raise UserError("no finder ships yet; add --finder=RUN, a run of keras_pose.finding.train")
     figures = export(Path(FLAGS.finder) if FLAGS.finder else FINDER, output, FLAGS.quantize, FLAGS.calibration)

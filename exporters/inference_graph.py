@@ -1,4 +1,4 @@
-"""From a trained run to the graph that is exported: pixels in, joints out, a fixed batch of one, float32."""
+"""Builds the graph to export from a trained run: pixels in, joints out, a fixed batch of one, float32."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,18 +30,18 @@ class Source:
 
 
 def find_run(model: str | None, runs: Path = Path("runs")) -> Path:
-    """The run that `model` names; without it the newest one under `runs`, else the weights that ship.
+    """The run named by `model`; by default the newest one under `runs`, or the shipped weights.
 
-    Raises UserError where nothing is found.
+    Raises UserError if nothing is found.
     """
     if model:
         return Path(SHIPPED_WEIGHTS.get(model, model))
     trained = sorted(runs.glob(f"*/{MODEL}"), key=lambda path: path.stat().st_mtime)
     if trained:
-        print(f"no --model: the newest run, {trained[-1].parent}")
+        print(f"no --model given; using the newest run {trained[-1].parent}")
         return trained[-1].parent
     if DEFAULT_WEIGHTS in SHIPPED_WEIGHTS:
-        print(f"no --model and no run under {runs}/: the weights that ship, {DEFAULT_WEIGHTS}")
+        print(f"no --model given and no run under {runs}/; using the shipped weights {DEFAULT_WEIGHTS}")
         return SHIPPED_WEIGHTS[DEFAULT_WEIGHTS]
     raise UserError(f"no --model, no trained run under {runs}/ and no shipped weights; train first, or name a run")
 
@@ -49,12 +49,12 @@ def find_run(model: str | None, runs: Path = Path("runs")) -> Path:
 def load_source(path: Path) -> Source:
     """Loads a run, or a .keras file of `keras_pose.models.pretrained`.
 
-    Raises UserError where its folder or its weights are missing, damaged or not finite.
+    Raises UserError if the folder or weights are missing, damaged or not finite.
     """
     if path.is_file() and path.suffix == ".keras":
         model, info = load_model(path), read_sidecar(path)
     elif not path.is_dir():
-        raise UserError(f"no run {path}; name a folder that training has written")
+        raise UserError(f"no run {path}; name a folder written by training")
     elif not (path / MODEL).is_file():
         raise UserError(f"{path} has no weights ({MODEL}); finish its training, or name another run")
     else:
@@ -66,17 +66,17 @@ def load_source(path: Path) -> Source:
 
 
 def cell_offset(info: ModelInfo) -> np.ndarray:
-    """(x, y) in [0, 1] that imported heatmaps lie off the middle of their cells; (0, 0) for this project's own."""
+    """(x, y) in [0, 1]: how far peaks in imported heatmaps lie off the cell centers; (0, 0) for our own heatmaps."""
     height, width = info.input_size
     cells = info.cell_center - OWN_CELL_CENTER
     return np.array([cells * HEATMAP_STRIDE / width, cells * HEATMAP_STRIDE / height], np.float32)
 
 
 def build_inference_graph(source: Source, form: Form) -> keras.Model:
-    """The model that is exported: inputs and outputs as `exporters.contract` names them.
+    """The model to export, with inputs and outputs named as in `exporters.contract`.
 
-    It is made of the run's own layers, called on a batch of one. Normalisation, soft-argmax, lifting and millimeters
-    are inside; the decoder is not.
+    It consists of the run's own layers, called on a batch of one. Normalization, soft-argmax, lifting and millimeters
+    are included; the decoder is not.
     """
     trained = source.model
     if form.part != "lifter" and trained.get_layer("soft_argmax").form == "flat":

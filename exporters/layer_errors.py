@@ -1,10 +1,10 @@
-"""Tells which layers of a quantized .tflite file lose precision, against the same network in float32.
+"""Shows which layers of a quantized .tflite file lose precision, compared with the same network in float32.
 
     python -m exporters.layer_errors --model=runs/e2e pose_int8.tflite
 
-Noise is the root of the mean square of a tensor's error, as a share of the tensor's own root mean square. `added` is
-what an operation adds to the noisiest of its inputs, so the worst of that column are the layers to keep in higher
-precision (`exporters.tflite.float_additions` has those that are).
+Noise is the RMS of a tensor's error, as a share of the tensor's own RMS. `added` is the noise that an operation adds to
+its noisiest input, so the largest values show which layers to keep in higher precision. `exporters.tflite.
+float_additions` lists those that are.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ MSE = ValidationErrorMetric.MSE
 
 @dataclass(frozen=True)
 class LayerError:
-    """One operation's output; `noise` and `added` are shares of the signal, see the module."""
+    """One operation's output; `noise` and `added` are shares of the signal, as explained in the module."""
 
     operation: str
     layer: str
@@ -45,12 +45,12 @@ class LayerError:
 
 
 def measure(content: bytes, reference: bytes, inputs: list[dict[str, np.ndarray]]) -> list[LayerError]:
-    """The noise of each tensor that both files have, in the order in which they are computed.
+    """The noise of each tensor that both files have, in the order of computation.
 
     Args:
         content: a quantized file.
         reference: the same network in float32.
-        inputs: samples, each the model's inputs by name.
+        inputs: samples, each a dict of the model's inputs by name.
     """
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -90,7 +90,7 @@ def _relative_error(noisy: np.ndarray, clean: np.ndarray) -> float:
 
 
 def float_reference(source: Source, info: ModelInfo) -> bytes:
-    """The network of a file before it was quantized."""
+    """The network of a file before quantization."""
     ((_, image),) = info.exported.inputs.items()
     form = Form(
         part=info.kind,
@@ -103,7 +103,7 @@ def float_reference(source: Source, info: ModelInfo) -> bytes:
 
 
 def format_table(errors: list[LayerError], worst: int) -> str:
-    """The `worst` operations that add most, the worst first."""
+    """The `worst` operations by added noise, in descending order."""
     ranked = sorted(errors, key=lambda error: -error.added)[:worst]
     rows = [("added", "noise", "operation", "output", "layer")]
     for error in ranked:
@@ -113,7 +113,7 @@ def format_table(errors: list[LayerError], worst: int) -> str:
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     shared_flags.define_source_flags(values)
     flags.DEFINE_integer("worst", 20, "Layers to print.", lower_bound=1, flag_values=values)
     values.set_default("samples", 8)

@@ -1,9 +1,9 @@
-"""Exports a trained run as one .onnx file.
+"""Exports a trained run to one .onnx file.
 
     python -m exporters.onnx --model=runs/e2e --output=pose.onnx
 
---precision=float16 halves the download, float16_arithmetic also computes in half precision, for GPUs; --layout=nchw
-takes the channels first. docs/deploy.md has the measured table.
+--precision=float16 halves the download; float16_arithmetic also computes in half precision, for GPUs. --layout=nchw
+puts the channels first. docs/deploy.md has the measurements.
 """
 
 import contextlib
@@ -25,30 +25,30 @@ from keras_pose.core import command
 from keras_pose.core.errors import UserError
 from keras_pose.io.model_info import METADATA_KEY, Description, ModelInfo
 
-# What ONNX Runtime and onnxruntime-web run on CPU and WebGPU.
+# Operations that ONNX Runtime and onnxruntime-web run on CPU and WebGPU.
 OPERATIONS = {
     "Add", "Cast", "Conv", "Div", "Gemm", "GlobalMaxPool", "MatMul", "Max", "Min", "Mul", "ReduceMax", "Relu",
     "Reshape", "Resize", "Sigmoid", "Softmax", "Squeeze", "Sub", "Transpose",
 }  # fmt: skip
 
 DEFAULT_OPSET = 18
-OPSETS = (13, 18)  # uint8 Cast and per-axis shapes as they are now; tf2onnx writes no later one
+OPSETS = (13, 18)  # from 13 on, uint8 Cast and per-axis shapes are as needed; tf2onnx writes none later than 18
 FORMS = {"float32": "none", "float16": "float16", "float16_arithmetic": "float16_arithmetic"}  # by --precision
-# Operations whose second input is a weight, and the nodes, by their names, whose weights are halved.
+# Operations whose second input is a weight, and the names of nodes whose weights are halved.
 WEIGHTED, HALVED_LAYERS = ("Conv", "Gemm", "MatMul"), ("/hrnet", "/encoder", "/finder")
-# Nodes whose names hold one of these compute in float32 in a file of half arithmetic.
+# With half arithmetic, nodes whose names contain one of these still compute in float32.
 FLOAT32_LAYERS = ("normalize_image", "final_layer", "soft_argmax", "encoder")
 
 
 def convert(graph: keras.Model, info: Description, opset: int = DEFAULT_OPSET) -> bytes:
-    """A fixed-batch model as the bytes of an .onnx file, in the precision that `info.exported.quantization` says."""
+    """Converts a fixed-batch model to the bytes of an .onnx file, in the precision `info.exported.quantization`."""
     return finish(convert_float(graph, opset), info)
 
 
 def convert_float(graph: keras.Model, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
-    """A fixed-batch model in float32, still without metadata.
+    """A fixed-batch model in float32, without metadata.
 
-    `Model.export` would do the same, but first compares all parts of the model with one another, seconds for W32.
+    `Model.export` does the same, but first compares all parts of the model, which takes seconds for W32.
     """
     (image,) = graph.inputs
     signature = [tf.TensorSpec(image.shape, image.dtype, name=image.name)]
@@ -62,7 +62,7 @@ def convert_float(graph: keras.Model, opset: int = DEFAULT_OPSET) -> onnx.ModelP
 
 
 def finish(model: onnx.ModelProto, info: Description) -> bytes:
-    """The model of `convert_float`, which is changed, in its final form."""
+    """Completes the model of `convert_float` in place."""
     if info.exported.quantization == "float16":
         _halve_weights(model)
     elif info.exported.quantization == "float16_arithmetic":
@@ -84,27 +84,27 @@ def operations(path: Path) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def read_info(path: Path) -> ModelInfo:
-    """The description inside a file; raises UserError where there is none."""
+    """The description inside a file; raises UserError if there is none."""
     return ModelInfo.from_text(read_metadata(path), f"{path}: its metadata", "export the model again")
 
 
 def read_metadata(path: Path) -> str:
-    """The text of the description inside a file; raises UserError where there is none."""
+    """The text of the description inside a file; raises UserError if there is none."""
     properties = {entry.key: entry.value for entry in _load(path).metadata_props}
     if METADATA_KEY not in properties:
-        raise UserError(f"{path} holds no metadata {METADATA_KEY}; export the model again")
+        raise UserError(f"{path} has no metadata {METADATA_KEY}; export the model again")
     return properties[METADATA_KEY]
 
 
 def _load(path: Path) -> onnx.ModelProto:
     try:
         return onnx.load(path)
-    except Exception as error:  # protobuf's errors share no base class across its versions
-        raise UserError(f"{path} is not a whole ONNX file; export the model again") from error
+    except Exception as error:  # protobuf's errors have no common base class across versions
+        raise UserError(f"{path} is not a complete ONNX file; export the model again") from error
 
 
 def _plain_resizes(model: onnx.ModelProto) -> None:
-    """tf2onnx writes TensorFlow's deprecated rule for resizing; by whole factors the plain one gives the same."""
+    """Replaces TensorFlow's deprecated resizing rule, used by tf2onnx; for whole factors the plain one is the same."""
     for node in model.graph.node:
         for attribute in node.attribute if node.op_type == "Resize" else ():
             if attribute.name == "coordinate_transformation_mode":
@@ -112,7 +112,7 @@ def _plain_resizes(model: onnx.ModelProto) -> None:
 
 
 def _halve_weights(model: onnx.ModelProto) -> None:
-    """Stores weights in float16; a Cast, which runtimes do once when they load, gives them to the same operations."""
+    """Stores weights in float16, with a Cast to float32 that runtimes do once, on loading."""
     of_weights = (node for node in model.graph.node if node.op_type in WEIGHTED)
     halved = {node.input[1] for node in of_weights if any(layer in node.name for layer in HALVED_LAYERS)}
     casts = []
@@ -141,20 +141,24 @@ def _halve_arithmetic(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     shared_flags.define_export_flags(values)
     flags.DEFINE_enum(
         "precision",
         "float32",
         list(FORMS),
-        "Of the weights; float16_arithmetic: of the network's arithmetic, too.",
+        "Precision of the weights; with float16_arithmetic, also of the computation.",
         flag_values=values,
     )
     flags.DEFINE_integer(
         "opset", DEFAULT_OPSET, "ONNX operator set.", lower_bound=OPSETS[0], upper_bound=OPSETS[1], flag_values=values
     )
     flags.DEFINE_enum(
-        "layout", "nhwc", LAYOUTS, "Of the image: channels last, as cameras give them, or first.", flag_values=values
+        "layout",
+        "nhwc",
+        LAYOUTS,
+        "Image layout: channels last, as from cameras, or channels first.",
+        flag_values=values,
     )
 
 

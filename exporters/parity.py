@@ -1,9 +1,9 @@
-"""Proves exported files equal to the trained model, over real samples.
+"""Checks that exported files agree with the trained model, on real samples.
 
     python -m exporters.parity --model=runs/e2e pose.tflite pose.onnx
 
-Prints, for each file, the distance of its joints from the Keras model's, the MPJPE of both against the labels, size
-and operations; exits 1 where a file is past its tolerance (docs/deploy.md).
+For each file, prints the distance of its joints from the Keras model's, the MPJPE of both against the labels, size and
+operations. Exits with 1 if a file exceeds its tolerance (docs/deploy.md).
 """
 
 from pathlib import Path
@@ -19,9 +19,9 @@ from keras_pose.io import atomic
 
 
 def check_files(arguments: list[str]) -> list[Path]:
-    """The files that the command line names; raises UserError where one is missing or of no known kind."""
+    """The files named on the command line; raises UserError if one is missing or of an unknown kind."""
     if not arguments:
-        raise UserError("no file; name exported files, such as pose.tflite")
+        raise UserError("no file given; name exported files, such as pose.tflite")
     for path in map(Path, arguments):
         exporter_of(path)
         if not path.is_file():
@@ -30,7 +30,7 @@ def check_files(arguments: list[str]) -> list[Path]:
 
 
 def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
-    """Runs the command; 1 where a file is past its tolerance."""
+    """Runs the command; returns 1 if a file exceeds its tolerance."""
     paths = check_files(arguments)
     source = load_source(find_run(values.model))
     reference = {}

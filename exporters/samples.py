@@ -15,9 +15,9 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Samples:
-    """Labeled examples; `image` is (N, H, W, 3) uint8, or None where the data has no images.
+    """Labeled examples; `image` is (N, H, W, 3) uint8, or None if the data has no images.
 
-    The others are as in a batch: `keypoints_2d` (N, J, 2) in [0, 1], `pose_3d` (N, J, 3) mm, `pose_3d_valid` (N, J).
+    The rest is as in a batch: `keypoints_2d` (N, J, 2) in [0, 1], `pose_3d` (N, J, 3) mm, `pose_3d_valid` (N, J).
     """
 
     image: np.ndarray | None
@@ -36,14 +36,14 @@ class Samples:
 
 
 def load_samples(dataset: str, splits: tuple[str, ...], count: int, info: ModelInfo, pictures: bool) -> Samples:
-    """The first `count` examples (0: all) of the first of `splits` that a part of the data set has.
+    """The first `count` examples (0: all) of the first split in `splits` that any part of the data set has.
 
     Args:
-        info: of the run that they are for.
-        images: whether the model looks at images.
+        info: of the run that needs them.
+        pictures: whether the model needs images.
 
     Raises:
-        UserError: no such split, another size or skeleton than the run's, or no images where they are needed.
+        UserError: no such split, a different size or skeleton than the run's, or missing images.
     """
     data = _fitting(open_dataset(dataset), info, pictures)
     manifests = [manifest for _, manifest in data.folders]
@@ -58,7 +58,7 @@ def load_samples(dataset: str, splits: tuple[str, ...], count: int, info: ModelI
 
 
 def _fitting(data: DatasetInfo, info: ModelInfo, pictures: bool) -> DatasetInfo:
-    """The data at the model's size; raises UserError where they are not for it."""
+    """The data at the model's size; raises UserError if they do not fit the model."""
     if data.skeleton != info.skeleton:
         raise UserError(f"{data.spec} holds {data.skeleton.name}, the model has {info.skeleton.name}; name other data")
     return data.at_size(info.input_size) if pictures else data

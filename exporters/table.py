@@ -1,10 +1,10 @@
-"""Makes every form of a model, holds each against Keras, measures them all, and writes the tables of docs/deploy.md.
+"""Exports every form of a model, compares each with Keras, measures them, and writes the tables in docs/deploy.md.
 
     python -m exporters.table --model=phone --output=exports/phone --doc=docs/deploy.md
 
-Forms that --output holds already, of the same model, are kept, and so are their figures. Latencies want a quiet
-machine: --nolatency leaves them out, and the same command without it measures them alone, later.
-Exits 1 where a form is past its tolerance.
+Forms of the same model that already exist in --output are kept, together with their results. Latencies need an idle
+machine: --nolatency skips them, and the same command without it measures only them later. Exits with 1 if a form
+exceeds its tolerance.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from keras_pose.io.model_info import ModelInfo, sidecar_path
 from keras_pose.studies.study import put_between_marks
 
 FIGURES = "table.json"
-# Name of a file: its form.
+# File name to form.
 FILES = {
     "pose.tflite": "none",
     "pose_float16.tflite": "float16",
@@ -39,7 +39,7 @@ FILES = {
     "pose_float16.onnx": "float16",
     "pose_float16_arithmetic.onnx": "float16_arithmetic",
 }
-# The network up to its heatmaps, without soft-argmax, scores and lifter: what the head costs is told by it.
+# The network up to its heatmaps, without soft-argmax, scores and lifter: shows the cost of the head.
 HEADLESS = {"pose.tflite": "heatmaps.tflite", "pose.onnx": "heatmaps.onnx"}
 RUNTIMES = {".tflite": "LiteRT", ".onnx": "ONNX Runtime"}
 
@@ -48,7 +48,7 @@ def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
     """Runs the command."""
     logging.set_verbosity(logging.WARNING)
     if arguments or not values.output:
-        raise UserError("give the folder for the forms with --output=FOLDER, and everything as --name=value")
+        raise UserError("name the folder for the forms with --output=FOLDER; flags are written --name=value")
     source, output = load_source(find_run(values.model)), Path(values.output)
     if source.info.kind == "lifter":
         raise UserError(f"{source.path} holds a lifter, which has no such forms; name a run that sees images")
@@ -80,9 +80,9 @@ def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
 
 
 def convert_all(source: Source, output: Path, values: flags.FlagValues) -> dict[str, dict]:
-    """Makes the forms that `output` lacks; the figures that are known of each, by file.
+    """Exports the forms missing in `output`; returns the known results per file.
 
-    Raises UserError where `output` holds forms of another model.
+    Raises UserError if `output` contains forms of another model.
     """
     figures = output / FIGURES
     rows = json.loads(figures.read_text()) if figures.is_file() else {}
@@ -98,7 +98,7 @@ def convert_all(source: Source, output: Path, values: flags.FlagValues) -> dict[
         if path.is_file():
             made_of = exporter_of(path).read_info(path).exported
             if (made_of.run, made_of.model_sha256) != (info.exported.run, info.exported.model_sha256):
-                raise UserError(f"{path} is of another model than {source.path}; choose another --output")
+                raise UserError(f"{path} was made from another model than {source.path}; choose another --output")
             rows.setdefault(name, {})
             continue
         content, seconds = convert(name, form, info)
@@ -116,9 +116,9 @@ def _form(source: Source, name: str) -> Form:
 
 
 class _Converter:
-    """Converts a model to the bytes of a form, and tells the seconds that this takes.
+    """Converts a model to the bytes of a form, and measures the time.
 
-    All .tflite files begin with the one in float32, which is made once; each form's seconds count it.
+    All .tflite files start from the one in float32, which is made once; the time of each form includes it.
     """
 
     def __init__(self, source: Source, values: flags.FlagValues):
@@ -151,7 +151,7 @@ def _timed(work: Callable[[], bytes]) -> tuple[bytes, float]:
 
 
 def format_markdown(rows: dict[str, dict]) -> str:
-    """The figures as a Markdown table, and below it what the forms cost beside each other, as far as it is known."""
+    """The results as a Markdown table, followed by ratios between the forms, as far as known."""
     known = [row for row in rows.values() if "passed" in row]
     has_pose = any(row["mpjpe_mm"] is not None for row in known)
     keras_mm = f" (Keras {known[0]['keras_mpjpe_mm']:.2f})" if has_pose else ""
@@ -177,7 +177,7 @@ def format_markdown(rows: dict[str, dict]) -> str:
 
 
 def _ratios(rows: dict[str, dict]) -> Iterator[str]:
-    """int8 beside float32, and the float32 files beside the same network without its head."""
+    """int8 relative to float32, and the float32 files relative to the same network without its head."""
     for threads in map(str, benchmark.THREADS):
         ms = {name: row["median_ms"][threads] for name, row in rows.items() if "median_ms" in row}
         parts = []
@@ -205,15 +205,15 @@ def _ms(row: dict, threads: int) -> str:
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     shared_flags.define_source_flags(values)
     values.set_default("samples", 0)  # all of the test split
     tflite.define_calibration_flags(values)
     benchmark.define_repetition_flags(values)
-    flags.DEFINE_string("output", None, "The folder for the forms and their figures.", flag_values=values)
-    flags.DEFINE_bool("latency", True, "Measure latencies; the machine should do nothing else.", flag_values=values)
+    flags.DEFINE_string("output", None, "Folder for the forms and their results.", flag_values=values)
+    flags.DEFINE_bool("latency", True, "Measure latencies; the machine should be idle.", flag_values=values)
     flags.DEFINE_string(
-        "doc", None, "Put the tables into this document, between its marks `forms of NAME`.", flag_values=values
+        "doc", None, "Document to put the tables into, between its marks `forms of NAME`.", flag_values=values
     )
 
 

@@ -1,8 +1,8 @@
-"""Exports a trained run as one .tflite file.
+"""Exports a trained run to one .tflite file.
 
     python -m exporters.tflite --model=runs/e2e --output=pose.tflite --quantize=int8
 
---quantize=float16 halves the download, int8 is the form for phones; docs/deploy.md has the measured table.
+--quantize=float16 halves the download; int8 is the form for phones. docs/deploy.md has the measurements.
 """
 
 import contextlib
@@ -35,24 +35,24 @@ __all__ = ["OPERATIONS", "convert", "operations", "read_info", "read_metadata"]
 
 FORMS = ("none", "float16", "dynamic", "int8")
 
-# What CPUs, GPU delegates and WebGPU run. MINIMUM and RELU clip the scores; the last two come with quantization.
+# Operations of CPUs, GPU delegates and WebGPU. MINIMUM and RELU clip the scores; quantization adds the last two.
 OPERATIONS = {
     "ADD", "CAST", "CONV_2D", "DIV", "FULLY_CONNECTED", "LOGISTIC", "MAXIMUM", "MINIMUM", "MUL", "PAD", "REDUCE_MAX",
     "RELU", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR", "SOFTMAX", "SUB", "TRANSPOSE", "QUANTIZE", "DEQUANTIZE",
 }  # fmt: skip
 
-# By the names of tensors. The heatmaps' layer and the normalization stay in float: soft-argmax weighs differences
-# between heatmap cells by beta, and eight bits are too few for both the range and the differences.
+# By tensor name. The heatmap layer and the normalization stay in float: soft-argmax weighs differences between heatmap
+# cells by beta, and eight bits are too few for both the range and the differences.
 QUANTIZED_LAYERS = "/hrnet(?!.*(final_layer|normalize_image))"
 # The finder's maps stay in float: eight bits of a score near 0 are too few to compare neighbors.
 FINDER_LAYERS = "/finder(?!.*(centers|boxes|normalize_image))"
 NO_QUANTIZE = quantizer.AlgorithmName.NO_QUANTIZE
-# Weights in float16, arithmetic in float32. Soft-argmax is left out: 1 / 48 is no float16.
+# Weights in float16, arithmetic in float32. Soft-argmax is left out, because float16 cannot represent 1 / 48.
 HALVED_LAYERS = "/(hrnet|encoder|finder)"
 
 
 def convert(graph: keras.Model, info: Description, calibration: np.ndarray | None = None) -> bytes:
-    """A fixed-batch model as the bytes of a .tflite file, quantized as `info.exported.quantization` says.
+    """Converts a fixed-batch model to the bytes of a .tflite file, quantized by `info.exported.quantization`.
 
     Args:
         calibration: (N, ...) inputs of the model, for int8.
@@ -61,7 +61,7 @@ def convert(graph: keras.Model, info: Description, calibration: np.ndarray | Non
 
 
 def convert_float(graph: keras.Model, info: Description) -> bytes:
-    """A fixed-batch model in float32, still without the archive of its metadata."""
+    """A fixed-batch model in float32, without the metadata archive."""
     with tempfile.TemporaryDirectory() as folder, quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _save_frozen(graph, info, folder)
@@ -69,7 +69,7 @@ def convert_float(graph: keras.Model, info: Description) -> bytes:
 
 
 def _save_frozen(graph: keras.Model, info: Description, folder: str) -> None:
-    """A SavedModel whose weights are constants: with variables, W32 takes three times as long to convert."""
+    """Saves a SavedModel with constant weights: with variables, W32 takes three times as long to convert."""
     (name,) = info.exported.inputs
     signature = [tf.TensorSpec(graph.inputs[0].shape, graph.inputs[0].dtype, name=name)]
     traced = tf.function(lambda inputs: graph(inputs, training=False), signature, autograph=False)
@@ -82,7 +82,7 @@ def _save_frozen(graph: keras.Model, info: Description, folder: str) -> None:
 
 
 def quantize(content: bytes, info: Description, calibration: np.ndarray | None = None) -> bytes:
-    """The file of `convert_float` in its final form."""
+    """Completes the file of `convert_float`, with the requested quantization."""
     is_finder = info.kind == FINDER
     layers = FINDER_LAYERS if is_finder else QUANTIZED_LAYERS
     if info.exported.quantization == "none":
@@ -99,7 +99,7 @@ def quantize(content: bytes, info: Description, calibration: np.ndarray | None =
         elif info.exported.quantization == "int8":
             assert calibration is not None, "int8 needs calibration inputs"
             job.add_static_config(layers, every, activation_num_bits=8, weight_num_bits=8)
-            if not is_finder:  # whose few additions lose nothing
+            if not is_finder:  # its few additions lose nothing
                 kept = float_additions(content)
                 job.update_quantization_recipe(kept, qtyping.TFLOperationName.ADD, algorithm_key=NO_QUANTIZE)
             (name,) = info.exported.inputs
@@ -109,10 +109,10 @@ def quantize(content: bytes, info: Description, calibration: np.ndarray | None =
 
 
 def _measure_ranges(content: bytes, job: quantizer.Quantizer, samples: list[dict]) -> dict:
-    """The smallest and the largest value of each tensor over the samples, for the recipe of `job`.
+    """The smallest and largest value of each tensor over the samples, for the recipe of `job`.
 
-    The quantizer's own calibration takes a moving average over the samples, which cuts off the peaks that heatmaps
-    are made of: 2D shifts 2.6 times as much. It also hands each tensor to Python, which takes twice as long.
+    The quantizer's own calibration uses a moving average over the samples, which cuts off the peaks of heatmaps: 2D
+    shifts 2.6 times as much. It also passes every tensor to Python, which takes twice as long.
     """
     recipe = recipe_manager.RecipeManager()
     recipe.load_quantization_recipe(job.get_quantization_recipe())
@@ -127,11 +127,11 @@ def _measure_ranges(content: bytes, job: quantizer.Quantizer, samples: list[dict
 
 
 def float_additions(content: bytes) -> str:
-    """A regex of the additions that stay in float in an int8 file: those of the two highest resolutions.
+    """A regex for the additions that stay in float in an int8 file: those of the two highest resolutions.
 
-    A residual stream is rounded anew by each addition, some thirty times on its way through W32; that, not the
-    convolutions, costs eight-bit HRNet its precision (docs/deploy.md). These two streams are the thinnest, with C and
-    2C channels, and nearly all of the loss.
+    Each addition rounds a residual stream again, about thirty times on its way through W32. This, not the convolutions,
+    costs eight-bit HRNet its precision (docs/deploy.md). These two streams are the thinnest, with C and 2C channels,
+    and cause nearly all of the loss.
     """
     sums = [
         (operation.shape[-1], operation.output)
@@ -153,7 +153,7 @@ def _halve_weights(job: quantizer.Quantizer) -> None:
 
 
 def calibration_inputs(source: Source, form: Form, values: flags.FlagValues) -> np.ndarray:
-    """(N, ...) real inputs of the graph, from the data set that --calibration names or from the run's own."""
+    """(N, ...) real inputs of the graph, from the data set of --calibration or the run's own."""
     dataset = values.calibration or shared_flags.data_of(source, values)
     samples = load_samples(dataset, ("train", "validation"), values.calibration_samples, source.info, pictures=True)
     assert samples.image is not None
@@ -161,20 +161,18 @@ def calibration_inputs(source: Source, form: Form, values: flags.FlagValues) -> 
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     shared_flags.define_export_flags(values)
     flags.DEFINE_enum("quantize", "none", FORMS, "See docs/deploy.md; int8 is for phones.", flag_values=values)
     define_calibration_flags(values)
 
 
 def define_calibration_flags(values: flags.FlagValues) -> None:
-    """The flags of `calibration_inputs`."""
+    """Defines the flags of `calibration_inputs`."""
     flags.DEFINE_string(
-        "calibration", None, "Data for int8; by default the training split of the run's own.", flag_values=values
+        "calibration", None, "Data for int8; default: the training split of the run's data.", flag_values=values
     )
-    flags.DEFINE_integer(
-        "calibration_samples", 100, "Images to calibrate int8 with.", lower_bound=1, flag_values=values
-    )
+    flags.DEFINE_integer("calibration_samples", 100, "Images for int8 calibration.", lower_bound=1, flag_values=values)
 
 
 def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:

@@ -1,8 +1,8 @@
-"""What stands in a .tflite file: its operations, its names, and the standard TFLite metadata.
+"""Reads and writes parts of .tflite files: operations, names, and the standard TFLite metadata.
 
-The metadata is in the two places that readers of TFLite know: the buffer `TFLITE_METADATA` names and describes every
-tensor (Netron and Android Studio show it), and a zip archive at the end of the file holds the whole of it as
-`keras_pose.json` (Android's MetadataExtractor, and plain `unzip -p pose.tflite keras_pose.json`).
+The metadata is in the two places that TFLite tools read. The buffer `TFLITE_METADATA` names and describes every tensor
+(Netron and Android Studio show it). A zip archive at the end of the file contains all of it as `keras_pose.json`
+(Android's MetadataExtractor reads it, and `unzip -p pose.tflite keras_pose.json`).
 """
 
 import io
@@ -25,7 +25,7 @@ OPERATION_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).ite
 
 
 def finish(content: bytes, info: Description) -> bytes:
-    """Gives the converter's file the contract's names and metadata, and plain residual additions."""
+    """Adds the contract's names and metadata to the converter's file, and simplifies residual additions."""
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     _name_tensors(model)
     _drop_flattening(model)
@@ -39,22 +39,22 @@ def finish(content: bytes, info: Description) -> bytes:
 
 
 def append_metadata(content: bytes, info: Description) -> bytes:
-    """Appends the archive with the metadata; the last thing done to a file."""
+    """Appends the archive with the metadata, as the last step."""
     stream = io.BytesIO(content)
     stream.seek(0, io.SEEK_END)
     with zipfile.ZipFile(stream, "a") as archive:
-        entry = zipfile.ZipInfo(ASSOCIATED_FILE)  # without the time, so that the same model gives the same bytes
+        entry = zipfile.ZipInfo(ASSOCIATED_FILE)  # without a time: the same model gives the same bytes
         archive.writestr(entry, info.to_text())
     return stream.getvalue()
 
 
 def read_info(path: Path) -> ModelInfo:
-    """The description inside a file; raises UserError where there is none."""
+    """The description inside a file; raises UserError if there is none."""
     return ModelInfo.from_text(read_metadata(path), f"{path}: its {ASSOCIATED_FILE}", "export the model again")
 
 
 def read_metadata(path: Path) -> bytes:
-    """The text of the description inside a file; raises UserError where there is none."""
+    """The text of the description inside a file; raises UserError if there is none."""
     try:
         with zipfile.ZipFile(path) as archive:
             check_archive(archive, path)
@@ -62,19 +62,19 @@ def read_metadata(path: Path) -> bytes:
     except UserError:
         raise
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        raise UserError(f"{path} holds no {ASSOCIATED_FILE}; export the model again") from error
+        raise UserError(f"{path} contains no {ASSOCIATED_FILE}; export the model again") from error
 
 
 def operations(path: Path) -> list[tuple[str, tuple[int, ...]]]:
     """(operation, shape of its first output) of the whole file; raises UserError for a damaged one."""
     try:
         return [(operation.kind, operation.shape) for operation in read_operations(path.read_bytes())]
-    except Exception as error:  # flatbuffers reads what it finds and fails in any way
-        raise UserError(f"{path} is not a whole TFLite file ({error!r}); export the model again") from error
+    except Exception as error:  # flatbuffers does not check its input and may fail in any way
+        raise UserError(f"{path} is not a complete TFLite file ({error!r}); export the model again") from error
 
 
 class Operation(NamedTuple):
-    """One operation of a file: the names of the tensors it reads, the name and the shape of the first it writes."""
+    """One operation of a file: the names of its inputs, and the name and shape of its first output."""
 
     kind: str
     inputs: tuple[str, ...]
@@ -83,7 +83,7 @@ class Operation(NamedTuple):
 
 
 def read_operations(content: bytes) -> list[Operation]:
-    """The operations of a whole file, in the order in which they run."""
+    """The operations of a whole file in the order of execution."""
     model = schema.Model.GetRootAs(content)
     graph = model.Subgraphs(0)
     found = []
@@ -92,14 +92,14 @@ def read_operations(content: bytes) -> list[Operation]:
         code = model.OperatorCodes(operator.OpcodeIndex())
         kind = OPERATION_NAMES[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
         inputs = [operator.Inputs(i) for i in range(operator.InputsLength())]
-        names = tuple(graph.Tensors(i).Name().decode() for i in inputs if i >= 0)  # -1: an optional one left out
+        names = tuple(graph.Tensors(i).Name().decode() for i in inputs if i >= 0)  # -1: an absent optional input
         output = graph.Tensors(operator.Outputs(0))
         found.append(Operation(kind, names, output.Name().decode(), tuple(output.ShapeAsNumpy().tolist())))
     return found
 
 
 def _name_tensors(model: schema.ModelT) -> None:
-    """Inputs and outputs get the names of the signature and their order, for readers that know tensors alone."""
+    """Gives inputs and outputs the names and order of the signature, for tools that only know tensors."""
     graph = model.subgraphs[0]
     (signature,) = model.signatureDefs
     for tensor in [*signature.inputs, *signature.outputs]:
@@ -108,9 +108,9 @@ def _name_tensors(model: schema.ModelT) -> None:
 
 
 def _drop_flattening(model: schema.ModelT) -> None:
-    """Undoes a trick of Keras: it adds two (1, N) tensors by flattening one to (N,), as if it were a bias.
+    """Undoes a trick of Keras, which adds two (1, N) tensors by flattening one to (N,), like a bias.
 
-    GPU delegates take the first axis for the batch and refuse such a RESHAPE; the addition needs none.
+    GPU delegates treat the first axis as the batch and refuse such a RESHAPE, which the addition does not need.
     """
     graph = model.subgraphs[0]
     codes = [OPERATION_NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in model.operatorCodes]
@@ -130,11 +130,11 @@ def _drop_flattening(model: schema.ModelT) -> None:
 
 
 def _drop_unused_tensors(model: schema.ModelT) -> None:
-    """Takes the tensors that no operation reads or writes out of the file, and numbers the others anew."""
+    """Removes tensors that no operation uses, and renumbers the others."""
     graph = model.subgraphs[0]
     lists = [(owner, name) for owner in [graph, *graph.operators] for name in ("inputs", "outputs")]
     used = sorted({int(index) for owner, name in lists for index in getattr(owner, name) if index >= 0})
-    number = {old: new for new, old in enumerate(used)} | {-1: -1}  # -1 stands for an optional input that is not there
+    number = {old: new for new, old in enumerate(used)} | {-1: -1}  # -1: an absent optional input
     for owner, name in lists:
         setattr(owner, name, [number[int(index)] for index in getattr(owner, name)])
     for signature in model.signatureDefs:
@@ -143,7 +143,7 @@ def _drop_unused_tensors(model: schema.ModelT) -> None:
     graph.tensors = [graph.tensors[index] for index in used]
 
 
-# --- the flatbuffer of https://ai.google.dev/edge/litert/models/metadata: tables by the numbers of their fields -----
+# --- the flatbuffer of https://ai.google.dev/edge/litert/models/metadata: tables by field numbers -------------------
 
 
 def _standard_metadata(info: Description) -> bytes:
@@ -165,7 +165,7 @@ def _standard_metadata(info: Description) -> bytes:
 
 
 def _sentence(info: Description) -> str:
-    """What the model is for, as readers of the standard metadata show it."""
+    """A description of the model for tools that read the standard metadata."""
     if isinstance(info, ModelInfo):
         return f"Joints in the order of {info.skeleton.name}; see {ASSOCIATED_FILE}."
     return f"Finds people in an image; see {ASSOCIATED_FILE}."

@@ -1,4 +1,4 @@
-"""Runs one model in a process of its own: a damaged file may take the whole process down, and memory is per process.
+"""Runs one model in its own process: a damaged file may crash the process, and memory is measured per process.
 
 python -m exporters.worker '{"path": "pose.tflite", "threads": 1, "warmup": 1, "repetitions": 1}'
 """
@@ -24,7 +24,7 @@ def measure(path: Path, threads: int, warmup: int = 1, repetitions: int = 1) -> 
     """Loads and runs a file or a run's Keras model in a new process.
 
     Returns `load_s`, `first_ms` (the first inference), `latencies_ms` (after `warmup` more) and `peak_memory_mb` (of
-    the whole process). Raises UserError where the file is damaged, even if it takes the process down.
+    the whole process). Raises UserError if the file is damaged, even if it crashes the process.
     """
     root = Path(__file__).parent.parent
     job = {"path": str(path), "threads": threads, "warmup": warmup, "repetitions": repetitions}
@@ -37,17 +37,17 @@ def measure(path: Path, threads: int, warmup: int = 1, repetitions: int = 1) -> 
             timeout=TIMEOUT_S,
         )
     except subprocess.TimeoutExpired:
-        raise UserError(f"{path} did not finish within {TIMEOUT_S} s; is it damaged? Export it again") from None
+        raise UserError(f"{path} did not finish within {TIMEOUT_S} s; it may be damaged, so export it again") from None
     if done.returncode:
         told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
         if told:
             raise UserError(told[-1].removeprefix("error: "))
-        raise UserError(f"{path} takes its runtime down (exit {done.returncode}); it is damaged, export it again")
+        raise UserError(f"{path} crashes its runtime (exit {done.returncode}); it is damaged, so export it again")
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def main(argument: str) -> None:
-    """The other side: measures what the argument says and prints it as JSON."""
+    """The new process: runs the measurement described by the argument and prints it as JSON."""
     job = json.loads(argument)
     start = time.perf_counter()
     infer, inputs = _open(Path(job["path"]), job["threads"])
@@ -72,12 +72,12 @@ def main(argument: str) -> None:
 
 
 def _peak_memory_mb() -> float:
-    """Of this process; Linux's `ru_maxrss` would count the parent's too, of which this one was a copy at first."""
+    """Of this process; Linux's `ru_maxrss` includes the parent, of which this process began as a copy."""
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s+(\d+)", status.read_text()) if status.is_file() else None
     if found:
         return int(found[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS tells bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS reports bytes
 
 
 def _open(path: Path, threads: int) -> tuple[Callable, dict]:

@@ -1,11 +1,11 @@
-"""Trains the rows of an ablation, each with several seeds, and writes their table.
+"""Trains the rows of an ablation with several seeds and writes the table of results.
 
     python -m keras_pose.ablation
 
-Each row is a flag file (configs/ablations/*.flags) and each run a call of keras_pose.train into OUTPUT/ROW/seedN, its
-messages in seedN.log beside it. Finished runs are skipped and interrupted ones resume, so the command can be stopped
-and repeated, and rows or seeds added later. --with changes all runs alike, to size them:
---with="--passes=1 --e2e_epochs=2". The table is printed, goes into --json, and into --doc between its marks.
+Each row is a flag file (configs/ablations/*.flags). Each run calls keras_pose.train with output to OUTPUT/ROW/seedN and
+messages in seedN.log beside it. The command can be stopped and repeated: finished runs are skipped, interrupted ones
+resume, and rows or seeds can be added later. --with changes all runs alike, for example to shorten them:
+--with="--passes=1 --e2e_epochs=2". The table is printed, and written to --json and between the marks in --doc.
 """
 
 import shlex
@@ -24,24 +24,24 @@ FLAGS = flags.FLAGS
 
 
 def define_own_flags(values: flags.FlagValues = FLAGS) -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_list(
-        "rows", ["configs/ablations/[0-9]*.flags"], "Flag files of the rows, or patterns of them.", flag_values=values
+        "rows", ["configs/ablations/[0-9]*.flags"], "Flag files of the rows, or glob patterns.", flag_values=values
     )
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "A run each for every row.", flag_values=values)
-    flags.DEFINE_string("output", "runs/ablation", "Folder of the runs.", flag_values=values)
+    flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds; every row runs once with each.", flag_values=values)
+    flags.DEFINE_string("output", "runs/ablation", "Folder for the runs.", flag_values=values)
     flags.DEFINE_string(
-        "with", "", "Flags of keras_pose.train that all runs get after those of their row.", flag_values=values
+        "with", "", "Flags of keras_pose.train for all runs, after those of the row.", flag_values=values
     )
-    flags.DEFINE_string("doc", None, "Put the table into this document, between its marks.", flag_values=values)
-    flags.DEFINE_string("json", None, "Write the numbers to this file.", flag_values=values)
+    flags.DEFINE_string("doc", None, "Document to put the table into, between its marks.", flag_values=values)
+    flags.DEFINE_string("json", None, "File to write the numbers to.", flag_values=values)
     flags.DEFINE_bool(
-        "train", True, "Train what is not finished; --notrain tells of finished runs.", flag_values=values
+        "train", True, "Train unfinished runs; --notrain only reports the finished ones.", flag_values=values
     )
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the command; the exit code of a run that was stopped."""
+    """Runs the command; returns the exit code of a run that was stopped."""
     if arguments:
         raise UserError(f"unknown argument {arguments[0]!r}; flags are written --name=value")
     rows = runs.find_rows(FLAGS.rows)
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
 
 
 def report(rows: list[Row], figures: dict[str, dict[str, study.Spread | None]]) -> None:
-    """Prints the tables, and writes them where the flags say."""
+    """Prints the tables and writes them to the files named by the flags."""
     text = "\n\n".join(part for part in (study.format_rows(rows, figures), study.format_order(rows, figures)) if part)
     print("\n" + text)
     if FLAGS.doc:

@@ -1,13 +1,12 @@
-"""Measures training and inference beside PyTorch, and where the time goes, on this machine.
+"""Compares training and inference with PyTorch on this machine, and measures where the time goes.
 
     python -m keras_pose.benchmark --variant=w32 --input_size=256x256 --json=benchmark.json
 
-The network of `--variant` learns heatmaps in this project, under a plain Keras `fit` and in PyTorch (eager, with
-channels last, and compiled), from the same weights and on the same batch; that all compute the same is checked in the
-run. They take turns, each in a process of its own. PyTorch comes with the extra `benchmark`; without it its rows are
-left out. What the machine cannot do (bfloat16 without instructions for it, two workers on one processor) is left out
-too, with the reason. Leave the machine alone meanwhile: other work shows in the numbers. docs/performance.md has what
-was found.
+The network of `--variant` learns heatmaps in this project, under plain Keras `fit`, and in PyTorch (eager, with
+channels last, and compiled), from the same weights and on the same batch; the run checks that all compute the same.
+They take turns, each in its own process. PyTorch comes with the extra `benchmark`; without it, its rows are skipped.
+Rows that the machine cannot measure (bfloat16 without hardware support, two workers on one processor) are skipped too,
+with the reason. Leave the machine idle meanwhile: other load distorts the numbers. Results are in docs/performance.md.
 """
 
 import os
@@ -33,39 +32,43 @@ SETTINGS = ("variant", "input_size", "batch_size", "steps", "precision", "cores"
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_enum("variant", "w32", sorted(VARIANTS), "Size of the HRNet backbone.", flag_values=values)
     flags.DEFINE_string("input_size", "256x256", "HEIGHTxWIDTH of the crops.", flag_values=values)
-    flags.DEFINE_integer("batch_size", 8, "Examples a step.", 1, flag_values=values)
-    flags.DEFINE_integer("steps", 10, "Turns of each contestant; steps of the other rows.", 1, flag_values=values)
+    flags.DEFINE_integer("batch_size", 8, "Examples per step.", 1, flag_values=values)
+    flags.DEFINE_integer("steps", 10, "Turns per contestant; in the other rows, steps.", 1, flag_values=values)
     flags.DEFINE_enum(
-        "precision", "float32", PRECISIONS, "What the backbone computes in (not contest_bfloat16).", flag_values=values
+        "precision",
+        "float32",
+        PRECISIONS,
+        "Precision of the backbone (contest_bfloat16 ignores it).",
+        flag_values=values,
     )
-    flags.DEFINE_string("dataset", "embedded", "Whose images pipeline and loop read.", flag_values=values)
+    flags.DEFINE_string("dataset", "embedded", "Data set for the rows pipeline and loop.", flag_values=values)
     flags.DEFINE_list(
-        "rows", list(ROWS), "What to measure; contest_bfloat16 asks for bfloat16 instructions.", flag_values=values
+        "rows", list(ROWS), "What to measure; contest_bfloat16 needs bfloat16 instructions.", flag_values=values
     )
     flags.DEFINE_list(
         "contestants",
         list(contest.CONTESTANTS),
-        "Who takes part in contests; keras_pose_1 has one thread an operation.",
+        "Contestants; keras_pose_1 uses one thread per operation.",
         flag_values=values,
     )
-    flags.DEFINE_list("batch_sizes", ["1", "4", "16"], "Batches of the row batch_sizes.", flag_values=values)
-    flags.DEFINE_integer("cores", 0, "Processors for each contestant (Linux); 0 gives all.", 0, flag_values=values)
-    flags.DEFINE_string("json", None, "Write the numbers to this file, after each row.", flag_values=values)
+    flags.DEFINE_list("batch_sizes", ["1", "4", "16"], "Batch sizes of the row batch_sizes.", flag_values=values)
+    flags.DEFINE_integer("cores", 0, "Processors per contestant (Linux); 0 uses all.", 0, flag_values=values)
+    flags.DEFINE_string("json", None, "File to write the numbers to, after each row.", flag_values=values)
 
 
 def main(arguments: list[str]) -> None:
     """Runs the command."""
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # several processes share a GPU
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # several processes share the GPU
     wanted, left_out = _possible(_known("rows", ROWS))
     measures = _measures()
     setup = machine.describe()
     print(f"HRNet {FLAGS.variant}, {FLAGS.input_size}, batch {FLAGS.batch_size}, {FLAGS.precision}")
     print(", ".join(f"{name}: {value}" for name, value in setup.items() if value))
     if (setup["processors_busy_before"] or 0) > machine.BUSY:
-        print("other work keeps processors busy: times will be too long, compare cpu ms alone", flush=True)
+        print("warning: other processes are busy, so times will be too long; compare only cpu ms", flush=True)
     settings = {name: FLAGS[name].value for name in SETTINGS} | {"setup": setup, "left_out": left_out}
     found: dict[str, dict] = {}
     with progress(None, len(wanted), " rows") as bar:
@@ -73,14 +76,14 @@ def main(arguments: list[str]) -> None:
             bar.set_description(name)
             found[name] = measures[name](bar.set_description)
             report.add_ratios(found)
-            if FLAGS.json:  # now, for the next row may fail
+            if FLAGS.json:  # now, because the next row may fail
                 atomic.write_json(FLAGS.json, settings | report.rounded(found))
             bar.update()
     print("\n".join(report.format_results(found, left_out)))
 
 
 def _measures() -> dict[str, Callable[[Callable[[str], None]], dict]]:
-    """A function a row; each is given where to tell its progress."""
+    """One function per row; its argument reports progress."""
     size = parse_size("input_size", FLAGS.input_size)
     names = _known("contestants", contest.CONTESTANTS)
     batch_sizes = [_positive(text) for text in FLAGS.batch_sizes]
@@ -108,16 +111,16 @@ def _measures() -> dict[str, Callable[[Callable[[str], None]], dict]]:
 
 
 def _possible(wanted: list[str]) -> tuple[list[str], dict[str, str]]:
-    """The rows that this machine can measure, and why not the others."""
+    """The rows that this machine can measure, and the reasons against the others."""
     no_bfloat16 = machine.why_no_bfloat16() if "contest_bfloat16" in wanted else ""
     if no_bfloat16:
         no_bfloat16 += "; --rows=contest --precision=mixed_bfloat16 measures the imitation"
     reasons = {"contest_bfloat16": no_bfloat16, "workers": machine.why_no_workers()}
     left_out = {name: reasons[name] for name in wanted if reasons.get(name)}
     for name, reason in left_out.items():
-        print(f"{name} is left out: {reason}")
+        print(f"skipped {name}: {reason}")
     if len(left_out) == len(wanted):
-        raise UserError(f"nothing of --rows can be measured here: {'; '.join(left_out.values())}")
+        raise UserError(f"none of --rows can be measured here: {'; '.join(left_out.values())}")
     return [name for name in wanted if name not in left_out], left_out
 
 

@@ -1,17 +1,17 @@
-"""Scores a model on a split of a data set.
+"""Evaluates a model on a split of a data set.
 
     python -m keras_pose.evaluate --model=runs/e2e --dataset=embedded --split=test --output=evaluation
 
-Prints every metric, per joint and per action. --output=DIR adds evaluation.json, a histogram of the errors and a sheet
-of the best, median and worst samples. --decoder reads the joints of heatmaps as published code does, with --flip_test
-from the mean of both views' heatmaps (docs/pretrained.md). A model is mapped to the data set's skeleton by
-joint name, so one of 17 joints can be scored on 14; without 3D labels the 3D metrics are empty (null in JSON).
+Prints all metrics, per joint and per action. --output=DIR also writes evaluation.json, a histogram of the errors, and a
+sheet of the best, median and worst samples. --decoder reads joints from heatmaps the way published code does, and
+--flip_test averages the heatmaps of both views (docs/pretrained.md). Predictions are mapped to the data set's skeleton
+by joint name, so a model of 17 joints can be scored on 14. Without 3D labels the 3D metrics are empty (null in JSON).
 
---whole takes each image of the data set for a whole photo, in which the finder has to find the person first. Prepare
-the data with a large --margin for it, so that the person is small in the image.
+--whole treats each image as a whole photo in which the finder must find the person first. Prepare such data with a
+large --margin, which keeps the person small in the image.
 
---peer=FILE, which may be given more than once, scores other models on the same examples, in one table: exported files,
-runs, and MoveNet as TensorFlow.js has it (docs/training.md tells how to get it).
+--peer=FILE, which can be repeated, scores further models on the same examples, in one table: exported files, runs, and
+MoveNet in its TensorFlow.js form (docs/training.md explains how to get it).
 """
 
 from pathlib import Path
@@ -40,12 +40,12 @@ FLAGS = flags.FLAGS
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_string(
         "model",
         None,
         "A run folder, a .keras file, an exported .tflite or .onnx file, MoveNet's .json, BlazePose's .tflite, "
-        "or the name of weights that ship.",
+        "or the name of shipped weights.",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -55,27 +55,31 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         flag_values=values,
     )
     flags.DEFINE_string("split", "test", "train, validation or test.", flag_values=values)
-    flags.DEFINE_integer("batch_size", 32, "Images a step.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("batch_size", 32, "Images per step.", lower_bound=1, flag_values=values)
     flags.DEFINE_bool("flip_test", False, "Average with the prediction for the mirrored image.", flag_values=values)
     flags.DEFINE_bool(
-        "whole", False, "Look for the person in the image first, instead of taking it for the crop.", flag_values=values
+        "whole", False, "Find the person in the image first, instead of treating it as a crop.", flag_values=values
     )
     flags.DEFINE_enum(
-        "decoder", None, sorted(DECODERS), "What reads joints from heatmaps; by default the model.", flag_values=values
+        "decoder",
+        None,
+        sorted(DECODERS),
+        "How to read joints from heatmaps; default: as the model.",
+        flag_values=values,
     )
     flags.DEFINE_multi_string(
-        "peer", [], "Another model to score on the same images; may be given more than once.", flag_values=values
+        "peer", [], "Another model to score on the same images; can be repeated.", flag_values=values
     )
     flags.DEFINE_bool(
         "speed",
         False,
-        "Also measure milliseconds per image on one thread, all models in turns; give exported files, not runs.",
+        "Also measure milliseconds per image on one thread, models in turn; needs exported files, not runs.",
         flag_values=values,
     )
-    flags.DEFINE_string("figure", None, "With --speed: draw accuracy over time into this PNG.", flag_values=values)
-    flags.DEFINE_string("json", None, "Write the numbers to this file.", flag_values=values)
-    flags.DEFINE_string("output", None, "Write evaluation.json and the figures into this folder.", flag_values=values)
-    flags.DEFINE_bool("overwrite", False, "Replace an evaluation that is in --output already.", flag_values=values)
+    flags.DEFINE_string("figure", None, "With --speed: PNG file for a plot of accuracy over time.", flag_values=values)
+    flags.DEFINE_string("json", None, "File to write the numbers to.", flag_values=values)
+    flags.DEFINE_string("output", None, "Folder for evaluation.json and the figures.", flag_values=values)
+    flags.DEFINE_bool("overwrite", False, "Replace an existing evaluation in --output.", flag_values=values)
 
 
 def main(arguments: list[str]) -> None:
@@ -83,16 +87,16 @@ def main(arguments: list[str]) -> None:
     if arguments:
         raise UserError(f"unknown argument {arguments[0]!r}; name the model with --model=RUN")
     if not FLAGS.model:
-        raise UserError("no model; add --model=RUN, a run folder or an exported file")
+        raise UserError("no model given; add --model=RUN, a run folder or an exported file")
     if FLAGS.figure and not FLAGS.speed:
-        raise UserError("--figure draws what --speed measures; add --speed")
+        raise UserError("--figure needs the measurements of --speed; add --speed")
     if FLAGS.output and not FLAGS.overwrite and (Path(FLAGS.output) / "evaluation.json").exists():
-        raise UserError(f"{FLAGS.output} holds an evaluation; choose another --output, or add --overwrite")
+        raise UserError(f"{FLAGS.output} already holds an evaluation; choose another --output, or add --overwrite")
     dataset = open_dataset(FLAGS.dataset)
-    dataset.count(FLAGS.split)  # a wrong name is told before the model is loaded
+    dataset.count(FLAGS.split)  # reports a wrong name before the model is loaded
     decoder = None
     if FLAGS.whole and (FLAGS.decoder or FLAGS.flip_test):
-        raise UserError("--whole goes with neither --decoder nor --flip_test; leave them out")
+        raise UserError("--whole cannot be combined with --decoder or --flip_test; leave them out")
     if FLAGS.whole:
         predictor = PosePredictor(FLAGS.model)
         predict, skeleton = whole_predictor(predictor), predictor.skeleton
@@ -102,7 +106,7 @@ def main(arguments: list[str]) -> None:
         decoder = HeatmapDecoder(FLAGS.decoder, model.cell_center)
     else:
         predict, skeleton = open_predictor(FLAGS.model, dataset.skeleton)
-    peers = [(Path(name).name, open_peer(name)) for name in FLAGS.peer]  # a wrong one is told before the work begins
+    peers = [(Path(name).name, open_peer(name)) for name in FLAGS.peer]  # reports a wrong name before the work begins
     result = evaluate_model(
         predict, skeleton, dataset, FLAGS.split, FLAGS.batch_size, FLAGS.flip_test, decoder, name=FLAGS.model
     )
@@ -123,21 +127,21 @@ def main(arguments: list[str]) -> None:
         print("\n" + speed.format_speed(speeds))
         if FLAGS.figure:
             plot_accuracy_over_time(speeds, FLAGS.figure)
-            print(f"\naccuracy over time is drawn in {FLAGS.figure}")
+            print(f"\nwrote the plot of accuracy over time to {FLAGS.figure}")
     if FLAGS.json:
         atomic.write_json(
             FLAGS.json, result.to_dict() | {"peers": [other.to_dict() for other in others], "speed": speeds}
         )
     if FLAGS.output:
         write_evaluation(FLAGS.output, result)
-        print(f"\nfigures and evaluation.json are in {FLAGS.output}/")
+        print(f"\nwrote figures and evaluation.json to {FLAGS.output}/")
 
 
 def open_predictor(source: str, labelled_as: Skeleton):
-    """The `BatchPredictor` and the skeleton of a run of any kind, an exported file or a shipped weight.
+    """The `BatchPredictor` and skeleton of any run, exported file or shipped weights.
 
     Args:
-        labelled_as: the data set's skeleton, which a lifter's input is taken from.
+        labelled_as: the data set's skeleton, in which a lifter gets its input.
     """
     if Path(source).is_dir():
         model, info = load_run(source)

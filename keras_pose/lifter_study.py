@@ -1,10 +1,10 @@
-"""Trains the project's lifter and the published baseline for the same time, and writes their table.
+"""Trains the project's lifter and the published baseline for the same time and writes a table.
 
     python -m keras_pose.lifter_study --dataset=mocap
 
-For every seed configs/lifter.flags is trained, with exact joints and with a detector's errors, then Martinez et al.
-2017 as published (keras_pose.studies.martinez) on the same data and width, for as many seconds of processor time. Both
-are scored on the test split. Finished runs are skipped and stopped ones go on.
+For every seed, configs/lifter.flags is trained with exact joints and with a detector's errors. Then Martinez et al.
+2017 as published (keras_pose.studies.martinez) trains on the same data, with the same width and processor time. Both
+are scored on the test split. Finished runs are skipped and interrupted ones resume.
 """
 
 import shlex
@@ -23,23 +23,23 @@ FLAGS = flags.FLAGS
 
 
 def define_own_flags(values: flags.FlagValues = FLAGS) -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_string("dataset", None, "Folder of a data set with 3D poses and cameras.", flag_values=values)
     flags.DEFINE_string("recipe", "configs/lifter.flags", "Flag file of the project's lifter.", flag_values=values)
-    flags.DEFINE_list("seeds", ["0", "1"], "A run each for every row.", flag_values=values)
-    flags.DEFINE_string("output", "runs/lifter_study", "Folder of the runs.", flag_values=values)
-    flags.DEFINE_string("with", "", "Flags of keras_pose.train besides the recipe's, for all runs.", flag_values=values)
-    flags.DEFINE_float("noise", 0.01, "The detector's errors in training, in shares of the crop.", flag_values=values)
-    flags.DEFINE_string("doc", None, "Put the table into this document, between its marks.", flag_values=values)
-    flags.DEFINE_string("json", None, "Write the numbers to this file.", flag_values=values)
+    flags.DEFINE_list("seeds", ["0", "1"], "Seeds; every row runs once with each.", flag_values=values)
+    flags.DEFINE_string("output", "runs/lifter_study", "Folder for the runs.", flag_values=values)
+    flags.DEFINE_string("with", "", "Flags of keras_pose.train for all runs, after the recipe's.", flag_values=values)
+    flags.DEFINE_float("noise", 0.01, "The detector's errors in training, as a share of the crop.", flag_values=values)
+    flags.DEFINE_string("doc", None, "Document to put the table into, between its marks.", flag_values=values)
+    flags.DEFINE_string("json", None, "File to write the numbers to.", flag_values=values)
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the command; the exit code of a run that was stopped."""
+    """Runs the command; returns the exit code of a run that was stopped."""
     if arguments:
         raise UserError(f"unknown argument {arguments[0]!r}; flags are written --name=value")
     if not FLAGS.dataset:
-        raise UserError("no data set; add --dataset=FOLDER, written by data.prepare --source=mocap")
+        raise UserError("no data set given; add --dataset=FOLDER, written by data.prepare --source=mocap")
     dataset, output, recipe = open_dataset(FLAGS.dataset), Path(FLAGS.output), Path(FLAGS.recipe)
     rows, folders = [], {}
     for kind, noise in (("exact", 0.0), ("noisy", FLAGS.noise)):
@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
 
 
 def report(rows: list[Row], figures: dict[str, dict[str, study.Spread | None]]) -> None:
-    """Prints the table and by how much the lifter is better, and writes them where the flags say."""
+    """Prints the table and the lifter's advantage, and writes them to the files named by the flags."""
     text = study.format_rows(rows, figures)
     for kind, name, what in (("exact", "mpjpe_mm", "exact joints"), ("noisy", "mpjpe_noisy_mm", "a detector's errors")):
         ours, baseline = (figures[f"{model}_{kind}"][name].mean for model in ("lifter", "martinez"))

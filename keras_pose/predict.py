@@ -2,12 +2,12 @@
 
     python -m keras_pose.predict --model=runs/e2e --output=poses photo.jpg folder/ video.mp4 camera:0
 
-For each photo PHOTO_pose.png (the skeleton on the image, the 3D pose from two sides) and PHOTO_pose.json (joints with
-their units); for each video VIDEO_pose.mp4 and VIDEO_pose.json, people followed from frame to frame and smoothed.
-With --video_format=webp the video is an animation that web pages show.
+Writes PHOTO_pose.png (the skeleton on the image, the 3D pose from two sides) and PHOTO_pose.json (joints with units)
+for each photo. For each video it writes VIDEO_pose.mp4 and VIDEO_pose.json, with people tracked and smoothed over the
+frames. --video_format=webp writes an animation for web pages instead.
 
-A finder looks for people in the whole image. By default the most prominent person is taken, --people=N takes up to N.
---box and --boxes say where the person is instead. Without --model the weights that ship are taken.
+A finder looks for people in the whole image. By default only the most prominent person is predicted; --people=N allows
+up to N. --box and --boxes give the person's place instead. Without --model, the shipped weights are used.
 """
 
 import csv
@@ -34,47 +34,47 @@ from keras_pose.weights import DEFAULT_WEIGHTS
 CAMERA = "camera:"
 BATCH = 8
 SHEET_SUFFIXES = (".png", ".webp")
-FALLBACK_FPS = 30.0  # for cameras and files that do not tell
+FALLBACK_FPS = 30.0  # for cameras and files that do not report a rate
 
 FLAGS = flags.FLAGS
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_string(
         "model",
         None,
-        "A run folder, an exported .tflite or .onnx file, or the name of a shipped weight; by default what ships.",
+        "A run folder, an exported .tflite or .onnx file, or the name of shipped weights; default: the shipped model.",
         flag_values=values,
     )
-    flags.DEFINE_integer("people", 1, "Up to so many people, the most prominent first.", lower_bound=1,
+    flags.DEFINE_integer("people", 1, "Most people per image, the most prominent first.", lower_bound=1,
                          flag_values=values)  # fmt: skip
-    flags.DEFINE_list("box", [], "x0,y0,x1,y1 in pixels: where the person is in every photo.", flag_values=values)
+    flags.DEFINE_list("box", [], "x0,y0,x1,y1 in pixels: the person's box in every photo.", flag_values=values)
     flags.DEFINE_string(
         "boxes",
         None,
-        "A CSV file with lines FILE,x0,y0,x1,y1: where people are in photos, by the file's name. Photos that it does "
-        "not list are searched.",
+        "A CSV file with lines FILE,x0,y0,x1,y1: boxes of people in photos, by file name. Photos that are not listed "
+        "are searched.",
         flag_values=values,
     )
-    flags.DEFINE_string("output", "predictions", "The folder for images, videos and JSON.", flag_values=values)
-    flags.DEFINE_bool("overwrite", False, "Replace results that are there already.", flag_values=values)
+    flags.DEFINE_string("output", "predictions", "Folder for images, videos and JSON.", flag_values=values)
+    flags.DEFINE_bool("overwrite", False, "Replace existing results.", flag_values=values)
     flags.DEFINE_integer("height", 480, "Height of the result images in pixels.", lower_bound=64, flag_values=values)
     flags.DEFINE_integer(
-        "max_frames", None, "Stop each video or camera after so many frames.", lower_bound=1, flag_values=values
+        "max_frames", None, "Stop each video or camera after this many frames.", lower_bound=1, flag_values=values
     )
     flags.DEFINE_string(
         "sheet", None, "Also write the results of all photos side by side into this .png or .webp.", flag_values=values
     )
     flags.DEFINE_integer("columns", 2, "Results per row of the sheet.", lower_bound=1, flag_values=values)
     flags.DEFINE_enum(
-        "video_format", "mp4", FORMATS, "mp4 to play, webp to show on a page (short ones).", flag_values=values
+        "video_format", "mp4", FORMATS, "mp4 for playback, webp for web pages (short videos).", flag_values=values
     )
 
 
 @dataclass(frozen=True)
 class Job:
-    """One input and where its results go: `output` and a suffix. `listed` by the user, not found in a folder."""
+    """One input and the path of its results: `output` plus a suffix. `listed` if the user named it, not its folder."""
 
     source: str
     output: Path
@@ -84,19 +84,19 @@ class Job:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Whom to look for: up to `people`, or the people in `everywhere`, a box, or in `boxes` by the photo's name."""
+    """Which people to predict: up to `people`, or those in the box `everywhere` or in `boxes` (by photo name)."""
 
     people: int = 1
     everywhere: tuple[float, ...] | None = None
     boxes: dict[str, list[tuple[float, ...]]] = field(default_factory=dict)
 
     def boxes_of(self, source: str) -> list[tuple[float, ...]]:
-        """The boxes that the user gave for a photo; empty where it is to be searched."""
+        """The boxes given for a photo; empty if it should be searched."""
         return self.boxes.get(Path(source).name, [self.everywhere] if self.everywhere else [])
 
 
 def main(inputs: list[str]) -> int:
-    """Runs the command; 1 where files of a folder could not be read. Ctrl-C in a video ends the list with it."""
+    """Runs the command; returns 1 if files in a folder could not be read. Ctrl-C in a video also skips the rest."""
     if not inputs:
         raise UserError("nothing to predict; name photos, folders, videos or camera:0")
     jobs = list_jobs(inputs, Path(FLAGS.output))
@@ -105,10 +105,10 @@ def main(inputs: list[str]) -> int:
     sheet = Sheet(FLAGS.sheet, FLAGS.columns, FLAGS.overwrite) if FLAGS.sheet else None
     wanted = wanted_people(jobs)
     if not FLAGS.model:
-        print(f"no --model: the weights that ship, {DEFAULT_WEIGHTS}")
+        print(f"no --model given; using the shipped weights {DEFAULT_WEIGHTS}")
     predictor = PosePredictor(FLAGS.model or DEFAULT_WEIGHTS)
     if wanted.people > 1 and predictor.finder is None:
-        raise UserError(f"--people={wanted.people}: {predictor.model.name} has no finder; leave --people out")
+        raise UserError(f"--people={wanted.people} needs a finder, and {predictor.model.name} has none; leave it out")
     pictures = [job for job in jobs if not job.is_video]
     unread, empty = predict_pictures(predictor, pictures, FLAGS.height, wanted, sheet) if pictures else ([], 0)
     if sheet and sheet.images:
@@ -127,10 +127,10 @@ def main(inputs: list[str]) -> int:
             break
     nobody = f", {empty} without a person" if empty else ""
     unknown = count_unknown(inputs, jobs)
-    others = f"; {unknown} other files of folders are neither images nor videos" if unknown else ""
+    others = f"; {unknown} other files in folders are neither images nor videos" if unknown else ""
     print(f"{done} of {len(jobs)} done{nobody}, results in {FLAGS.output}/{others}")
     for message in unread:
-        print(f"left out: {message}")
+        print(f"skipped: {message}")
     return 1 if unread else 0
 
 
@@ -154,15 +154,15 @@ class Sheet:
         atomic.write_atomically(self.path, cv2.imencode(self.path.suffix, sheet, quality)[1].tobytes())
 
 
-# --- whom to look for ------------------------------------------------------------------------------------------
+# --- which people ----------------------------------------------------------------------------------------------
 
 
 def wanted_people(jobs: Sequence[Job]) -> Wanted:
-    """What --people, --box and --boxes say; raises UserError where they contradict one another or the inputs."""
+    """Reads --people, --box and --boxes; raises UserError if they contradict each other or the inputs."""
     if not (FLAGS.box or FLAGS.boxes):
         return Wanted(FLAGS.people)
     if FLAGS.box and FLAGS.boxes or FLAGS.people > 1:
-        raise UserError("--box, --boxes and --people exclude one another; give one of them")
+        raise UserError("--box, --boxes and --people are mutually exclusive; give only one of them")
     videos = [job.source for job in jobs if job.is_video]
     if videos:
         raise UserError(f"{videos[0]} is a video, in which people move; leave --box and --boxes out")
@@ -177,7 +177,7 @@ def wanted_people(jobs: Sequence[Job]) -> Wanted:
 
 
 def parse_box(words: Sequence[str], where: str) -> tuple[float, ...]:
-    """(x0, y0, x1, y1); raises UserError that names the place where they are no box."""
+    """(x0, y0, x1, y1); the UserError names the place of the invalid box."""
     try:
         box = tuple(float(word) for word in words)
     except ValueError:
@@ -188,7 +188,7 @@ def parse_box(words: Sequence[str], where: str) -> tuple[float, ...]:
 
 
 def read_boxes(path: Path) -> dict[str, list[tuple[float, ...]]]:
-    """The boxes of a CSV file by the names of the photos; a first line without numbers is a heading."""
+    """The boxes in a CSV file by photo name; a first line without numbers is a header."""
     try:
         rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -199,7 +199,7 @@ def read_boxes(path: Path) -> dict[str, list[tuple[float, ...]]]:
             continue
         boxes.setdefault(Path(row[0].strip()).name, []).append(parse_box(row[1:], f"line {number} of {path}"))
     if not boxes:
-        raise UserError(f"--boxes={path} holds no box; give lines FILE,x0,y0,x1,y1")
+        raise UserError(f"--boxes={path} contains no box; give lines FILE,x0,y0,x1,y1")
     return boxes
 
 
@@ -207,14 +207,14 @@ def read_boxes(path: Path) -> dict[str, list[tuple[float, ...]]]:
 
 
 def list_jobs(inputs: Sequence[str], output: Path) -> list[Job]:
-    """What the inputs name, folders listed; raises UserError for what is missing, unknown, or has one name twice."""
+    """One job per input, with folders expanded; raises UserError if one is missing, unknown, or its name repeats."""
     jobs = [job for name in inputs for job in _jobs_of(name, output)]
     sources: dict[Path, str] = {}
     for job in jobs:
         if job.output in sources:
             raise UserError(
                 f"{sources[job.output]} and {job.source} would both be written to {job.output}.json; "
-                "predict them apart, with another --output"
+                "predict them separately, each with its own --output"
             )
         sources[job.output] = job.source
     return jobs
@@ -223,13 +223,13 @@ def list_jobs(inputs: Sequence[str], output: Path) -> list[Job]:
 def _jobs_of(name: str, output: Path) -> list[Job]:
     if name.startswith(CAMERA):
         if not name[len(CAMERA) :].isdecimal():
-            raise UserError(f"{name!r} is no camera; write {CAMERA}0 for the first one")
+            raise UserError(f"{name!r} is not a camera; write {CAMERA}0 for the first one")
         return [Job(name, output / f"{name.replace(':', '')}_pose", is_video=True, listed=True)]
     path = Path(name)
     if path.is_dir():
         found = [(p, media.kind_of(p)) for p in _files(path)]
         if not any(kind for _, kind in found):
-            raise UserError(f"folder {name} holds no image and no video; known are {images.FORMATS}, and any video")
+            raise UserError(f"folder {name} contains no images or videos; known are {images.FORMATS}, and any video")
         return [_file_job(p, kind, output, listed=False) for p, kind in found if kind]
     if not path.is_file():
         raise UserError(f"{name} is neither a file nor a folder; check the path")
@@ -245,24 +245,24 @@ def _file_job(path: Path, kind: str, output: Path, listed: bool) -> Job:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files of a folder, but for hidden ones."""
+    """The files of a folder, without hidden ones."""
     return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
 
 
 def count_unknown(inputs: Sequence[str], jobs: Sequence[Job]) -> int:
-    """How many files of the folders among the inputs are of no job."""
+    """The number of files in the input folders that belong to no job."""
     known = {job.source for job in jobs}
     folders = [Path(name) for name in inputs if Path(name).is_dir()]
     return sum(str(path) not in known for folder in folders for path in _files(folder))
 
 
 def refuse_existing(jobs: Sequence[Job], video_format: str) -> None:
-    """Raises UserError where a result is there already."""
+    """Raises UserError if a result already exists."""
     for job in jobs:
         for suffix in (".json", f".{video_format}" if job.is_video else ".png"):
             path = Path(f"{job.output}{suffix}")
             if path.exists():
-                raise UserError(f"{path} is there already; choose another --output, or add --overwrite")
+                raise UserError(f"{path} already exists; choose another --output, or add --overwrite")
 
 
 # --- images --------------------------------------------------------------------------------------------------
@@ -271,9 +271,9 @@ def refuse_existing(jobs: Sequence[Job], video_format: str) -> None:
 def predict_pictures(
     predictor: PosePredictor, jobs: Sequence[Job], height: int, wanted: Wanted, sheet: "Sheet | None" = None
 ) -> tuple[list[str], int]:
-    """Writes a PNG and a JSON for each image.
+    """Writes a PNG and a JSON file for each image.
 
-    Returns the messages of those in folders that could not be read, and how many images have nobody.
+    Returns messages for unreadable files in folders, and the number of images without people.
     """
     unread: list[str] = []
     empty = 0
@@ -301,7 +301,7 @@ def _predict_batch(
     wanted: Wanted,
     sheet: "Sheet | None" = None,
 ) -> int:
-    """Writes the results of a batch; how many images have nobody."""
+    """Writes the results of a batch; returns the number of images without people."""
     empty = 0
     for (job, picture), people in zip(batch, _people_of(predictor, batch, wanted), strict=True):
         if not people:
@@ -320,7 +320,7 @@ def _predict_batch(
 def _people_of(
     predictor: PosePredictor, batch: Sequence[tuple[Job, np.ndarray]], wanted: Wanted
 ) -> list[list[PoseResult]]:
-    """The people in each image of a batch, in few passes of the model where one person or boxes are wanted."""
+    """The people in each image of a batch, with few passes of the model if one person or boxes are wanted."""
     if wanted.people > 1:
         return [predictor.predict_people(picture, wanted.people) for _, picture in batch]
     rows = [(i, box) for i, (job, _) in enumerate(batch) for box in wanted.boxes_of(job.source) or [None]]
@@ -337,7 +337,7 @@ def _without(shared: dict, result: PoseResult) -> dict:
 
 
 def draw(image: np.ndarray, people: Sequence[PoseResult], height: int) -> np.ndarray:
-    """The result's image, `height` tall: everyone on the image, the first one's 3D pose beside it."""
+    """The result image, `height` tall: all people on the image, with the first one's 3D pose beside it."""
     if not people:
         return fit_height(image, height)
     canvas = fit_height(image, height)
@@ -356,11 +356,11 @@ def draw(image: np.ndarray, people: Sequence[PoseResult], height: int) -> np.nda
 def predict_video(
     predictor: PosePredictor, job: Job, height: int, max_frames: int | None, video_format: str, max_people: int
 ) -> bool:
-    """Writes a video and a JSON of one video; Ctrl-C ends it and keeps the frames so far. Whether it was ended so."""
+    """Writes the video and JSON for one video. Ctrl-C ends it and keeps the frames so far; returns whether it did."""
     is_camera = job.source.startswith(CAMERA)
     capture = cv2.VideoCapture(int(job.source[len(CAMERA) :]) if is_camera else job.source)
     if not capture.isOpened():
-        raise UserError(f"{job.source} cannot be opened; check that it is there and is not in use or damaged")
+        raise UserError(f"{job.source} cannot be opened; check that it exists, is not in use and is not damaged")
     images.check_video(capture, job.source)
     fps = capture.get(cv2.CAP_PROP_FPS)
     fps = fps if np.isfinite(fps) and fps > 0 else FALLBACK_FPS
@@ -371,12 +371,12 @@ def predict_video(
     frames, writer = [], VideoWriter(Path(f"{job.output}.{video_format}"), fps)
     follow = _follow_one(predictor) if max_people == 1 else PeopleTracker(predictor, max_people)
     blank = np.zeros((1, *predictor.model.input_size, 3), np.uint8)
-    views = 2 if "pose_3d" in predictor.model.run(blank) else 0  # of the 3D pose, beside the image
+    views = 2 if "pose_3d" in predictor.model.run(blank) else 0  # views of the 3D pose beside the image
     try:
         for time_s, frame in progress(_frames(capture, fps, is_camera, max_frames), total, "frame"):
             people = follow(frame, time_s)
             drawn = draw(frame, [person.result for person in people], height - height % 2)
-            if not people:  # all frames have one size
+            if not people:  # all frames must have the same size
                 drawn = np.pad(drawn, ((0, 0), (0, views * len(drawn)), (0, 0)), constant_values=255)
             writer.write(drawn, time_s if is_camera else None)
             each = [{"id": person.id} | _without(shared, person.result) for person in people]
@@ -391,14 +391,14 @@ def predict_video(
     if not frames and stopped:
         return True
     if not frames:
-        raise UserError(f"{job.source} holds no frame that decodes; convert it to MP4 with H.264")
+        raise UserError(f"{job.source} has no frame that decodes; convert it to MP4 with H.264")
     values = {"file": job.source, "frames_per_second": fps} | shared | {"frames": frames}
     atomic.write_json(f"{job.output}.json", values)
     return stopped
 
 
 def _follow_one(predictor: PosePredictor) -> Callable[[np.ndarray, float], list[TrackedPerson]]:
-    """A tracker of the most prominent person, whose id goes up when somebody else is found."""
+    """A tracker for the most prominent person; the id increases when the person changes."""
     tracker, number, was_there = PoseTracker(predictor), 1, True
 
     def follow(frame: np.ndarray, time_s: float) -> list[TrackedPerson]:
@@ -415,7 +415,7 @@ def _follow_one(predictor: PosePredictor) -> Callable[[np.ndarray, float], list[
 def _frames(
     capture: cv2.VideoCapture, fps: float, is_camera: bool, max_frames: int | None
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """(time in seconds, (H, W, 3) RGB) of each frame: by its number, for a camera by the clock since the first."""
+    """(time in seconds, (H, W, 3) RGB) of each frame: from its number, or for a camera from the clock."""
     index = 0
     while index != max_frames:
         ok, frame = capture.read()

@@ -1,10 +1,10 @@
-"""What bounds training at scale: measures this machine's decoding and a model's gradient, and does the arithmetic.
+"""Finds what limits training at scale: measures decoding and a model's gradient on this machine, then extrapolates.
 
     python -m keras_pose.scale --dataset=people --variant=w32 --gpus=8 --nodes=4 --examples=3600000
 
-Decoding is measured in processor time of one core, so that other work on the machine disturbs it little; the gradient's
-size is exact. What a GPU does in a second is an assumption (--gpu_images_per_second): measure yours by
-`python -m keras_pose.benchmark`, and give it here.
+Decoding is measured as processor time on one core, which other load disturbs little. The size of the gradient is
+exact. The speed of a GPU is an assumption (--gpu_images_per_second): measure yours with `python -m
+keras_pose.benchmark` and give it here.
 """
 
 from absl import flags
@@ -21,17 +21,17 @@ FLAGS = flags.FLAGS
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
-    """The command's flags."""
-    flags.DEFINE_string("dataset", "embedded", "The data set whose images are decoded.", flag_values=values)
-    flags.DEFINE_string("input_size", None, "HEIGHTxWIDTH of the crops; by default the data's.", flag_values=values)
+    """Defines the command's flags."""
+    flags.DEFINE_string("dataset", "embedded", "Data set whose images are decoded.", flag_values=values)
+    flags.DEFINE_string("input_size", None, "HEIGHTxWIDTH of the crops; default: the data's.", flag_values=values)
     flags.DEFINE_enum("variant", "w32", sorted(VARIANTS), "Size of the HRNet backbone.", flag_values=values)
-    flags.DEFINE_integer("examples", 0, "Examples of an epoch; by default the data set's.", 0, flag_values=values)
-    flags.DEFINE_integer("gpus", 8, "GPUs of a node.", 1, flag_values=values)
+    flags.DEFINE_integer("examples", 0, "Examples per epoch; 0 takes the data set's number.", 0, flag_values=values)
+    flags.DEFINE_integer("gpus", 8, "GPUs per node.", 1, flag_values=values)
     flags.DEFINE_integer("nodes", 1, "Nodes.", 1, flag_values=values)
-    flags.DEFINE_integer("batch_per_gpu", 32, "Examples a GPU works on in a step.", 1, flag_values=values)
-    flags.DEFINE_float("gpu_images_per_second", 300.0, "ASSUMED: what one GPU trains on.", 1e-3, flag_values=values)
-    flags.DEFINE_float("network_gbit", 100.0, "ASSUMED: a node's network, Gbit/s.", 1e-3, flag_values=values)
-    flags.DEFINE_string("json", None, "Write the numbers to this file.", flag_values=values)
+    flags.DEFINE_integer("batch_per_gpu", 32, "Examples per GPU and step.", 1, flag_values=values)
+    flags.DEFINE_float("gpu_images_per_second", 300.0, "ASSUMED: training speed of one GPU.", 1e-3, flag_values=values)
+    flags.DEFINE_float("network_gbit", 100.0, "ASSUMED: network speed of a node, Gbit/s.", 1e-3, flag_values=values)
+    flags.DEFINE_string("json", None, "File to write the numbers to.", flag_values=values)
 
 
 def main(arguments: list[str]) -> None:
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"unknown argument {arguments[0]!r}; flags are written --name=value")
     dataset = open_dataset(FLAGS.dataset)
     if dataset.image_size is None:
-        raise UserError(f"data set {dataset.spec} has no images to decode; name one that has")
+        raise UserError(f"data set {dataset.spec} has no images to decode; name one with images")
     if FLAGS.input_size:
         dataset = dataset.at_size(parse_size("input_size", FLAGS.input_size))
     machines = Machines(FLAGS.gpus, FLAGS.nodes, FLAGS.batch_per_gpu, FLAGS.gpu_images_per_second, FLAGS.network_gbit)

@@ -1,12 +1,12 @@
-"""Makes a trained run into weights that ship with the package: small, and used by name.
+"""Turns a trained run into small weights that ship with the package and are used by name.
 
     python -m keras_pose.ship --model=runs/phone --output=keras_pose/weights/phone
 
-A finder (`keras_pose.finding.train`) is shipped by the same command, to keras_pose/weights/finder.
+The same command ships a finder (`keras_pose.finding.train`), to keras_pose/weights/finder.
 
-Weights are rounded to 11 significant bits (float16's precision, float32's range) and model.keras is compressed, to less
-than half. --dataset names data that everyone holds: exporters calibrate and check on it; what the run was trained on
-stands in model.json under `trained_on`. The run's resolved.flags goes along as recipe.flags.
+Weights are rounded to 11 significant bits (float16's precision, float32's range) and model.keras is compressed to less
+than half. --dataset names data that everyone has, which the exporters use to calibrate and check. The training data is
+recorded in model.json under `trained_on`. The run's resolved.flags is copied as recipe.flags.
 """
 
 import hashlib
@@ -29,17 +29,17 @@ from keras_pose.models import model_folder
 from keras_pose.training import run_folder
 
 FLAGS = flags.FLAGS
-DROPPED_BITS = 13  # of float32's 24, which leaves float16's 11
+DROPPED_BITS = 13  # of float32's 24, leaving float16's 11
 RECIPE = "recipe.flags"
 NAMING = ("--dataset", "--init_from", "--pretrained")
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
-    """The command's flags."""
-    flags.DEFINE_string("model", None, "The folder of a finished run.", flag_values=values)
-    flags.DEFINE_string("output", None, "The folder to write; its last name is the weights' name.", flag_values=values)
-    flags.DEFINE_string("dataset", "embedded", "Data to calibrate and check exports on.", flag_values=values)
-    flags.DEFINE_bool("overwrite", False, "Replace weights that are there already.", flag_values=values)
+    """Defines the command's flags."""
+    flags.DEFINE_string("model", None, "Folder of a finished run.", flag_values=values)
+    flags.DEFINE_string("output", None, "Folder to write; its last part names the weights.", flag_values=values)
+    flags.DEFINE_string("dataset", "embedded", "Data to calibrate and check exports with.", flag_values=values)
+    flags.DEFINE_bool("overwrite", False, "Replace existing weights.", flag_values=values)
 
 
 def main(arguments: list[str]) -> None:
@@ -47,10 +47,10 @@ def main(arguments: list[str]) -> None:
     if arguments:
         raise UserError(f"unknown argument {arguments[0]!r}; name the run with --model=RUN")
     if not (FLAGS.model and FLAGS.output):
-        raise UserError("give the run with --model=RUN and the folder to write with --output=FOLDER")
+        raise UserError("missing folders; give the run with --model=RUN and the output with --output=FOLDER")
     output = Path(FLAGS.output)
     if (output / model_folder.MODEL).exists() and not FLAGS.overwrite:
-        raise UserError(f"{output} holds weights already; choose another --output, or add --overwrite")
+        raise UserError(f"{output} already holds weights; choose another --output, or add --overwrite")
     run = Path(FLAGS.model)
     if is_finder(run / model_folder.MODEL_INFO):
         ship_finder(run, output)
@@ -58,18 +58,18 @@ def main(arguments: list[str]) -> None:
         ship(run, output, FLAGS.dataset)
     print(f"wrote {output}: {(output / model_folder.MODEL).stat().st_size / 1e6:.1f} MB")
     for name in exports_of_others(output):
-        print(f"{output / name} was exported from other weights; export it anew with --overwrite")
+        print(f"{output / name} was exported from other weights; export it again with --overwrite")
 
 
 def ship(run: Path, output: Path, dataset: str) -> None:
     """Writes model.keras, model.json and recipe.flags to `output`.
 
-    Raises UserError where the run is missing or damaged, or is of another skeleton than the data.
+    Raises UserError if the run is missing or damaged, or its skeleton differs from the data's.
     """
     model, info = model_folder.load_run(run)
     data = open_dataset(dataset)
     if data.skeleton != info.skeleton:
-        raise UserError(f"{run} has another skeleton than data set {dataset}; choose another --dataset")
+        raise UserError(f"{run} has a different skeleton than data set {dataset}; choose another --dataset")
     recipe = run / run_folder.RESOLVED_FLAGS
     if not recipe.is_file():
         raise UserError(f"{run} has no {recipe.name}; name the folder that training wrote")
@@ -87,7 +87,7 @@ def ship(run: Path, output: Path, dataset: str) -> None:
 
 
 def ship_finder(run: Path, output: Path) -> None:
-    """As `ship`, of a finder's run, whose recipe names no folders already."""
+    """Like `ship`, for a finder's run, whose recipe already names no folders."""
     model, info = model_folder.load_finder(run)
     recipe = run / RECIPE
     if not recipe.is_file():
@@ -103,7 +103,7 @@ def ship_finder(run: Path, output: Path) -> None:
 
 
 def exports_of_others(folder: Path) -> list[str]:
-    """Exported files in the folder that are not of its weights, as the JSON beside them tells."""
+    """Exported files in the folder whose JSON names other weights than the folder's."""
     weights = hashlib.sha256((folder / model_folder.MODEL).read_bytes()).hexdigest()
     sidecars = sorted([*folder.glob("*.tflite.json"), *folder.glob("*.onnx.json")])
     kind: type[Description] = FinderInfo if is_finder(folder / model_folder.MODEL_INFO) else ModelInfo
@@ -112,18 +112,18 @@ def exports_of_others(folder: Path) -> list[str]:
 
 
 def name_data(line: str) -> str:
-    """A line of a flag file; what names files loses the folders of this machine."""
+    """A line of a flag file, with this machine's folders removed from file names."""
     flag, _, value = line.partition("=")
     return f"{flag}={without_folders(value)}" if flag in NAMING else line
 
 
 def without_folders(spec: str) -> str:
-    """A data set's name, or a mix of weighted ones, each path by its last name alone."""
+    """A data set's name, or a weighted mix, with each path reduced to its last part."""
     return ",".join(Path(word).name for word in spec.split(","))
 
 
 def round_weights(weights: np.ndarray) -> np.ndarray:
-    """float32 to the nearest number of 11 significant bits; other types, and what is not finite, stay as they are."""
+    """Rounds float32 to 11 significant bits; other types and non-finite values stay unchanged."""
     if weights.dtype != np.float32:
         return weights
     bits = weights.view(np.uint32).astype(np.uint64) + (1 << (DROPPED_BITS - 1))
@@ -132,9 +132,9 @@ def round_weights(weights: np.ndarray) -> np.ndarray:
 
 
 def compress(path: Path) -> None:
-    """Packs the parts of a .keras file, which Keras stores unpacked; it reads both.
+    """Compresses the parts of a .keras file, which Keras stores uncompressed but reads either way.
 
-    By LZMA, which tells the bytes of a float apart: rounded weights take a fifth less than by Deflate.
+    LZMA distinguishes the bytes of a float, so rounded weights take a fifth less space than with Deflate.
     """
     packed = path.with_name(path.name + ".packed")
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(packed, "w") as target:

@@ -1,10 +1,9 @@
-"""Measures how far teachers can be trusted, on photos whose joints people have labeled.
+"""Measures how accurate teachers are, on photos with human labels.
 
     python -m keras_pose.teacher_study --source=lsp_extended --input=lsp_extended \\
         --teacher=movenet-thunder.json,pose_landmark_heavy.tflite
 
-Prints PCK@0.2 of the limb joints against the human labels: for all joints, and for those on which the teachers agree
-more or less closely.
+Prints PCK@0.2 of the limb joints against the human labels, for all joints and by how closely the teachers agree.
 """
 
 from pathlib import Path
@@ -22,13 +21,13 @@ FLAGS = flags.FLAGS
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_string("source", "lsp_extended", "The format of the input, see data.prepare.", flag_values=values)
-    flags.DEFINE_string("input", None, "The folder that holds the download.", flag_values=values)
-    flags.DEFINE_list("teacher", [], "MoveNet's .json, BlazePose's .tflite, with a comma.", flag_values=values)
-    flags.DEFINE_string("teacher_cache", None, "A file that keeps the answers, see data.prepare.", flag_values=values)
-    flags.DEFINE_integer("limit", 1000, "Photos to look at, spread over the source.", lower_bound=1, flag_values=values)
-    flags.DEFINE_string("json", None, "Write the numbers to this file.", flag_values=values)
+    flags.DEFINE_string("input", None, "Folder of the download.", flag_values=values)
+    flags.DEFINE_list("teacher", [], "MoveNet's .json and BlazePose's .tflite, comma-separated.", flag_values=values)
+    flags.DEFINE_string("teacher_cache", None, "File that keeps the answers, see data.prepare.", flag_values=values)
+    flags.DEFINE_integer("limit", 1000, "Photos to use, spread over the source.", lower_bound=1, flag_values=values)
+    flags.DEFINE_string("json", None, "File to write the numbers to.", flag_values=values)
 
 
 def main(arguments: list[str]) -> None:
@@ -36,7 +35,7 @@ def main(arguments: list[str]) -> None:
     if arguments:
         raise UserError(f"unknown argument {arguments[0]!r}; flags are written --name=value")
     if not FLAGS.input or not Path(FLAGS.input).is_dir():
-        raise UserError(f"--input={FLAGS.input} is not a folder; name the one that holds the download")
+        raise UserError(f"--input={FLAGS.input} is not a folder; name the folder of the download")
     if len(FLAGS.teacher) != 2:
         raise UserError("--teacher needs two files: MoveNet's .json and BlazePose's .tflite, separated by a comma")
     opinions = teachers.ask(

@@ -2,9 +2,9 @@
 
     python -m keras_pose.train --flagfile=e2e.flags
 
-The run's folder (--output) gets the model, curves, sample predictions, TensorBoard logs and checkpoints; at the end the
-test split is scored into evaluation.json. If it is interrupted (Ctrl-C, SIGTERM, power), the same command resumes it.
-What to know first: --phases says what is trained, --dataset on what, --variant how large the network is.
+The run's folder (--output) receives the model, curves, sample predictions, TensorBoard logs and checkpoints. At the end
+the model is scored on the test split (evaluation.json). After an interruption (Ctrl-C, SIGTERM, power failure), the
+same command resumes the run. The first flags to know: --phases (what to train), --dataset and --variant (network size).
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from keras_pose.training.stopping import Stopped
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the command; 128 plus the signal's number where one stopped it."""
+    """Runs the command; returns 128 plus the signal's number if one stopped it."""
     with contextlib.ExitStack() as stack:
         try:
             experiment = _begin(arguments, stack)
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _begin(arguments: list[str], stack: contextlib.ExitStack) -> Experiment:
-    """What the flags say, checked, with the folder claimed while `stack` is open."""
+    """Builds and checks the configuration, and claims the folder while `stack` is open."""
     if arguments:
         raise UserError(f"unknown argument {arguments[0]!r}; flags are written --name=value")
     experiment = build_experiment(flags.FLAGS)
@@ -59,17 +59,17 @@ def _begin(arguments: list[str], stack: contextlib.ExitStack) -> Experiment:
 
 
 def tell_too_few_channels(experiment: Experiment) -> None:
-    """Prints a line where the backbone's heatmaps cannot all be told apart (docs/sim2real.md)."""
+    """Prints a note if the backbone has too few channels to tell all heatmaps apart (docs/sim2real.md)."""
     channels, joints = get_variant(experiment.model.variant).channels, experiment.model.get_skeleton().num_joints
     if channels < joints and experiment.kind != "lifter":
         print(
-            f"note: HRNet {experiment.model.variant} mixes {joints} heatmaps of {channels} channels, so some depend on "
-            "others, and joints may be lost; choose a wider --variant, such as w20_small"
+            f"note: HRNet {experiment.model.variant} mixes {joints} heatmaps from {channels} channels, so some depend "
+            "on others and joints may be lost; choose a wider --variant, such as w20_small"
         )
 
 
 def scored_split(dataset: DatasetInfo) -> str:
-    """The split that tells how good a finished run is: test, where every part of a mix that validates has one."""
+    """The split that scores a finished run: test, if every part of a mix that validates has one; else validation."""
     have = {
         split: {i for i, part in enumerate(dataset.parts) if part.manifest.splits.get(split)}
         for split in ("validation", "test")
@@ -78,7 +78,7 @@ def scored_split(dataset: DatasetInfo) -> str:
 
 
 def _evaluate(experiment: Experiment) -> None:
-    """Scores the model on the test split, or on validation; this finishes the run."""
+    """Scores the model on the test split, or on validation, which finishes the run."""
     dataset = open_dataset(experiment.data.dataset)
     predict, skeleton = open_predictor(experiment.output, dataset.skeleton)
     result = evaluate_model(
@@ -86,7 +86,7 @@ def _evaluate(experiment: Experiment) -> None:
     )
     print(format_tables(result))
     write_evaluation(experiment.output, result)
-    print(f"\nthe model, its curves and evaluation.json are in {experiment.output}/")
+    print(f"\nwrote the model, its curves and evaluation.json to {experiment.output}/")
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def test_folder_goes_on_past_damaged_images_and_lists_them(run, tmp_path, capsys
     assert run("photos") == 1
     assert len(list((tmp_path / "out").glob("*_pose.png"))) == predict.BATCH + 2
     out = capsys.readouterr().out
-    assert "; 1 other files of folders are neither images nor videos" in out
+    assert "; 1 other files in folders are neither images nor videos" in out
     assert "10 of 12 done" in out and out.count("left out") == 2 and "photos/bad.jpg does not decode" in out
 
 
@@ -90,7 +90,7 @@ def test_a_folder_goes_on_past_a_damaged_video(run, tmp_path, capsys):
     write_video(tmp_path / "films" / "b.mp4")
     assert run("films") == 1
     out = capsys.readouterr().out
-    assert "1 of 2 done" in out and "left out: films/a.mp4" in out and (tmp_path / "out" / "b_pose.json").is_file()
+    assert "1 of 2 done" in out and "skipped: films/a.mp4" in out and (tmp_path / "out" / "b_pose.json").is_file()
     with pytest.raises(UserError, match="a.mp4"):
         run("films/a.mp4", "--output=listed")
 
@@ -119,7 +119,7 @@ def test_nothing_is_overwritten_silently(run, tmp_path):
     write_picture(tmp_path / "photo.png")
     run("photo.png")
     (tmp_path / "out" / "photo_pose.png").write_bytes(b"mine")
-    with pytest.raises(UserError, match="is there already.*--overwrite"):
+    with pytest.raises(UserError, match="already exists.*--overwrite"):
         run("photo.png")
     assert (tmp_path / "out" / "photo_pose.png").read_bytes() == b"mine"
     assert run("photo.png", "--overwrite") == 0
@@ -148,7 +148,7 @@ def test_a_video_for_a_page(run, tmp_path):
     done, animation = cv2.imreadanimation("out/walk_pose.webp")
     assert done and len(animation.frames) == 8 and animation.frames[0].shape[:2] == (120, 400)
     assert set(np.ravel(animation.durations)) == {40} and not (tmp_path / "out" / "walk_pose.mp4").exists()
-    with pytest.raises(UserError, match="walk_pose.* is there already"):
+    with pytest.raises(UserError, match="walk_pose.* already exists"):
         run("walk.mp4", "--video_format=webp")
 
 
@@ -175,7 +175,7 @@ def test_a_long_video_can_be_cut_or_stopped(run, tmp_path, monkeypatch, capsys):
         ((), "nothing to predict"),
         (("gone.jpg",), "gone.jpg is neither a file nor a folder"),
         (("notes.txt",), "neither an image nor a video; known: .jpg"),
-        (("empty",), "folder empty holds no image"),
+        (("empty",), "folder empty contains no images"),
         (("camera:front",), "write camera:0"),
         (("camera:97",), "camera:97 cannot be opened"),
         (("bad.mp4",), "bad.mp4 cannot be opened"),
@@ -195,7 +195,7 @@ def test_mistakes_are_one_line(run, tmp_path, inputs, message):
 def test_without_a_model_the_shipped_one_is_taken(run, tmp_path, capsys):
     write_picture(tmp_path / "photo.png")
     assert run("photo.png", "--model=") == 0
-    assert "no --model: the weights that ship, phone" in capsys.readouterr().out
+    assert "no --model given; using the shipped weights phone" in capsys.readouterr().out
 
 
 # --- a finder, boxes, several people ---------------------------------------------------------------------------
@@ -265,10 +265,10 @@ def test_a_box_of_the_users_own(find, tmp_path):
         (("--box=1,2,3",), "--box=1,2,3 is not a box"),
         (("--box=9,2,3,8",), "x0 < x1"),
         (("--box=a,2,3,8",), "is not a box"),
-        (("--box=1,2,3,8", "--people=2"), "exclude one another"),
+        (("--box=1,2,3,8", "--people=2"), "mutually exclusive"),
         (("--box=1,2,3,8", "walk.mp4"), "walk.mp4 is a video"),
         (("--boxes=gone.csv",), "gone.csv cannot be read as CSV"),
-        (("--boxes=empty.csv",), "holds no box"),
+        (("--boxes=empty.csv",), "contains no box"),
         (("--boxes=bad.csv",), "line 2 of bad.csv is not a box"),
         (("--boxes=other.csv",), "other.csv has a box for other.png"),
     ],
@@ -285,5 +285,5 @@ def test_bad_boxes_are_one_line(find, tmp_path, arguments, message):
 
 def test_several_people_need_a_finder(run, tmp_path):
     write_picture(tmp_path / "photo.png")
-    with pytest.raises(UserError, match="has no finder; leave --people out"):
+    with pytest.raises(UserError, match="needs a finder, and .* has none; leave it out"):
         run("photo.png", "--people=2")

@@ -1,1 +1,1 @@
-"""Data: sources, shards, and batches for training."""
+"""Data: sources, shards and training batches."""

@@ -1,4 +1,4 @@
-"""What is wrong with the shards of a data set: found once something has gone wrong, and told by file and record."""
+"""Finds faults in the shards of a data set after something went wrong, and reports them by file and record."""
 
 import concurrent.futures
 import os
@@ -11,13 +11,13 @@ from keras_pose.data import files, shards
 from keras_pose.data.parsing import parse_example, to_example
 from keras_pose.data.shards import Manifest, ShardEntry
 
-MEND = "mend it where it was made, or leave that shard out"
+MEND = "fix it where it was made, or leave that shard out"
 
 
 def name_fault(folders: Iterable[tuple[str, Manifest]]) -> None:
-    """Raises UserError that names the first shard that is not what its manifest says, or holds a bad example.
+    """Raises UserError that names the first shard that differs from its manifest or holds a bad example.
 
-    It reads everything: checksums, and every label and image.
+    It reads everything: checksums, labels and images.
     """
     folders = list(folders)
     for directory, manifest in folders:
@@ -37,9 +37,9 @@ def _check_shard(path: str, entry: ShardEntry, manifest: Manifest) -> None:
             if record is None:
                 break
             fields = parse_example(record, manifest.skeleton.num_joints)
-        except (tf.errors.OpError, UnicodeDecodeError) as error:  # TensorFlow quotes a record's bytes
+        except (tf.errors.OpError, UnicodeDecodeError) as error:  # TensorFlow quotes the record's bytes
             reason = " ".join(str(getattr(error, "message", "its bytes are none")).split())[:160]
-            raise UserError(f"{where} is no example of {manifest.skeleton.name} ({reason}); {MEND}") from error
+            raise UserError(f"{where} is not an example of {manifest.skeleton.name} ({reason}); {MEND}") from error
         _check_example({name: value.numpy() for name, value in fields.items()}, manifest, where)
         count += 1
     if count != entry.count:
@@ -62,9 +62,9 @@ def _check_example(fields: dict, manifest: Manifest, where: str) -> None:
 
 
 class ShardWatch:
-    """Notices shards that change under a run that reads them.
+    """Detects shards that change while a run reads them.
 
-    What the file system says of each file is compared, whether later or earlier; where it differs, the bytes are.
+    It compares the file system's data about each file, newer or older; if they differ, also the bytes.
     """
 
     def __init__(self, folders: Iterable[tuple[str, Manifest]]):
@@ -72,7 +72,7 @@ class ShardWatch:
         self._known = dict(self._fingerprints())
 
     def check(self) -> None:
-        """Raises UserError that names a shard which is another than when the watch, or the last check, began."""
+        """Raises UserError that names a shard that changed since the start or the last check."""
         for path, found in self._fingerprints():
             if found != self._known[path]:
                 directory, entry = self._places[path]
@@ -96,7 +96,7 @@ class ShardWatch:
 
 
 def _fingerprint(path: str) -> tuple:
-    """What changes with a file's bytes: for local ones also its number, and times to the nanosecond."""
+    """Values that change with a file's bytes: for local files also the inode, and times in nanoseconds."""
     if files.is_remote(path):
         return (files.size(path),)
     try:

@@ -1,4 +1,4 @@
-"""Augmentation of a batch on the device. Pixels, 2D, 3D, masks and camera move together; randomness is an argument."""
+"""Augments a batch on the device. Pixels, 2D, 3D, masks and camera change together; randomness is an argument."""
 
 from dataclasses import asdict, dataclass, fields
 
@@ -11,18 +11,18 @@ from keras_pose.core.options import option
 from keras_pose.core.skeleton import Skeleton
 from keras_pose.data import augment_ops
 
-LARGEST = {"rotation_deg": 180.0, "blur_px": 10.0, "hue": 0.5}  # of what may be more or less than 1
+LARGEST = {"rotation_deg": 180.0, "blur_px": 10.0, "hue": 0.5}  # limits other than 1
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How much of each; 0 switches one off. Defaults are the paper's: color jitter and flip."""
+    """The strength of each augmentation; 0 disables it. The defaults are the paper's: color jitter and flip."""
 
     brightness: float = option(0.2, "Brightness jitter: shift drawn from [-x, x], as a share of full white.")
     contrast: float = option(0.2, "Contrast jitter: factor about the image's mean gray drawn from [1-x, 1+x].")
     saturation: float = option(0.2, "Saturation jitter: factor about each pixel's gray drawn from [1-x, 1+x].")
     hue: float = option(0.0, "Hue jitter: shift drawn from [-x, x] of a turn; 0.5 gives every color.")
-    flip: float = 0.5  # probability of mirroring; its flags are those of the phases
+    flip: float = 0.5  # probability of mirroring; each phase has its own flag for it
     rotation_deg: float = option(0.0, "Rotation of the image, drawn from [-x, x] degrees.")
     scale: float = option(0.0, "Scale of the person, drawn from [1-x, 1+x].")
     translation: float = option(0.0, "Shift of the image along each axis, drawn from [-x, x] of its size.")
@@ -31,8 +31,8 @@ class AugmentConfig:
     noise: float = option(0.0, "Largest standard deviation of noise per pixel, as a share of full white.")
     keypoint_noise: float = option(
         0.0,
-        "Standard deviation of the 2D joints that phase lifter sees from their labels, as a share of the crop, with "
-        "outliers as a detector makes them.",
+        "Noise on the 2D joints that phase lifter sees: standard deviation as a share of the crop, with outliers like "
+        "a detector's.",
     )
 
     def __post_init__(self):
@@ -45,17 +45,17 @@ class AugmentConfig:
 
     @property
     def resamples(self) -> bool:
-        """Whether images are resampled: rotation, scale and translation together are one affine."""
+        """Whether images are resampled: rotation, scale and translation form one affine."""
         return bool(self.rotation_deg or self.scale or self.translation)
 
     @property
     def is_off(self) -> bool:
-        """Whether nothing is changed at all."""
+        """Whether nothing changes at all."""
         return not any(asdict(self).values())
 
 
 class _GivenSeed(keras.random.SeedGenerator):
-    """Hands `keras.random` a seed that is a tensor, which it does not take by itself; holds no state."""
+    """Passes a tensor as a seed to `keras.random`, which does not accept tensors directly; has no state."""
 
     def __init__(self, seed):
         self.seed = ops.cast(seed, "int32" if keras.backend.backend() == "tensorflow" else "uint32")
@@ -66,13 +66,13 @@ class _GivenSeed(keras.random.SeedGenerator):
 
 @keras.saving.register_keras_serializable(package="keras_pose")
 class Augmentation(keras.layers.Layer):
-    """`augment(batch, seed)`: a batch (docs/architecture.md) in, the augmented batch out, its image float32 0..255.
+    """`augment(batch, seed)` returns the augmented batch (docs/architecture.md), with images as float32 in 0..255.
 
-    A batch of poses without images has its labels augmented, as they would be beside an image of `input_size`.
+    In a batch of poses without images, the labels change as they would with images of `input_size`.
 
-    The same seed, an int32 pair, gives the same batch, eagerly, in a graph and in tf.data. Each example draws its own
-    numbers, and the same ones whichever of the augmentations are on. Keys that it does not know pass through. With
-    `keypoint_noise` the batch gets `seen_keypoints_2d` besides: the labels stay as they are.
+    The same seed, an int32 pair, gives the same batch in eager mode, in a graph and in tf.data. Each example has
+    its own random numbers, which do not depend on the enabled augmentations. Unknown keys pass through. With
+    `keypoint_noise` the batch gets `seen_keypoints_2d`, and the labels stay unchanged.
     """
 
     def __init__(
@@ -105,14 +105,14 @@ class Augmentation(keras.layers.Layer):
         image = self._degrade(image, draws[8:], seed)
         return {**batch, "image": ops.clip(image, 0.0, 255.0)}
 
-    # --- labels, and images with them ---
+    # --- labels together with images ---
 
     def _move(self, batch, draws):
         config = self.config
         size = batch["image"].shape[1:3] if "image" in batch else self.input_size
         if config.flip:
             batch = augment_ops.mirror(batch, draws[0] < config.flip, self.skeleton, size)
-        batch = _in_floats(batch)  # late, for bytes are mirrored faster
+        batch = _in_floats(batch)  # only here, because mirroring bytes is faster
         if config.resamples:
             rotation_deg = _between(draws[1], config.rotation_deg)
             scale = 1.0 + _between(draws[2], config.scale)
@@ -120,7 +120,7 @@ class Augmentation(keras.layers.Layer):
             batch = augment_ops.transform(batch, rotation_deg, scale, shift, size)
         return batch
 
-    # --- images alone ---
+    # --- only images ---
 
     def _colour(self, image, draws, seed):
         config, hue = self.config, None
@@ -164,7 +164,7 @@ class Augmentation(keras.layers.Layer):
 
 
 def _in_floats(batch: dict) -> dict:
-    """The batch with float images, where it has images."""
+    """The batch with images as floats, if it has any."""
     return {**batch, "image": ops.cast(batch["image"], "float32")} if "image" in batch else batch
 
 

@@ -1,6 +1,6 @@
-"""What augmentation does to a batch, as pure functions of the numbers drawn for each example.
+"""The augmentations as pure functions of a batch and of numbers drawn for each example.
 
-A batch is the dict of docs/architecture.md, its images in 0..255, floats but for `mirror`, which takes either.
+A batch is the dict in docs/architecture.md. Its images are floats in 0..255, except that `mirror` takes any dtype.
 """
 
 import numpy as np
@@ -9,13 +9,13 @@ from keras import ops
 from keras_pose.core.skeleton import Skeleton
 
 FAR_FACTOR = 6.0
-FAR_LIMIT = 1.959964  # one draw in twenty of the standard normal distribution is farther from 0
+FAR_LIMIT = 1.959964  # one in twenty draws of the standard normal distribution is farther from 0
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 
 
 def _quarter_turn() -> np.ndarray:
-    """The (3, 3) matrix, for rows, that turns what a color has beside its gray by 90 degrees, its gray to 0."""
-    axis = np.full(3, 3**-0.5)  # of the grays
+    """The (3, 3) matrix, for rows, that rotates colors by 90 degrees about the gray axis and maps gray to 0."""
+    axis = np.full(3, 3**-0.5)  # the gray axis
     cross = np.cross(np.eye(3), axis)  # rows times it: axis x row
     return (cross - np.outer(cross @ GREY_WEIGHTS, np.ones(3))).astype("float32")
 
@@ -26,16 +26,16 @@ QUARTER_TURN = _quarter_turn()
 
 
 def adjust_colour(image, brightness, contrast, saturation, hue=None):
-    """Changes brightness, then contrast, then saturation, then hue, and does not clip.
+    """Changes brightness, contrast, saturation and hue, in this order, without clipping.
 
-    Each is linear in a pixel's color, so together they are one matrix and one offset an image.
+    Each is linear in a pixel's color, so together they are one matrix and one offset per image.
 
     Args:
         image: (B, H, W, 3) in 0..255.
-        brightness: (B,), what is added, in shares of 255.
-        contrast: (B,), the factor by which pixels move from the image's mean gray.
-        saturation: (B,), the factor by which pixels move from their own gray.
-        hue: (B,), turns of the color circle, about that gray; None leaves colors where they are.
+        brightness: (B,), added as a share of 255.
+        contrast: (B,), the factor for the distance of pixels from the image's mean gray.
+        saturation: (B,), the factor for the distance of pixels from their own gray.
+        hue: (B,), turns of the color circle about that gray; None leaves hues unchanged.
     """
     height, width = image.shape[1:3]
     pixels = ops.reshape(image, (-1, height * width, 3))
@@ -63,10 +63,10 @@ def _each(values):
 
 
 def blur(image, sigma_px: float, share):
-    """Mixes in `share` (B,) of the image under a Gaussian of `sigma_px`."""
+    """Mixes in `share` (B,) of the image blurred by a Gaussian of `sigma_px`."""
     radius = int(np.ceil(2 * sigma_px))
     border = ((0, 0), (radius, radius), (radius, radius), (0, 0))
-    padded = ops.pad(image, border, mode="symmetric")  # so that edges do not darken
+    padded = ops.pad(image, border, mode="symmetric")  # keeps edges from darkening
     size, sigma = (2 * radius + 1,) * 2, (sigma_px,) * 2
     smooth = ops.image.gaussian_blur(padded, size, sigma, data_format="channels_last")
     smooth = smooth[:, radius:-radius, radius:-radius]
@@ -74,7 +74,7 @@ def blur(image, sigma_px: float, share):
 
 
 def cut_out(image, center, size, fill: float = 127.5):
-    """Grays out a rectangle; `center` (B, 2) as (x, y) and `size` (B, 2), both in [0, 1] of the image."""
+    """Fills a rectangle with gray; `center` (B, 2) as (x, y) and `size` (B, 2), both in [0, 1] of the image."""
     height, width = image.shape[1:3]
     x = (np.arange(width, dtype="float32") + 0.5) / width
     y = (np.arange(height, dtype="float32") + 0.5) / height
@@ -86,7 +86,7 @@ def cut_out(image, center, size, fill: float = 127.5):
 
 def resample(image, pixels):
     """Resamples (B, H, W, 3) images through `pixels`, (B, 3, 3) affines from old to new pixels; black outside."""
-    centre = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]], "float32")  # index of a pixel to its center
+    centre = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]], "float32")  # pixel index to its center
     back = ops.matmul(np.linalg.inv(centre), ops.matmul(ops.inv(pixels), centre))  # new to old, in indices
     flat = ops.reshape(back, (-1, 9))[:, :8]
     return ops.image.affine_transform(image, flat, interpolation="bilinear", data_format="channels_last")
@@ -96,10 +96,10 @@ def resample(image, pixels):
 
 
 def mirror(batch: dict, flipped, skeleton: Skeleton, size: tuple[int, int] | None = None) -> dict:
-    """Mirrors the examples where `flipped` (B,) is true: pixels, 2D, 3D, masks and camera, left and right swapped.
+    """Mirrors the examples where `flipped` (B,) is true: pixels, 2D, 3D, masks and camera, swapping left and right.
 
-    An image mirrored about its middle shows mirrored people: x of 3D changes its sign, and so does the skew.
-    `size` is (height, width) of the crops, by default the images'; a batch without images has only its labels mirrored.
+    A mirrored image shows mirrored people: x of 3D changes sign, and so does the skew. `size` is (height, width) of the
+    crops, by default the images'; in a batch without images, only the labels are mirrored.
     """
     mirrored = {"image": ops.flip(batch["image"], axis=2)} if "image" in batch else {}
     for key in ("keypoints_2d", "keypoint_valid", "keypoint_hidden", "pose_3d", "pose_3d_valid"):
@@ -114,7 +114,7 @@ def mirror(batch: dict, flipped, skeleton: Skeleton, size: tuple[int, int] | Non
         width = (size or batch["image"].shape[1:3])[1]
         pixels = np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]], "float32")
         mirrored["intrinsics"] = ops.matmul(ops.matmul(pixels, batch["intrinsics"]), camera)
-    # Picking whole examples takes a fourth of the time of a `where` over every pixel.
+    # Selecting whole examples takes a fourth of the time of a `where` over every pixel.
     count = ops.shape(batch["keypoints_2d"])[0]
     picked = ops.arange(count, dtype="int32") + count * ops.cast(flipped, "int32")
     chosen = {key: ops.take(ops.concatenate([batch[key], value]), picked, axis=0) for key, value in mirrored.items()}
@@ -122,13 +122,13 @@ def mirror(batch: dict, flipped, skeleton: Skeleton, size: tuple[int, int] | Non
 
 
 def transform(batch: dict, rotation_deg, scale, shift, size: tuple[int, int] | None = None) -> dict:
-    """Turns clockwise by `rotation_deg` (B,), scales by (B,), both about the crop's middle, and shifts by (B, 2)
-    in shares of the crop: one affine of pixels, 2D and camera.
+    """Rotates clockwise by `rotation_deg` (B,), scales by (B,), both about the crop's center, and shifts by (B, 2)
+    shares of the crop: one affine for pixels, 2D and camera.
 
-    3D turns with the image, about the optical axis. For a crop off the principal point this is an approximation:
-    the true camera would turn about the ray through the crop's middle, and seen perspective differs by that angle.
-    With `intrinsics` in the batch they follow exactly: 3D still projects onto 2D. Scale and shift leave 3D alone.
-    `size` is (height, width) of the crops, by default the images'; a batch without images has only its labels moved.
+    3D rotates with the image, about the optical axis. For a crop off the principal point this is an approximation: the
+    true camera would rotate about the ray through the crop's center, and the perspective differs by that angle.
+    If the batch has `intrinsics`, they follow exactly: 3D still projects onto 2D. Scale and shift leave 3D unchanged.
+    `size` is (height, width) of the crops, by default the images'; in a batch without images, only the labels move.
     """
     height, width = size or batch["image"].shape[1:3]
     size, middle = np.array([width, height], "float32"), np.array([width / 2, height / 2], "float32")
@@ -149,10 +149,10 @@ def transform(batch: dict, rotation_deg, scale, shift, size: tuple[int, int] | N
 
 
 def disturb(keypoints_2d, deviation: float, errors):
-    """Moves (B, J, 2) points as a detector's errors would: most a little, one in twenty far.
+    """Moves (B, J, 2) points like a detector's errors would: most by a little, one in twenty far.
 
     Args:
-        deviation: of x and of y, in the points' unit; `FAR_FACTOR` times as much for the far ones.
+        deviation: of x and y, in the points' unit; far points deviate `FAR_FACTOR` times as much.
         errors: (B, J, 3) draws of the standard normal distribution.
     """
     is_far = ops.abs(errors[..., 2:]) > FAR_LIMIT

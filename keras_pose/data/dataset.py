@@ -1,4 +1,4 @@
-"""What a data set is once it is opened: its parts, their skeleton, size and statistics."""
+"""An open data set: its parts, skeleton, size and statistics."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -13,20 +13,20 @@ from keras_pose.core.skeleton import Skeleton
 from keras_pose.data import audit, files, records, shards
 from keras_pose.data.locate import locate
 
-# Below this a data set's checksums are verified whenever it is opened (about a second's work).
+# Smaller data sets are verified by checksum whenever they are opened, which takes about a second.
 ALWAYS_VERIFIED_BYTES = 1 << 30
 READ_ERRORS = (
     tf.errors.DataLossError,
     tf.errors.InvalidArgumentError,
     tf.errors.NotFoundError,
-    tf.errors.FailedPreconditionError,  # fewer records than the manifest says
+    tf.errors.FailedPreconditionError,  # fewer records than in the manifest
     UnicodeDecodeError,  # TensorFlow quotes the bytes of a broken record
 )
 
 
 @dataclass(frozen=True)
 class Part:
-    """One data set of a mix, with its weight."""
+    """One data set of a mix, and its weight."""
 
     directory: str
     manifest: shards.Manifest
@@ -35,9 +35,9 @@ class Part:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What `open_dataset` found; `parts` has more than one entry for a mix. All parts share skeleton and size.
+    """The result of `open_dataset`. A mix has several `parts`, which share skeleton and size.
 
-    Images come `shrink` times smaller than they are stored, see `at_size`, or not at all, see `without_pictures`.
+    Images are read `shrink` times smaller than stored (see `at_size`), or not at all (see `without_pictures`).
     """
 
     spec: str
@@ -57,14 +57,14 @@ class DatasetInfo:
 
     @cached_property
     def crop_size(self) -> tuple[int, int]:
-        """(height, width) of the crops that the joints lie in; of poses without images, what the first one tells."""
+        """(height, width) of the crops that the joints lie in; for poses without images, from the first one."""
         manifest = self.parts[0].manifest
         if manifest.image_size:
             return manifest.image_size
         names = [entry.file for entries in manifest.splits.values() for entry in entries]
         if not names:
             raise UserError(f"data set {self.spec} has no examples; prepare it again into a new folder")
-        try:  # without an operation of TensorFlow's: workers must meet before its first one
+        try:  # without a TensorFlow operation: workers must connect before the first one
             record = records.first_record(files.start(files.join(self.parts[0].directory, names[0])))
             height, width = tf.train.Example.FromString(record).features.feature["image_size"].int64_list.value
         except Exception:  # a broken record may raise almost anything
@@ -75,7 +75,7 @@ class DatasetInfo:
     def at_size(self, image_size: tuple[int, int]) -> "DatasetInfo":
         """The same data with images of (height, width): the stored size, or a whole fraction of it.
 
-        Raises UserError for any other size, and where there are no images.
+        Raises UserError for any other size, or if there are no images.
         """
         stored = self.parts[0].manifest.image_size
         shrink = stored[0] // image_size[0] if stored else 0
@@ -88,7 +88,7 @@ class DatasetInfo:
         return replace(self, shrink=shrink)
 
     def without_pictures(self) -> "DatasetInfo":
-        """The same examples, their images left where they are: for what learns from joints alone."""
+        """The same examples without reading their images, for models that learn only from joints."""
         return replace(self, has_pictures=False)
 
     @cached_property
@@ -96,7 +96,7 @@ class DatasetInfo:
         """Means and standard deviations over the training splits of all parts."""
         entries = [entry for part in self.parts for entry in part.manifest.splits.get("train", ())]
         if not entries:
-            raise UserError(f"data set {self.spec} has no training split to take statistics from")
+            raise UserError(f"data set {self.spec} has no training split to compute statistics from")
         return shards.statistics(entries)
 
     @property
@@ -106,20 +106,20 @@ class DatasetInfo:
 
     @property
     def manifest_hash(self) -> str:
-        """Names the exact bytes of the data."""
+        """A hash that identifies the exact bytes of the data."""
         return "+".join(part.manifest.digest()[:16] for part in self.parts)
 
     def count(self, split: str) -> int:
-        """Examples in a split, over all parts; raises UserError where none has any."""
+        """The number of examples in a split, over all parts; raises UserError if no part has any."""
         return sum(part.manifest.count(split) for part in self.parts_with(split))
 
     def label_counts(self, split: str) -> tuple[float, float]:
-        """Labeled 2D joints, and examples with a 3D pose, whole or in part, in a split over all parts."""
+        """The numbers of labeled 2D joints and of examples with a (possibly partial) 3D pose in a split."""
         keypoints = sum(sum(entry.sums["keypoint_count"]) for entry in self._entries(split))
-        return keypoints, float(self.pose_counts(split).max(initial=0))  # the root has 3D wherever any joint has
+        return keypoints, float(self.pose_counts(split).max(initial=0))  # the root has 3D whenever any joint has
 
     def pose_counts(self, split: str) -> np.ndarray:
-        """(J,) examples in a split, over all parts, that have a 3D label of the joint."""
+        """(J,) numbers of examples in a split, over all parts, with a 3D label per joint."""
         return shards.pose_counts(self._entries(split))
 
     def _entries(self, split: str) -> list[shards.ShardEntry]:
@@ -127,15 +127,15 @@ class DatasetInfo:
         return [entry for entry in entries if entry.count]
 
     def parts_with(self, split: str) -> tuple[Part, ...]:
-        """The parts that have the split; photos with 2D labels, say, often only train. All of them where none has."""
+        """The parts that have the split (photos with 2D labels often only train), or all parts if none has it."""
         return tuple(part for part in self.parts if part.manifest.splits.get(split)) or self.parts
 
 
 def open_dataset(spec: str, verify: bool = False) -> DatasetInfo:
-    """Opens what `spec` names: what `locate` takes (a folder, a pattern), or a weighted mix like `a:0.7,b:0.3`.
+    """Opens `spec`: anything that `locate` accepts (a folder, a pattern), or a weighted mix like `a:0.7,b:0.3`.
 
-    Checks that every shard is there and whole (`verify`: by checksum, also what is remote or over a gigabyte).
-    Raises UserError for a missing folder, a broken shard, and parts of different skeletons or sizes.
+    Checks that every shard exists and is intact; with `verify`, by checksum even if remote or over a gigabyte.
+    Raises UserError for a missing folder, a broken shard, or parts with different skeletons or sizes.
     """
     parts = tuple(_open_part(word, verify) for word in spec.split(",") if word)
     if not parts:
@@ -166,9 +166,9 @@ def _is_weight(text: str) -> bool:
 
 @contextlib.contextmanager
 def naming_broken_shards(info: DatasetInfo, when: Callable[[], str] = str) -> Iterator[None]:
-    """Turns a read error of TensorFlow's inside the block into a UserError that names the broken shard and record.
+    """Turns TensorFlow's read errors inside the block into a UserError that names the broken shard and record.
 
-    Its message begins with what `when` says then.
+    The message begins with the result of `when`.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""PoseExample: the one record that every data source yields and every shard holds."""
+"""PoseExample: the record that every data source yields and every shard stores."""
 
 from dataclasses import dataclass, field
 
@@ -10,29 +10,29 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import get_skeleton
 from keras_pose.io import images
 
-# No joint of a human is farther from the pelvis; larger numbers mean a wrong unit.
+# No human joint is farther from the pelvis; larger numbers mean a wrong unit.
 LARGEST_RADIUS_MM = 2500.0
 SMALLEST_RADIUS_MM = 100.0
-# Where only some joints have 3D they may be the hips alone; meters are still told from millimeters.
+# If only some joints have 3D, they may be just the hips; this still tells meters from millimeters.
 SMALLEST_PARTIAL_RADIUS_MM = 10.0
-# No pixel of a crop, nor of what lies around it, is farther off.
+# No pixel of a crop or its surroundings is farther away.
 LARGEST_PIXEL = 1e6
 
 
 @dataclass
 class PoseExample:
-    """One person: a crop, its joints in 2D and, where known, in 3D.
+    """One person: a crop, its joints in 2D and, if known, in 3D.
 
     Attributes:
         image_jpeg: the RGB crop as JPEG; empty for poses without an image (they train the lifter alone).
         image_size: (height, width) of the crop.
         keypoints_2d_px: (J, 2) pixels of the crop; may lie outside it.
-        keypoint_valid: (J,) bool, the position is labeled (a labeled joint may be outside or hidden).
-        keypoint_hidden: (J,) bool, something covers the joint.
-        pose_3d_mm: (J, 3) camera frame, relative to the root joint; zeros where a joint has no 3D label.
-        pose_3d_valid: (J,) bool, the joint's 3D position is labeled; the root's is wherever any joint's is.
+        keypoint_valid: (J,) bool, the position is labeled (a labeled joint may be outside the crop or hidden).
+        keypoint_hidden: (J,) bool, the joint is occluded.
+        pose_3d_mm: (J, 3) camera frame, relative to the root joint; zeros for joints without a 3D label.
+        pose_3d_valid: (J,) bool, the joint has a 3D label; the root has one whenever any joint has.
         root_position_mm: (3,) the root joint in the camera frame; zeros without 3D.
-        intrinsics: (3, 3) of the crop; rows may be skewed by a crop that was turned. The identity without 3D.
+        intrinsics: (3, 3) of the crop, with skew if the crop was rotated. The identity without 3D.
         skeleton: a name of `keras_pose.core.skeleton`.
         difficulty: 0 clean to 1 full, for synthetic scenes; 0 elsewhere.
     """
@@ -65,7 +65,7 @@ class PoseExample:
 
     @property
     def has_pose_3d(self) -> bool:
-        """Whether any joint has a 3D label, so that root position and intrinsics mean something."""
+        """Whether any joint has a 3D label, which gives root position and intrinsics a meaning."""
         return bool(self.pose_3d_valid.any())
 
     @property
@@ -74,8 +74,8 @@ class PoseExample:
         return geometry.inside_image(self.keypoints_2d_px, self.image_size)
 
     def decode_image(self) -> np.ndarray:
-        """The crop as (H, W, 3) uint8 RGB; raises UserError where it does not decode."""
-        told = images.jpeg_size(self.image_jpeg)  # before a large one takes memory
+        """The crop as (H, W, 3) uint8 RGB; raises UserError if it does not decode."""
+        told = images.jpeg_size(self.image_jpeg)  # checked first, because a large image would take memory
         content = np.frombuffer(self.image_jpeg, np.uint8)
         image = cv2.imdecode(content, cv2.IMREAD_COLOR) if told == self.image_size else None
         if image is None or image.shape[:2] != self.image_size:
@@ -83,11 +83,11 @@ class PoseExample:
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
     def where(self) -> str:
-        """What names this example in messages."""
+        """The name of this example in messages."""
         return f"{self.source or 'example'} {self.subject}/{self.action}/{self.frame}"
 
     def validate(self) -> "PoseExample":
-        """Checks shapes, units and finiteness; returns itself, raises UserError that names the example."""
+        """Checks shapes, units and finiteness. Returns itself, or raises UserError that names the example."""
         skeleton = get_skeleton(self.skeleton)
         joints = skeleton.num_joints
         shapes = {
@@ -110,7 +110,7 @@ class PoseExample:
         if np.abs(self.keypoints_2d_px).max(initial=0) > LARGEST_PIXEL:
             raise UserError(f"{self.where()}: keypoints_2d_px are over {LARGEST_PIXEL:g}; mark such joints invalid")
         if self.image_jpeg and images.jpeg_size(self.image_jpeg) != self.image_size:
-            raise UserError(f"{self.where()}: the image is no JPEG of {self.image_size}; encode it by encode_jpeg")
+            raise UserError(f"{self.where()}: the image is not a JPEG of {self.image_size}; encode it with encode_jpeg")
         if not 0 <= self.frame < 2**63:
             raise UserError(f"{self.where()}: the frame number is negative or huge; count frames from 0")
         if self.has_pose_3d:
@@ -128,13 +128,13 @@ class PoseExample:
         smallest = SMALLEST_RADIUS_MM if self.pose_3d_valid.all() else SMALLEST_PARTIAL_RADIUS_MM
         if not smallest < radius < LARGEST_RADIUS_MM:
             raise UserError(
-                f"{self.where()}: the joint farthest from the root is at {radius:.4g} mm, which no person is; "
+                f"{self.where()}: the joint farthest from the root is at {radius:.4g} mm, which no person can be; "
                 "convert the pose to millimeters"
             )
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
-    """(H, W, 3) uint8 RGB to JPEG bytes; raises UserError for any other, such as floats, which may be NaN."""
+    """(H, W, 3) uint8 RGB to JPEG bytes; raises UserError for other types, such as floats, which may be NaN."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
         raise UserError(f"an image is (height, width, 3) uint8 RGB, got {image.dtype} {image.shape}")
     ok, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])

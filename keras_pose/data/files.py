@@ -1,6 +1,6 @@
-"""Reading the files of data sets: local ones by Python alone, `gs://...` and the like by `tf.io.gfile`.
+"""Reads the files of data sets: local ones with plain Python, `gs://...` and similar with `tf.io.gfile`.
 
-TensorFlow is imported for the latter only, so that workers which write shards start fast.
+TensorFlow is imported only for the latter, so processes that write shards start fast.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ CHUNK_BYTES = 1 << 24
 
 
 def is_remote(path: str | os.PathLike) -> bool:
-    """Whether `tf.io.gfile` has to open it: `scheme://...`."""
+    """Whether a path needs `tf.io.gfile`: `scheme://...`."""
     return "://" in str(path)
 
 
@@ -29,7 +29,7 @@ def join(directory: str | os.PathLike, name: str) -> str:
 
 
 def size(path: str | os.PathLike) -> int | None:
-    """Bytes of a file, None where there is none."""
+    """The size of a file in bytes; None if it does not exist."""
     if not is_remote(path):
         return os.stat(path).st_size if os.path.isfile(path) else None
     with _remote(path) as gfile:
@@ -37,12 +37,12 @@ def size(path: str | os.PathLike) -> int | None:
 
 
 def read(path: str | os.PathLike) -> bytes:
-    """The whole content; raises UserError where it cannot be read."""
+    """The whole content; raises UserError if it cannot be read."""
     return b"".join(_chunks(path))
 
 
 def start(path: str | os.PathLike) -> bytes:
-    """The first bytes, at most `CHUNK_BYTES`; raises UserError where they cannot be read."""
+    """The first bytes, at most `CHUNK_BYTES`; raises UserError if they cannot be read."""
     return next(_chunks(path), b"")
 
 
@@ -54,7 +54,7 @@ def sha256(path: str | os.PathLike) -> str:
 
 
 def matching(pattern: str) -> list[str]:
-    """What is there by that name, sorted; `*`, `?` and `[...]` stand for parts of one."""
+    """The paths that match, sorted; `*`, `?` and `[...]` are wildcards for parts of a name."""
     if not is_remote(pattern):
         return sorted(local_glob.glob(pattern))
     with _remote(pattern) as gfile:
@@ -77,7 +77,7 @@ def _chunks(path: str | os.PathLike) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def _remote(path) -> Iterator:
-    """`tf.io.gfile`, with its errors told in one line."""
+    """`tf.io.gfile`, with its errors as one-line UserErrors."""
     import tensorflow as tf
 
     try:

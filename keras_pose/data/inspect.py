@@ -1,4 +1,4 @@
-"""The command `python -m keras_pose.data.inspect`: what a data set holds, and what looks wrong with it.
+"""The command `python -m keras_pose.data.inspect`: shows the content of a data set and what looks wrong with it.
 
 python -m keras_pose.data.inspect h36m
 python -m keras_pose.data.inspect embedded --output=sheet.png --json=numbers.json
@@ -26,15 +26,15 @@ SHEET_WIDTH = 1600
 
 
 def inspect(spec: str, output: str, pictures: int = 24, limit: int = 2000, json_path: str | None = None) -> dict:
-    """Looks at a data set (see `open_dataset`), prints what it finds and draws a contact sheet.
+    """Examines a data set (see `open_dataset`), prints what it finds and draws a contact sheet.
 
     Args:
-        output: the PNG to write.
-        images: how many examples the sheet shows, spread over the splits.
-        limit: of larger splits so many examples are looked at, from shards spread over it.
+        output: the PNG file to write.
+        pictures: number of examples on the sheet, spread over the splits.
+        limit: about how many examples of a larger split to examine, from shards spread over it.
 
     Returns:
-        `splits`, a dict of `inspection.summarize` and `problems` by split; and `problems`, lines, of them all.
+        `splits`, with `inspection.summarize` and `problems` per split, and `problems`, all of them as lines.
     """
     info = open_dataset(spec)
     splits = [split for split in shards.SPLITS if any(part.manifest.splits.get(split) for part in info.parts)]
@@ -53,14 +53,14 @@ def inspect(spec: str, output: str, pictures: int = 24, limit: int = 2000, json_
     images, titles = (list(part) for part in zip(*cells, strict=True))
     columns = max(1, SHEET_WIDTH // max(image.shape[1] for image in images))
     drawing.save_png(output, drawing.contact_sheet(images, columns, titles))
-    print(f"{len(cells)} examples are drawn in {output}")
+    print(f"drew {len(cells)} examples to {output}")
     if json_path:
         atomic.write_json(json_path, found)
     return found
 
 
 def spread_examples(info: DatasetInfo, split: str, limit: int) -> Iterator[PoseExample]:
-    """All examples of a split; of a split of more than `limit`, about that many from shards spread over it."""
+    """All examples of a split, or about `limit` from shards spread over a larger one."""
     if info.count(split) <= limit:
         yield from pipeline.read_examples(info, split)
         return
@@ -74,26 +74,26 @@ def spread_examples(info: DatasetInfo, split: str, limit: int) -> Iterator[PoseE
 
 
 def draw_example(example: PoseExample, skeleton: Skeleton, height: int = 160) -> np.ndarray:
-    """The crop with its labeled joints, invisible ones hollow, and the 3D pose where there is one."""
+    """The crop with its labeled joints (hidden ones hollow), and the 3D pose if there is one."""
     shown = example.keypoint_valid & np.isfinite(example.keypoints_2d_px).all(-1)
     scores = np.where(example.keypoint_hidden, 0.0, 1.0)
     try:
         picture = drawing.fit_height(example.decode_image(), height)
     except UserError:
-        picture = np.full((height, height, 3), 90, np.uint8)  # none, or broken
+        picture = np.full((height, height, 3), 90, np.uint8)  # no image, or a broken one
     scale = height / example.image_size[0]
     picture = drawing.draw_keypoints(picture, example.keypoints_2d_px * scale, skeleton, shown, scores)
     if not example.has_pose_3d or not np.isfinite(example.pose_3d_mm).all():
         return picture
-    pose = np.where(example.pose_3d_valid[:, None], example.pose_3d_mm, np.nan)  # what is NaN is not drawn
+    pose = np.where(example.pose_3d_valid[:, None], example.pose_3d_mm, np.nan)  # NaN is not drawn
     return np.concatenate([picture, drawing.draw_pose_views(pose, skeleton, height)], axis=1)
 
 
 def shared_subjects(subjects: dict[str, set[str]]) -> list[str]:
-    """A line for each two splits that have people in common."""
+    """A line for each pair of splits that share people."""
     return [
         f"{a} and {b} share {len(subjects[a] & subjects[b])} subjects ({min(subjects[a] & subjects[b])}): scores on "
-        f"{b} do not tell how it does on new people"
+        f"{b} do not show how it does on new people"
         for a, b in itertools.combinations(subjects, 2)
         if subjects[a] & subjects[b]
     ]
@@ -103,7 +103,7 @@ def print_findings(info: DatasetInfo, found: dict) -> None:
     size = "{}x{} pixels".format(*info.image_size) if info.image_size else "no images"
     print(f"{info.spec}: {info.skeleton.name}, {size}")
     for split, values in found["splits"].items():
-        print(f"{split}: {values['count']} examples, looked at {values['examples']}")
+        print(f"{split}: {values['count']} examples, {values['examples']} examined")
         for name, value in values.items():
             if name not in ("count", "examples", "problems", "bone_median_mm"):
                 print(f"  {name}: {value}")
@@ -114,10 +114,10 @@ def print_findings(info: DatasetInfo, found: dict) -> None:
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("output", "inspect.png", "The contact sheet to write.")
+    flags.DEFINE_string("output", "inspect.png", "File for the contact sheet.")
     flags.DEFINE_integer("pictures", 24, "Examples on the sheet.", lower_bound=1)
-    flags.DEFINE_integer("limit", 2000, "Of larger splits, look at about so many examples.", lower_bound=1)
-    flags.DEFINE_string("json", None, "Write the numbers to this file, too.")
+    flags.DEFINE_integer("limit", 2000, "Examine about this many examples of larger splits.", lower_bound=1)
+    flags.DEFINE_string("json", None, "File to write the numbers to.")
 
 
 def main(argv: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""What a data set holds in numbers, and what looks wrong with it. NumPy only; `data.inspect` is the command."""
+"""Summarizes a data set in numbers and finds what looks wrong. NumPy only; the command is `data.inspect`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,29 +10,28 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import Skeleton
 from keras_pose.data.example import PoseExample
 
-# Fewer cases than this say nothing about left and right or up and down.
+# Fewer cases do not allow a conclusion about left and right or up and down.
 FEWEST_CASES = 20
-# Where so few heads are above ankles, or bent knees in front, most labels must be wrong.
+# If so few heads are above ankles, or bent knees in front, most labels must be wrong.
 FEWEST_RIGHT = 0.3
-# People look at the camera more often than away: 67 % of upright ones in Leeds Sports Pose Extended. Far fewer is odd.
+# People face the camera more often than not: 67 % of upright ones in Leeds Sports Pose Extended. Far fewer is odd.
 FEWEST_FACING = 0.33
-# Half of the joints' distances from the root reach these (mm); a grown person standing has about 900.
+# Range of the median distance from the root to the farthest joint (mm); a standing adult has about 900.
 TYPICAL_RADIUS_MM = (450.0, 1500.0)
 MOST_OUTSIDE = 0.2
-# How far 3D poses may project from 2D labels, in heights of the crop: teachers' labels differ by 0.015 or so.
+# Largest distance of projected 3D poses from 2D labels, in crop heights; teachers' labels differ by about 0.015.
 MOST_REPROJECTION = 0.025
-# A leg counts as bent where the knee is so far off the line from hip to ankle, in leg lengths.
+# A leg counts as bent if the knee is this far off the line from hip to ankle, in leg lengths.
 BENT = 0.08
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The labels of N examples of a split.
+    """The labels of N examples of a split, M of them with 3D.
 
-    `keypoints_2d` (N, J, 2) in [0, 1] of the crop, `valid` and `hidden` (N, J); `pose_3d_mm` (M, J, 3), NaN
-    where a joint has no 3D label, and `root_mm` (M, 3) of the M with 3D; `reprojection` (M,) is how far, at the median
-    joint, the projected 3D pose lies from the 2D labels, in heights of the crop; `broken` are messages on
-    examples that are not valid.
+    `keypoints_2d` (N, J, 2) in [0, 1] of the crop, `valid` and `hidden` (N, J); `pose_3d_mm` (M, J, 3), NaN for joints
+    without a 3D label, and `root_mm` (M, 3); `reprojection` (M,), the median distance of the projected 3D pose from the
+    2D labels, in crop heights; `broken`, messages about invalid examples.
     """
 
     skeleton: Skeleton
@@ -49,7 +48,7 @@ class Sample:
 
 
 def collect(examples: Iterable[PoseExample], skeleton: Skeleton) -> Sample:
-    """Takes the labels out of examples; those that are not valid only give a message."""
+    """Collects the labels of examples; an invalid one only adds a message."""
     good, broken = [], []
     for example in examples:
         try:
@@ -95,7 +94,7 @@ def _reprojection(example: PoseExample) -> float:
 
 
 def summarize(sample: Sample) -> dict:
-    """Shares, ranges (1st to 99th percentile) and medians, JSON-ready, units in the names."""
+    """Shares, ranges (1st to 99th percentile) and medians, ready for JSON, with units in the names."""
     labelled = sample.keypoints_2d[sample.valid]
     summary = {
         "examples": len(sample.valid),
@@ -139,7 +138,7 @@ def _radii(sample: Sample) -> np.ndarray:
 
 
 def _bone_lengths(sample: Sample) -> np.ndarray:
-    """(M, bones) mm, NaN where an end has no label."""
+    """(M, bones) mm, NaN if an end has no label."""
     parents, children = np.array(sample.skeleton.bones).T
     return np.linalg.norm(sample.pose_3d_mm[:, children] - sample.pose_3d_mm[:, parents], axis=-1)
 
@@ -148,7 +147,7 @@ def _bone_lengths(sample: Sample) -> np.ndarray:
 
 
 def find_problems(sample: Sample) -> list[str]:
-    """One line for each thing that looks wrong; each names what it was seen in."""
+    """One line per problem; each names where it was seen."""
     return [problem for check in CHECKS for problem in [check(sample)] if problem]
 
 
@@ -158,12 +157,12 @@ def check_broken(sample: Sample) -> str | None:
 
 
 def check_unlabelled(sample: Sample) -> str | None:
-    """Joints that no example labels: the two skeletons share no such joint."""
+    """Joints that no example labels, because the source's skeleton does not have them."""
     if not sample.valid.size:
         return None
     names = sample.skeleton.joint_names
     missing = [name for name, labelled in zip(names, sample.valid.any(0), strict=True) if not labelled]
-    return f"never labeled: {', '.join(missing)}; their source lacks them" if missing else None
+    return f"never labeled: {', '.join(missing)}; the source does not have them" if missing else None
 
 
 def check_outside(sample: Sample) -> str | None:
@@ -177,17 +176,17 @@ def check_outside(sample: Sample) -> str | None:
 
 
 def check_millimetres(sample: Sample) -> str | None:
-    """Poses of meters, centimeters or inches."""
+    """Poses in meters, centimeters or inches."""
     if not len(sample.pose_3d_mm):
         return None
     radius = np.median(_radii(sample))
     if TYPICAL_RADIUS_MM[0] <= radius <= TYPICAL_RADIUS_MM[1]:
         return None
-    return f"the joint farthest from the root is at {radius:.0f} mm in the median, a person's at 900; check the unit"
+    return f"the farthest joint is at a median of {radius:.0f} mm from the root, a person's is at 900; check the unit"
 
 
 def check_reprojection(sample: Sample) -> str | None:
-    """2D labels that are not where the 3D pose projects: other joint orders, cameras or frames."""
+    """2D labels that differ from the projected 3D pose: wrong joint order, cameras or frames."""
     if not len(sample.reprojection):
         return None
     median = np.median(sample.reprojection)
@@ -197,23 +196,23 @@ def check_reprojection(sample: Sample) -> str | None:
 
 
 def check_upside_down(sample: Sample) -> str | None:
-    """Heads below ankles in most images: y counted upwards."""
+    """Heads below ankles in most images: y increases upward."""
     head, ankles = _joint(sample, "head_top", "nose"), _joint(sample, "left_ankle", "right_ankle")
     if head is None or ankles is None:
         return None
     both = ~np.isnan(head[:, 1] - ankles[:, 1])
     if both.sum() < FEWEST_CASES or (head[both, 1] < ankles[both, 1]).mean() > FEWEST_RIGHT:
         return None
-    return "heads are below ankles in most images; y may be counted upwards"
+    return "heads are below ankles in most images; y may increase upward"
 
 
 def check_facing(sample: Sample) -> str | None:
-    """Left on the image's left in most upright people: swapped names, or mirrored images."""
+    """Left is on the image's left in most upright people: swapped names, or mirrored images."""
     left, right = _joint(sample, "left_shoulder"), _joint(sample, "right_shoulder")
     hips = _joint(sample, "left_hip", "right_hip")
     if left is None or right is None or hips is None:
         return None
-    upright = (left[:, 1] < hips[:, 1]) & (right[:, 1] < hips[:, 1])  # False where one is not labeled
+    upright = (left[:, 1] < hips[:, 1]) & (right[:, 1] < hips[:, 1])  # False if one is not labeled
     if upright.sum() < FEWEST_CASES:
         return None
     facing = (left[upright, 0] > right[upright, 0]).mean()
@@ -223,15 +222,15 @@ def check_facing(sample: Sample) -> str | None:
 
 
 def check_knees(sample: Sample) -> str | None:
-    """Knees that bend backwards: left and right swapped in 3D, or an axis of the frame mirrored."""
+    """Knees that bend backward: left and right swapped in 3D, or a mirrored axis."""
     bends = [b for side in ("left", "right") for b in _knee_bends(sample, side)]
     if len(bends) < FEWEST_CASES or np.mean(np.array(bends) > 0) > FEWEST_RIGHT:
         return None
-    return "knees bend backwards in 3D; left and right may be swapped, or an axis of the camera frame mirrored"
+    return "knees bend backward in 3D; left and right may be swapped, or an axis of the camera frame mirrored"
 
 
 def _knee_bends(sample: Sample, side: str) -> np.ndarray:
-    """How far forward the knee is of the line from hip to ankle, for bent legs with all labels, any unit."""
+    """How far the knee is in front of the line from hip to ankle, for bent, fully labeled legs, in any unit."""
     names = sample.skeleton.joint_names
     neck = next((n for n in ("thorax", "neck", "upper_neck") if n in names), None)
     needed = [f"{side}_hip", f"{side}_knee", f"{side}_ankle", "left_hip", "right_hip", neck]
@@ -249,7 +248,7 @@ def _knee_bends(sample: Sample, side: str) -> np.ndarray:
 
 
 def _joint(sample: Sample, *names: str) -> np.ndarray | None:
-    """(N, 2) mean of the named joints that the skeleton has, NaN where one is not labeled; None where it has none."""
+    """(N, 2) mean of the named joints that the skeleton has, NaN if one is not labeled; None if it has none of them."""
     indices = [sample.skeleton.index(name) for name in names if name in sample.skeleton.joint_names]
     if not indices:
         return None

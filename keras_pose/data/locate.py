@@ -1,4 +1,4 @@
-"""The data set that a name stands for: one folder, some of its shards, or many folders that are one data set."""
+"""Finds a data set by name: one folder, some of its shards, or many folders that form one data set."""
 
 import fnmatch
 from dataclasses import replace
@@ -8,19 +8,19 @@ from keras_pose.core.errors import UserError
 from keras_pose.data import files, shards
 from keras_pose.data.shards import Manifest
 
-# Names that stand for a folder of the package.
+# Names for folders of the package.
 NAMED_DATASETS = {"embedded": Path(__file__).parent / "embedded"}
 
 
 def locate(name: str) -> tuple[str, Manifest]:
-    """A folder, and the manifest of what `name` means in and below it.
+    """Returns a folder and a manifest of what `name` refers to in and below it.
 
-    `name` is one of `NAMED_DATASETS`, or a folder, also `gs://bucket/people`. With `*`, `?` or `[...]` it is a pattern:
-    of shards, `people/train-0000?-*`, whose splits have these alone; or of folders, `parts/*`, which together are one
-    data set, every example once.
+    `name` is one of `NAMED_DATASETS` or a folder, also `gs://bucket/people`. With `*`, `?` or `[...]` it is a pattern:
+    of shards, such as `people/train-0000?-*`, which then make up their splits; or of folders, such as `parts/*`, which
+    together form one data set with every example once.
 
     Raises:
-        UserError: nothing there, a broken manifest, or folders of different skeletons or sizes.
+        UserError: nothing found, a broken manifest, or folders with different skeletons or sizes.
     """
     directory = str(NAMED_DATASETS.get(name, name)).rstrip("/")
     is_folder = Path(directory).is_dir()
@@ -45,7 +45,7 @@ def _by_pattern(pattern: str) -> tuple[str, Manifest]:
 
 
 def _some_shards(manifest: Manifest, pattern: str, last: str) -> Manifest:
-    """The manifest with the matching shards alone, in the splits that have any."""
+    """The manifest with only the matching shards, in the splits that have any."""
     chosen = {
         split: tuple(entry for entry in entries if fnmatch.fnmatchcase(entry.file, last))
         for split, entries in manifest.splits.items()
@@ -56,7 +56,7 @@ def _some_shards(manifest: Manifest, pattern: str, last: str) -> Manifest:
 
 
 def _merged(fixed: str, folders: list[str], pattern: str) -> Manifest:
-    """One manifest of all folders; shards are named from `fixed`, which all folders' names begin with."""
+    """One manifest for all folders; shard names are relative to `fixed`, the folders' common start."""
     manifests = {folder: shards.read_manifest(folder) for folder in folders}
     first = manifests[folders[0]]
     splits: dict[str, tuple] = {}

@@ -1,4 +1,4 @@
-"""In which order records are read: a function of (seed, epoch), and of the worker where each reads files of its own."""
+"""The order of records: a function of (seed, epoch), and of the worker if each reads its own files."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,7 +14,7 @@ WHOLE = (0, 1)
 
 
 def records_in_order(info: DatasetInfo, split: str, share: tuple[int, int] = WHOLE) -> tf.data.Dataset:
-    """The records of a split in the order of the shards; of `share` (i, n) the i-th of n equal stretches."""
+    """The records of a split in shard order; `share` (i, n) selects the i-th of n equal stretches."""
     result = None
     for part in info.parts_with(split):
         records = _pieces(part, _entries(part, split), share).flat_map(_read_piece)
@@ -23,10 +23,10 @@ def records_in_order(info: DatasetInfo, split: str, share: tuple[int, int] = WHO
 
 
 def shuffled_records(part: Part, split: str, seed: int, share: tuple[int, int] = WHOLE) -> tf.data.Dataset:
-    """The records of a part once, shuffled.
+    """The records of a part, each once, shuffled.
 
-    The order of the shards is shuffled; `share` (i, n) is the i-th of n stretches of equally many records in it, so
-    that n workers read every record once among them, each its own files, however uneven these are.
+    The order of the shards is shuffled. `share` (i, n) selects the i-th of n stretches with equally many records, so n
+    workers together read every record once, each from its own files, however uneven these are.
     """
     entries = _entries(part, split)
     by_file = {entry.file: entry for entry in entries}
@@ -39,12 +39,12 @@ def shuffled_records(part: Part, split: str, seed: int, share: tuple[int, int] =
 
 
 def _entries(part: Part, split: str) -> Sequence:
-    part.manifest.count(split)  # raises where there is none
+    part.manifest.count(split)  # raises if there is none
     return part.manifest.splits[split]
 
 
 def _pieces(part: Part, entries: Sequence, share: tuple[int, int]) -> tf.data.Dataset:
-    """(file, records to skip, records to read) of a share of shards in the given order."""
+    """(file, records to skip, records to read) for a share of shards in the given order."""
     total, (index, workers) = sum(entry.count for entry in entries), share
     start, end = index * total // workers, (index + 1) * total // workers
     found, first = [], 0
@@ -75,12 +75,12 @@ def training_stream(
     read: Callable[[Part, int], tf.data.Dataset],
     endless: bool = False,
 ) -> tf.data.Dataset:
-    """Passes over a split one after the other, each shuffled by its number.
+    """Consecutive passes over a split, each shuffled by its number.
 
     Args:
         passes: their numbers, counted since training began.
-        read: one part, shuffled by a seed.
-        endless: the last pass comes over and over, and a mix never ends: for elements that are no single examples.
+        read: reads one part, shuffled by a seed.
+        endless: repeat the last pass forever, and never end a mix; for elements that are not single examples.
     """
     result = None
     for number in passes:
@@ -92,7 +92,7 @@ def training_stream(
 
 
 def _one_pass(info, split, seed, number, read, endless) -> tf.data.Dataset:
-    """Everything once, or for a mix as many draws by weight as there are examples."""
+    """Everything once; for a mix, as many weighted draws as there are examples."""
     parts = info.parts_with(split)
     if len(parts) == 1:
         return read(parts[0], _derived_seed(seed, number))

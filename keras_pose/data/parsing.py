@@ -1,17 +1,17 @@
-"""From the records of shards back to PoseExamples."""
+"""Parses shard records back to PoseExamples."""
 
 import tensorflow as tf
 
 from keras_pose.data.example import PoseExample
 
-_MISSING = -1  # what a feature reads as where a record lacks it
+_MISSING = -1  # the value of a feature that a record does not have
 TEXTS = ("skeleton", "subject", "action", "source")
 
 
 def parse_example(record: tf.Tensor, num_joints: int) -> dict[str, tf.Tensor]:
-    """One serialized record to tensors; images stay JPEG. Keys are PoseExample's, and `image`.
+    """Parses one serialized record to tensors; images stay JPEG. The keys are PoseExample's, and `image`.
 
-    Shards of format 1 hold `has_pose_3d`, one number for all joints, in place of `pose_3d_valid`.
+    Shards of format 1 have `has_pose_3d`, one number for all joints, instead of `pose_3d_valid`.
     """
     numbers = {
         "image_size": ([2], tf.int64),
@@ -39,7 +39,7 @@ def parse_example(record: tf.Tensor, num_joints: int) -> dict[str, tf.Tensor]:
 
 
 def to_example(fields: dict) -> PoseExample:
-    """The PoseExample of `parse_example`'s fields, as arrays."""
+    """The PoseExample from the fields of `parse_example`, as arrays."""
     fields = fields | {name: fields[name].decode(errors="replace") for name in TEXTS}
     return PoseExample(
         image_jpeg=fields.pop("image"),

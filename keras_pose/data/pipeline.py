@@ -1,7 +1,7 @@
-"""From shards to batches: tf.data pipelines whose order (see `order`) is a function of (seed, epoch) alone.
+"""From shards to batches: tf.data pipelines whose order (see `order`) depends only on (seed, epoch).
 
-Records are shuffled and skipped before any image is decoded, so resuming in the middle of an epoch is cheap.
-The batch's fields are told in docs/architecture.md.
+Records are shuffled and skipped before images are decoded, which makes resuming within an epoch cheap.
+docs/architecture.md describes the fields of a batch.
 """
 
 import functools
@@ -17,7 +17,7 @@ from keras_pose.data.example import PoseExample
 from keras_pose.data.parsing import parse_example, to_example
 
 SHARD_BY = ("examples", "files")
-# Images decoded at a time, see `_untuned`; left to tf.data these would be as many as an operation may use threads.
+# Images decoded in parallel, see `_untuned`; tf.data's own choice is the number of threads of an operation.
 DECODERS = os.cpu_count() or 1
 
 METADATA = ("keypoint_hidden", "root_position_mm", "intrinsics", "image_size", "difficulty")
@@ -47,7 +47,7 @@ def _batch_record(record: tf.Tensor, info: DatasetInfo, with_metadata: bool) -> 
 
 
 def _decode(jpeg: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
-    """(H, W, 3) uint8; an image whose header tells another size fails before it takes memory."""
+    """(H, W, 3) uint8; an image with another size in its header fails before it takes memory."""
     told = tf.io.extract_jpeg_shape(jpeg)[:2]
     with tf.control_dependencies([tf.debugging.assert_equal(told, image_size, "an image of another size")]):
         image = tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE")
@@ -55,11 +55,11 @@ def _decode(jpeg: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
 
 
 def _shrink(image: tf.Tensor, factor: int) -> tf.Tensor:
-    """(H, W, 3) uint8 to (H / factor, W / factor, 3), each pixel the mean of those it stands for."""
+    """(H, W, 3) uint8 to (H / factor, W / factor, 3), each pixel the mean of its block."""
     if factor == 1:
         return image
     size = (image.shape[0] // factor, image.shape[1] // factor)
-    means = tf.image.resize(image, size, tf.image.ResizeMethod.AREA)  # a fourth of reduce_mean's time
+    means = tf.image.resize(image, size, tf.image.ResizeMethod.AREA)  # takes a fourth of reduce_mean's time
     return tf.cast(tf.round(means), tf.uint8)
 
 
@@ -81,23 +81,23 @@ def make_batches(
     shard_by: str = "examples",
     data_service: str = "",
 ) -> tf.data.Dataset:
-    """Batches of one epoch.
+    """The batches of one epoch.
 
-    Training batches are shuffled by (seed, epoch) and all of `batch_size`; an epoch goes `passes` times over the
-    data. Others come in the order of the shards, the last one may be smaller. `skip_batches` leaves out what a
-    resumed run has seen. `shard` (i, n) gives worker i of n its share of every global batch, whose size is then
+    Training batches are shuffled by (seed, epoch) and all have `batch_size`; an epoch makes `passes` over the data.
+    Other splits are read in shard order, and the last batch may be smaller. `skip_batches` omits what a resumed run
+    has already seen. `shard` (i, n) gives worker i of n its share of every global batch, whose size is then
     n * `batch_size`.
 
     Args:
-        shard_by: `examples`: every worker reads all files and keeps its share of each batch, so that n workers' batches
-            are those of one process. `files`: it reads a share of the files alone, and batches are of other examples.
-        data_service: `grpc://HOST:PORT` of a tf.data service that reads and decodes the training examples, shared by
-            files; the order is then not determined, and what a resumed epoch has seen is not known: it gets as many
-            batches as it lacks.
+        shard_by: `examples`: every worker reads all files and keeps its share of each batch, so together the batches
+            equal those of one process. `files`: it reads only a share of the files, and the batches differ.
+        data_service: `grpc://HOST:PORT` of a tf.data service that reads and decodes the training examples, divided by
+            files. The order is then not deterministic and a resumed epoch does not know what it has seen: it gets the
+            remaining number of batches.
     """
     share = shard if shard_by == "files" or data_service else order.WHOLE
     decode = functools.partial(_batch_record, info=info, with_metadata=with_metadata)
-    decode = tf.autograph.experimental.do_not_convert(decode)  # no control flow on tensors; converting takes a second
+    decode = tf.autograph.experimental.do_not_convert(decode)  # no control flow on tensors; conversion takes a second
     count, global_batch = info.count(split), batch_size * shard[1]
     seen = skip_batches * (batch_size if share == shard else global_batch)
     if not training:
@@ -110,7 +110,7 @@ def make_batches(
         )
     passes_over_data = [*range(epoch * passes, (epoch + 1) * passes)]
     if share != order.WHOLE or data_service:
-        # One to spare: a share may be an example short of its steps, and examples go with a decoder that dies.
+        # One spare: a share may be an example short of its steps, and examples are lost with a decoder that dies.
         passes_over_data.append(passes_over_data[-1] + 1)
     steps = count * passes // global_batch - skip_batches
 
@@ -131,7 +131,7 @@ def make_batches(
 def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """The data set without tf.data's tuning, whose thread wakes after 10 ms, then 20, 40 and so on up to a minute.
 
-    A freed iterator often waits for it: told to end, it may look before that is written, and sleeps once more.
+    Freeing an iterator often waits for it: the thread may miss the request to end, and sleep once more.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
@@ -139,7 +139,7 @@ def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def _share_of(records: tf.data.Dataset, shard: tuple[int, int], share: tuple[int, int]) -> tf.data.Dataset:
-    """A worker's records, where the files that it reads are not its share already."""
+    """A worker's records, unless the files it reads are already its share."""
     index, workers = shard
     return records.shard(workers, index) if workers > 1 and share == order.WHOLE else records
 
@@ -148,7 +148,7 @@ def _share_of(records: tf.data.Dataset, shard: tuple[int, int], share: tuple[int
 
 
 def read_examples(info: DatasetInfo, split: str) -> Iterator[PoseExample]:
-    """The examples of a split as PoseExamples, in the order of the shards; images stay JPEG."""
+    """The examples of a split as PoseExamples, in shard order; images stay JPEG."""
     with naming_broken_shards(info):
         joints = info.skeleton.num_joints
         records = _untuned(order.records_in_order(info, split).map(lambda record: parse_example(record, joints)))

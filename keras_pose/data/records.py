@@ -1,6 +1,6 @@
-"""TFRecord framing and tf.train.Example by their wire formats, so that writers need no TensorFlow.
+"""Writes TFRecord framing and tf.train.Example directly in their wire formats, without TensorFlow.
 
-`parsing.parse_example` reads what `serialize` writes; a test holds both against TensorFlow's own.
+`parsing.parse_example` reads what `serialize` writes; a test compares both with TensorFlow's own.
 """
 
 import struct
@@ -12,7 +12,7 @@ from keras_pose.data.example import PoseExample
 
 
 def serialize(example: PoseExample) -> bytes:
-    """The bytes of a tf.train.Example; the names are what `parsing.parse_example` reads."""
+    """The bytes of a tf.train.Example, with the names that `parsing.parse_example` reads."""
     features = {
         "image": _bytes(example.image_jpeg),
         "image_size": _ints(example.image_size),
@@ -60,13 +60,13 @@ def _ints(values) -> bytes:
 
 
 def frame(record: bytes) -> bytes:
-    """One record as a TFRecord file holds it: length, its checksum, the bytes, their checksum."""
+    """One record in TFRecord format: length, its checksum, the bytes, their checksum."""
     length = struct.pack("<Q", len(record))
     return length + _masked_crc(length) + record + _masked_crc(record)
 
 
 def first_record(data: bytes) -> bytes:
-    """The first record in the bytes that a TFRecord file begins with; raises ValueError where it is not whole."""
+    """The first record of a TFRecord file, given its first bytes; raises ValueError if it is incomplete."""
     (length,) = struct.unpack("<Q", data[:8].ljust(8, b"\xff"))
     record = data[12 : 12 + length]
     if len(record) < length:

@@ -1,10 +1,10 @@
-"""The command `python -m keras_pose.data.resize`: a data set's images at another size.
+"""The command `python -m keras_pose.data.resize`: resizes the images of a data set.
 
     python -m keras_pose.data.resize --input=embedded --image_size=256 --output=embedded_256
 
-2D labels and cameras go along; splits, names and 3D stay. It lets the data that ship, say, train a network of the
-paper's size; what their images do not show stays unseen. Images that only shrink to a whole fraction need no
-command: training does it by --input_size.
+2D labels and cameras are scaled too; splits, names and 3D stay the same. For example, the embedded data can then train
+a network of the paper's size, though without more detail. To shrink images to a whole fraction, no command is needed:
+training does it with --input_size.
 """
 
 from collections.abc import Iterator
@@ -30,11 +30,13 @@ SHARD_SIZE = 1000
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_string("input", None, "The data set: embedded, or a folder with manifest.json.", flag_values=values)
     flags.DEFINE_string("output", None, "The new folder.", flag_values=values)
-    flags.DEFINE_string("image_size", "256", "In pixels: one number, or HEIGHTxWIDTH.", flag_values=values)
-    flags.DEFINE_integer("limit", None, "The first so many of each split alone.", lower_bound=1, flag_values=values)
+    flags.DEFINE_string("image_size", "256", "Size in pixels: one number, or HEIGHTxWIDTH.", flag_values=values)
+    flags.DEFINE_integer(
+        "limit", None, "Only this many examples per split, the first.", lower_bound=1, flag_values=values
+    )
 
 
 def main(arguments: list[str], values: flags.FlagValues = FLAGS) -> None:
@@ -49,9 +51,9 @@ def main(arguments: list[str], values: flags.FlagValues = FLAGS) -> None:
 
 
 def resize(data: DatasetInfo, output: Path, image_size: tuple[int, int], limit: int | None = None) -> shards.Manifest:
-    """Writes the data set at (height, width) into a new folder; `limit` takes the first so many of each split.
+    """Writes the data set at (height, width) to a new folder; `limit` keeps only the first examples of each split.
 
-    Raises UserError for poses without images, a size that would stretch people, and a folder that is not empty.
+    Raises UserError for poses without images, a size that would stretch people, or a folder that is not empty.
     """
     old, (height, width) = data.image_size, image_size
     if old is None:
@@ -62,7 +64,7 @@ def resize(data: DatasetInfo, output: Path, image_size: tuple[int, int], limit: 
             "keep height : width"
         )
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise UserError(f"{output} is there already; choose a new folder, or remove it")
+        raise UserError(f"{output} already exists; choose a new folder, or remove it")
     splits = {}
     manifests = [manifest for _, manifest in data.folders]
     for split in [name for name in shards.SPLITS if any(name in manifest.splits for manifest in manifests)]:

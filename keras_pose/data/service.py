@@ -1,11 +1,11 @@
-"""Reads and decodes training examples for trainers elsewhere: a tf.data service.
+"""Reads and decodes training examples for trainers on other machines: a tf.data service.
 
-    python -m keras_pose.data.service --port=5050                     # once: it hands out the work, and does some
+    python -m keras_pose.data.service --port=5050                     # once: distributes the work, and does a share
     python -m keras_pose.data.service --dispatcher=grpc://host:5050   # on each further machine
     python -m keras_pose.train --data_service=grpc://host:5050 ...
 
-All machines need the data set under the same name. Who reaches the port can make these machines read files and compute:
-keep it inside your own network. Ctrl-C or SIGTERM ends it.
+All machines need the data set under the same name. Anyone who can reach the port can make these machines read files and
+compute, so keep it inside your own network. Ctrl-C or SIGTERM ends the service.
 """
 
 import os
@@ -21,25 +21,25 @@ from keras_pose.core.errors import UserError
 from keras_pose.data import decode_service
 
 FLAGS = flags.FLAGS
-LOST_AFTER_MS = 10_000  # a worker that says nothing for so long is not waited for
+LOST_AFTER_MS = 10_000  # a worker that is silent for this long is given up
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
-    """The command's flags."""
-    flags.DEFINE_integer("port", 0, "Port to listen at; 0 takes a free one.", 0, 65535, flag_values=values)
+    """Defines the command's flags."""
+    flags.DEFINE_integer("port", 0, "Port to listen on; 0 picks a free one.", 0, 65535, flag_values=values)
     flags.DEFINE_string(
         "host",
         "",
-        "Name or address by which trainers reach this machine; by default its host name.",
+        "Name or address at which trainers reach this machine; default: its host name.",
         flag_values=values,
     )
     flags.DEFINE_string(
-        "dispatcher", "", "grpc://HOST:PORT of the machine that hands out work; empty: this one.", flag_values=values
+        "dispatcher", "", "grpc://HOST:PORT of the machine that distributes work; empty: this one.", flag_values=values
     )
 
 
 def main(arguments: list[str]) -> None:
-    """Runs the command until a signal ends it, and with it the process."""
+    """Runs the command until a signal ends the process."""
     if arguments:
         raise UserError(f"unknown argument {arguments[0]!r}; flags are written --name=value")
     stop = threading.Event()
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> None:
             address = FLAGS.dispatcher
             decode_service.check_service(address)
             servers.append(start_worker(address, host, FLAGS.port))
-            print(f"decodes for {address}", flush=True)
+            print(f"decoding for {address}", flush=True)
         else:
             servers.append(start_dispatcher(FLAGS.port))
             address = f"grpc://{host}:{servers[0].target.rpartition(':')[2]}"
@@ -61,17 +61,17 @@ def main(arguments: list[str]) -> None:
     except tf.errors.OpError as error:
         raise UserError(f"cannot start: {error.message.splitlines()[0]}; choose another --port or --host") from error
     stop.wait()
-    os._exit(0)  # at once: left to end by themselves, the servers wait a minute for trainers that are gone
+    os._exit(0)  # a clean shutdown would wait a minute for trainers that are gone
 
 
 def start_dispatcher(port: int) -> tf.data.experimental.service.DispatchServer:
-    """Hands out work at a port of this machine."""
+    """Starts the distribution of work at a port of this machine."""
     config = tf.data.experimental.service.DispatcherConfig(port=port, worker_timeout_ms=LOST_AFTER_MS)
     return tf.data.experimental.service.DispatchServer(config)
 
 
 def start_worker(address: str, host: str, port: int) -> tf.data.experimental.service.WorkerServer:
-    """Reads and decodes for the dispatcher at `address`; trainers reach it as `host`."""
+    """Starts reading and decoding for the dispatcher at `address`; trainers reach it as `host`."""
     config = tf.data.experimental.service.WorkerConfig(
         dispatcher_address=address.removeprefix("grpc://"),
         worker_address=f"{host}:{port or '%port%'}",

@@ -1,7 +1,7 @@
-"""A job that fills a data set folder shard by shard: parallel, resumable, with its settings kept in the folder.
+"""Jobs that fill a data set folder shard by shard: parallel, resumable, with their settings stored in the folder.
 
-`python -m keras_pose.data.prepare` and `python -m keras_pose.synthetic` are such jobs. No TensorFlow, so that
-worker processes start fast.
+`python -m keras_pose.data.prepare` and `python -m keras_pose.synthetic` are such jobs. No TensorFlow, which keeps the
+start of worker processes fast.
 """
 
 import contextlib
@@ -28,16 +28,16 @@ from keras_pose.io.folder_lock import LOCK, locked
 
 SETTINGS = "settings.json"
 BAD_FRAMES = "bad_frames.txt"
-# Above this share of unusable frames something is wrong with the input as a whole.
+# A larger share of unusable frames means that the whole input is faulty.
 LARGEST_BAD_SHARE = 0.01
 
 
 @dataclass(frozen=True)
 class BadFrame:
-    """A frame that is left out: `where` names file and frame, `why` the reason and the fix.
+    """A frame to leave out: `where` names file and frame, `why` the reason and the fix.
 
-    `skipped` frames are left out as expected, such as the labels of images that a subset does not have. They are
-    listed and counted like the others, but do not count towards the share of bad frames that ends a job.
+    `skipped` frames are expected, such as labels for images that a subset does not contain. They are listed and counted
+    like the others, but do not count toward the share of bad frames that ends a job.
     """
 
     where: str
@@ -47,7 +47,7 @@ class BadFrame:
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """One shard to make: number `index` of `count` in its split, from `items`, of at most `frames` examples."""
+    """One planned shard: number `index` of `count` in its split, made from `items`, with at most `frames` examples."""
 
     split: str
     index: int
@@ -60,12 +60,12 @@ class ShardPlan:
         return shards.shard_name(self.split, self.index, self.count)
 
 
-# What makes the examples of one shard from its items; runs in a worker process, so it must be picklable.
+# Makes the examples of one shard from its items. It runs in a worker process, so it must be picklable.
 Producer = Callable[[tuple], Iterator[PoseExample | BadFrame]]
 
 
 def plan_shards(split: str, items: Sequence, frames: Sequence[int], shard_size: int) -> list[ShardPlan]:
-    """Groups whole items in their order: a shard closes as soon as it has `shard_size` frames or more."""
+    """Groups whole items in order: a shard is closed once it has at least `shard_size` frames."""
     groups, size = [[]], 0
     for item, count in zip(items, frames, strict=True):
         if size >= shard_size:
@@ -82,9 +82,9 @@ def plan_shards(split: str, items: Sequence, frames: Sequence[int], shard_size: 
 
 @contextlib.contextmanager
 def claimed(directory: str | os.PathLike, settings: dict) -> Iterator[bool]:
-    """Keeps the folder for one job while the block runs; gives whether an earlier job has finished it already.
+    """Reserves the folder for one job while the block runs; yields whether an earlier job has already finished it.
 
-    Raises UserError, and changes nothing, where another process fills the folder, or it holds other files or a job of
+    Raises UserError without any change if another process is filling the folder, or it holds other files or a job with
     other settings.
     """
     if is_finished(directory, settings):  # such a folder may be read-only
@@ -95,7 +95,7 @@ def claimed(directory: str | os.PathLike, settings: dict) -> Iterator[bool]:
 
 
 def start_or_resume(directory: str | os.PathLike, settings: dict) -> bool:
-    """Stores a new job's settings in the folder; returns as `is_finished`."""
+    """Stores a new job's settings in the folder; returns the same as `is_finished`."""
     finished = is_finished(directory, settings)
     path = Path(directory) / SETTINGS
     if not path.is_file():
@@ -104,9 +104,9 @@ def start_or_resume(directory: str | os.PathLike, settings: dict) -> bool:
 
 
 def is_finished(directory: str | os.PathLike, settings: dict) -> bool:
-    """Whether a job of these settings has finished the folder.
+    """Whether a job with these settings has finished the folder.
 
-    Raises UserError where it holds other files or a job of other settings.
+    Raises UserError if it holds other files or a job with other settings.
     """
     directory = Path(directory)
     path = directory / SETTINGS
@@ -124,8 +124,8 @@ def is_finished(directory: str | os.PathLike, settings: dict) -> bool:
     for key in wanted | stored:
         if stored.get(key) != wanted.get(key):
             raise UserError(
-                f"{directory} was begun with {key} {stored.get(key)!r}, now it is {wanted.get(key)!r}; "
-                "use the same settings to go on, or another folder"
+                f"{directory} was started with {key} {stored.get(key)!r}, now it is {wanted.get(key)!r}; "
+                "use the same settings to resume, or another folder"
             )
     return (directory / shards.MANIFEST).is_file()
 
@@ -138,11 +138,11 @@ def run(
     known_bad: Sequence[BadFrame] = (),
     max_bad_share: float = LARGEST_BAD_SHARE,
 ) -> tuple[dict[str, tuple[shards.ShardEntry, ...]], list[BadFrame]]:
-    """Makes the shards that an earlier run did not finish; returns all entries by split, and the bad frames.
+    """Makes the shards that earlier runs did not finish; returns all entries by split, and the bad frames.
 
-    The bad frames, with `known_bad` first (those that are in no plan), are listed in `bad_frames.txt`. Raises
-    UserError when those that are not `skipped` are over `max_bad_share` of all frames; shards that hold some are then
-    made again by the next run. `workers` of 1 works in this process.
+    Bad frames are listed in `bad_frames.txt`, first `known_bad`, which are in no plan. Raises UserError if those that
+    are not `skipped` exceed `max_bad_share` of all frames; the next run then remakes the shards that hold some.
+    `workers=1` works in this process.
     """
     directory = Path(directory)
     job = _Job(directory, sum(plan.frames for plan in plans), known_bad, max_bad_share)
@@ -159,16 +159,16 @@ def run(
 
 
 def finish(directory: str | os.PathLike, manifest: shards.Manifest) -> None:
-    """Writes the manifest and removes what only an unfinished job needs."""
+    """Writes the manifest and removes the files that only an unfinished job needs."""
     shards.write_manifest(directory, manifest)
-    (Path(directory) / LOCK).unlink(missing_ok=True)  # whoever waits for it looks for the manifest next
+    (Path(directory) / LOCK).unlink(missing_ok=True)  # a process waiting for it looks for the manifest next
     for entries in manifest.splits.values():
         for entry in entries:
             _bad_path(Path(directory) / entry.file).unlink(missing_ok=True)
 
 
 class _Job:
-    """What is done so far: entries by file name, and the bad frames of each."""
+    """The state of a job: entries by file name, and the bad frames of each."""
 
     def __init__(self, directory: Path, frames: int, known_bad: Sequence[BadFrame], max_bad_share: float):
         self.directory, self.frames, self._max_bad_share = directory, frames, max_bad_share
@@ -180,14 +180,14 @@ class _Job:
             self._add(known_bad)
 
     def take_finished(self, plan: ShardPlan) -> bool:
-        """Takes a shard that an earlier run finished; returns whether there is one."""
+        """Accepts a shard that an earlier run finished; returns whether there is one."""
         entry = shards.finished_shard(self.directory / plan.file)
         if entry is not None:
             self.take(plan, entry)
         return entry is not None
 
     def take(self, plan: ShardPlan, entry: shards.ShardEntry) -> None:
-        """Books a finished shard; raises UserError when the bad frames have become too many."""
+        """Records a finished shard; raises UserError if there are now too many bad frames."""
         path = self.directory / plan.file
         self.entries[plan.file] = entry
         if not _bad_path(path).is_file():
@@ -210,7 +210,7 @@ class _Job:
 
 
 def _lines(bad: Sequence[BadFrame]) -> Iterator[str]:
-    """One line a bad frame; one for all frames in a row with the same reason, such as those of a broken file."""
+    """One line per bad frame, or per run of frames with the same reason, such as those of a broken file."""
     for frame, same in itertools.groupby(bad):
         count = len(list(same))
         yield f"{frame.where}: {frame.why}{f' ({count} frames)' if count > 1 else ''}\n"
@@ -223,12 +223,12 @@ def _bad_path(shard: Path) -> Path:
 def _write_all(
     directory: Path, plans: Iterable[ShardPlan], produce: Producer, workers: int
 ) -> Iterator[tuple[ShardPlan, shards.ShardEntry]]:
-    """Yields each plan with its entry as it gets done."""
+    """Yields each plan with its entry as it is finished."""
     if workers <= 1:
         for plan in plans:
             yield plan, _write(directory, plan, produce)
         return
-    # spawn: a forked copy of a process with threads (OpenCV's) may hang.
+    # spawn, because a forked copy of a process with threads (OpenCV's) may hang.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker) as pool:
         pending: dict[Future, ShardPlan] = {pool.submit(_write, directory, plan, produce): plan for plan in plans}
         try:
@@ -236,19 +236,19 @@ def _write_all(
                 for future in wait(pending, return_when=FIRST_COMPLETED).done:
                     yield pending.pop(future), future.result()
         except BrokenProcessPool as error:
-            raise UserError("a worker process died, most likely for want of memory; use fewer --workers") from error
+            raise UserError("a worker process died, most likely from lack of memory; use fewer --workers") from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once and without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once, without a traceback
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
 
 
 def _end_with_parent() -> None:
-    """Ends this worker when the job is killed: else it would wait for work for ever, or write beside the next job."""
+    """Ends this worker if the job is killed; otherwise it would wait forever, or write beside the next job."""
     multiprocessing.parent_process().join()
     os._exit(1)
 
@@ -263,7 +263,7 @@ def _write(directory: Path, plan: ShardPlan, produce: Producer) -> shards.ShardE
                 bad.append(astuple(result))
             else:
                 yield result
-        # The list is stored before the shard gets its name, so a finished shard always has it.
+        # The list is stored before the shard gets its name, so every finished shard has one.
         if bad:
             atomic.write_json(_bad_path(path), bad)
         else:

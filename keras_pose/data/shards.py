@@ -1,9 +1,9 @@
 """Shards: PoseExamples in TFRecord files, and the manifest that describes a folder of them.
 
-A data set is a folder with `manifest.json` and `<split>-00000-of-00012.tfrecord` files. This module writes and
-checks them and does not import TensorFlow, so that many worker processes start fast; `pipeline.py` reads.
-A shard appears under its name only when it is whole; beside it stands `<shard>.json` with its entry until the
-manifest takes all entries, so an interrupted job knows what it has.
+A data set is a folder with `manifest.json` and `<split>-00000-of-00012.tfrecord` files. This module writes and checks
+them without TensorFlow, so worker processes start fast; `pipeline.py` reads them. A shard gets its name only when it is
+complete. Its entry is stored beside it as `<shard>.json` until the manifest contains all entries, so an interrupted job
+knows what is done.
 """
 
 import concurrent.futures
@@ -23,7 +23,7 @@ from keras_pose.data import files, records
 from keras_pose.data.example import PoseExample
 from keras_pose.io.atomic import write_atomically, write_json
 
-# Format 1 knows 3D labels of whole poses only: `has_pose_3d` in records, a single `pose_count` in manifests.
+# Format 1 has 3D labels only for whole poses: `has_pose_3d` in records, a single `pose_count` in manifests.
 FORMAT_VERSION = 2
 READ_VERSIONS = (1, 2)
 SPLITS = ("train", "validation", "test")
@@ -33,7 +33,7 @@ PARALLEL_CHECKS = 16
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """What the manifest says of one shard; `sums` are the moments that the statistics are made of."""
+    """The manifest's entry for one shard; `sums` are the moments for the statistics."""
 
     file: str
     count: int
@@ -44,11 +44,11 @@ class ShardEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A data set folder's description.
+    """The description of a data set folder.
 
     `splits` maps a split to its shard entries; `image_size` is (height, width), None for poses without images;
     `statistics` are over the training split: means and standard deviations of `keypoints_2d` ([0, 1] of the crop,
-    (J, 2)) and `pose_3d` (mm, (J, 3)). `generator` tells name, version and command line; `licences` lists the parts.
+    (J, 2)) and `pose_3d` (mm, (J, 3)). `generator` has name, version and command line; `licences` lists the parts.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Manifest:
         return statistics(self.splits.get("train", ()))
 
     def digest(self) -> str:
-        """A hash of all shards' hashes: two data sets with the same digest hold the same bytes."""
+        """A hash of all shards' hashes: data sets with the same digest hold the same bytes."""
         hashes = [f"{split}:{e.file}:{e.sha256}" for split in sorted(self.splits) for e in self.splits[split]]
         return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
@@ -86,7 +86,7 @@ def shard_name(split: str, index: int, count: int) -> str:
 
 
 def write_shard(path: str | os.PathLike, examples: Iterable[PoseExample]) -> ShardEntry:
-    """Validates and writes examples into one shard, whole or not at all, with its entry beside it."""
+    """Validates and writes examples to one shard, completely or not at all, with its entry beside it."""
     path = Path(path)
     framed, moments = [], _Moments()
     for example in examples:
@@ -100,7 +100,7 @@ def write_shard(path: str | os.PathLike, examples: Iterable[PoseExample]) -> Sha
 
 
 def finished_shard(path: str | os.PathLike) -> ShardEntry | None:
-    """The entry of a shard that an earlier job finished; None where there is none or it is damaged."""
+    """The entry of a shard that an earlier job finished; None if there is none or it is damaged."""
     path = Path(path)
     try:
         entry = ShardEntry(**json.loads(_entry_path(path).read_text()))
@@ -110,7 +110,7 @@ def finished_shard(path: str | os.PathLike) -> ShardEntry | None:
 
 
 def write_manifest(directory: str | os.PathLike, manifest: Manifest) -> None:
-    """Writes the manifest, then removes the entries that stood beside the shards."""
+    """Writes the manifest, then removes the entries beside the shards."""
     directory = Path(directory)
     values = {
         "format_version": FORMAT_VERSION,
@@ -137,7 +137,7 @@ def _entry_path(path: Path) -> Path:
 
 
 def read_manifest(directory: str | os.PathLike) -> Manifest:
-    """Reads `manifest.json`; raises UserError where it is missing, broken or of another format version."""
+    """Reads `manifest.json`; raises UserError if it is missing, broken or has another format version."""
     path = files.join(directory, MANIFEST)
     if files.size(path) is None:
         raise UserError(f"{directory} holds no {MANIFEST}; name a folder that prepare or synthetic has finished")
@@ -163,7 +163,7 @@ def read_manifest(directory: str | os.PathLike) -> Manifest:
 def check_shards(directory: str | os.PathLike, manifest: Manifest, checksums: bool) -> None:
     """Raises UserError that names the first shard that is missing, truncated or (with `checksums`) altered."""
     entries = [entry for entries in manifest.splits.values() for entry in entries]
-    with concurrent.futures.ThreadPoolExecutor(PARALLEL_CHECKS) as pool:  # a remote file's answer takes its time
+    with concurrent.futures.ThreadPoolExecutor(PARALLEL_CHECKS) as pool:  # remote files answer slowly
         for problem in pool.map(lambda entry: _problem(files.join(directory, entry.file), entry, checksums), entries):
             if problem:
                 pool.shutdown(cancel_futures=True)
@@ -185,7 +185,7 @@ def _problem(path: str, entry: ShardEntry, checksum: bool) -> str:
 
 
 class _Moments:
-    """Counts, sums and sums of squares of 2D and 3D joints, as JSON-ready lists."""
+    """Counts, sums and sums of squares of 2D and 3D joints, as lists for JSON."""
 
     def __init__(self):
         self.sums: dict = {}
@@ -208,9 +208,9 @@ class _Moments:
 
 
 def pose_counts(entries: Iterable[ShardEntry]) -> np.ndarray:
-    """(J,) the number of 3D labels of each joint; () without shards.
+    """(J,) the number of 3D labels per joint; () without shards.
 
-    Format 1 counts whole poses instead, a single number.
+    Format 1 counts whole poses instead, as a single number.
     """
     counts = [np.broadcast_to(e.sums["pose_count"], len(e.sums["pose_sum"])) for e in entries if e.count]
     return np.sum(counts, axis=0)

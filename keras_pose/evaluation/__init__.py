@@ -1,1 +1,1 @@
-"""Evaluation: a model over a split of a data set; every metric in one table, as JSON and as figures."""
+"""Evaluation: scores a model on a split of a data set, with all metrics in one table, as JSON and as figures."""

@@ -1,8 +1,8 @@
-"""Metrics of 2D and 3D pose as pure functions, one value an example and joint, so that any mean can be taken of them.
+"""Metrics of 2D and 3D pose as pure functions, with one value per example and joint, ready for any kind of average.
 
-3D poses are (B, J, 3) in millimeters, 2D keypoints (B, J, 2) in PIXELS of the crop (in [0, 1] of a crop that is not
-square, distances would be stretched). `valid` is (B, J), 1 where a joint counts. Where a function returns values and
-weights, take `weighted_mean` of them, over what you like.
+3D poses are (B, J, 3) in millimeters, 2D keypoints (B, J, 2) in PIXELS of the crop ([0, 1] of a crop that is not square
+would distort distances). `valid` is (B, J), 1 if a joint counts. If a function returns values and weights, average them
+with `weighted_mean` over any axes.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import Skeleton
 
 PCK3D_THRESHOLD_MM = 150.0
-# A similarity has 7 degrees of freedom: it brings any two points onto any others, and three nearly so.
+# A similarity has 7 degrees of freedom: it maps any two points onto any others, and nearly so three.
 PA_FEWEST_JOINTS = 4
 AUC_THRESHOLDS_MM = tuple(np.arange(0.0, 151.0, 5.0))
 # The joint at the base of the neck, in order of preference.
@@ -20,7 +20,7 @@ NECK_JOINTS = ("neck", "upper_neck", "thorax")
 
 
 def weighted_mean(values, weights, axis=None):
-    """The mean of `values` by `weights`, which broadcast to them; 0 where nothing weighs."""
+    """The mean of `values` weighted by `weights`, which are broadcast; 0 if all weights are 0."""
     weights = ops.broadcast_to(ops.cast(weights, values.dtype), ops.shape(values))
     return ops.sum(values * weights, axis=axis) / ops.maximum(ops.sum(weights, axis=axis), 1e-9)
 
@@ -29,7 +29,7 @@ def weighted_mean(values, weights, axis=None):
 
 
 def joint_errors(target, predicted):
-    """(B, J, D) and (B, J, D) to (B, J), the distance; mm for poses, pixels for keypoints."""
+    """(B, J, D) and (B, J, D) to the distances (B, J); mm for poses, pixels for keypoints."""
     return ops.sqrt(ops.sum(ops.square(target - predicted), axis=-1))
 
 
@@ -41,7 +41,7 @@ def mpjpe(target, predicted, valid=None):
 def pa_mpjpe(target, predicted, valid=None):
     """Protocol 2: MPJPE after the best rotation, translation and scale (Procrustes), mm. (B,)
 
-    It means something only where `pa_weights` is 1.
+    It is meaningful only if `pa_weights` is 1.
     """
     return mpjpe(target, align_procrustes(target, predicted, valid), valid)
 
@@ -57,17 +57,17 @@ def n_mpjpe(target, predicted, valid=None):
 
 
 def align_scale(target, predicted, valid=None):
-    """`predicted` times the scale that brings it nearest to `target`, by least squares. (B, J, 3)"""
+    """Scales `predicted` to be as close as possible to `target`, by least squares. (B, J, 3)"""
     weights = _weights(target, valid)
     overlap = ops.sum(weights * target * predicted, axis=(1, 2), keepdims=True)
     return predicted * overlap / ops.maximum(ops.sum(weights * ops.square(predicted), axis=(1, 2), keepdims=True), 1e-9)
 
 
 def align_procrustes(target, predicted, valid=None):
-    """`predicted` under the similarity that brings it nearest to `target`, by least squares. (B, J, 3)
+    """Moves `predicted` as close as possible to `target` by a similarity, by least squares. (B, J, 3)
 
-    A mirror image is no rotation: the axis of least correlation turns instead (Umeyama 1991). Invalid joints do not
-    count towards the similarity, which is applied to all.
+    A reflection is not allowed: the axis of least correlation is flipped instead (Umeyama 1991). Invalid joints do not
+    count toward the similarity, which is applied to all.
     """
     weights = _weights(target, valid)  # (B, J, 1)
     total = ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1.0)
@@ -85,12 +85,12 @@ def align_procrustes(target, predicted, valid=None):
 
 
 def pck3d(target, predicted, threshold_mm: float = PCK3D_THRESHOLD_MM):
-    """1 where a joint is within `threshold_mm` (MPI-INF-3DHP's 3D PCK at 150 mm; root-relative poses). (B, J)"""
+    """1 if a joint is within `threshold_mm` (MPI-INF-3DHP's 3D PCK at 150 mm; root-relative poses). (B, J)"""
     return ops.cast(joint_errors(target, predicted) <= threshold_mm, "float32")
 
 
 def auc(target, predicted):
-    """The mean of 3D PCK over thresholds of 0, 5, ... 150 mm, as MPI-INF-3DHP's evaluation takes it. (B, J)"""
+    """The mean of 3D PCK over thresholds of 0, 5, ... 150 mm, as in MPI-INF-3DHP's evaluation. (B, J)"""
     errors = joint_errors(target, predicted)[..., None]  # (B, J, 1)
     return ops.mean(ops.cast(errors <= np.array(AUC_THRESHOLDS_MM, "float32"), "float32"), axis=-1)
 
@@ -104,28 +104,28 @@ def _weights(target, valid):
 
 
 def pck(target_px, predicted_px, valid, skeleton: Skeleton, fraction: float = 0.2):
-    """PCK by the torso, as Leeds Sports Pose is scored: within `fraction` of the left shoulder's distance from the
-    right hip.
+    """PCK relative to the torso, as for Leeds Sports Pose: within `fraction` of the distance from the left shoulder to
+    the right hip.
 
     Returns:
-        (B, J) 1 where right, and (B, J) weights: valid joints of people whose torso is labeled.
+        (B, J) 1 if correct, and (B, J) weights: valid joints of people with a labeled torso.
     """
     return _within(target_px, predicted_px, valid, *_torso_px(target_px, valid, skeleton), fraction)
 
 
 def pckh(target_px, predicted_px, valid, skeleton: Skeleton, fraction: float = 0.5):
-    """PCKh by the head, as MPII is scored: within `fraction` of the head's size.
+    """PCKh relative to the head, as for MPII: within `fraction` of the head's size.
 
-    MPII's head size is 0.6 times the diagonal of an annotated head box. A skeleton has no box: here it is the
-    distance of the top of the head from the base of the neck (`upper_neck` of MPII; `thorax` of Human3.6M, whose
-    `neck_nose` lies too high; `neck` elsewhere). For the latter two it is about a quarter longer than MPII's, so
-    numbers stand beside each other only within one skeleton.
+    MPII's head size is 0.6 times the diagonal of an annotated head box. A skeleton has no box, so the distance from the
+    top of the head to the base of the neck is used (`upper_neck` of MPII; `thorax` of Human3.6M, whose `neck_nose` is
+    too high; otherwise `neck`). For the latter two it is about a quarter longer than MPII's, so results are comparable
+    only within one skeleton.
 
     Returns:
-        (B, J) 1 where right, and (B, J) weights: valid joints of people whose head is labeled.
+        (B, J) 1 if correct, and (B, J) weights: valid joints of people with a labeled head.
 
     Raises:
-        UserError: the skeleton lacks such joints.
+        UserError: the skeleton lacks these joints.
     """
     neck = _neck(skeleton)
     if neck is None or "head_top" not in skeleton.joint_names:
@@ -135,10 +135,10 @@ def pckh(target_px, predicted_px, valid, skeleton: Skeleton, fraction: float = 0
 
 
 def pck_either_side(target_px, predicted_px, valid, skeleton: Skeleton, fraction: float = 0.2):
-    """`pck` where the two predictions of a left/right pair may be exchanged: what would be right if sides were known.
+    """`pck` if the two predictions of a left/right pair may be swapped: the result if sides were known.
 
     Returns:
-        (B, J) 1 where right, each pair whichever way more of it is, and (B, J) weights as of `pck`.
+        (B, J) 1 if correct, with the better order for each pair, and (B, J) weights as for `pck`.
     """
     other_side = np.arange(skeleton.num_joints)
     for left, right in skeleton.left_right_pairs:
@@ -150,12 +150,12 @@ def pck_either_side(target_px, predicted_px, valid, skeleton: Skeleton, fraction
 
 
 def left_right_collapse(target_px, predicted_px, valid, skeleton: Skeleton, smallest_gap: float = 0.4):
-    """Whether both predictions of a left/right pair are nearer to the same one of the pair's labels.
+    """Whether both predictions of a left/right pair are closer to the same one of the pair's labels.
 
-    Only pairs whose labels are more than `smallest_gap` torsos apart count.
+    Only pairs with labels more than `smallest_gap` torsos apart count.
 
     Returns:
-        (B, pairs) 1 where collapsed, and (B, pairs) weights.
+        (B, pairs) 1 if collapsed, and (B, pairs) weights.
     """
     left, right = np.array(skeleton.left_right_pairs).T
     torso_px, torso_valid = _torso_px(target_px, valid, skeleton)  # (B,)
@@ -171,17 +171,17 @@ def left_right_collapse(target_px, predicted_px, valid, skeleton: Skeleton, smal
 
 
 def upright(target_px, valid, skeleton: Skeleton, largest_deg: float = 45.0):
-    """Whether a person is upright: the neck, from the middle of the hips, within `largest_deg` of straight up.
+    """Whether a person is upright: the direction from the middle of the hips to the neck is within `largest_deg` of up.
 
     Returns:
-        (B,) 1 where upright, and (B,) weights: people whose hips and neck are labeled.
+        (B,) 1 if upright, and (B,) weights: people with labeled hips and neck.
 
     Raises:
-        UserError: the skeleton lacks such joints.
+        UserError: the skeleton lacks these joints.
     """
     neck, hips = _neck(skeleton), [skeleton.index("left_hip"), skeleton.index("right_hip")]
     if neck is None:
-        raise UserError(f"skeleton {skeleton.name} has no neck, so upright people cannot be told")
+        raise UserError(f"skeleton {skeleton.name} has no neck, which is needed to recognize upright people")
     spine = target_px[:, neck] - (target_px[:, hips[0]] + target_px[:, hips[1]]) / 2  # (B, 2), y down
     valid = ops.cast(valid, "float32")
     angle = ops.arctan2(ops.abs(spine[:, 0]), -spine[:, 1])
@@ -195,17 +195,17 @@ def _neck(skeleton: Skeleton) -> int | None:
 
 
 def _within(target_px, predicted_px, valid, size_px, size_valid, fraction: float):
-    """(B, J) right or not, and weights, from one size and its validity (B,) an example."""
+    """(B, J) 1 if correct, and weights, from a size and its validity (B,) per example."""
     right = joint_errors(target_px, predicted_px) <= fraction * size_px[:, None]
     return ops.cast(right, "float32"), ops.cast(valid, "float32") * size_valid[:, None]
 
 
 def _torso_px(points_px, valid, skeleton: Skeleton):
-    """(B,) distance of the left shoulder from the right hip, and whether both are labeled."""
+    """(B,) distance from the left shoulder to the right hip, and whether both are labeled."""
     return _distance_px(points_px, valid, skeleton.index("left_shoulder"), skeleton.index("right_hip"))
 
 
 def _distance_px(points_px, valid, first: int, second: int):
-    """(B,) distance of two joints, and 1 where both are valid."""
+    """(B,) distance of two joints, and 1 if both are valid."""
     valid = ops.cast(valid, "float32")
     return joint_errors(points_px[:, first], points_px[:, second]), valid[:, first] * valid[:, second]

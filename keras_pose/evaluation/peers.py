@@ -1,4 +1,4 @@
-"""Models of others, measured on the same crops as the project's own: MoveNet and BlazePose."""
+"""Other people's models, evaluated on the same crops as the project's own: MoveNet and BlazePose."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from keras_pose.inference.runtimes import LoadedModel, open_model
 
 
 def open_peer(source: str) -> LoadedModel:
-    """What `open_model` opens, MoveNet as `<name>.json` of TensorFlow.js, and BlazePose's landmark model as .tflite.
+    """Opens anything `open_model` opens, TensorFlow.js MoveNet as `<name>.json`, and BlazePose's landmark .tflite.
 
     Raises UserError for anything else.
     """
@@ -33,7 +33,7 @@ def _open_movenet(path: Path) -> LoadedModel:
 
 
 def _open_blazepose(path: Path) -> LoadedModel:
-    """BlazePose's landmark model, which looks again until its crop fits the person, as its pipeline does in a video."""
+    """BlazePose's landmark model, run repeatedly until its crop fits the person, as its pipeline does in a video."""
     blazepose = BlazePose(path)
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""What evaluation asks of a model: predictions for a batch, whatever the model is kept in and whatever its skeleton."""
+"""Predictions for evaluation: for batches, from any model format and skeleton."""
 
 import zlib
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from keras_pose.inference.runtimes import LoadedModel
 from keras_pose.io.model_info import OWN_CELL_CENTER
 from keras_pose.models.decoders import HeatmapDecoder, flip_average
 
-# What a lifter is tested with besides exact joints: 1 % of the crop, about 6 pixels of a person 400 pixels tall.
+# Noise for testing lifters besides exact joints: 1 % of the crop, about 6 pixels for a person 400 pixels tall.
 DETECTOR_DEVIATION = 0.01
 
-# Takes a batch of docs/architecture.md as NumPy arrays, gives `keypoints_2d` (B, J, 2) and/or `pose_3d` (B, J, 3) mm,
-# and where a decoder reads them `heatmaps` (B, H, W, J).
+# Takes a batch (docs/architecture.md) as NumPy arrays. Returns `keypoints_2d` (B, J, 2) and/or `pose_3d` (B, J, 3) mm,
+# and `heatmaps` (B, H, W, J) if a decoder needs them.
 BatchPredictor = Callable[[dict], dict]
 
 
@@ -28,14 +28,14 @@ def batch_predictor(
     labelled_as: Skeleton | None = None,
     unlabelled_at: np.ndarray | float = 0.5,
 ) -> BatchPredictor:
-    """A `BatchPredictor` of a `LoadedModel` that sees images, or of a Keras lifter.
+    """A `BatchPredictor` for a `LoadedModel` that sees images, or for a Keras lifter.
 
-    A lifter is given the labeled keypoints; and once more with a detector's errors, for `pose_3d_noisy`.
+    A lifter gets the labeled keypoints, and again with a detector's errors for `pose_3d_noisy`.
 
     Args:
-        skeleton, labelled_as: a lifter's and its data's, where they differ: it is given its own joints, by name.
-        unlabelled_at: where a lifter sees keypoints that have no label, in [0, 1] of the crop: the (J, 2) of
-            `mean_keypoints`, as in training.
+        skeleton, labelled_as: a lifter's and its data's, if they differ: it gets its own joints, by name.
+        unlabelled_at: where a lifter sees unlabeled keypoints, in [0, 1] of the crop: the (J, 2) of `mean_keypoints`,
+            as in training.
     """
     if isinstance(model, LoadedModel):
         return lambda batch: model.run(_images_of_size(batch, model.input_size))
@@ -54,16 +54,16 @@ def batch_predictor(
 
 
 def with_detector_errors(keypoints_2d: np.ndarray) -> np.ndarray:
-    """(B, J, 2) as a detector might see them (`augment_ops.disturb`): the same errors whenever the same example."""
+    """(B, J, 2) with a detector's errors (`augment_ops.disturb`), which are the same for the same example."""
     seeds = [zlib.crc32(np.ascontiguousarray(points).tobytes()) for points in keypoints_2d]
     errors = [np.random.default_rng(seed).standard_normal((keypoints_2d.shape[1], 3), np.float32) for seed in seeds]
     return np.asarray(augment_ops.disturb(keypoints_2d, DETECTOR_DEVIATION, np.stack(errors)))
 
 
 def whole_predictor(predictor: PosePredictor) -> BatchPredictor:
-    """A `BatchPredictor` that takes each image of the data set for a whole one, in which the person must be found.
+    """A `BatchPredictor` that treats each image as a whole one, in which it must find the person.
 
-    Where the finder finds nobody, the joints are those of a look at the whole image.
+    If the finder finds nobody, the joints are predicted from the whole image.
     """
 
     def predict(batch: dict) -> dict:
@@ -81,9 +81,9 @@ def whole_predictor(predictor: PosePredictor) -> BatchPredictor:
 
 
 def heatmap_predictor(model: LoadedModel) -> BatchPredictor:
-    """As `batch_predictor`, with `heatmaps` for a `HeatmapDecoder`; raises UserError for a model without them."""
+    """Like `batch_predictor`, with `heatmaps` for a `HeatmapDecoder`; raises UserError for a model without them."""
     if model.run_with_heatmaps is None:
-        raise UserError(f"{model.name} gives no heatmaps to decode; name a run or a .keras file")
+        raise UserError(f"{model.name} has no heatmap output to decode; name a run or a .keras file")
     return lambda batch: model.run_with_heatmaps(_images_of_size(batch, model.input_size))
 
 
@@ -98,7 +98,7 @@ def with_decoder(predict: BatchPredictor, decoder: HeatmapDecoder) -> BatchPredi
 
 
 def _images_of_size(batch: dict, size: tuple[int, int]) -> np.ndarray:
-    """(B, *size, 3); raises UserError where images would be stretched."""
+    """(B, *size, 3); raises UserError if images would be stretched."""
     if "image" not in batch:
         raise UserError("the data set holds poses without images; evaluate a lifter on it")
     images = batch["image"]
@@ -120,7 +120,7 @@ def with_flip_test(
     cell_center: float = OWN_CELL_CENTER,
     labelled_as: Skeleton | None = None,
 ) -> BatchPredictor:
-    """Averages the predictions for a batch and for its mirror image; heatmaps by `flip_average`.
+    """Averages the predictions for a batch and its mirror image; heatmaps with `flip_average`.
 
     Args:
         skeleton: of the predictions.
@@ -135,7 +135,7 @@ def with_flip_test(
         mirrored = dict(batch)
         if "image" in batch:
             mirrored["image"] = np.ascontiguousarray(batch["image"][:, :, ::-1])
-        mirrored["keypoints_2d"] = mirror_points(batch["keypoints_2d"], mirror_labels)  # what a lifter sees
+        mirrored["keypoints_2d"] = mirror_points(batch["keypoints_2d"], mirror_labels)  # input of a lifter
         mirrored["keypoint_valid"] = batch["keypoint_valid"][:, mirror_labels]
         return mirrored
 
@@ -162,10 +162,10 @@ def _with_joints_of(target: Skeleton, batch: dict, source: Skeleton) -> dict:
 
 
 def to_skeleton(outputs: dict, source: Skeleton, target: Skeleton) -> dict:
-    """`keypoints_2d` and poses in another skeleton, NaN where the source lacks a joint.
+    """`keypoints_2d` and poses in another skeleton, NaN for joints that the source lacks.
 
-    Poses become relative to the target's root; there is none for a skeleton without root. Raises UserError where
-    the model predicts NaN.
+    Poses become relative to the target's root; without a root there are none. Raises UserError if the model predicts
+    NaN.
     """
     mapped = {}
     for name in ("keypoints_2d", "pose_3d", "pose_3d_noisy"):
@@ -174,7 +174,7 @@ def to_skeleton(outputs: dict, source: Skeleton, target: Skeleton) -> dict:
             continue
         values = np.asarray(outputs[name], np.float32)
         if not np.isfinite(values).all():
-            raise UserError(f"the model predicts NaN or inf for {name}; its weights are broken, take an earlier one")
+            raise UserError(f"the model predicts NaN or inf for {name}; its weights are broken, use an earlier one")
         if source != target:
             values, known = map_joints(values, np.ones(values.shape[:-1], bool), source, target)
             values = np.where(known[..., None], values, np.nan)

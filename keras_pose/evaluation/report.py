@@ -12,7 +12,7 @@ from keras_pose.io import atomic
 from keras_pose.visualization import figures
 from keras_pose.visualization.drawing import contact_sheet, draw_result, save_png
 
-# Heading and format of a metric in tables.
+# Heading and format of each metric in tables.
 COLUMNS = {
     "count": ("count", "{:d}"),
     "mpjpe_mm": ("MPJPE mm", "{:.1f}"),
@@ -32,8 +32,8 @@ COLUMNS = {
 
 
 def write_evaluation(directory: str | os.PathLike, result: EvaluationResult) -> None:
-    """Writes evaluation_errors.png (histogram a joint), evaluation_samples.png and, as it finishes a run, at last
-    evaluation.json.
+    """Writes evaluation_errors.png (a histogram per joint), evaluation_samples.png and, last because it marks a run as
+    finished, evaluation.json.
     """
     directory = Path(directory)
     for key, unit in (("error_mm", "mm"), ("error_px", "px")):
@@ -49,7 +49,7 @@ def write_evaluation(directory: str | os.PathLike, result: EvaluationResult) -> 
 
 
 def draw_samples(result: EvaluationResult, height: int = 200) -> np.ndarray:
-    """A row each of the best, median and worst: image and skeleton, 3D from two sides, the truth in gray."""
+    """A row each of the best, median and worst: image and skeleton, 3D from two sides; the truth is gray."""
     pictures = [_draw_sample(sample, result, height) for sample in result.samples]
     titles = [
         f"{sample.place}: {sample.error:.1f} {sample.unit}  {sample.example['subject'].decode()} "
@@ -80,7 +80,7 @@ def _draw_sample(sample: Sample, result: EvaluationResult, height: int) -> np.nd
 
 
 def format_tables(result: EvaluationResult) -> str:
-    """The tables for the terminal: all metrics, then those of each joint, posture and action."""
+    """The tables for the terminal: all metrics, then per joint, posture and action."""
     title = f"{result.model['name']} on {result.dataset['spec']}, split {result.split}, {result.count} examples"
     summary = [[COLUMNS[name][0], _cell(name, value)] for name, value in result.summary().items()]
     parts = [title, align(summary), _table("joint", result.per_joint().items())]
@@ -91,7 +91,7 @@ def format_tables(result: EvaluationResult) -> str:
 
 
 def format_comparison(results: list[EvaluationResult]) -> str:
-    """One table of models on the same examples: a row each for all of them and for upright people."""
+    """One table of models on the same examples, with rows for all people and for upright people."""
     rows = []
     for result in results:
         groups = {"all": {"count": result.count} | result.summary()} | result.per_posture()
@@ -101,7 +101,7 @@ def format_comparison(results: list[EvaluationResult]) -> str:
 
 
 def _table(kind: str, rows: Iterable[tuple[str, dict]]) -> str:
-    """One line a row; columns that hold nothing are left out."""
+    """One line per row, without empty columns."""
     rows = list(rows)
     names = [name for name in rows[0][1] if any(row[name] is not None for _, row in rows)]
     head = [kind] + [COLUMNS[name][0] for name in names]

@@ -1,4 +1,4 @@
-"""Runs a model over a split and keeps what it scored."""
+"""Runs a model on a split and scores it."""
 
 import math
 from collections.abc import Callable
@@ -22,7 +22,7 @@ SAMPLES_EACH = 3  # best, median and worst samples
 
 @dataclass(frozen=True)
 class Sample:
-    """One example beside its prediction.
+    """One example with its prediction.
 
     `place` is best, median or worst; `example` and `predicted` are one row of a batch and of the outputs; `error` is
     the mean over the joints, in `unit`.
@@ -37,15 +37,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What `evaluate_model` found.
+    """The result of `evaluate_model`.
 
     Attributes:
-        dataset, model: what was evaluated, JSON-ready.
+        dataset, model: what was evaluated, as values for JSON.
         skeleton, image_size: the data set's.
-        scores: of `score_batch`, one row an example.
+        scores: from `score_batch`, one row per example.
         actions: (N,) strings.
-        outputs: what the model gives: `keypoints_2d`, `pose_3d` ...
-        samples: best, median and worst by 3D error, by 2D error where there is no 3D; none without images.
+        outputs: what the model predicts: `keypoints_2d`, `pose_3d` ...
+        samples: best, median and worst by 3D error, or by 2D error without 3D; none without images.
     """
 
     split: str
@@ -63,7 +63,7 @@ class EvaluationResult:
         return len(self.actions)
 
     def summary(self, rows=slice(None)) -> dict:
-        """The metrics over all or some examples; None where nothing is labeled or predicted."""
+        """The metrics over all or some examples; None if nothing is labeled or predicted."""
         return {name: scoring.mean(self.scores[key][rows]) for name, key in scoring.SUMMARY.items()}
 
     def per_joint(self) -> dict[str, dict]:
@@ -79,12 +79,12 @@ class EvaluationResult:
         return {action: {"count": int(these.sum())} | self.summary(these) for action, these in rows.items()}
 
     def per_posture(self) -> dict[str, dict]:
-        """The metrics of upright people and of the others, each with its `count`; those the labels tell of."""
+        """The metrics of upright people and of the others, each with its `count`, if the labels allow it."""
         rows = {"upright": self.scores["upright"] == 1, "not upright": self.scores["upright"] == 0}
         return {name: {"count": int(these.sum())} | self.summary(these) for name, these in rows.items()}
 
     def to_dict(self) -> dict:
-        """What evaluation.json holds."""
+        """The content of evaluation.json."""
         about = {"split": self.split, "count": self.count, "dataset": self.dataset, "model": self.model}
         parts = {"joint": self.per_joint(), "action": self.per_action(), "posture": self.per_posture()}
         return about | self.summary() | {f"per_{name}": part for name, part in parts.items()}
@@ -100,16 +100,16 @@ def evaluate_model(
     decoder: HeatmapDecoder | None = None,
     name: str = "model",
 ) -> EvaluationResult:
-    """Runs a model over a split and scores it.
+    """Runs a model on a split and scores it.
 
-    Predictions are mapped to the data set's skeleton by joint name (`map_joints`); only joints that both have are
-    scored. The pose that the mean-pose error always predicts is the mean of the data set's training split.
+    Predictions are mapped to the data set's skeleton by joint name (`map_joints`); only joints in both are scored. For
+    the mean-pose error, the constant prediction is the mean of the data set's training split.
 
     Args:
         predict: see `batch_predictor`.
         skeleton: of the predictions.
         flip_test: average with the prediction for the mirrored image.
-        decoder: reads `keypoints_2d` from the `heatmaps` of `heatmap_predictor`, after the flip test; None takes the
+        decoder: reads `keypoints_2d` from the `heatmaps` of `heatmap_predictor`, after the flip test; None uses the
             model's own.
         name: of the model, for the report.
     """
@@ -159,7 +159,7 @@ def evaluate_model(
 
 
 def _training_mean_pose(dataset: DatasetInfo) -> np.ndarray | None:
-    """(J, 3) mm; None where the data set has no training split."""
+    """(J, 3) mm; None if the data set has no training split."""
     try:
         return np.array(dataset.statistics["pose_3d_mean"], np.float32)
     except UserError:
@@ -167,7 +167,7 @@ def _training_mean_pose(dataset: DatasetInfo) -> np.ndarray | None:
 
 
 def _choose_samples(scores: dict, one_row: Callable[[int], tuple[dict, ...]]) -> tuple[Sample, ...]:
-    """The best, median and worst examples; `one_row` gives an example and its prediction."""
+    """The best, median and worst examples; `one_row` returns an example and its prediction."""
     has_3d = not np.isnan(scores["error_mm"]).all()
     key, unit = ("error_mm", "mm") if has_3d else ("error_px", "px")
     errors = np.array([np.nan if (value := scoring.mean(row)) is None else value for row in scores[key]])

@@ -1,4 +1,4 @@
-"""Scores of a batch: one row an example, NaN where a label or an output is missing, so that any mean can be taken."""
+"""Scores of a batch: one row per example, NaN for missing labels or outputs, ready for any kind of average."""
 
 import numpy as np
 from keras import ops
@@ -8,7 +8,7 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import Skeleton
 from keras_pose.evaluation import metrics
 
-# Metric of the report: the scores that it is the mean of.
+# Metric in the report: the scores it averages.
 SUMMARY = {
     "mpjpe_mm": "error_mm",
     "mpjpe_noisy_mm": "noisy_error_mm",
@@ -24,13 +24,13 @@ SUMMARY = {
     "pck_0_2_either_side": "either_side_pck",
     "left_right_collapse": "collapse",
 }
-# The joints that every skeleton of whole bodies marks alike: what different models can be compared by.
+# The joints that skeletons of whole bodies define alike, which makes models comparable.
 LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 PER_JOINT = {"mpjpe_mm": "error_mm", "pck3d_150mm": "pck3d", "pck_0_2": "pck", "pckh_0_5": "pckh"}
 
 
 def mean(values: np.ndarray) -> float | None:
-    """The mean of what is not NaN; None where nothing is."""
+    """The mean without NaN; None if everything is NaN."""
     known = values[~np.isnan(values)]
     return float(known.mean(dtype=np.float64)) if len(known) else None
 
@@ -42,13 +42,13 @@ def score_batch(
     image_size: tuple[int, int] | None,
     mean_pose_mm: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
-    """Every score of a batch.
+    """All scores of a batch.
 
     Args:
         batch: labels as in docs/architecture.md.
         predicted: from `to_skeleton`, in the skeleton of the labels.
         image_size: (height, width) of the crops, None for poses without images.
-        mean_pose_mm: (J, 3), what the mean-pose error always predicts.
+        mean_pose_mm: (J, 3), the constant prediction for the mean-pose error.
 
     Returns:
         (B, J): `error_px`, `pck`, `either_side_pck`, `pckh`, `error_mm`, `noisy_error_mm`, `mean_pose_error_mm`,
@@ -83,13 +83,13 @@ def _scores_2d(batch: dict, predicted: dict, skeleton: Skeleton, image_size: tup
         try:
             values, weights = metric(target_px, predicted_px, valid, skeleton)
         except UserError:
-            continue  # the skeleton has no torso or no head to measure by
+            continue  # the skeleton has no torso or head to scale by
         scores[name] = np.where(counts & (_numpy(weights) > 0), _numpy(values), np.nan)
     return scores
 
 
 def _upright(batch: dict, skeleton: Skeleton, image_size: tuple[int, int] | None) -> np.ndarray:
-    """(B,) 1 for upright people, 0 for others, NaN where the labels do not tell."""
+    """(B,) 1 for upright people, 0 for others, NaN if the labels do not show it."""
     size = image_size or (1, 1)  # crops of poses without images are square
     target_px = geometry.denormalize_keypoints(batch["keypoints_2d"], size)
     try:

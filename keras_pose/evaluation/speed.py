@@ -1,4 +1,4 @@
-"""How fast models are beside each other: one thread, one image at a time, all models taking turns."""
+"""Compares the speed of models: one thread, one image at a time, all models taking turns."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ WARMUP, REPETITIONS, ROUNDS = 3, 20, 3
 
 @dataclass(frozen=True)
 class Speed:
-    """One model: the median time of an inference, None for one that no phone runs, and the size of its files."""
+    """One model: the median inference time (None if it is not a phone format), and the size of its files."""
 
     model: str
     milliseconds_per_image: float | None
@@ -27,7 +27,7 @@ class Speed:
 def measure_speed(sources: list[str]) -> list[Speed]:
     """The speed of exported files, MoveNet's .json and BlazePose's .tflite, each on one thread.
 
-    Models take turns, so that a busy machine slows all of them alike. Runs and .keras files, which no phone runs, have
+    Models take turns, so a busy machine slows all of them alike. Runs and .keras files, which phones do not run, have
     no time.
     """
     steps = [_inference(Path(source)) for source in sources]
@@ -46,7 +46,7 @@ def measure_speed(sources: list[str]) -> list[Speed]:
 
 
 def _inference(path: Path) -> Callable[[], object] | None:
-    """One inference on a fixed image, without finding the person and without reading the outputs."""
+    """Runs one inference on a fixed image, without finding the person and without reading the outputs."""
     if path.suffix == ".json":
         return _movenet_step(path)
     if is_blazepose(path):
@@ -59,7 +59,7 @@ def _inference(path: Path) -> Callable[[], object] | None:
 
 
 def _movenet_step(path: Path) -> Callable[[], object]:
-    """MoveNet as TFLite, in the runtime that the other files run in."""
+    """MoveNet as TFLite, in the same runtime as the other files."""
     import tensorflow as tf
 
     from keras_pose.data.teachers.tfjs import load_tfjs_graph
@@ -82,7 +82,7 @@ def _noise(shape: tuple[int, ...], dtype) -> np.ndarray:
 
 
 def _megabytes(path: Path) -> float:
-    """The file, with the weights that lie beside MoveNet's graph; of a folder, its model."""
+    """The size of a file, including the weights beside MoveNet's graph; for a folder, of its model."""
     path = path / "model.keras" if path.is_dir() else path
     parts = [path, path.with_suffix(".bin")] if path.suffix == ".json" else [path]
     return sum(part.stat().st_size for part in parts if part.is_file()) / 1e6
@@ -106,7 +106,7 @@ def format_speed(rows: list[dict]) -> str:
 
 
 def join(speed: Speed, result: EvaluationResult, has_pose_3d: bool) -> dict:
-    """Accuracy, time and size of one model, JSON-ready."""
+    """Accuracy, time and size of one model, as values for JSON."""
     upright = result.per_posture()["upright"]
     return asdict(speed) | {
         "pck_0_2_limbs": result.summary()["pck_0_2_limbs"],

@@ -1,1 +1,1 @@
-"""A trained model at work: any format opened, images and videos in, poses out."""
+"""Inference with trained models: open any format, pass images or video, get poses."""

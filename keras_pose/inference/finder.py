@@ -1,7 +1,7 @@
-"""PersonFinder: a whole image in, the boxes of the people in it out.
+"""PersonFinder: finds the boxes of people in a whole image.
 
-A finder is a small model of its own (`keras_pose.models.finder`): a .keras folder, or an exported .tflite or .onnx file
-with the outputs `centers` and `boxes`. It stands beside the pose model: `finder.tflite` beside `pose.tflite`.
+A finder is a separate small model (`keras_pose.models.finder`): a run folder, or an exported .tflite or .onnx file with
+the outputs `centers` and `boxes`. It is stored beside the pose model: `finder.tflite` beside `pose.tflite`.
 """
 
 import os
@@ -20,19 +20,19 @@ from keras_pose.io.finder_info import OVERLAP, SCORE, FinderInfo
 from keras_pose.weights import FINDER, SHIPPED_WEIGHTS
 
 MAX_PEOPLE = 10
-PROMINENCE_POWER = 0.5  # the most prominent person has the largest score times area to this power
+PROMINENCE_POWER = 0.5  # the most prominent person has the highest score * area ** power
 
 
 @dataclass(frozen=True)
 class FoundPerson:
-    """A person in an image: `box_px` (4,) x0, y0, x1, y1 around the joints that are inside, and a score in [0, 1]."""
+    """A person in an image: `box_px` (4,) x0, y0, x1, y1 around the joints inside the image, and a score in [0, 1]."""
 
     box_px: np.ndarray
     score: float
 
     @property
     def prominence(self) -> float:
-        """How much of the image is about this person: grows with the score and the size."""
+        """How prominent the person is in the image; increases with score and size."""
         sides = np.maximum(self.box_px[2:] - self.box_px[:2], 0.0)
         return float(self.score * np.prod(sides) ** PROMINENCE_POWER)
 
@@ -41,16 +41,16 @@ class PersonFinder:
     """Finds people in RGB images.
 
     Args:
-        run: from (S, S, 3) uint8 to `centers` (h, w) and `boxes` (h, w, 4), see `keras_pose.models.finder`.
+        run: maps (S, S, 3) uint8 to `centers` (h, w) and `boxes` (h, w, 4); see `keras_pose.models.finder`.
         input_size: S, the side of the input.
-        score: peaks from this one on count.
+        score: lowest peak that counts.
     """
 
     def __init__(self, run: Callable[[np.ndarray], dict[str, np.ndarray]], input_size: int, score: float = SCORE):
         self._run, self.input_size, self.score = run, input_size, score
 
     def __call__(self, image: np.ndarray, max_people: int = MAX_PEOPLE) -> list[FoundPerson]:
-        """The people in an (H, W, 3) uint8 image, the most prominent first; empty where nobody is."""
+        """The people in an (H, W, 3) uint8 image, the most prominent first; empty if there are none."""
         square, affine = fit(image, self.input_size)
         outputs = self._run(square)
         boxes, scores = decode(outputs["centers"], outputs["boxes"], self.score, MAX_PEOPLE)
@@ -65,10 +65,10 @@ class PersonFinder:
 
 
 def fit(image: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """(side, side, 3): the whole image in the middle of a black square; and the (2, 3) affine that took it there.
+    """(side, side, 3): the whole image centered in a black square; and the (2, 3) affine that put it there.
 
-    By areas, not `geometry.warp_image`: smoothing a photo of a phone before it is made this small takes longer than the
-    finder itself.
+    Uses area interpolation instead of `geometry.warp_image`, which would take longer than the finder itself to smooth a
+    phone photo before shrinking it so much.
     """
     height, width = image.shape[:2]
     scale = side / max(height, width)
@@ -83,10 +83,10 @@ def fit(image: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
 def decode(
     centers: np.ndarray, boxes: np.ndarray, least_score: float = SCORE, max_people: int = MAX_PEOPLE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The people of a finder's maps, the highest score first.
+    """The people in a finder's maps, the highest score first.
 
-    A cell is a person where its score is at least `least_score` and no neighbor's is higher. Its box lies around the
-    cell's center by the four distances of `boxes`. Of boxes that overlap by more than half the best one is kept.
+    A cell is a person if its score is at least `least_score` and no neighbor's is higher. Its box extends from the
+    cell's center by the four distances in `boxes`. Of boxes that overlap by more than half, only the best is kept.
 
     Args:
         centers: (h, w) scores in [0, 1].
@@ -135,7 +135,7 @@ def open_finder(source: str | os.PathLike, score: float = SCORE) -> PersonFinder
         shape, dtype = session.inputs["image"]
         axes = (0, 3, 1, 2) if shape[1] == 3 else (0, 1, 2, 3)
         if sorted(shape) != sorted((1, side, side, 3)):
-            raise UserError(f"{path} and its metadata disagree about the input's size; export the finder again")
+            raise UserError(f"{path} and its metadata disagree on the input size; export the finder again")
 
         def run(image: np.ndarray) -> dict[str, np.ndarray]:
             outputs = session.infer({"image": image[None].transpose(axes).astype(dtype)})
@@ -146,9 +146,9 @@ def open_finder(source: str | os.PathLike, score: float = SCORE) -> PersonFinder
 
 
 def finder_beside(source: str | os.PathLike) -> PersonFinder | None:
-    """The finder that belongs to a pose model: `finder.tflite` or `finder.onnx` beside a file, else the shipped one.
+    """The finder for a pose model: `finder.tflite` or `finder.onnx` beside a file, otherwise the shipped one.
 
-    None where an exported file has no finder beside it: it works as files without a finder always did.
+    None for an exported file without a finder beside it, which then works as files without a finder always have.
     """
     path = SHIPPED_WEIGHTS.get(os.fspath(source), Path(source))
     if path.is_file() and path.suffix in SESSIONS:
@@ -183,9 +183,9 @@ def from_keras(model: Any, score: float = SCORE) -> PersonFinder:
 
 
 def best_matches(before: Sequence[np.ndarray], now: Sequence[np.ndarray], least: float) -> list[tuple[int, int]]:
-    """Pairs (i, j) of boxes that belong together: the assignment with the largest sum of overlaps, each over `least`.
+    """Pairs (i, j) of matching boxes: the assignment with the largest total overlap, each pair above `least`.
 
-    SciPy's linear_sum_assignment (the Hungarian method).
+    Uses SciPy's linear_sum_assignment (the Hungarian method).
     """
     if not len(before) or not len(now):
         return []

@@ -1,8 +1,8 @@
-"""PosePredictor: an image in, people's joints out.
+"""PosePredictor: from an image to the joints of people in it.
 
-The model sees crops. Without a box a finder says where people are, the first pass looks at the crop around each, and
-the crop of the second pass follows the joints that the first one found. A model without a finder looks at the whole
-image first.
+The model sees crops. Without a given box, a finder locates the people. The first pass runs on the crop around each,
+and the second on a crop around the joints that the first one found. Without a finder, the first pass sees the whole
+image.
 """
 
 import os
@@ -21,13 +21,13 @@ from keras_pose.io import images
 from keras_pose.visualization.drawing import LOW_SCORE
 
 CROP_MARGIN = 1.25
-FOUND_MARGIN = 1.4  # around a finder's box, which may be a little off
-# A second pass that leaves the finder's box by more than this has gone to somebody else; the first pass counts then.
+FOUND_MARGIN = 1.4  # around a finder's box, which may be slightly off
+# A second pass that leaves the finder's box by more than this has moved to somebody else; the first pass is used then.
 STAYS = 0.2
-SAME_PERSON = 0.6  # overlap of two people's boxes from which they are one person, found twice
-# A box needs some joints to be around: with fewer sure ones, all joints count.
+SAME_PERSON = 0.6  # overlap above which two results are the same person, found twice
+# The fewest confident joints for a box; with fewer, all joints are used.
 FEWEST_SURE_JOINTS = 4
-# A crop is at most so much smaller than the one before it: joints that fall onto one spot are no person.
+# Limits how much a crop may shrink from one pass to the next: joints on a single spot are not a person.
 MOST_ZOOM = 8.0
 UNITS = units_of("keypoints_px", "scores", "pose_3d_mm")
 
@@ -40,9 +40,9 @@ class PoseResult:
         keypoints_px: (J, 2) pixels of the image; may lie outside it.
         scores: (J,) in [0, 1].
         pose_3d_mm: (J, 3) camera frame (x right, y down, z away), relative to the root; None from a 2D model.
-        crop_affine: (2, 3) from pixels of the image to pixels of the crop that the model saw.
-        person_score: the finder's score in [0, 1], 0 where it found nobody and the whole image was looked at; None
-            where the box was given, or the model has no finder.
+        crop_affine: (2, 3) from image pixels to pixels of the crop that the model saw.
+        person_score: the finder's score in [0, 1]; 0 if it found nobody and the whole image was used; None if the box
+            was given or the model has no finder.
     """
 
     keypoints_px: np.ndarray
@@ -53,7 +53,7 @@ class PoseResult:
     person_score: float | None = None
 
     def to_dict(self) -> dict:
-        """JSON-ready numbers with their units."""
+        """Numbers for JSON, with their units."""
         return {
             "skeleton": self.skeleton.to_dict(),
             "units": UNITS,
@@ -69,12 +69,12 @@ class PosePredictor:
     """Finds the joints of people in RGB images.
 
     Args:
-        source: a run folder, an exported .tflite or .onnx file, the name of a shipped weight, or a `LoadedModel`.
-        finder: what finds people in whole images: a `PersonFinder`, a folder or file of one, or None for none. By
-            default `finder.tflite` (or .onnx) beside an exported file, the shipped one for a run or a shipped weight,
-            and none for a `LoadedModel`.
+        source: a run folder, an exported .tflite or .onnx file, the name of shipped weights, or a `LoadedModel`.
+        finder: finds people in whole images: a `PersonFinder`, the folder or file of one, or None for none. By default
+            it is `finder.tflite` (or .onnx) beside an exported file, the shipped one for a run or shipped weights, and
+            none for a `LoadedModel`.
 
-    Raises UserError where there is no such model.
+    Raises UserError if there is no such model.
     """
 
     def __init__(
@@ -94,14 +94,14 @@ class PosePredictor:
     def __call__(self, image: np.ndarray, box: Sequence[float] | np.ndarray | None = None) -> PoseResult:
         """The most prominent person in (H, W, 3) uint8 RGB, or the one in box (x0, y0, x1, y1) pixels.
 
-        Where the finder finds nobody, the whole image is looked at, and `person_score` is 0.
+        If the finder finds nobody, the whole image is used and `person_score` is 0.
         """
         return self.predict([image], [box])[0]
 
     def predict(
         self, images: Sequence[np.ndarray], boxes: Sequence[Sequence[float] | np.ndarray | None] | None = None
     ) -> list[PoseResult]:
-        """As `__call__`, for several images of any sizes in one batch."""
+        """Like `__call__`, for several images of any sizes in one batch."""
         if len(images) == 0:
             return []
         boxes = [None] * len(images) if boxes is None else list(boxes)
@@ -127,16 +127,16 @@ class PosePredictor:
         return results
 
     def find(self, image: np.ndarray, max_people: int = MAX_PEOPLE) -> list[FoundPerson]:
-        """Where people are in an image, the most prominent first; raises UserError where the model has no finder."""
+        """Finds people in an image, the most prominent first; raises UserError if the model has no finder."""
         _check_picture(image, None)
         if self.finder is None:
             raise UserError(f"{self.model.name} has no finder; put finder.tflite beside it, or give boxes")
         return self.finder(image, max_people)
 
     def predict_people(self, image: np.ndarray, max_people: int = MAX_PEOPLE) -> list[PoseResult]:
-        """The people in an image, the most prominent first; empty where nobody is.
+        """The people in an image, the most prominent first; empty if there are none.
 
-        Without a finder the list holds the one person that the whole image is searched for.
+        Without a finder, the list holds one person, searched for in the whole image.
         """
         if max_people < 1:
             raise UserError(f"max_people must be at least 1, got {max_people}")
@@ -161,14 +161,14 @@ class PosePredictor:
         return people[0] if people else None
 
     def _settled(self, person: FoundPerson | None, first: PoseResult, second: PoseResult) -> PoseResult:
-        """The second pass, or the first where the second has left the person."""
+        """The second pass, or the first if the second has moved to somebody else."""
         if person is None:
             return second if self.finder is None else replace(second, person_score=0.0)
         stays = overlap(self.box_of(second), person.box_px) >= STAYS
         return replace(second if stays else first, person_score=person.score)
 
     def box_of(self, result: PoseResult) -> np.ndarray:
-        """The box (x0, y0, x1, y1) in pixels to look at next: around the sure joints, around all if few are sure."""
+        """The box (x0, y0, x1, y1) in pixels for the next crop: around the confident joints, or all if they are few."""
         sure = result.scores >= LOW_SCORE
         counted = sure if sure.sum() >= FEWEST_SURE_JOINTS else np.ones_like(sure)
         x0, y0, x1, y1 = geometry.keypoints_box(result.keypoints_px, counted)

@@ -1,8 +1,8 @@
-"""One face for whatever a model is kept in: a run folder, a shipped weight, a TFLite or an ONNX file.
+"""A common interface to models in any format: a run folder, shipped weights, a TFLite or an ONNX file.
 
 An exported file has the input `image` (1, H, W, 3), uint8 or float32 in 0..255, RGB, and the outputs `keypoints_2d`
-(1, J, 2) in [0, 1] of the crop, `scores` (1, J) and, unless it is 2D only, `pose_3d` (1, J, 3) mm.
-Beside `pose.tflite` lies `pose.tflite.json` with what model.json of a run says: `skeleton`, `input_size` and more.
+(1, J, 2) in [0, 1] of the crop, `scores` (1, J) and, unless it is 2D only, `pose_3d` (1, J, 3) mm. The file
+`pose.tflite.json` beside `pose.tflite` has the content of a run's model.json: `skeleton`, `input_size` and more.
 """
 
 import os
@@ -21,12 +21,12 @@ from keras_pose.weights import SHIPPED_WEIGHTS
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that is ready to run.
+    """A model ready to run.
 
-    `input_size` is (height, width). `run` takes crops (B, height, width, 3) uint8 RGB and gives `keypoints_2d`
-    (B, J, 2) in [0, 1] of the crop, `scores` (B, J) in [0, 1] and, unless the model is 2D only, `pose_3d` (B, J, 3)
-    mm relative to the root. `run_with_heatmaps` gives `heatmaps` (B, height/4, width/4, J) besides; None where the
-    model is kept without them. `cell_center` is where in a heatmap's cell a joint's peak lies (see `models.decoders`).
+    `input_size` is (height, width). `run` takes crops (B, height, width, 3) uint8 RGB and returns `keypoints_2d`
+    (B, J, 2) in [0, 1] of the crop, `scores` (B, J) in [0, 1] and, unless the model is 2D only, `pose_3d` (B, J, 3) mm
+    relative to the root. `run_with_heatmaps` also returns `heatmaps` (B, height/4, width/4, J); it is None if the
+    format lacks them. `cell_center` is where a joint's peak lies in its heatmap cell (see `models.decoders`).
     """
 
     name: str
@@ -38,9 +38,9 @@ class LoadedModel:
 
 
 def open_model(source: str | os.PathLike) -> LoadedModel:
-    """Opens a run folder, a .keras or an exported file, or a shipped weight by its name.
+    """Opens a run folder, a .keras file, an exported file, or shipped weights by name.
 
-    Raises UserError that lists the known ones.
+    The UserError for anything else lists the known ones.
     """
     path = SHIPPED_WEIGHTS.get(os.fspath(source), Path(source))
     if path.is_dir():
@@ -58,7 +58,7 @@ def open_model(source: str | os.PathLike) -> LoadedModel:
     known = ", ".join(sorted(SHIPPED_WEIGHTS)) or "none"
     raise UserError(
         f"no model {os.fspath(source)!r}: name a run folder, a file ({', '.join(sorted([*SESSIONS, '.keras']))}) "
-        f"or a shipped weight; known: {known}"
+        f"or shipped weights; known: {known}"
     )
 
 
@@ -82,9 +82,9 @@ def from_keras(
     cell_center: float = OWN_CELL_CENTER,
     peak: float = TARGET_PEAK,
 ) -> LoadedModel:
-    """Wraps a Keras pose or keypoints model (see `keras_pose.models`); traced once, for any number of crops.
+    """Wraps a Keras pose or keypoints model (see `keras_pose.models`); traced once for any number of crops.
 
-    `peak` is the height of the heatmaps' targets, which scores 1.
+    `peak` is the height of the target heatmaps, which scores 1.
     """
     import tensorflow as tf
 
@@ -112,9 +112,9 @@ def from_keras(
 
 @dataclass(frozen=True)
 class Session:
-    """An exported file, opened.
+    """An open exported file.
 
-    `inputs` gives the shape and the dtype of each input; `infer` takes and gives arrays by name.
+    `inputs` has the shape and dtype of each input; `infer` takes and returns arrays by name.
     """
 
     inputs: dict[str, tuple[tuple[int, ...], np.dtype]]
@@ -122,7 +122,7 @@ class Session:
 
 
 def open_session(path: str | os.PathLike, threads: int | None = None) -> Session:
-    """Opens an exported file on so many threads, by default one a core; raises UserError for a damaged one."""
+    """Opens an exported file with `threads` threads, by default one per core; raises UserError if it is damaged."""
     path = Path(path)
     return SESSIONS[path.suffix](path, threads or os.cpu_count() or 1)
 
@@ -133,7 +133,7 @@ def _tflite(path: Path, threads: int) -> Session:
     except ImportError:
         import tensorflow as tf
 
-        Interpreter = tf.lite.Interpreter  # the same runtime, inside TensorFlow
+        Interpreter = tf.lite.Interpreter  # the same runtime, included in TensorFlow
     try:
         infer = Interpreter(str(path), num_threads=threads).get_signature_runner()
         details = infer.get_input_details().items()
@@ -152,7 +152,7 @@ def _onnx(path: Path, threads: int) -> Session:
     options.intra_op_num_threads = threads
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions share no base class
+    except Exception as error:  # its exceptions have no common base class
         raise UserError(f"{path} is not an ONNX file that ONNX Runtime can run; export the model again") from error
     dtypes: dict[str, np.dtype] = {"tensor(uint8)": np.dtype(np.uint8), "tensor(float)": np.dtype(np.float32)}
     inputs = {tensor.name: (tuple(tensor.shape), dtypes[tensor.type]) for tensor in session.get_inputs()}
@@ -164,9 +164,9 @@ SESSIONS: dict[str, Callable[[Path, int], Session]] = {".tflite": _tflite, ".onn
 
 
 def from_session(session: Session, skeleton: Skeleton, input_size: tuple[int, int], name: str = "model") -> LoadedModel:
-    """Wraps an exported file of batch 1, whose image may have its channels first; raises UserError for a lifter."""
+    """Wraps an exported file with batch 1 and either image layout; raises UserError for a lifter."""
     if "image" not in session.inputs:
-        raise UserError(f"{name} takes no images but {', '.join(session.inputs)}; name a pose or keypoints file")
+        raise UserError(f"{name} takes {', '.join(session.inputs)} instead of images; name a pose or keypoints file")
     shape, dtype = session.inputs["image"]
     axes = (0, 3, 1, 2) if shape[1] == 3 else (0, 1, 2, 3)
     lasts = {"keypoints_2d": (-1, 2), "scores": (-1,), "pose_3d": (-1, 3)}

@@ -1,4 +1,4 @@
-"""PoseTracker follows one person over the frames of a video, PeopleTracker several, each with an id of their own."""
+"""PoseTracker follows one person through the frames of a video; PeopleTracker several, each with an id."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,20 +11,20 @@ from keras_pose.inference.finder import FoundPerson, best_matches, overlap
 from keras_pose.inference.predictor import SAME_PERSON, PosePredictor, PoseResult
 from keras_pose.visualization.drawing import LOW_SCORE
 
-# So often the finder looks whether the crop still holds the person; it takes about as long as the model.
+# Interval at which the finder checks that the crop still contains the person; it takes about as long as the model.
 CHECK_S = 1.0
-SEARCH_S = 0.3  # so often it looks for further people while there are fewer than wanted
-FOLLOWED = 0.2  # overlap of the finder's box and the joints' box from which both are the same person
-MISSED_CHECKS = 2  # a person whom so many checks in a row do not see is lost
-REMEMBERED_S = 2.0  # a person who comes back in the same place within this time keeps the id
+SEARCH_S = 0.3  # interval of the search for more people, while there are fewer than wanted
+FOLLOWED = 0.2  # overlap of the finder's box and the joints' box above which both are the same person
+MISSED_CHECKS = 2  # a person missed by this many checks in a row is lost
+REMEMBERED_S = 2.0  # a person who reappears in the same place within this time keeps the id
 
 
 class PoseTracker:
     """Follows one person through the frames of a video and smooths the joints with One-Euro filters.
 
-    Each crop lies around the joints of the frame before; when their mean score falls below `LOW_SCORE` the person
-    counts as lost, and the next frame is searched anew. With a finder the crop is checked every `CHECK_S` seconds: a
-    crop that holds nobody is given up.
+    Each crop is placed around the joints of the previous frame. If their mean score falls below `LOW_SCORE`, the person
+    counts as lost and the next frame is searched again. With a finder, the crop is checked every `CHECK_S` seconds and
+    given up if it contains nobody.
     """
 
     def __init__(self, predictor: PosePredictor):
@@ -35,7 +35,7 @@ class PoseTracker:
         self._missed = 0
 
     def __call__(self, frame: np.ndarray, time_s: float) -> PoseResult:
-        """The smoothed result of the next frame, (H, W, 3) uint8 RGB; `time_s` must grow from frame to frame."""
+        """The smoothed result of the next frame, (H, W, 3) uint8 RGB; `time_s` must increase from frame to frame."""
         if self._box_px is not None and self.predictor.finder and time_s - self._checked_s >= CHECK_S:
             self._check(frame, time_s, self._box_px)
         if self._box_px is None:
@@ -80,18 +80,18 @@ class _Track:
 
 
 class PeopleTracker:
-    """Follows up to `max_people` people, each by the crop around the joints of the frame before.
+    """Follows up to `max_people` people, each with a crop around the joints of the previous frame.
 
-    Every `CHECK_S` seconds, and more often while fewer people are followed than wanted, the finder looks at the whole
-    frame. Its boxes are assigned to the people who are followed by the overlap with their joints' boxes; who is left
-    over gets a new id, or the id of someone who was lost in that place a moment ago.
+    Every `CHECK_S` seconds, and more often while there are fewer people than wanted, the finder searches the whole
+    frame. Its boxes are assigned to known people by their overlap with the boxes of the joints. A box left over gets a
+    new id, or the id of someone who was lost in that place a moment ago.
 
-    Raises UserError where the predictor has no finder.
+    Raises UserError if the predictor has no finder.
     """
 
     def __init__(self, predictor: PosePredictor, max_people: int):
         if predictor.finder is None:
-            raise UserError(f"{predictor.model.name} has no finder, which following several people needs")
+            raise UserError(f"{predictor.model.name} has no finder, which is needed to follow several people")
         if max_people < 1:
             raise UserError(f"max_people must be at least 1, got {max_people}")
         self.predictor, self.max_people = predictor, max_people
@@ -101,7 +101,7 @@ class PeopleTracker:
         self._next_id = 1
 
     def __call__(self, frame: np.ndarray, time_s: float) -> list[TrackedPerson]:
-        """The people of the next frame by their ids; `time_s` must grow from frame to frame."""
+        """The people in the next frame by id; `time_s` must increase from frame to frame."""
         wait = CHECK_S if len(self._tracks) >= self.max_people else SEARCH_S
         new: list[FoundPerson] = []
         if not self._tracks or time_s - self._checked_s >= wait:
@@ -111,7 +111,7 @@ class PeopleTracker:
             return []
         boxes = [track.box_px for track in self._tracks]
         results = self.predictor.predict([frame] * len(boxes), boxes)
-        for i in range(len(boxes) - len(new), len(boxes)):  # a second look at those who have just been found
+        for i in range(len(boxes) - len(new), len(boxes)):  # a second pass for newly found people
             results[i] = self.predictor(frame, self.predictor.box_of(results[i]))
         people = []
         for track, result in zip(list(self._tracks), results, strict=True):
@@ -125,7 +125,7 @@ class PeopleTracker:
         return sorted(people, key=lambda person: person.id)
 
     def _check(self, frame: np.ndarray, time_s: float) -> list[FoundPerson]:
-        """Drops who is not seen any more; gives who is new."""
+        """Drops people who are no longer seen; returns new ones."""
         self._checked_s = time_s
         found = self.predictor.find(frame)
         pairs = best_matches([track.box_px for track in self._tracks], [p.box_px for p in found], FOLLOWED)

@@ -80,7 +80,7 @@ def main(argv: list[str]) -> None:
         raise UserError(f"unexpected argument {argv[0]!r}; give everything as --name=value")
     checkpoint = Path(FLAGS.checkpoint)
     if Path(FLAGS.output).exists():
-        raise UserError(f"--output={FLAGS.output} is there already; choose another name, or remove it")
+        raise UserError(f"--output={FLAGS.output} already exists; choose another name, or remove it")
     skeleton = get_skeleton(FLAGS.skeleton) if FLAGS.skeleton else skeleton_of(checkpoint.name)
     input_size = parse_input_size(FLAGS.input_size, checkpoint.name)
     if re.search(r"(^|[_-])udp([_-]|\.|$)", checkpoint.name.lower()):

@@ -72,7 +72,7 @@ def main(argv: list[str]) -> int:
     output = Path(FLAGS.output)
     for path in (output, output.with_suffix(".json")):
         if path.exists():
-            raise UserError(f"{path} is there already; choose another --output")
+            raise UserError(f"{path} already exists; choose another --output")
     writer = VideoWriter(output, FLAGS.fps)
     size, count = parse_image_size(FLAGS.image_size), max(1, round(FLAGS.seconds * FLAGS.fps))
     rng = np.random.default_rng(seed_of(FLAGS.seed, "clip"))

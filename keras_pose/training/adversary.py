@@ -1,4 +1,4 @@
-"""The critic of the adversarial prior while it trains beside the pose network: its gradient, its Adam, its state."""
+"""The critic of the adversarial prior, trained beside the pose network: gradient, Adam and state."""
 
 import keras
 import tensorflow as tf
@@ -8,15 +8,15 @@ from keras_pose.training import checkpoint
 from keras_pose.training.experiment import OptimizerConfig
 from keras_pose.training.optimizer import make_adam
 
-BETA_1 = 0.5  # a critic chases a moving target: less momentum, as in Radford et al. 2016
+BETA_1 = 0.5  # the critic's target moves, which calls for less momentum, as in Radford et al. 2016
 
 
 class Adversary:
-    """The critic of one phase. Both networks step at once, from the gradients of the same batch.
+    """The critic of one phase. Both networks step together, from gradients of the same batch.
 
     Args:
-        model: of `build_pose_discriminator`; it goes on over all phases, Adam starts anew with each.
-        learning_rate: constant: the critic has to follow the pose network to the end of its schedule.
+        model: from `build_pose_discriminator`; kept over all phases, while Adam starts anew in each.
+        learning_rate: constant, so the critic can follow the pose network to the end of its schedule.
     """
 
     def __init__(self, model: keras.Model, learning_rate: float):
@@ -25,20 +25,20 @@ class Adversary:
 
     @property
     def variables(self) -> dict[str, keras.Variable]:
-        """What a checkpoint keeps."""
+        """The variables to checkpoint."""
         state = {f"discriminator/{name}": variable for name, variable in self.optimizer.state.items()}
         return checkpoint.model_variables(self.model, "discriminator") | state
 
     def weights(self, batch: dict) -> dict:
-        """What a replica's batch weighs in the critic's loss, scalars to sum over the replicas."""
+        """Weights of a replica's batch in the critic's loss: scalars to sum over the replicas."""
         return discriminator_weights(batch["pose_3d_valid"])
 
     def gradient(self, batch: dict, pose_3d, weights: dict) -> tuple:
-        """The flat gradient of the critic's loss for labeled and predicted poses, and that loss.
+        """The flat gradient of the critic's loss on labeled and predicted poses, and that loss.
 
         Args:
-            batch: its `pose_3d` (B, J, 3) are the labeled ones, where `pose_3d_valid` in every joint.
-            pose_3d: (B, J, 3) mm, predicted; no gradient goes back through them.
+            batch: labeled poses are those `pose_3d` (B, J, 3) whose joints all have `pose_3d_valid`.
+            pose_3d: (B, J, 3) mm, predicted; no gradient flows back through them.
             weights: of the global batch.
         """
         with tf.GradientTape() as tape:
@@ -48,5 +48,5 @@ class Adversary:
         return self.optimizer.flatten(gradients), loss
 
     def apply(self, gradient, keep=None) -> None:
-        """One step; where `keep` is false, as after an overflow of float16, none."""
+        """One step; none if `keep` is false, as after a float16 overflow."""
         self.optimizer.apply(gradient, self.learning_rate, keep=keep)

@@ -1,4 +1,4 @@
-"""One file with everything that a run needs to resume as if it had never stopped."""
+"""One file with everything a run needs to resume exactly."""
 
 import contextlib
 import io
@@ -22,16 +22,16 @@ FORMAT_VERSION = 1
 
 @dataclass
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
-        phase: index of the phase that goes on.
-        epoch: epochs of it that are finished.
-        step: steps of its current epoch that are done.
-        sums: of the current epoch's training figures, one addition a step.
-        best: the best validation result of this phase, None before the first.
+        phase: index of the current phase.
+        epoch: finished epochs of that phase.
+        step: finished steps of the current epoch.
+        sums: training metrics of the current epoch, summed over its steps.
+        best: the best validation result of this phase; None before the first.
         data: the data set's `manifest_hash`.
-        timings: `seconds` and `processor_seconds` that the current epoch has taken.
+        timings: `seconds` and `processor_seconds` spent on the current epoch.
     """
 
     phase: int = 0
@@ -43,7 +43,7 @@ class Progress:
     timings: dict[str, float] = field(default_factory=dict)
 
     def add(self, figures: dict[str, float]) -> None:
-        """Adds the figures of one step to the epoch's sums."""
+        """Adds the metrics of one step to the epoch's sums."""
         for name, value in figures.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
 
@@ -57,9 +57,9 @@ class Progress:
 
 
 class EpochClock:
-    """Takes the time of an epoch, which may have begun in a process that was stopped: `progress.timings` holds it.
+    """Measures the time of an epoch, even across restarts: `progress.timings` keeps it.
 
-    Steps that a killed process did after its last checkpoint are done again and not counted twice.
+    Steps that a killed process did after its last checkpoint are repeated and not counted twice.
     """
 
     def __init__(self, progress: Progress):
@@ -68,7 +68,7 @@ class EpochClock:
         self._started = self._now()
 
     def stop(self) -> None:
-        """Writes the time so far into the progress: wall clock, and processor time of all threads."""
+        """Stores the time so far in the progress: wall clock, and processor time of all threads."""
         spent = {name: now - self._started[name] for name, now in self._now().items()}
         self._progress.timings = {name: self._before.get(name, 0.0) + seconds for name, seconds in spent.items()}
 
@@ -77,7 +77,7 @@ class EpochClock:
 
 
 def save(path: str | os.PathLike, progress: Progress, variables: dict[str, keras.Variable]) -> None:
-    """Writes progress and variables, by name, whole or not at all."""
+    """Writes the progress and the named variables, completely or not at all."""
     meta = json.dumps({"format_version": FORMAT_VERSION, "progress": asdict(progress)})
     arrays = {name: ops.convert_to_numpy(variable) for name, variable in variables.items()}
     content = io.BytesIO()
@@ -86,13 +86,13 @@ def save(path: str | os.PathLike, progress: Progress, variables: dict[str, keras
 
 
 def load_progress(path: str | os.PathLike) -> Progress:
-    """The progress that a checkpoint holds; raises UserError for a file that is none."""
+    """Reads the progress from a checkpoint; raises UserError if the file is not a checkpoint."""
     with _opened(path) as (progress, _):
         return progress
 
 
 def restore(path: str | os.PathLike, variables: dict[str, keras.Variable]) -> None:
-    """Sets the variables; raises UserError unless the checkpoint has exactly these, of these shapes, and whole."""
+    """Sets the variables; raises UserError unless the checkpoint is intact and has exactly these, in these shapes."""
     with _opened(path) as (_, arrays):
         names = set(arrays.files) - {"meta"}
         values = {name: arrays[name] for name in names & set(variables)}
@@ -100,8 +100,8 @@ def restore(path: str | os.PathLike, variables: dict[str, keras.Variable]) -> No
         wrong += sorted(name for name, value in values.items() if value.shape != tuple(variables[name].shape))
         if wrong:
             raise UserError(
-                f"{path} is of another architecture: {len(wrong)} weights differ, such as {wrong[0]}; "
-                "train with its own settings, or choose another --output"
+                f"{path} has another architecture: {len(wrong)} weights differ, such as {wrong[0]}; "
+                "train with the original settings, or choose another --output"
             )
     for name, variable in variables.items():
         variable.assign(values[name])
@@ -109,21 +109,21 @@ def restore(path: str | os.PathLike, variables: dict[str, keras.Variable]) -> No
 
 @contextlib.contextmanager
 def _opened(path: str | os.PathLike) -> Iterator[tuple[Progress, np.lib.npyio.NpzFile]]:
-    """Progress and arrays; what is wrong with them inside the block, too, becomes a UserError that names the file."""
+    """Progress and arrays. Faults found inside the block, too, become a UserError that names the file."""
     try:
         with np.load(Path(path), allow_pickle=False) as arrays:
             check_archive(arrays.zip, path)
             meta = json.loads(str(arrays["meta"]))
             if meta["format_version"] != FORMAT_VERSION:
-                raise UserError(f"{path} is a checkpoint of another version; train again into another --output")
+                raise UserError(f"{path} is a checkpoint of another version; train again with another --output")
             yield Progress(**meta["progress"]), arrays
     except UserError:
         raise
     except Exception as error:  # a broken archive may raise almost anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-        raise UserError(f"{path} is no checkpoint ({reason}); delete its run folder and train again") from error
+        raise UserError(f"{path} is not a checkpoint ({reason}); delete its run folder and train again") from error
 
 
 def model_variables(model: keras.Model, name: str = "model") -> dict[str, keras.Variable]:
-    """All weights, by a name that differs for each; seeds of dropout are not among them (see `steps`)."""
+    """All weights by unique name, without the seeds of dropout (see `steps`)."""
     return {f"{name}/{i:04d}/{weight.path}": weight for i, weight in enumerate(model.weights)}

@@ -1,4 +1,4 @@
-"""Which of many workers this process is, as TF_CONFIG tells it, and what is said when one of them is lost."""
+"""Which worker this process is, according to TF_CONFIG, and the error for lost workers."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from keras_pose.core.errors import UserError
 
 JOBS = ("chief", "worker")
 EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
-# What TensorFlow raises where another worker is lost; its message then speaks of tasks or of collectives.
+# TensorFlow's errors after the loss of another worker; their messages mention tasks or collectives.
 LOSSES = (
     tf.errors.UnavailableError,
     tf.errors.InternalError,
@@ -31,8 +31,8 @@ class Cluster:
     """The workers that train together.
 
     Attributes:
-        addresses: (job, number in it) to host and port; the first is the chief's, which writes the run's files.
-        task: this process's job and number.
+        addresses: (job, index) to host and port; the first is the chief, which writes the run's files.
+        task: this process's job and index.
     """
 
     addresses: dict[tuple[str, int], str]
@@ -48,9 +48,9 @@ class Cluster:
 
 
 def read_cluster(strategy: str = "auto") -> Cluster | None:
-    """The workers of TF_CONFIG that a strategy (a row of `experiment.STRATEGIES`) trains with; None without others.
+    """The workers in TF_CONFIG for a strategy (one of `experiment.STRATEGIES`); None without others.
 
-    Raises UserError for a TF_CONFIG that names no task of its cluster, and for `multi_worker` without a cluster.
+    Raises UserError if TF_CONFIG names no task of its cluster, or `multi_worker` has no cluster.
     """
     if strategy not in ("auto", "multi_worker"):
         return None
@@ -67,15 +67,15 @@ def read_cluster(strategy: str = "auto") -> Cluster | None:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"TF_CONFIG={text} does not name this worker ({error!r}); write it as {EXAMPLE}") from error
     if strategy == "multi_worker" and not addresses:
-        raise UserError(f"strategy multi_worker needs TF_CONFIG to name the workers, such as {EXAMPLE}")
+        raise UserError(f"strategy multi_worker needs TF_CONFIG to list the workers, such as {EXAMPLE}")
     return Cluster(addresses, task) if len(addresses) > 1 else None
 
 
 @contextlib.contextmanager
 def naming_lost_workers(cluster: Cluster | None) -> Iterator[None]:
-    """Turns TensorFlow's error inside the block into a UserError where it comes from the loss of another worker.
+    """Turns TensorFlow errors inside the block into a UserError if another worker was lost.
 
-    A process that dies is noticed with the next exchange; a machine that falls silent after some ten seconds.
+    A dead process is noticed at the next exchange, an unreachable machine after about ten seconds.
     """
     try:
         yield
@@ -86,6 +86,6 @@ def naming_lost_workers(cluster: Cluster | None) -> Iterator[None]:
             raise
         lost = [address for task, address in cluster.addresses.items() if task in tasks and task != cluster.task]
         raise UserError(
-            f"worker {' or '.join(lost) or cluster.others} no longer answers, so this one ends too; see what it said, "
-            "then start all workers again by the same command: the run goes on from its last checkpoint"
+            f"worker {' or '.join(lost) or cluster.others} no longer answers, so this one ends too; see its messages, "
+            "then start all workers again with the same command: the run resumes from its last checkpoint"
         ) from error

@@ -1,4 +1,4 @@
-"""One path for one device, many devices and many machines, through `tf.distribute`."""
+"""One code path for one device, many devices and many machines, with `tf.distribute`."""
 
 import contextlib
 import sys
@@ -15,12 +15,12 @@ from keras_pose.training.cluster import naming_lost_workers, read_cluster
 
 
 def make_strategy(name: str) -> tf.distribute.Strategy:
-    """The strategy of that name (`keras_pose.training.experiment.STRATEGIES`).
+    """The strategy with that name (`keras_pose.training.experiment.STRATEGIES`).
 
-    `auto` is `multi_worker` where TF_CONFIG names workers, else `mirrored` on several GPUs, else `one_device`.
-    `mirrored` takes all GPUs, or without any all (logical) CPU devices.
+    `auto` means `multi_worker` if TF_CONFIG lists workers, else `mirrored` on several GPUs, else `one_device`.
+    `mirrored` uses all GPUs, or without a GPU all (logical) CPU devices.
     """
-    gpus = tf.config.list_physical_devices("GPU")  # logical ones would start TensorFlow, too early for workers
+    gpus = tf.config.list_physical_devices("GPU")  # listing logical ones starts TensorFlow, too early for workers
     cluster = read_cluster(name)
     if cluster:
         print(f"waiting for {cluster.others}", flush=True)
@@ -33,23 +33,23 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
 
 
 def begin_together(strategy: tf.distribute.Strategy, fails: bool = False) -> None:
-    """The first exchange of workers: raises UserError where another one `fails`, see `end_together`."""
+    """The workers' first exchange: raises UserError if another worker `fails`; see `end_together`."""
     if has_workers(strategy) and _sum_over_workers(strategy, np.array(fails, np.int32)) and not fails:
         raise UserError(
-            "another worker cannot begin, so this one ends too; mend what it tells, then start all workers again"
+            "another worker cannot start, so this one ends too; fix what it reports, then start all workers again"
         )
 
 
 def end_together(name: str, reason: str) -> None:
-    """Meets the other workers of a process that cannot begin, so that they end and do not wait for it."""
-    with contextlib.suppress(Exception):  # the reason is told whether they come or not
+    """Meets the other workers for a process that cannot start, which ends them instead of leaving them waiting."""
+    with contextlib.suppress(Exception):  # the reason is reported whether they come or not
         if read_cluster(name):
-            print(f"{reason}\ntelling it to the other workers", file=sys.stderr, flush=True)
+            print(f"{reason}\nnotifying the other workers", file=sys.stderr, flush=True)
             begin_together(make_strategy(name), fails=True)
 
 
 def writes_files(name: str) -> bool:
-    """Whether this process writes the run's files under the strategy of that name: of many workers one does."""
+    """Whether this process writes the run's files under that strategy; only one of many workers does."""
     cluster = read_cluster(name)
     return cluster is None or cluster.is_chief
 
@@ -64,11 +64,11 @@ def distribute_batches(
     skip_batches: int = 0,
     **options,
 ):
-    """`make_batches` over the replicas: `batch_size`, a multiple of them, and `skip_batches` count global batches.
+    """`make_batches` for the replicas. `batch_size` (a multiple of them) and `skip_batches` count global batches.
 
-    The replicas' batches of one step together hold the examples of the one batch that a single device would see.
-    A processor alone reads the data set itself: on the way to other devices tf.data puts a pipeline that it tunes,
-    and freeing that one may wait, see `pipeline._untuned`.
+    In each step, the replicas' batches together hold the examples of a single device's batch.
+    With only one processor as a device, the data set is read directly: to copy to other devices, tf.data adds a
+    pipeline with tuning, and freeing it may block; see `pipeline._untuned`.
     """
     replicas, is_alone = strategy.num_replicas_in_sync, _is_processor_alone(strategy)
 
@@ -83,8 +83,8 @@ def distribute_batches(
             skip_batches=skip_batches * (replicas // workers),
             **options,
         )
-        # Workers would ask each other before every batch whether all have one. In training they do: nobody asks for
-        # more steps than there are, so the data set may call itself endless.
+        # Workers would ask each other before every batch whether all have one. Training never asks for more steps
+        # than there are, so declaring the data set infinite avoids this.
         endless = training and not is_alone
         return (
             batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)) if endless else batches
@@ -104,12 +104,12 @@ def _is_processor_alone(strategy: tf.distribute.Strategy) -> bool:
 
 
 def replica_number():
-    """The number of this replica, an int32 scalar: which share of the global batch it works on."""
+    """This replica's number as an int32 scalar: which share of the global batch it computes."""
     return tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int32)
 
 
 def sum_over_replicas(tensor):
-    """The replicas' sum, on each of them."""
+    """The sum over the replicas, available on each of them."""
     context = tf.distribute.get_replica_context()
     return tensor if context.num_replicas_in_sync == 1 else context.all_reduce(tf.distribute.ReduceOp.SUM, tensor)
 
@@ -118,24 +118,24 @@ def sum_over_replicas(tensor):
 
 
 def local_values(strategy: tf.distribute.Strategy, value) -> list:
-    """This process's replicas' values."""
+    """The values of this process's replicas."""
     return list(strategy.experimental_local_results(value))
 
 
 def sum_over_workers(strategy: tf.distribute.Strategy, value: np.ndarray) -> np.ndarray:
-    """The sum of every process's `value`."""
+    """The sum of `value` over all processes."""
     return _sum_over_workers(strategy, value) if has_workers(strategy) else value
 
 
 def has_workers(strategy: tf.distribute.Strategy) -> bool:
-    """Whether other processes train along."""
+    """Whether other processes take part in training."""
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def _sum_over_workers(strategy, value: np.ndarray) -> np.ndarray:
     local_replicas = len(strategy.extended.worker_devices)
 
-    def share(context):  # of several replicas in a process one speaks
+    def share(context):  # one replica represents the process
         speaks = context.replica_id_in_sync_group % local_replicas == 0
         return tf.constant(value if speaks else np.zeros_like(value))
 
@@ -144,7 +144,7 @@ def _sum_over_workers(strategy, value: np.ndarray) -> np.ndarray:
 
 
 def chiefs_bytes(strategy: tf.distribute.Strategy, content: bytes, is_chief: bool) -> bytes:
-    """What the chief gave, on every worker."""
+    """The chief's `content`, on every worker."""
     if not has_workers(strategy):
         return content
     size = int(_sum_over_workers(strategy, np.array(len(content) if is_chief else 0, np.int32)))
@@ -153,13 +153,13 @@ def chiefs_bytes(strategy: tf.distribute.Strategy, content: bytes, is_chief: boo
 
 
 def take_chiefs_values(strategy: tf.distribute.Strategy, variables: Iterable[keras.Variable], is_chief: bool) -> None:
-    """Sets the variables of every worker to the chief's values, to the bit."""
+    """Sets the variables of every worker to exactly the chief's values."""
     if not has_workers(strategy):
         return
     by_dtype: dict[str, list[keras.Variable]] = {}
     for variable in variables:
         by_dtype.setdefault(variable.dtype, []).append(variable)
-    for group in by_dtype.values():  # one exchange each
+    for group in by_dtype.values():  # one exchange per dtype
         flat = np.concatenate([keras.ops.convert_to_numpy(variable).ravel() for variable in group])
         flat = _sum_over_workers(strategy, flat if is_chief else np.zeros_like(flat))
         ends = np.cumsum([int(np.prod(variable.shape)) for variable in group])
@@ -168,9 +168,9 @@ def take_chiefs_values(strategy: tf.distribute.Strategy, variables: Iterable[ker
 
 
 def averager(strategy: tf.distribute.Strategy, variables: list) -> Callable[[], None]:
-    """A function that brings variables that replicas have changed apart to their mean.
+    """A function that averages variables that differ between replicas.
 
-    These are the running statistics of batch norm: each replica keeps those of its share of the batches.
+    These are batch norm's running statistics: each replica keeps those of its own share of the batches.
     """
     if strategy.num_replicas_in_sync == 1 or not variables:
         return lambda: None

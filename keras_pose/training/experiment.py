@@ -19,26 +19,26 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the examples come from; see `keras_pose.data.dataset.open_dataset` and `keras_pose.data.pipeline`."""
+    """The source of the examples; see `keras_pose.data.dataset.open_dataset` and `keras_pose.data.pipeline`."""
 
     dataset: str = option(
         "embedded",
         "embedded, a folder (also gs://...), a pattern of folders or of shards, or a weighted mix a:0.7,b:0.3.",
     )
     batch_size: int = option(32, "Examples per step, over all devices together.")
-    passes: int = option(1, "How often an epoch goes over the training data.")
+    passes: int = option(1, "Passes over the training data per epoch.")
     shard_by: str = option(
         "examples",
-        "What workers share out: examples of files that all of them read, as one process would, or files.",
+        "What each worker gets: a share of the examples (all read the same files), or a share of the files.",
         choices=SHARD_BY,
     )
-    data_service: str = option("", "grpc://HOST:PORT of keras_pose.data.service, which decodes elsewhere.")
+    data_service: str = option("", "grpc://HOST:PORT of keras_pose.data.service, to decode on other machines.")
 
     def __post_init__(self):
         if self.shard_by not in SHARD_BY:
-            raise unknown_name("way to share data out", self.shard_by, SHARD_BY)
+            raise unknown_name("way to divide the data", self.shard_by, SHARD_BY)
         _check(self.batch_size >= 1, f"batch size is {self.batch_size}; give at least 1")
-        _check(self.passes >= 1, f"an epoch has {self.passes} passes over the data; give at least 1")
+        _check(self.passes >= 1, f"passes per epoch is {self.passes}; give at least 1")
 
 
 @dataclass(frozen=True)
@@ -72,24 +72,24 @@ class OptimizerConfig:
 
     name: str = option(
         "adam",
-        "adam for all, or muon for the backbone's convolutions and adam for the rest.",
+        "adam for everything, or muon for the backbone's convolutions and adam for the rest.",
         choices=OPTIMIZERS,
         flag="optimizer",
     )
-    schedule: str = option("constant", "Learning rate over each phase.", choices=SCHEDULES)
-    warmup_steps: int = option(0, "Steps of linear growth at the start of every phase.")
-    step_epochs: tuple[int, ...] = option((), "With --schedule=step: epochs after which the learning rate falls.")
-    step_factor: float = option(0.1, "With --schedule=step: what the learning rate is multiplied by.")
-    clip_norm: float = option(0.0, "Largest norm of the whole gradient; 0 does not clip.")
+    schedule: str = option("constant", "Learning-rate schedule within each phase.", choices=SCHEDULES)
+    warmup_steps: int = option(0, "Steps of linear warm-up at the start of every phase.")
+    step_epochs: tuple[int, ...] = option((), "With --schedule=step: epochs after which the learning rate drops.")
+    step_factor: float = option(0.1, "With --schedule=step: factor applied to the learning rate at each drop.")
+    clip_norm: float = option(0.0, "Clip the norm of the whole gradient to this; 0 disables clipping.")
     ema: float = option(
-        0.0, "Decay of the moving average of the weights, which is then validated and saved; 0 keeps no average."
+        0.0, "Decay of the moving average of the weights, which is validated and saved instead; 0 disables it."
     )
     discriminator_learning_rate: float = option(
         1e-3, "With --adversarial_weight: the discriminator's learning rate, constant."
     )
     muon_factor: float = option(
         20.0,
-        "With --optimizer=muon: a convolution's kernel moves by this times the learning rate, as a share of its norm.",
+        "With --optimizer=muon: a kernel moves by this times the learning rate, relative to its norm.",
     )
     muon_momentum: float = 0.9
     beta_1: float = 0.9
@@ -99,12 +99,12 @@ class OptimizerConfig:
     def __post_init__(self):
         if self.name not in OPTIMIZERS:
             raise unknown_name("optimizer", self.name, OPTIMIZERS)
-        _check(self.muon_factor > 0, f"factor of Muon's steps is {self.muon_factor}; give a positive number")
+        _check(self.muon_factor > 0, f"Muon's factor is {self.muon_factor}; give a positive number")
         if self.schedule not in SCHEDULES:
             raise unknown_name("learning-rate schedule", self.schedule, SCHEDULES)
         _check(
             (self.schedule == "step") == bool(self.step_epochs),
-            "--schedule=step and --step_epochs belong together; give both, or neither",
+            "--schedule=step and --step_epochs must be used together; give both, or neither",
         )
         _check(
             0 < self.step_factor < math.inf, f"factor of --schedule=step is {self.step_factor}; give a positive number"
@@ -120,48 +120,48 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How training runs. The phases come one after the other; each starts with the weights of the one before."""
+    """How to train. The phases run in order; each starts with the weights of the previous one."""
 
     phases: tuple[PhaseConfig, ...] = option(
         MISSING,
-        "What to train, in this order: hrnet (the backbone's heatmaps), lifter (2D to 3D, on labeled 2D), e2e (all).",
+        "Phases in this order: hrnet (the backbone's heatmaps), lifter (2D to 3D, from labeled 2D), e2e (everything).",
         flag_default=("hrnet", "e2e"),
     )
-    seed: int = option(0, "All randomness follows from it.")
-    strategy: str = option("auto", "Devices; auto takes every GPU, and TF_CONFIG's workers.", choices=STRATEGIES)
+    seed: int = option(0, "Seed of all randomness.")
+    strategy: str = option("auto", "Devices; auto uses every GPU, and the workers in TF_CONFIG.", choices=STRATEGIES)
     precision: str = option(
         "float32",
-        "What the backbone computes in; auto: mixed_bfloat16 where the machine multiplies it, else float32.",
+        "Precision of the backbone; auto: mixed_bfloat16 if the hardware supports it, else float32.",
         choices=("auto", *PRECISIONS),
     )
-    log_steps: int = option(20, "Steps between two lines of metrics.jsonl.")
-    checkpoint_steps: int = option(0, "Steps between checkpoints within an epoch; 0: after epochs alone.")
+    log_steps: int = option(20, "Steps between lines of metrics.jsonl.")
+    checkpoint_steps: int = option(0, "Steps between checkpoints within an epoch; 0: only after epochs.")
     init_from: str = option(
         "",
-        "Start from the weights of this run's folder, or from shipped ones by name; a narrower backbone is widened.",
+        "Start from the weights of this run folder, or from shipped weights by name; a narrower backbone is widened.",
     )
     pretrained: str = option("", "Start the backbone from this .keras file, written by keras_pose.models.pretrained.")
-    accumulate_steps: int = option(1, "Parts that each device computes its share of a batch in, to save memory.")
-    sync_batch_norm: bool = option(False, "Batch norm by the global batch, not by each device's share.")
-    jit_compile: bool = option(False, "Compile the network's forward and backward pass by XLA.")
+    accumulate_steps: int = option(1, "Number of parts in which each device computes its batch, to save memory.")
+    sync_batch_norm: bool = option(False, "Compute batch norm over the global batch, not per device.")
+    jit_compile: bool = option(False, "Compile the network's forward and backward pass with XLA.")
     threads_per_operation: int = option(
-        0, "Processors that share one operation; 1 for small networks, as e2e.flags has it; 0 takes all."
+        0, "Processors per operation; 1 suits small networks, as in e2e.flags; 0 uses all."
     )
     speed_tricks: bool = option(
-        True, "Off, stock Keras layers and optimizers train, more slowly (keras_pose/models/tensorflow_speed.py)."
+        True, "If off, train with stock Keras layers and optimizers, which is slower (models/tensorflow_speed.py)."
     )
 
     def __post_init__(self):
         names = [phase.name for phase in self.phases]
         _check(len(names) > 0, f"no phase to train; choose from {', '.join(PHASES)}")
-        _check(len(set(names)) == len(names), f"phases {','.join(names)} repeat; list each once")
+        _check(len(set(names)) == len(names), f"phases {','.join(names)} contain duplicates; list each once")
         if self.strategy not in STRATEGIES:
             raise unknown_name("strategy", self.strategy, STRATEGIES)
         if self.precision not in PRECISIONS:
             raise unknown_name("precision", self.precision, PRECISIONS)
         _check(
             not (self.init_from and self.pretrained),
-            "training starts from a run (--init_from) or from a converted backbone (--pretrained); give one of them",
+            "--init_from (a run) and --pretrained (a converted backbone) are mutually exclusive; give one of them",
         )
         _check(0 <= self.seed < 2**31, f"seed is {self.seed}; give a whole number from 0 to 2147483647")
         _check(self.log_steps >= 1, f"log interval is {self.log_steps} steps; give at least 1")
@@ -177,9 +177,9 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that a run depends on."""
+    """Everything a run depends on."""
 
-    output: str = option(MISSING, "Folder of the run: model, curves, checkpoints.", flag_default="runs/train")
+    output: str = option(MISSING, "Folder for the run: model, curves, checkpoints.", flag_default="runs/train")
     model: PoseModelConfig
     train: TrainConfig
     data: DataConfig = field(default_factory=DataConfig)
@@ -190,12 +190,12 @@ class Experiment:
     def __post_init__(self):
         _check(
             self.kind != "keypoints" or not self.loss.adversarial_weight,
-            "--adversarial_weight judges 3D poses, and phase hrnet makes none; "
+            "--adversarial_weight needs 3D poses, which phase hrnet does not predict; "
             "leave it out, or add phase lifter or e2e to --phases",
         )
         _check(
             self.kind != "lifter" or self.optimizer.name != "muon",
-            "--optimizer=muon moves the backbone's convolutions, and phase lifter has none; "
+            "--optimizer=muon trains the backbone's convolutions, which phase lifter does not have; "
             "leave it out, or add phase hrnet or e2e to --phases",
         )
 
@@ -206,7 +206,7 @@ class Experiment:
         return {frozenset({"hrnet"}): "keypoints", frozenset({"lifter"}): "lifter"}.get(frozenset(names), "pose")
 
     def to_dict(self) -> dict:
-        """Values that JSON can hold."""
+        """Values for JSON."""
         return asdict(self)
 
 

@@ -1,4 +1,4 @@
-"""The weights that a run starts from: those of another run, or a published backbone's."""
+"""The initial weights of a run: from another run, or from a published backbone."""
 
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from keras_pose.weights import SHIPPED_WEIGHTS
 
 
 def load_initial_weights(experiment: Experiment, model: keras.Model) -> None:
-    """Puts what `init_from` or `pretrained` of `TrainConfig` names into `model`, and prints what stays untrained.
+    """Loads the weights named by `init_from` or `pretrained` into `model`, and prints what stays untrained.
 
     Raises:
-        UserError: a folder where a file is wanted or the reverse, weights that are missing, damaged or of another
-            architecture.
+        UserError: a folder was given instead of a file or the reverse, or the weights are missing, damaged or of
+            another architecture.
     """
     train = experiment.train
     if not (train.init_from or train.pretrained):
@@ -31,12 +31,12 @@ def load_initial_weights(experiment: Experiment, model: keras.Model) -> None:
         variant = info.model["variant"]
         if variant != experiment.model.variant:
             raise UserError(
-                f"--pretrained={source} is HRNet {variant}, the run's {experiment.model.variant}; "
+                f"--pretrained={source} is HRNet {variant}, the run has {experiment.model.variant}; "
                 f"add --variant={variant}"
             )
         loaded = model_folder.load_model(source)
     joints = info.skeleton.joint_names
-    if "final_layer" in info.weights.get("initial", ()):  # a classifier's: it has no heatmaps
+    if "final_layer" in info.weights.get("initial", ()):  # from a classifier, which has no heatmaps
         joints = ()
     same_joints = joints == experiment.model.get_skeleton().joint_names
     untrained = transfer_weights(loaded, model, str(source), same_joints)
@@ -54,14 +54,14 @@ def _load_run(folder: Path) -> tuple[keras.Model, ModelInfo]:
 
 
 def _read_conversion(path: Path) -> ModelInfo:
-    """What `keras_pose.models.pretrained` wrote beside a .keras file."""
+    """Reads what `keras_pose.models.pretrained` wrote beside a .keras file."""
     if path.is_dir():
         raise UserError(
-            f"--pretrained={path} is a folder; name a .keras file that keras_pose.models.pretrained has written, "
+            f"--pretrained={path} is a folder; name a .keras file written by keras_pose.models.pretrained, "
             "or give a run's folder to --init_from"
         )
     if not path.is_file():
-        raise UserError(f"--pretrained={path}: there is no such file; convert one by keras_pose.models.pretrained")
+        raise UserError(f"--pretrained={path}: there is no such file; convert one with keras_pose.models.pretrained")
     sidecar = sidecar_path(path)
     info = ModelInfo.read(
         sidecar,

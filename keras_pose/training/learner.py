@@ -1,4 +1,4 @@
-"""What one phase of a run learns with: its network, optimizer, critic and compiled steps."""
+"""What one phase trains with: network, optimizer, critic and compiled steps."""
 
 import contextlib
 from collections.abc import Callable
@@ -18,21 +18,21 @@ from keras_pose.training.phases import Phase
 from keras_pose.training.schedule import phase_schedule
 from keras_pose.training.validation import Validator
 
-# What a phase is judged by after each epoch; the lowest is the best. Heatmaps are not judged by their joints' error in
-# pixels: it is low where joints are drawn halfway between left and right.
+# The validation metric of each phase; the lowest value is best. For heatmaps it is not the joints' error in pixels,
+# which is also low if joints are drawn halfway between left and right.
 JUDGED_BY = {"hrnet": "loss", "lifter": "mpjpe_mm", "e2e": "mpjpe_mm"}
 
 
 class Learner:
-    """Everything that one phase adds to the run's model.
+    """Everything one phase adds to the run's model.
 
     Args:
-        number: of the phase in the run, from 0.
-        discriminator: of the adversarial prior, None without one.
+        number: index of the phase in the run, from 0.
+        discriminator: of the adversarial prior; None without one.
 
     Attributes:
         train_step: see `steps.make_train_step`.
-        seed: of the phase's augmentation, dropout and order of the examples.
+        seed: for the phase's augmentation, dropout and order of examples.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Learner:
         self.dataset = dataset.without_pictures() if self.config.name == "lifter" else dataset
         self.optimizer = make_optimizer(self.phase.trainable_variables, experiment.optimizer)
         self.loss_scale = LossScale() if experiment.train.precision == "mixed_float16" else None
-        # Every phase draws its own numbers; 24 bits leave room for one seed more per layer of dropout.
+        # Every phase has its own seeds; 24 bits leave room for one more seed per dropout layer.
         self.seed = int(np.random.SeedSequence((experiment.train.seed, number)).generate_state(1)[0] >> 8)
         self.train_step = steps.make_train_step(
             strategy,
@@ -72,30 +72,30 @@ class Learner:
 
     @property
     def variables(self) -> dict[str, keras.Variable]:
-        """What a checkpoint keeps."""
+        """The variables to checkpoint."""
         scale = self.loss_scale.state if self.loss_scale else {}
         adversary = self.adversary.variables if self.adversary else {}
         return checkpoint.model_variables(self.model) | self.optimizer.state | scale | adversary
 
     def take_up(self) -> None:
-        """Continues from the variables' present values."""
+        """Continues from the current values of the variables."""
         self.optimizer.take_up()
         if self.adversary:
             self.adversary.optimizer.take_up()
 
     @contextlib.contextmanager
     def judged_weights(self):
-        """Inside, the model has the weights that are validated and saved: their moving average, where one is kept."""
+        """Inside, the model has the weights to validate and save: their moving average, if there is one."""
         self.average_statistics()
         with self.optimizer.averaged():
             yield
 
     def validate(self, on_first_batch: Callable[[dict, dict], None]) -> tuple[dict[str, float], float]:
-        """The figures of the validation split, and the one that the epoch is judged by."""
+        """The metrics on the validation split, and the one that decides which epoch is best."""
         validation = self._validator.run(on_first_batch)
         return validation, validation[JUDGED_BY[self.config.name]]
 
     def are_finite(self, figures: dict[str, float]) -> bool:
-        """Whether a step's loss and gradient are numbers; a gradient may overflow float16."""
+        """Whether a step's loss and gradient are finite; with float16 a gradient may overflow."""
         judged = {"loss"} if self.loss_scale else {"loss", "gradient_norm"}
         return all(np.isfinite(figures[name]) for name in judged)

@@ -1,8 +1,8 @@
-"""Muon for convolution kernels: their steps are orthogonal matrices; all else is left to Adam.
+"""Muon for convolution kernels, whose steps are orthogonal matrices; Adam trains everything else.
 
-Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024); the norm of kernels is held as in
-Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (arXiv:2404.00498). `keras.optimizers.Muon` leaves the kernels
-of convolutions to Adam, and HRNet has no others.
+Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024). Kernel norms are held constant as in
+Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (arXiv:2404.00498). `keras.optimizers.Muon` leaves convolution
+kernels to Adam, and HRNet has no other kernels.
 """
 
 import math
@@ -14,18 +14,18 @@ from keras import ops
 from keras_pose.training.experiment import OptimizerConfig
 from keras_pose.training.optimizer import FlatAdam, assign, make_adam, zeros
 
-ITERATIONS = 4  # of Newton and Schulz
+ITERATIONS = 4  # of Newton-Schulz
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan et al. (2024): steep at 0, singular values end within 0.7..1.2
 
 
 class FlatMuon(FlatAdam):
     """Muon for the kernels of convolutions before a batch norm, Adam for all other variables.
 
-    A kernel is one matrix, of (height * width * channels in) by (channels out). Its momentum, with Nesterov's look
-    ahead, is made orthogonal and scaled to the kernel's norm, which is held at the square root of the channels out: the
-    batch norm behind it undoes any scale. A step moves it by `learning_rate * config.muon_factor` of that norm.
+    A kernel is one matrix of (height * width * channels in) by (channels out). Its Nesterov momentum is orthogonalized
+    and scaled to the kernel's norm, which is held at the square root of the channels out; the batch norm after it
+    cancels any scale. A step moves the kernel by `learning_rate * config.muon_factor` of that norm.
 
-    Args: see `FlatAdam`. The heatmaps' own layer, which no batch norm follows, is Adam's.
+    Args: see `FlatAdam`. Adam trains the heatmap layer, which has no batch norm after it.
     """
 
     def __init__(self, variables: Sequence[keras.Variable], config: OptimizerConfig):
@@ -38,7 +38,7 @@ class FlatMuon(FlatAdam):
         return super().state | {"momentum": self.momentum}
 
     def _kind(self, variable) -> bool:
-        """Whether it is a kernel that Muon moves."""
+        """Whether Muon trains this kernel."""
         return len(variable.shape) == 4 and not variable.path.endswith("final_layer/kernel")
 
     def _update(self, gradient, learning_rate, t, keep) -> None:
@@ -60,7 +60,7 @@ class FlatMuon(FlatAdam):
             p = _normalized(ops.reshape(p, stack)) - learning_rate * self.config.muon_factor * step
             moved.append(ops.reshape(p, (-1,)))
             moments.append(momentum)
-            rest.append(ops.zeros_like(g))  # so that Adam, whose moments then stay zero, leaves them
+            rest.append(ops.zeros_like(g))  # keeps Adam's moments at zero, so Adam does not change them
             start += size
         if moments:
             assign(self.momentum, ops.concatenate(moments), keep)
@@ -69,13 +69,13 @@ class FlatMuon(FlatAdam):
 
 
 def orthogonalized(matrices):
-    """The nearest orthogonal matrices, roughly: with all singular values near 1, by Newton and Schulz' iteration.
+    """Approximately the nearest orthogonal matrices, with all singular values near 1, by Newton-Schulz iteration.
 
     Args:
         matrices: (N, R, C) floats.
 
     Returns:
-        (N, R, C); of one that is zero, zero.
+        (N, R, C); zero for a zero matrix.
     """
     a, b, c = COEFFICIENTS
     is_tall = matrices.shape[1] > matrices.shape[2]
@@ -92,10 +92,10 @@ def _norm(matrices):
 
 
 def _normalized(matrices):
-    """With the square root of the columns as their norm."""
+    """Scales matrices to a norm of the square root of the columns."""
     return matrices * (math.sqrt(matrices.shape[2]) / (_norm(matrices) + 1e-12))
 
 
 def make_optimizer(variables: Sequence[keras.Variable], config: OptimizerConfig) -> FlatAdam:
-    """The one that `config.name` says."""
+    """The optimizer named by `config.name`."""
     return FlatMuon(variables, config) if config.name == "muon" else make_adam(variables, config)

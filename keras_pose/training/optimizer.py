@@ -1,7 +1,7 @@
-"""Adam over all parameters at once, and the scaling of losses that float16 needs.
+"""Adam over all parameters at once, and the loss scaling that float16 needs.
 
-Keras' optimizers update each variable by its own dozen of operations: for the 878 variables of HRNet-W32 that is over
-half of the training graph. Here all gradients are one vector: one update, then a split and an assignment a variable.
+Keras optimizers update each variable with a dozen operations of its own: for the 878 variables of HRNet-W32, that is
+over half of the training graph. Here all gradients form one vector: one update, then one split and assignment each.
 """
 
 import contextlib
@@ -19,21 +19,21 @@ from keras_pose.training.experiment import OptimizerConfig
 class FlatAdam:
     """Adam (Kingma and Ba 2015) as Keras computes it, with clipping by the global norm and an average of the weights.
 
-    Vectors hold the variables one shape after another: those of one shape are stacked, not reshaped one by one, which
-    saves operations again. The parameters themselves are kept as such a vector too, so no variable needs to be read.
+    Vectors hold the variables grouped by shape: equal shapes are stacked instead of reshaped one by one, which saves
+    more operations. The parameters themselves are also kept as such a vector, so no variable needs to be read.
 
-    Under data parallelism every replica holds the same state, is given the same `gradient` (the replicas' sum) and
-    so makes the same update: nothing needs to be exchanged but that one vector.
+    Under data parallelism every replica holds the same state and gets the same `gradient` (the sum over replicas), so
+    all make the same update. Only that one vector is exchanged.
 
     Args:
-        variables: Keras variables to train. Whoever sets them otherwise calls `take_up` afterwards.
-        config: see `OptimizerConfig`; the learning rate is given to each `apply`.
+        variables: Keras variables to train. After setting them in any other way, call `take_up`.
+        config: see `OptimizerConfig`; each `apply` takes the learning rate.
     """
 
     def __init__(self, variables: Sequence[keras.Variable], config: OptimizerConfig):
         self.variables = list(variables)
         self.config = config
-        self._groups: dict[tuple, list[int]] = {}  # shape and whatever else `_kind` tells: indices of variables
+        self._groups: dict[tuple, list[int]] = {}  # shape and result of `_kind` to indices of variables
         for i, variable in enumerate(self.variables):
             self._groups.setdefault((tuple(variable.shape), self._kind(variable)), []).append(i)
         self._sizes = [math.prod(shape) * len(members) for (shape, _), members in self._groups.items()]
@@ -52,16 +52,16 @@ class FlatAdam:
 
     @property
     def state(self) -> dict[str, keras.Variable]:
-        """What a checkpoint keeps beside the variables, by name."""
+        """The state to checkpoint beside the variables, by name."""
         names = ("iterations", "first_moment", "second_moment", "average")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     def take_up(self) -> None:
-        """Goes on from the variables' present values."""
+        """Continues from the current values of the variables."""
         self.parameters.assign(self.flatten([variable.value for variable in self.variables]))
 
     def flatten(self, tensors: Sequence):
-        """One tensor a variable to one float32 vector."""
+        """One tensor per variable to one float32 vector."""
         stacks = [ops.stack([tensors[i] for i in members]) for members in self._groups.values()]
         return ops.concatenate([ops.reshape(ops.cast(stack, "float32"), (-1,)) for stack in stacks])
 
@@ -71,10 +71,10 @@ class FlatAdam:
         Args:
             gradient: a vector from `flatten`.
             learning_rate: a scalar.
-            keep: a boolean scalar; where it is false nothing changes.
+            keep: a boolean scalar; if false, nothing changes.
 
         Returns:
-            The norm of the gradient before clipping, a scalar.
+            The norm of the gradient before clipping, as a scalar.
         """
         config = self.config
         norm = ops.sqrt(ops.sum(ops.square(gradient)))
@@ -84,7 +84,7 @@ class FlatAdam:
         self._update(gradient, learning_rate, t, keep)
         parameters = ops.convert_to_tensor(self.parameters)
         if self.average is not None:
-            # Averages less at first, so that the untrained weights are soon forgotten.
+            # A shorter average at first, which soon forgets the untrained weights.
             decay = ops.minimum(config.ema, (1.0 + t) / (10.0 + t))
             assign(self.average, self.average + (parameters - self.average) * (1.0 - decay), keep)
         assign(self.iterations, self.iterations + 1, keep)
@@ -92,7 +92,7 @@ class FlatAdam:
         return norm
 
     def _kind(self, variable):
-        """Variables of one shape and one kind are stacked; a subclass that treats some otherwise says which."""
+        """Variables of one shape and kind are stacked; subclasses override this to treat some differently."""
         return None
 
     def _update(self, gradient, learning_rate, t, keep) -> None:
@@ -100,7 +100,7 @@ class FlatAdam:
         adam(gradient, learning_rate, t, keep)
 
     def _adam(self, gradient, learning_rate, t, keep) -> None:
-        """Updates both moments and the parameters in step `t`, counted from 1."""
+        """Updates both moments and the parameters at step `t`, counted from 1."""
         config = self.config
         first = self.first_moment + (gradient - self.first_moment) * (1.0 - config.beta_1)
         second = self.second_moment + (ops.square(gradient) - self.second_moment) * (1.0 - config.beta_2)
@@ -110,7 +110,7 @@ class FlatAdam:
             assign(getattr(self, name), value, keep)
 
     def _adam_in_place(self, gradient, learning_rate, t, keep) -> None:
-        """The same by TensorFlow's own kernel."""
+        """The same with TensorFlow's own kernel."""
         moments = self.first_moment, self.second_moment
         tensorflow_speed.apply_adam(self.parameters, *moments, gradient, learning_rate, t, self.config, keep)
 
@@ -133,7 +133,7 @@ class FlatAdam:
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
-        """Inside, the variables are their moving average, where one is kept."""
+        """Inside, the variables have the values of their moving average, if there is one."""
         if self.average is None:
             yield
             return
@@ -143,7 +143,7 @@ class FlatAdam:
 
 
 class StockAdam(FlatAdam):
-    """Keras' own Adam, which updates variable after variable: what `--nospeed_tricks` trains with."""
+    """Keras' own Adam, which updates one variable after another; for `--nospeed_tricks`."""
 
     def _make_moments(self, total: int) -> None:
         config = self.config
@@ -158,21 +158,21 @@ class StockAdam(FlatAdam):
 
     def _update(self, gradient, learning_rate, t, keep) -> None:
         if keep is not None:
-            raise NotImplementedError("Keras' Adam takes every step; `check_settings` refuses what needs to skip some")
+            raise NotImplementedError("Keras' Adam cannot skip steps; `check_settings` should have refused this")
         self._adam_of_keras.learning_rate = learning_rate
         self._adam_of_keras.apply(self._unflatten(gradient), self.variables)
         self.parameters.assign(self.flatten([variable.value for variable in self.variables]))
 
 
 def make_adam(variables: Sequence[keras.Variable], config: OptimizerConfig) -> FlatAdam:
-    """Adam, without speed tricks Keras' own."""
+    """Adam; without speed tricks, Keras' own."""
     return (FlatAdam if tensorflow_speed.tricks_are_on() else StockAdam)(variables, config)
 
 
 class LossScale:
-    """Dynamic loss scaling: float16 gradients are tiny, so the loss is scaled up as far as they do not overflow.
+    """Dynamic loss scaling: float16 gradients are tiny, so the loss is scaled up as far as possible without overflow.
 
-    After an overflow the step is left out and the scale halved; after `growth_steps` good steps it doubles.
+    After an overflow the step is skipped and the scale halved; after `growth_steps` good steps it doubles.
     """
 
     def __init__(self, initial: float = 2.0**15, growth_steps: int = 2000):
@@ -186,11 +186,11 @@ class LossScale:
 
     @property
     def state(self) -> dict[str, keras.Variable]:
-        """What a checkpoint keeps, by name."""
+        """The state to checkpoint, by name."""
         return {"loss_scale": self.scale, "good_steps": self.good_steps}
 
     def unscale(self, gradient):
-        """The gradient of the loss itself, zero where it overflowed, and whether it did not; updates the scale."""
+        """The unscaled gradient (zero after an overflow) and whether it is finite; updates the scale."""
         finite = ops.all(ops.isfinite(gradient))
         gradient = ops.where(finite, gradient / self.scale, 0.0)
         grows = self.good_steps + 1 >= self.growth_steps
@@ -201,7 +201,7 @@ class LossScale:
 
 
 def assign(variable: keras.Variable, value, keep) -> None:
-    """Sets a variable, where `keep` is not a false scalar."""
+    """Sets a variable, unless `keep` is a false scalar."""
     variable.assign(value if keep is None else ops.where(keep, value, variable))
 
 

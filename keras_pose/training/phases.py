@@ -1,4 +1,4 @@
-"""What each phase trains: which parts of the model, and how a batch runs through them."""
+"""What each phase trains: the parts of the model, and how a batch runs through them."""
 
 import contextlib
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ TRAINED_PARTS = {"hrnet": ("hrnet",), "lifter": ("encoder", "decoder"), "e2e": P
 @collections_paused()
 @one_variable_name()
 def build_model(experiment: Experiment, statistics: dict) -> keras.Model:
-    """The model that a run saves: the whole one, or what its phases train of it (see `Experiment.kind`)."""
+    """The model that a run saves: the whole one, or the parts its phases train (see `Experiment.kind`)."""
     if experiment.kind == "keypoints":
         return build_keypoint_model(experiment.model)
     build = build_lifter if experiment.kind == "lifter" else build_pose_model
@@ -35,7 +35,7 @@ def build_model(experiment: Experiment, statistics: dict) -> keras.Model:
 
 
 def build_discriminator(experiment: Experiment, statistics: dict) -> keras.Model | None:
-    """The critic of the adversarial prior, where it weighs anything; it is saved in checkpoints alone."""
+    """The critic of the adversarial prior, if its weight is not zero. Only checkpoints contain it."""
     if not experiment.loss.adversarial_weight:
         return None
     return build_pose_discriminator(PoseStatistics.from_dict(statistics).pose_3d, seed=experiment.train.seed)
@@ -43,7 +43,7 @@ def build_discriminator(experiment: Experiment, statistics: dict) -> keras.Model
 
 @contextlib.contextmanager
 def precision(name: str) -> Iterator[None]:
-    """Inside, new layers compute in this precision (a row of `experiment.PRECISIONS`)."""
+    """Inside, new layers compute in this precision (one of `experiment.PRECISIONS`)."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:
@@ -53,16 +53,16 @@ def precision(name: str) -> Iterator[None]:
 
 
 def parts_of(model: keras.Model) -> dict[str, keras.Model]:
-    """Those of `PARTS` that the model has, by name."""
+    """The `PARTS` that the model has, by name."""
     layers = {layer.name: layer for layer in model.layers}
     return {name: layers[name] for name in PARTS if name in layers}
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase of a run on its model: `name` is a row of `TRAINED_PARTS`.
+    """One phase of a run on its model: `name` is a key of `TRAINED_PARTS`.
 
-    `discriminator`, where there is one, adds what it says of `pose_3d` to the outputs: `pose_score` (B,).
+    A `discriminator` adds its score of `pose_3d` to the outputs: `pose_score` (B,).
     """
 
     name: str
@@ -79,14 +79,14 @@ class Phase:
         return [variable for name in TRAINED_PARTS[self.name] for variable in parts[name].trainable_variables]
 
     def labels(self, batch: dict) -> dict:
-        """The batch as the losses take it: a lifter's says in `seen_valid` which joints of its input are labeled."""
+        """The batch for the losses; for a lifter, `seen_valid` marks the labeled joints of its input."""
         return {**batch, "seen_valid": batch["keypoint_valid"]} if self.name == "lifter" else batch
 
     def forward(self, batch: dict, training: bool) -> dict:
-        """The outputs (docs/architecture.md) of the trained parts for a batch, and the discriminator's.
+        """The outputs (docs/architecture.md) of the trained parts and the discriminator for a batch.
 
-        The lifter sees labeled keypoints, or `seen_keypoints_2d` where augmentation disturbed them; those without a
-        label at their mean, which is zero to the network.
+        The lifter sees labeled keypoints, or `seen_keypoints_2d` if augmentation disturbed them. Unlabeled ones are set
+        to their mean, which the network sees as zero.
         """
         outputs = self._outputs(batch, training)
         if self.discriminator is None:
@@ -110,7 +110,7 @@ class Phase:
 
 
 def dropout_layers(model: keras.Model) -> Iterator[keras.layers.Dropout]:
-    """All layers of dropout, also those of nested models."""
+    """All dropout layers, including those of nested models."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from dropout_layers(layer)
@@ -119,7 +119,7 @@ def dropout_layers(model: keras.Model) -> Iterator[keras.layers.Dropout]:
 
 
 def synchronize_batch_norm(model: keras.Model) -> None:
-    """Lets every batch norm, also of nested models, train by the statistics of all replicas."""
+    """Makes every batch norm, including those of nested models, train with the statistics of all replicas."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             synchronize_batch_norm(layer)
@@ -128,18 +128,18 @@ def synchronize_batch_norm(model: keras.Model) -> None:
 
 
 def transfer_weights(source: keras.Model, target: keras.Model, name: str, same_joints: bool) -> list[str]:
-    """Copies the weights of the parts that both models have; returns the names of what stays as it is.
+    """Copies the weights of the parts that both models share; returns the names of the parts left unchanged.
 
-    A backbone of the same layers that is narrower is widened: it computes what it did before (`models.widening`).
+    A narrower backbone with the same layers is widened: it computes the same as before (`models.widening`).
 
     Args:
-        name: says in errors whose weights they are.
-        same_joints: whether both skeletons have the same joints in the same order. Otherwise, even where they have
-            equally many, the weights of single joints mean nothing here: only the backbone is copied, without its
-            last layer, which has one heatmap a joint.
+        name: names the source of the weights in errors.
+        same_joints: whether both skeletons have the same joints in the same order. If not, even with equal counts,
+            weights of single joints mean nothing here: only the backbone is copied, without its last layer, which has
+            one heatmap per joint.
 
     Raises:
-        UserError: they share no part, or a layer is missing or of another size.
+        UserError: they share no part, or a layer is missing or has another size.
     """
     sources, targets = parts_of(source), parts_of(target)
     shared = [part for part in PARTS if part in sources and part in targets and (same_joints or part == "hrnet")]
@@ -161,7 +161,7 @@ def transfer_weights(source: keras.Model, target: keras.Model, name: str, same_j
             elif is_wider:
                 layer.set_weights(widen(known[layer_name].get_weights(), layer.get_weights()))
             else:
-                raise UserError(f"{name} is of another architecture: {part}/{layer_name} has {found}, here {shapes}")
+                raise UserError(f"{name} has another architecture: {part}/{layer_name} has {found}, here {shapes}")
     return kept + [part for part in targets if part not in shared]
 
 

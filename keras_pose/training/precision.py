@@ -1,4 +1,4 @@
-"""The precision that a machine is fastest in."""
+"""The fastest precision of a machine."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ BFLOAT16_COMPUTE_CAPABILITY = (8, 0)  # NVIDIA's Ampere
 
 
 def fastest_precision(cpu_info: Path = CPU_INFO) -> str:
-    """`mixed_bfloat16` where every GPU, or without a GPU the processor, multiplies bfloat16; else `float32`.
+    """`mixed_bfloat16` if every GPU, or without a GPU the processor, supports bfloat16; else `float32`.
 
-    Emulated bfloat16 is slower than float32. `cpu_info` is Linux's list of the processor's features; where there is
-    none, float32 is chosen.
+    Emulated bfloat16 is slower than float32. `cpu_info` is Linux's list of processor features; without it, float32 is
+    chosen.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
@@ -27,7 +27,7 @@ def fastest_precision(cpu_info: Path = CPU_INFO) -> str:
 
 
 def _cpu_flags(path: Path) -> set[str]:
-    """Features that all processors have; none where they cannot be read."""
+    """The features that all processors have; empty if they cannot be read."""
     try:
         lines = [line.split(":", 1)[1] for line in path.read_text().splitlines() if line.startswith("flags")]
     except (OSError, IndexError):

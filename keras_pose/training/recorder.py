@@ -1,4 +1,4 @@
-"""What a run tells about itself: metrics.jsonl, TensorBoard, curves.png and sample images."""
+"""The records of a run: metrics.jsonl, TensorBoard, curves.png and sample images."""
 
 import json
 import os
@@ -18,12 +18,12 @@ SAMPLE_HEIGHT = 192
 
 
 class Recorder:
-    """Writes into a run folder; a resumed run drops the lines that it is about to write again.
+    """Writes to a run folder; a resumed run drops the lines that it will write again.
 
     Args:
         directory: the run folder.
-        last_step: the run's step that the resumed checkpoint is of; later lines are dropped.
-        within_epoch: whether the checkpoint's epoch is not finished: a line on the whole of it is dropped, too.
+        last_step: the run's step at the resumed checkpoint; later lines are dropped.
+        within_epoch: whether the checkpoint lies within an epoch, whose own line is then dropped, too.
     """
 
     def __init__(self, directory: str | os.PathLike, last_step: int = 0, within_epoch: bool = False):
@@ -36,12 +36,12 @@ class Recorder:
         self._board = tf.summary.create_file_writer(str(self.directory / "tensorboard"))
 
     def step(self, phase: str, epoch: int, step: int, figures_of_step: dict) -> None:
-        """Adds one line of kind `step`; `step` counts over the whole run."""
+        """Adds a line of kind `step`; `step` counts over the whole run."""
         self._append({"kind": "step", "phase": phase, "epoch": epoch, "step": step, **figures_of_step})
         self._scalars("step/", figures_of_step, step)
 
     def epoch(self, phase: str, epoch: int, step: int, figures_of_epoch: dict, timings: dict) -> None:
-        """Adds one line of kind `epoch` and draws curves.png anew; `timings` differ from run to run."""
+        """Adds a line of kind `epoch` and redraws curves.png; `timings` differ from run to run."""
         about = {"kind": "epoch", "phase": phase, "epoch": epoch, "step": step}
         self._append(about | figures_of_epoch | timings | {"time": round(time.time(), 1)})
         self._scalars("epoch/", figures_of_epoch | timings, step)
@@ -53,7 +53,7 @@ class Recorder:
         return [record for record in records if record["kind"] == "epoch"]
 
     def samples(self, name: str, step: int, batch: dict, outputs: dict, skeleton: Skeleton) -> None:
-        """Draws predictions for the first examples of a batch into samples/<name>.png; nothing without images."""
+        """Draws predictions for the first examples of a batch to samples/<name>.png; does nothing without images."""
         if "image" not in batch:
             return
         rows = range(min(NUM_SAMPLES, len(batch["image"])))
@@ -83,13 +83,13 @@ class Recorder:
 
 
 def _whole_lines(path: Path) -> list[str]:
-    """The lines of a file that may not be there; a full disk or a kill may have cut the last one."""
+    """The lines of a file, if it exists, without a last one that a full disk or a kill cut short."""
     lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
     return lines[:-1] if lines and not lines[-1].endswith("\n") else lines
 
 
 def _draw(example: dict, predicted: dict, skeleton: Skeleton) -> np.ndarray:
-    """One image with the predicted skeleton and its two views, the truth in gray."""
+    """One image with the predicted skeleton and its two views; the truth is gray."""
     size = example["image"].shape[:2]
     missing = np.full_like(example["keypoints_2d"], np.nan)  # a lifter predicts no keypoints
     return drawing.draw_result(

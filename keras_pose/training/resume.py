@@ -1,4 +1,4 @@
-"""Where a run starts: at its beginning, or at the checkpoint that an earlier process left."""
+"""The start of a run: from the beginning, or from the checkpoint of an earlier process."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ from keras_pose.training.experiment import Experiment
 
 @dataclass(frozen=True)
 class Start:
-    """How far the run is, and whether a checkpoint holds the weights."""
+    """The progress of the run, and whether a checkpoint holds its weights."""
 
     progress: Progress
     resumes: bool
@@ -24,10 +24,10 @@ class Start:
 def find_start(
     experiment: Experiment, dataset: DatasetInfo, strategy: tf.distribute.Strategy, last: Path, is_chief: bool
 ) -> Start:
-    """Where the run starts; `last` is its checkpoint, and the chief's file decides for all workers.
+    """Finds where the run starts; `last` is its checkpoint, and the chief's file decides for all workers.
 
     Raises:
-        UserError: the data have changed since the checkpoint, or a worker does not train the same as the chief.
+        UserError: the data have changed since the checkpoint, or a worker's configuration differs from the chief's.
     """
     start = Start(Progress(data=dataset.manifest_hash), resumes=False)
     if is_chief and last.is_file():
@@ -46,17 +46,17 @@ def _chiefs(
     chiefs = json.loads(distribution.chiefs_bytes(strategy, json.dumps(own).encode(), is_chief))
     check_same(chiefs["experiment"], experiment.to_dict())
     if chiefs["progress"]["data"] != dataset.manifest_hash:
-        raise UserError(f"data set {dataset.spec} is not the chief's; give every worker the same data")
+        raise UserError(f"data set {dataset.spec} differs from the chief's; give every worker the same data")
     return Start(Progress(**chiefs["progress"]), chiefs["resumes"])
 
 
 def check_same(chiefs: dict, own: dict) -> None:
-    """Raises UserError unless two experiments (`Experiment.to_dict`) are one, but for where it reads and writes."""
+    """Raises UserError unless two experiments (`Experiment.to_dict`) are equal, apart from paths."""
     own = json.loads(json.dumps(own))
     for section, theirs in chiefs.items():
         values = own[section] if isinstance(theirs, dict) else {section: own[section]}
         for name, value in (theirs if isinstance(theirs, dict) else {section: theirs}).items():
             if values[name] != value and name not in ("output", "dataset", "data_service"):
                 raise UserError(
-                    f"this worker has {name} {values[name]}, the chief {value}; start all workers by the same command"
+                    f"this worker has {name} {values[name]}, the chief {value}; start all workers with the same command"
                 )

@@ -1,4 +1,4 @@
-"""The folder of a run: who may write into it, and what model.json of a run says (docs/architecture.md)."""
+"""The folder of a run: who may write to it, and the content of its model.json (docs/architecture.md)."""
 
 import os
 from collections.abc import Iterable
@@ -21,17 +21,17 @@ from keras_pose.training.experiment import Experiment
 RESOLVED_FLAGS = "resolved.flags"
 EVALUATION = "evaluation.json"
 LAST_CHECKPOINT = "checkpoints/last.npz"
-_LEFT_BY_A_START = {folder_lock.LOCK, RESOLVED_FLAGS + ".partial"}  # of a run that was killed before it began
+_LEFT_BY_A_START = {folder_lock.LOCK, RESOLVED_FLAGS + ".partial"}  # left by a run killed during startup
 
 
 def claim(directory: str | os.PathLike, resolved_flags: str, defaults: Iterable[str] = ()) -> None:
-    """Takes a folder for the run that `resolved_flags` describe; a run of the very same flags resumes.
+    """Claims a folder for the run that `resolved_flags` describe; a run with exactly the same flags resumes.
 
-    A run that has come neither to a checkpoint nor to a model has nothing to lose and gives way. A flag that did not
-    exist when the run began counts as given where its line is one of `defaults`.
+    A run without a checkpoint or model has nothing to lose and is replaced. If a flag did not exist when the run began,
+    it counts as given when its line is one of `defaults`.
 
     Raises:
-        UserError: the folder holds a finished run, a run with other flags, or other files.
+        UserError: the folder holds a finished run, a run with other flags, or unrelated files.
     """
     directory = Path(directory)
     flags_file = directory / RESOLVED_FLAGS
@@ -41,7 +41,7 @@ def claim(directory: str | os.PathLike, resolved_flags: str, defaults: Iterable[
         write_atomically(flags_file, resolved_flags.encode())
         return
     if not flags_file.is_file():
-        raise UserError(f"{directory} holds files that are not of a run; choose another --output")
+        raise UserError(f"{directory} contains files that are not from a run; choose another --output")
     lines_before = flags_file.read_text().splitlines()
     changes = list(ndiff(lines_before, resolved_flags.splitlines()))
     before = [line[2:] for line in changes if line.startswith("- ")]
@@ -61,7 +61,7 @@ def claim(directory: str | os.PathLike, resolved_flags: str, defaults: Iterable[
 
 
 def describe_model(experiment: Experiment, dataset: DatasetInfo, metrics: dict) -> ModelInfo:
-    """What model.json says of the run's model; `metrics` are of the validation split."""
+    """The content of model.json for the run's model; `metrics` are from the validation split."""
     return ModelInfo(
         kind=experiment.kind,
         skeleton=experiment.model.get_skeleton(),

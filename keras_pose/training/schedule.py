@@ -20,10 +20,10 @@ class Schedule:
     drop_factor: float = 0.1
 
     def __call__(self, step):
-        """The rate of `step`, counted from 0, a number or a scalar tensor; a float32 scalar tensor.
+        """The learning rate of `step` (from 0; a number or a scalar tensor), as a float32 scalar tensor.
 
-        Warm-up grows linearly to the full rate, which step `warmup_steps` is the first to have. `cosine` falls from
-        there to 0 after the last step; `step` falls by `drop_factor` at each of `drop_steps`.
+        Warm-up rises linearly to the full rate at step `warmup_steps`. From there `cosine` falls to 0 after the last
+        step, and `step` drops by `drop_factor` at each of `drop_steps`.
         """
         step = ops.cast(step, "float32")
         rate = ops.convert_to_tensor(np.float32(self.base))

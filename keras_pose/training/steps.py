@@ -1,4 +1,4 @@
-"""The compiled steps of training and validation, the same on one device and on many."""
+"""The compiled steps of training and validation, identical on one device and on many."""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -33,20 +33,20 @@ def make_train_step(
     seed: int,
     adversary: Adversary | None = None,
 ) -> Callable[..., dict]:
-    """A function `train_step(batch, step, alpha, wants_stop=0.0)` that does one step on a distributed batch.
+    """Returns `train_step(batch, step, alpha, wants_stop=0.0)`, which does one step on a distributed batch.
 
-    `step` counts from 0 within the phase; augmentation and dropout are functions of it, of `seed` and of the replica,
-    so nothing of them needs to be kept. It returns scalars of the whole global batch: `loss`, a term each,
-    `gradient_norm`, `learning_rate`, `stop_votes` (the replicas' sum of `wants_stop`), under float16 `loss_scale`, and
-    with an `adversary`, which takes a step of its own, its loss as `discriminator`.
+    `step` counts from 0 within the phase. Augmentation and dropout are functions of it, of `seed` and of the replica,
+    so they have no state to checkpoint. The step returns scalars over the global batch: `loss`, each term,
+    `gradient_norm`, `learning_rate`, `stop_votes` (the sum of `wants_stop` over replicas), with float16 `loss_scale`,
+    and with an `adversary`, which also takes its step, its loss as `discriminator`.
 
     Raises:
-        UserError: a combination of settings that does not work on several devices.
+        UserError: these settings do not work on several devices.
     """
     check_settings(strategy, experiment)
     skeleton, loss, parts = experiment.model.get_skeleton(), experiment.loss, experiment.train.accumulate_steps
     optimizers = [optimizer, adversary.optimizer] if adversary else [optimizer]
-    sizes = [each.parameters.shape[0] for each in optimizers]  # of their gradients, which travel as one vector
+    sizes = [each.parameters.shape[0] for each in optimizers]  # of their gradients, exchanged as one vector
     augmentation = build_augmentation(experiment.augment, skeleton, experiment.model.input_size)
     dropouts = list(dropout_layers(phase.model))
     forward = functools.partial(phase.forward, training=True)
@@ -54,7 +54,7 @@ def make_train_step(
         forward = compile_forward(forward)
 
     def compute_gradient(batch, draw, alpha, weights):
-        """The flat gradient of a part of the replica's batch, the adversary's after it, and its share of the losses."""
+        """The flat gradient for a part of the replica's batch, then the adversary's; and its share of the losses."""
         for i, layer in enumerate(dropouts):
             layer.seed_generator.state.assign(tf.stack([seed + 1 + i, draw]))
         with tf.GradientTape() as tape:
@@ -101,7 +101,7 @@ def make_train_step(
             same["loss_scale"] = tf.identity(loss_scale.scale.value)
         return _summed(losses | {"stop_votes": wants_stop}) | same
 
-    @tf.function(autograph=False)  # there is no control flow on tensors, and conversion takes seconds
+    @tf.function(autograph=False)  # no control flow on tensors, and the conversion takes seconds
     def train_step(batch, step, alpha, wants_stop=0.0):
         results = strategy.run(replica_step, (batch, step, alpha, tf.cast(wants_stop, tf.float32)))
         return {name: distribution.local_values(strategy, value)[0] for name, value in results.items()}
@@ -110,7 +110,7 @@ def make_train_step(
 
 
 def check_settings(strategy: tf.distribute.Strategy, experiment: Experiment) -> None:
-    """Raises UserError where the batch does not divide, or settings do not go together on several devices."""
+    """Raises UserError if the batch is not divisible, or settings do not work together on several devices."""
     train, batch_size, replicas = experiment.train, experiment.data.batch_size, strategy.num_replicas_in_sync
     if batch_size % (replicas * train.accumulate_steps):
         parts = f" in {train.accumulate_steps} parts each" if train.accumulate_steps > 1 else ""
@@ -118,15 +118,15 @@ def check_settings(strategy: tf.distribute.Strategy, experiment: Experiment) -> 
     others = {"jit_compile": train.jit_compile, "accumulate_steps": train.accumulate_steps > 1}
     for name in (name for name, is_set in others.items() if is_set):
         if train.sync_batch_norm and replicas > 1:
-            raise UserError(f"--sync_batch_norm with --{name} works on one device alone; leave one of them out")
+            raise UserError(f"--sync_batch_norm with --{name} works only on one device; leave one of them out")
     if train.precision == "mixed_float16" and not train.speed_tricks:
-        raise UserError("--nospeed_tricks has no loss scaling, which --precision=mixed_float16 needs; leave one out")
+        raise UserError("--nospeed_tricks lacks the loss scaling that --precision=mixed_float16 needs; leave one out")
 
 
 def _in_parts(compute: Callable, batch: dict, parts: int, size: int, names: Iterable[str]) -> tuple:
-    """`compute(i, part)` over equal parts of a batch, one after the other in memory: the sums of what it gives.
+    """Sums `compute(i, part)` over equal parts of a batch, which are computed in sequence to save memory.
 
-    It gives a vector of `size` and a dict of scalars, some of `names`.
+    `compute` returns a vector of `size` and a dict of scalars, with keys among `names`.
     """
     if parts == 1:
         return compute(0, batch)
@@ -144,7 +144,7 @@ def _in_parts(compute: Callable, batch: dict, parts: int, size: int, names: Iter
 
 
 def _summed(scalars: dict) -> dict:
-    """Scalars summed over the replicas, in one exchange."""
+    """Sums scalars over the replicas, in one exchange."""
     total = distribution.sum_over_replicas(tf.stack(list(scalars.values())))
     return dict(zip(scalars, tf.unstack(total, num=len(scalars)), strict=True))
 
@@ -160,9 +160,9 @@ def make_eval_step(
     input_size: tuple[int, int],
     element_spec,
 ) -> Callable[..., tuple]:
-    """A function `eval_step(batch)` of a distributed batch of `element_spec`, whose batch size is open.
+    """Returns `eval_step(batch)` for distributed batches of `element_spec`, with any batch size.
 
-    It returns, a replica each, the sums and weights of `eval_terms` and the outputs `keypoints_2d` and `pose_3d`.
+    It returns, per replica, the sums and weights of `eval_terms` and the outputs `keypoints_2d` and `pose_3d`.
     """
 
     def replica_step(batch):
@@ -182,11 +182,11 @@ def make_eval_step(
 
 
 def eval_terms(batch: dict, outputs: dict, loss: LossConfig, skeleton: Skeleton, input_size: tuple[int, int]) -> dict:
-    """Losses and metrics of a batch, each a (sum, weight) pair of scalars; see `eval_means`."""
+    """Losses and metrics of a batch, each as scalars (sum, weight); see `eval_means`."""
     terms = pose_loss_terms(batch, outputs, skeleton, loss)
     if "pose_3d" in outputs:
         labelled = batch["pose_3d"], outputs["pose_3d"], batch["pose_3d_valid"]
-        share = tf.reduce_mean(batch["pose_3d_valid"], axis=-1)  # (B,): every labeled joint counts alike
+        share = tf.reduce_mean(batch["pose_3d_valid"], axis=-1)  # (B,): every labeled joint has the same weight
         terms["mpjpe_mm"] = _term(metrics.mpjpe(*labelled), share)
         terms["pa_mpjpe_mm"] = _term(metrics.pa_mpjpe(*labelled), metrics.pa_weights(batch["pose_3d_valid"]))
     if "keypoints_2d" in outputs:
@@ -197,7 +197,7 @@ def eval_terms(batch: dict, outputs: dict, loss: LossConfig, skeleton: Skeleton,
         try:
             terms["pck_0_2"] = _term(*metrics.pck(target_px, keypoints_px, valid, skeleton, PCK_FRACTION))
         except UserError:
-            pass  # the skeleton has no torso to measure by
+            pass  # the skeleton has no torso to scale by
     return terms
 
 
@@ -206,7 +206,7 @@ def _term(values, weights):
 
 
 def eval_means(totals: dict, loss: LossConfig) -> dict[str, float]:
-    """(sum, weight) pairs over a split to means, with `loss` by Eq. 9 without alpha's decay."""
+    """(sum, weight) over a split to means, with `loss` from Eq. 9 without decay of alpha."""
     scalars = {name: (np.float32(total), np.float32(weight)) for name, (total, weight) in totals.items()}
     names = [name for name in TERMS if name in scalars]
     losses = combine_terms({name: scalars[name] for name in names}, loss)

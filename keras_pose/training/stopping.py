@@ -1,4 +1,4 @@
-"""How a run is stopped: by a signal, between two steps, on all workers at once."""
+"""Stops a run on a signal: between two steps, on all workers at once."""
 
 import contextlib
 import signal
@@ -9,11 +9,11 @@ import tensorflow as tf
 
 from keras_pose.training import distribution
 
-SAME_STOP_S = 1.0  # a second signal within this is the same wish to stop
+SAME_STOP_S = 1.0  # a second signal within this time counts as the same request
 
 
 class Stopped(Exception):
-    """The signal of that number stopped the run; its checkpoint is written. The message says how to resume."""
+    """A signal stopped the run, after writing a checkpoint. The message explains how to resume."""
 
     def __init__(self, number: int, step: int):
         super().__init__(f"stopped by {signal.Signals(number).name} at step {step}; run the same command to resume")
@@ -21,10 +21,10 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """Whether a signal has asked the run to stop.
+    """A signal's request to stop the run.
 
     Attributes:
-        signal: the number of the signal that this process got, 0 before any.
+        signal: the number of the signal that this process received; 0 before any.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy):
@@ -34,9 +34,9 @@ class StopRequest:
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
-        """Inside, the first SIGTERM or SIGINT is a request, the second ends the process.
+        """Inside, the first SIGTERM or SIGINT is a request to stop; the second ends the process.
 
-        One stop may come as two signals: to the group of processes, and from the parent that passes its own on.
+        One request may arrive as two signals: to the process group, and forwarded by the parent.
         """
         first = 0.0
 
@@ -60,10 +60,10 @@ class StopRequest:
         return tf.constant(float(self.signal > 0))
 
     def is_granted(self, votes: tf.Tensor) -> bool:
-        """Whether the run stops after the step that summed up these votes.
+        """Whether the run stops after the step that returned these votes.
 
-        Workers agree by the votes of the step before, which are there already: nobody waits for the step that is being
-        computed.
+        Workers decide by the votes of the previous step, which are already available, instead of waiting for the step
+        in progress.
         """
         if not self._has_workers:
             return self.signal > 0

@@ -1,8 +1,8 @@
-"""The training loop: phases of epochs of steps, with validation, checkpoints and a clean stop.
+"""The training loop: phases, epochs and steps, with validation, checkpoints and a clean stop.
 
-Read `Trainer` from top to bottom. Its parts stand in files of their own: `learner` (what a phase learns with), `steps`
-(the compiled steps), `schedule`, `distribution` (one device or many), `resume` and `checkpoint` (where the run starts,
-and what it leaves), `stopping` and `recorder`.
+Read `Trainer` from top to bottom. Its parts are in their own files: `learner` (what a phase trains with), `steps` (the
+compiled steps), `schedule`, `distribution` (one device or many), `resume` and `checkpoint` (where the run starts, and
+what it saves), `stopping` and `recorder`.
 """
 
 import signal
@@ -32,20 +32,22 @@ from keras_pose.training.stopping import Stopped, StopRequest
 
 
 def train(experiment: Experiment) -> bool:
-    """Trains into a claimed run folder (`run_folder.claim`), or resumes from its last checkpoint.
+    """Trains to a claimed run folder (`run_folder.claim`), or resumes from its last checkpoint.
 
     Returns:
-        Whether this process wrote the run's files: of many workers one does.
+        Whether this process wrote the run's files; only one of many workers does.
 
     Raises:
         Stopped: on SIGTERM or SIGINT, after a checkpoint.
-        UserError: data that do not fit, a checkpoint of another architecture, a loss that is NaN.
+        UserError: unsuitable data, a checkpoint of another architecture, or a loss that is NaN.
     """
     if experiment.train.threads_per_operation:
         tf.config.threading.set_intra_op_parallelism_threads(experiment.train.threads_per_operation)
     cluster = read_cluster(experiment.train.strategy)
     with naming_lost_workers(cluster):
-        strategy = distribution.make_strategy(experiment.train.strategy)  # workers must meet before TensorFlow is used
+        strategy = distribution.make_strategy(
+            experiment.train.strategy
+        )  # workers must connect before TensorFlow starts
         distribution.begin_together(strategy)
         dataset = open_dataset(experiment.data.dataset)
         watch = audit.ShardWatch(dataset.folders)
@@ -62,11 +64,11 @@ def train(experiment: Experiment) -> bool:
 
 
 class Trainer:
-    """A run: its model, how far it is, and the loop.
+    """A run: its model, its progress, and the loop.
 
     Args:
-        watch: notices shards that change while the run reads them.
-        is_chief: whether this process reads and writes the run's folder; of many workers one does.
+        watch: detects shards that change while the run reads them.
+        is_chief: whether this process reads and writes the run's folder; only one of many workers does.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class Trainer:
         start = find_start(experiment, dataset, strategy, self.checkpoint_path, is_chief)
         self.progress, self.resumes = start.progress, start.resumes
         if not self.resumes:
-            load_initial_weights(experiment, self.model)  # on all workers: they create variables together
+            load_initial_weights(experiment, self.model)  # on all workers: variables must be created together
         self.discriminator = phases.build_discriminator(experiment, dataset.statistics)
 
         within_epoch = self.progress.step > 0
@@ -107,7 +109,7 @@ class Trainer:
     # --- the loop ----------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Trains what is left of the run."""
+        """Trains the rest of the run."""
         try:
             with self.stop_request.caught():
                 resumes = self.resumes
@@ -123,7 +125,7 @@ class Trainer:
                 self.recorder.close()
 
     def _begin_phase(self, resumes: bool) -> Learner:
-        """What the phase learns with, as it was at the last checkpoint where the run `resumes`."""
+        """What the phase trains with; in the state of the last checkpoint if the run `resumes`."""
         model = self.model, self.discriminator
         learner = Learner(
             self.experiment, self.progress.phase, self.dataset, self.strategy, *model, self.steps_per_epoch
@@ -135,12 +137,12 @@ class Trainer:
         return learner
 
     def _train_epoch(self, learner: Learner) -> dict[str, float]:
-        """Does the steps of an epoch that are left; returns how fast all of the epoch's were."""
+        """Does the remaining steps of an epoch; returns the timings of the whole epoch."""
         experiment, progress, steps_per_epoch = self.experiment, self.progress, self.steps_per_epoch
         self.watch.check()
         batches = iter(self._batches(learner))
         alpha = tf.constant(experiment.loss.alpha_at(progress.epoch), tf.float32)
-        pending: list[dict] = []  # results of steps that nobody has waited for yet
+        pending: list[dict] = []  # results of steps that have not been waited for yet
         clock = EpochClock(progress)
         with self._progress_bar(learner) as bar:
             while progress.step < steps_per_epoch:
@@ -165,14 +167,14 @@ class Trainer:
         return {name: round(value, 2) for name, value in timings.items()}
 
     def _finish_epoch(self, learner: Learner, timings: dict[str, float]) -> None:
-        """Validates and records; writes the model where it is the phase's best, and a checkpoint."""
+        """Validates and records; saves the model if it is the phase's best, and a checkpoint."""
         progress = self.progress
-        self.watch.check()  # what an epoch learned from other data is not kept
+        self.watch.check()  # an epoch on changed data must not be saved
         means = {name: total / self.steps_per_epoch for name, total in progress.sums.items()}
         with learner.judged_weights():
             validation, judged = learner.validate(lambda *batch: self._draw_samples(learner, *batch))
             if not np.isfinite(judged):
-                raise self._failure(learner, self.step, "the validation's error")
+                raise self._failure(learner, self.step, "the validation error")
             progress.finish_epoch()
             if self.recorder:
                 named = {f"val_{name}": value for name, value in validation.items()}
@@ -216,7 +218,7 @@ class Trainer:
         return steps_between > 0 and self.progress.step % steps_between == 0
 
     def _record(self, learner: Learner, pending: list[dict]) -> dict[str, float]:
-        """Adds steps to the epoch's sums and the last of them to metrics.jsonl; refuses NaN."""
+        """Adds steps to the epoch's sums, and the last of them to metrics.jsonl; raises UserError on NaN."""
         figures = {}
         for i, result in enumerate(pending):
             figures = {name: float(value) for name, value in result.items()}
@@ -229,7 +231,7 @@ class Trainer:
         return figures
 
     def _failure(self, learner: Learner, step: int, what: str = "the loss or its gradient") -> UserError:
-        """The error for NaN; it names the example that is to blame, where one is."""
+        """The error for NaN; names the bad example if there is one."""
         path = self.checkpoint_path
         good = f"{path} holds the last good weights" if path.is_file() else "no checkpoint was written yet"
         at = f"at step {step} ({learner.config.name}, epoch {self.progress.epoch + 1})"
@@ -249,10 +251,10 @@ class Trainer:
             self.recorder.samples(name, self.step, batch, outputs, self.experiment.model.get_skeleton())
 
     def _write_model(self, learner: Learner, validation: dict[str, float]) -> None:
-        """Writes the model, computing in float32 whatever the precision of training."""
+        """Saves the model with float32 computation, whatever the precision of training."""
         train, model = self.experiment.train, self.model
-        if train.precision != "float32" or train.sync_batch_norm:  # neither is of use to who loads it
-            model = self._float32_model  # built by all workers: they create variables together
+        if train.precision != "float32" or train.sync_batch_norm:  # of no use after training
+            model = self._float32_model  # built by all workers: variables must be created together
             model.set_weights(self.model.get_weights())
         if not self.is_chief:
             return

@@ -1,4 +1,4 @@
-"""Validation after an epoch: losses and metrics over the validation split, on all replicas."""
+"""Validation after an epoch: losses and metrics on the validation split, on all replicas."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from keras_pose.training.phases import Phase
 
 
 class Validator:
-    """Runs a phase's model over the validation split; the step is compiled once a phase."""
+    """Runs a phase's model on the validation split; the step is compiled once per phase."""
 
     def __init__(self, strategy: tf.distribute.Strategy, phase: Phase, experiment: Experiment, dataset: DatasetInfo):
         self.strategy, self.phase, self.experiment, self.dataset = strategy, phase, experiment, dataset
@@ -22,7 +22,7 @@ class Validator:
         """The means of `steps.eval_terms` over the split.
 
         Args:
-            on_first_batch: is given the first batch and its outputs, as arrays.
+            on_first_batch: called with the first batch and its outputs, as arrays.
         """
         experiment = self.experiment
         batches = distribution.distribute_batches(

@@ -1,8 +1,8 @@
-"""Draws poses: over the image, as a 3D stick figure from any side, many images on one sheet.
+"""Draws poses: on the image, as a 3D stick figure from any side, or many images on one sheet.
 
-NumPy and OpenCV only, so that worker processes start fast. Images are (H, W, 3) uint8 RGB, points are (x, y) with
-pixel centers at i + 0.5 (see `keras_pose.core.geometry`), 3D poses are millimeters in the camera frame.
-Left is blue, right is orange, the middle of the body is green: the person's left and right, not the image's.
+NumPy and OpenCV only, which keeps the start of worker processes fast. Images are (H, W, 3) uint8 RGB, points are (x, y)
+with pixel centers at i + 0.5 (see `keras_pose.core.geometry`), 3D poses are millimeters in the camera frame. Left is
+blue, right is orange, the middle of the body is green: the person's left and right, not the image's.
 """
 
 import os
@@ -14,7 +14,7 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import Skeleton
 from keras_pose.io.atomic import write_atomically
 
-# Blue and orange stay apart for color-blind eyes, on skin, grass and on white paper.
+# Blue and orange are distinct for color-blind people, on skin, grass and white paper.
 LIMBS = {"left": (30, 130, 255), "right": (255, 110, 20), "middle": (40, 190, 90)}
 GHOST = {side: (175, 175, 175) for side in LIMBS}  # the truth, behind a prediction
 
@@ -46,9 +46,9 @@ def draw_keypoints(
 
     Args:
         keypoints_px: (J, 2) pixels of the image; points outside are fine.
-        valid: (J,) bool; other joints and their bones are left out. Joints that are not finite are, too.
+        valid: (J,) bool; other joints and their bones are omitted, and so are joints that are not finite.
         scores: (J,) in [0, 1]; joints below `LOW_SCORE` are hollow and their bones thinner.
-        min_height: a smaller image is enlarged to it first, so that lines stay thin against the person.
+        min_height: smaller images are enlarged to it first, which keeps lines thin relative to the person.
     """
     keypoints_px = _checked_joints(keypoints_px, skeleton, 2)
     scale = max(1.0, min_height / image.shape[0])
@@ -71,14 +71,14 @@ def draw_pose_3d(
     reference_mm: np.ndarray | None = None,
     radius_mm: float = 1200.0,
 ) -> np.ndarray:
-    """A (height, width) image of the stick figure, without perspective, over a floor of 500 mm cells.
+    """A (height, width) image of the stick figure, without perspective, above a floor of 500 mm cells.
 
     Args:
-        pose_3d_mm: (J, 3) camera frame, relative to the root; joints that are not finite are left out.
+        pose_3d_mm: (J, 3) camera frame, relative to the root; joints that are not finite are omitted.
         yaw_deg: turns the figure about the vertical; 0 is seen from the camera, 90 from the person's side.
-        pitch_deg: how far the viewer looks down; 0 shows the floor as a line.
+        pitch_deg: the viewer's downward angle; 0 shows the floor as a line.
         reference_mm: (J, 3) a second pose, drawn in gray behind the first: the truth.
-        radius_mm: half the height that the image covers.
+        radius_mm: half the height covered by the image.
     """
     pose_3d_mm = _checked_joints(pose_3d_mm, skeleton, 3)
     canvas = np.full((*size, 3), _PAPER, np.uint8)
@@ -108,7 +108,7 @@ def draw_pose_3d(
 def draw_pose_views(
     pose_3d_mm: np.ndarray, skeleton: Skeleton, height: int = 256, reference_mm: np.ndarray | None = None
 ) -> np.ndarray:
-    """The 3D pose from the camera and from the side, two squares of `height` beside one another."""
+    """The 3D pose from the camera and from the side, as two squares of `height` side by side."""
     views = (("from the camera", 0.0), ("from the side", 90.0))
     return np.concatenate(
         [
@@ -131,9 +131,9 @@ def draw_result(
     true_pose_valid: np.ndarray | None = None,
     scores: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The image with the skeleton on it and, where there is a 3D pose, its two views, all `height` tall.
+    """The image with the skeleton on it and, if there is a 3D pose, its two views, all `height` tall.
 
-    The truth, where it is given, lies in gray beneath, without the joints that are not valid.
+    The truth, if given, is drawn in gray beneath, without invalid joints.
     """
     scale = height / image.shape[0]
     picture = fit_height(image, height)
@@ -148,7 +148,7 @@ def draw_result(
 
 
 def contact_sheet(images: list[np.ndarray], columns: int, titles: list[str] | None = None) -> np.ndarray:
-    """Images in rows of `columns`, each centered in a cell of the largest one's size, a title above each."""
+    """Images in rows of `columns`, each centered in a cell of the largest size, with a title above each."""
     if not images:
         raise UserError("a contact sheet needs at least one image")
     cell_height = max(image.shape[0] for image in images)
@@ -170,12 +170,12 @@ def contact_sheet(images: list[np.ndarray], columns: int, titles: list[str] | No
 
 
 def fit_height(image: np.ndarray, height: int) -> np.ndarray:
-    """The image resized to a height, its aspect ratio kept."""
+    """The image resized to a height, keeping its aspect ratio."""
     return _resized(image, height / image.shape[0])
 
 
 def save_png(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Writes (H, W, 3) uint8 RGB as PNG, whole or not at all; raises UserError where the folder cannot be written."""
+    """Writes (H, W, 3) uint8 RGB as PNG, completely or not at all; raises UserError if the folder is not writable."""
     ok, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not ok:
         raise UserError(f"{path}: an image of shape {image.shape} cannot be written as PNG")
@@ -200,7 +200,7 @@ def _resized(image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _draw_figure(canvas, points_px, skeleton, drawn, sure, colors, order) -> None:
-    """Bones in the given order, then joints; a dark rim where the person is large enough to bear one."""
+    """Bones in the given order, then joints; with a dark rim if the person is large enough."""
     extent = np.ptp(points_px[drawn], axis=0).max() if drawn.any() else 0.0
     thickness = int(np.clip(round(min(extent, *canvas.shape[:2]) / 130), 1, 12))
     rim = thickness > 1 and colors is not GHOST
@@ -224,14 +224,14 @@ def _draw_figure(canvas, points_px, skeleton, drawn, sure, colors, order) -> Non
 
 
 def _fixed(point_px: np.ndarray) -> tuple[int, int]:
-    """A point in OpenCV's fixed-point convention, whose pixel centers are whole numbers."""
-    far = 2.0**14  # OpenCV's fixed-point lines overflow beyond
+    """A point in OpenCV's fixed-point convention, in which pixel centers are integers."""
+    far = 2.0**14  # beyond this, OpenCV's fixed-point lines overflow
     x, y = np.round((np.clip(point_px, -far, far) - 0.5) * 2**_SUBPIXEL_BITS).astype(int)
     return int(x), int(y)
 
 
 def _rotation(yaw_deg: float, pitch_deg: float) -> np.ndarray:
-    """(3, 3): first about the vertical by yaw, then the viewer looks down by pitch."""
+    """(3, 3): first a yaw about the vertical, then the viewer's pitch downward."""
     yaw, pitch = np.deg2rad(yaw_deg), np.deg2rad(pitch_deg)
     about_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
@@ -255,7 +255,7 @@ def _draw_axes(canvas: np.ndarray, view: np.ndarray) -> None:
     origin = np.array([1.6 * length, canvas.shape[0] - 2.4 * length])
     for name, axis in zip("xyz", view.T, strict=True):
         if np.hypot(axis[0], axis[1]) < 0.3:
-            continue  # it points at the viewer
+            continue  # points at the viewer
         tip = origin + axis[:2] * length
         cv2.line(canvas, _fixed(origin), _fixed(tip), _INK, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
         letter = origin + axis[:2] * length * 1.45
@@ -263,7 +263,7 @@ def _draw_axes(canvas: np.ndarray, view: np.ndarray) -> None:
 
 
 def _write_text(canvas: np.ndarray, text: str, corner: tuple[int, int]) -> None:
-    """Text whose upper left corner is (x, y), made smaller where it would not fit the width."""
+    """Text with its upper left corner at (x, y), shrunk if it is too wide."""
     if not text:
         return
     scale = 0.4 * max(1.0, min(canvas.shape[:2]) / 400)

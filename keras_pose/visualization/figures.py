@@ -1,4 +1,4 @@
-"""Figures for reports, as PNG: training curves, error histograms, sample sheets. Matplotlib without a window."""
+"""Figures for reports as PNG: training curves, error histograms, sample sheets. Matplotlib without a display."""
 
 import io
 import os
@@ -15,19 +15,19 @@ import numpy as np  # noqa: E402
 from keras_pose.core.errors import UserError  # noqa: E402
 from keras_pose.io.atomic import write_atomically  # noqa: E402
 
-# What a curve's panel is about, the most telling first; other numbers of a record follow in their own order.
+# Topics of the panels, the most informative first; other numbers of a record follow in their own order.
 FIRST_PANELS = ("loss", "mpjpe_mm", "pa_mpjpe_mm", "pck_0_2", "keypoint_error_px", "learning_rate")
 NOT_CURVES = ("epoch", "step", "phase", "time", "seconds", "processor_seconds", "images_per_second")
-LABEL_WIDTH = 0.15  # of the panel's, which the name of a phase takes
+LABEL_WIDTH = 0.15  # width of a phase's name, relative to the panel
 _COLORS = {"training": "#1f77b4", "validation": "#d95f02"}
 
 
 def plot_curves(records: Sequence[dict], path: str | os.PathLike, max_panels: int = 6) -> None:
-    """Draws the training curves of a run, one panel a figure, training and validation in one panel.
+    """Draws a run's training curves: one panel per metric, with training and validation together.
 
     Args:
-        records: the lines of metrics.jsonl, one an epoch; numbers under the same name with and without `val_` share a
-            panel. A change of `phase` is marked with a line.
+        records: the lines of metrics.jsonl, one per epoch; numbers with and without `val_` share a panel. A line marks
+            each change of `phase`.
         path: the PNG.
     """
     names = _panel_names(records)[:max_panels]
@@ -37,7 +37,7 @@ def plot_curves(records: Sequence[dict], path: str | os.PathLike, max_panels: in
     rows = -(-len(names) // columns)
     width, height = 4.2 * columns, 2.9 * rows
     figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
-    # Places by inches: a layout that is computed draws everything three times, which every epoch would pay for.
+    # Positions in inches: a computed layout draws everything three times, which would slow every epoch.
     edges = {"left": 0.65 / width, "right": 1 - 0.15 / width, "bottom": 0.5 / height, "top": 1 - 0.5 / height}
     figure.subplots_adjust(**edges, wspace=0.7 / 3.4, hspace=0.75 / 2.1)
     epochs = np.arange(1, len(records) + 1)
@@ -60,7 +60,7 @@ def plot_curves(records: Sequence[dict], path: str | os.PathLike, max_panels: in
 
 
 def _panel_names(records: Sequence[dict]) -> list[str]:
-    """The numbers that appear in records, without `val_`, in the order of their panels."""
+    """The names of numbers in records, without `val_`, in panel order."""
     found = {
         key.removeprefix("val_"): None
         for record in records
@@ -72,7 +72,7 @@ def _panel_names(records: Sequence[dict]) -> list[str]:
 
 
 def _mark_phases(axis, records: Sequence[dict]) -> None:
-    """Where there is more than one phase: a line between two, the name of each at the top; after a short one higher."""
+    """Marks several phases: a line between two, and their names at the top; after a short phase the name is higher."""
     phases = [record.get("phase") for record in records]
     if len(set(phases)) == 1:
         return
@@ -92,10 +92,10 @@ def _mark_phases(axis, records: Sequence[dict]) -> None:
 def plot_error_histograms(
     errors: np.ndarray, joint_names: Sequence[str], path: str | os.PathLike, unit: str = "mm"
 ) -> None:
-    """A histogram of the error of each joint, on one common axis, with the median marked.
+    """A histogram of each joint's error, with one common axis and the median marked.
 
     Args:
-        errors: (N, J) in `unit`; NaN where a joint has no label.
+        errors: (N, J) in `unit`; NaN for joints without a label.
     """
     errors = np.asarray(errors, float)
     if not np.isfinite(errors).any():
@@ -119,17 +119,17 @@ def plot_error_histograms(
     for axis in axes.flat[len(joint_names) :]:
         axis.axis("off")
     for axis in axes[-1]:
-        axis.set_xlabel(f"error ({unit}); the last bar holds all beyond")
+        axis.set_xlabel(f"error ({unit}); the last bar includes all larger errors")
         axis.xaxis.label.set_size(8)
     _save(figure, path)
 
 
 def plot_accuracy_over_time(rows: Sequence[dict], path: str | os.PathLike) -> None:
-    """Draws models by accuracy and time per image.
+    """Plots models by accuracy and time per image.
 
     Args:
-        rows: one per model, with `model`, `pck_0_2_limbs`, `milliseconds_per_image` and `has_pose_3d`; a row without
-            accuracy or time is left out.
+        rows: one per model, with `model`, `pck_0_2_limbs`, `milliseconds_per_image` and `has_pose_3d`; rows without
+            accuracy or time are omitted.
         path: the PNG.
     """
     rows = [row for row in rows if row["milliseconds_per_image"] and row["pck_0_2_limbs"] is not None]

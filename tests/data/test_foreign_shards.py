@@ -94,7 +94,7 @@ def test_pixels_that_are_no_bytes_are_refused(value):
 def test_an_image_that_is_no_jpeg_of_its_size_is_refused_in_writing(tmp_path, image):
     example = make_example(np.random.default_rng(0), image_jpeg=image)
     if image:
-        with pytest.raises(UserError, match=r"the image is no JPEG of \(64, 96\)"):
+        with pytest.raises(UserError, match=r"the image is not a JPEG of \(64, 96\)"):
             example.validate()
     else:
         example.validate()  # a pose without an image
@@ -111,9 +111,9 @@ def test_nan_and_inf_in_labels_are_named_in_reading(tmp_path, change):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (claiming(".jpg", 20000, 20000), "the image is no JPEG of"),
-        (png(20000, 20000), "the image is no JPEG of"),
-        (encode_jpeg(np.zeros((1, 1, 3), np.uint8)), "the image is no JPEG of"),
+        (claiming(".jpg", 20000, 20000), "the image is not a JPEG of"),
+        (png(20000, 20000), "the image is not a JPEG of"),
+        (encode_jpeg(np.zeros((1, 1, 3), np.uint8)), "the image is not a JPEG of"),
         (make_example(np.random.default_rng(0)).image_jpeg[:-2000], "does not decode"),
         (b"", "does not decode"),
     ],
@@ -132,7 +132,7 @@ def test_images_of_other_sizes_are_named_and_take_no_memory(tmp_path, image, mes
 @pytest.mark.parametrize("size", [(20000, 20000), (1, 1), (64, 64)])
 def test_an_image_that_says_its_size_itself_but_is_not_of_the_data_sets(tmp_path, size):
     image = claiming(".jpg", *size)
-    with pytest.raises(UserError, match=NAMED + r".*(its image is|no JPEG|does not decode)"):
+    with pytest.raises(UserError, match=NAMED + r".*(its image is|not a JPEG|does not decode)"):
         read_batches(foreign(tmp_path, {"image_jpeg": image, "image_size": size}))
 
 
@@ -140,7 +140,7 @@ def test_an_image_that_says_its_size_itself_but_is_not_of_the_data_sets(tmp_path
     "content", [b"", b"\xff" * 40, records.serialize(make_example(np.random.default_rng(0)))[:-40]]
 )
 def test_a_record_that_is_no_example_is_named(tmp_path, content):
-    with pytest.raises(UserError, match=f"{SHARD}.tfrecord, record {RECORD} is no example of human36m_17"):
+    with pytest.raises(UserError, match=f"{SHARD}.tfrecord, record {RECORD} is not an example of human36m_17"):
         read_batches(foreign(tmp_path, content=content))
 
 
@@ -151,7 +151,7 @@ def test_a_record_without_a_mask_of_its_3d_is_named(tmp_path):
     short = proto.SerializeToString()
     del proto.features.feature["pose_3d_valid"]
     for name, content, why in (("short", short, ""), ("none", proto.SerializeToString(), "it holds no pose_3d_valid")):
-        with pytest.raises(UserError, match=f"record {RECORD} is no example of human36m_17 .*{why}"):
+        with pytest.raises(UserError, match=f"record {RECORD} is not an example of human36m_17 .*{why}"):
             read_batches(foreign(tmp_path / name, content=content))
 
 

@@ -51,9 +51,9 @@ def test_right_labels_look_right():
 @pytest.mark.parametrize(
     "change,seen",
     [
-        (swap, "knees bend backwards"),
+        (swap, "knees bend backward"),
         (swap, "left and right may be swapped"),
-        (lambda e: {"pose_3d_mm": e.pose_3d_mm * [1, 1, -1]}, "knees bend backwards"),
+        (lambda e: {"pose_3d_mm": e.pose_3d_mm * [1, 1, -1]}, "knees bend backward"),
         (lambda e: {"pose_3d_mm": e.pose_3d_mm[list(HUMAN36M_17.flip_permutation)]}, "project"),
         (lambda e: {"pose_3d_mm": e.pose_3d_mm / 2.54}, "check the unit"),
         (lambda e: {"pose_3d_mm": e.pose_3d_mm / 1000}, "millimetres"),

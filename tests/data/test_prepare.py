@@ -61,7 +61,7 @@ def test_the_command_converts_in_parallel_and_a_second_run_finds_it_done(downloa
     assert json.loads((tmp_path / "out" / "settings.json").read_text())["teacher"] is None  # as in older folders
     other = command(*arguments, "--frame_step=2")
     assert other.returncode == 2
-    assert re.fullmatch(r"error: .* was begun with frame_step 1, now it is 2; .*\n", other.stderr)
+    assert re.fullmatch(r"error: .* was started with frame_step 1, now it is 2; .*\n", other.stderr)
 
 
 def test_a_stopped_run_goes_on_to_the_same_bytes(download, tmp_path):
@@ -130,14 +130,14 @@ def test_few_bad_frames_are_left_out_with_a_count_and_a_list(download, tmp_path,
 def test_a_changed_input_is_noticed_before_it_mixes_with_the_old(download, tmp_path):
     source = get_source("human36m_challenge")
     prepare.prepare(source, download, tmp_path / "out", toy.SMALL, limit=3)
-    with pytest.raises(UserError, match="begun with limit 3, now it is 4"):
+    with pytest.raises(UserError, match="started with limit 3, now it is 4"):
         prepare.prepare(source, download, tmp_path / "out", toy.SMALL, limit=4)
     fewer = tmp_path / "in"
     for part in ("Train", "Val"):
         (fewer / part / "POSE").mkdir(parents=True)
         (fewer / part / "IMG").symlink_to(download / part / "IMG")
         (fewer / part / "POSE/00002.csv").symlink_to(download / part / "POSE/00002.csv")
-    with pytest.raises(UserError, match="begun with input_listing"):
+    with pytest.raises(UserError, match="started with input_listing"):
         prepare.prepare(source, fewer, tmp_path / "out", toy.SMALL, limit=3)
 
 

@@ -63,7 +63,7 @@ def test_mistakes_are_one_line(toy_dataset, tmp_path):
     for arguments, message in [
         ((f"--input={toy_dataset}",), "--output=FOLDER"),
         ((f"--input={toy_dataset}", f"--output={tmp_path / 'new'}"), "64x96, which 256x256 would stretch"),
-        ((f"--input={toy_dataset}", f"--output={tmp_path / 'full'}", "--image_size=128x192"), "full is there already"),
+        ((f"--input={toy_dataset}", f"--output={tmp_path / 'full'}", "--image_size=128x192"), "full already exists"),
         ((f"--input={tmp_path / 'none'}", f"--output={tmp_path / 'new'}"), "neither a folder"),
     ]:
         with pytest.raises(UserError, match=message):

@@ -31,7 +31,7 @@ def service():
     first, said = start()
     address = re.search(r"grpc://\S+", said)[0]
     second, said = start(f"--dispatcher={address}")
-    assert said == f"decodes for {address}\n"
+    assert said == f"decoding for {address}\n"
     yield address
     for process, number in ((second, signal.SIGINT), (first, signal.SIGTERM)):
         process.send_signal(number)
@@ -99,12 +99,14 @@ def test_the_trainer_takes_its_batches_from_the_service(info, service):
 
 @pytest.mark.parametrize("address", ["localhost:5050", "grpc://localhost", "http://localhost:5050", "grpc://a b:99999"])
 def test_what_is_no_address_or_does_not_answer_is_told(address):
-    with pytest.raises(UserError, match="is no address; give grpc://HOST:PORT|no data service answers at"):
+    with pytest.raises(UserError, match="is not an address; give grpc://HOST:PORT|no data service answers at"):
         decode_service.check_service(address)
 
 
 def test_a_service_that_is_gone_is_told(info):
-    with pytest.raises(UserError, match=r"no data service answers at grpc://localhost:9 \(.*; start one by python -m"):
+    with pytest.raises(
+        UserError, match=r"no data service answers at grpc://localhost:9 \(.*; start one with python -m"
+    ):
         batches(info, "grpc://localhost:9")
     process, said = start("--dispatcher=grpc://localhost:9")
     assert said == "" and process.wait(120) == 2

@@ -119,7 +119,7 @@ def test_settings_are_kept_and_other_ones_refused(tmp_path):
     folder = tmp_path / "out"
     assert not shard_jobs.start_or_resume(folder, {"size": (3, 4)})
     assert not shard_jobs.start_or_resume(folder, {"size": (3, 4)})
-    with pytest.raises(UserError, match=r"was begun with size \[3, 4\], now it is \[3, 5\]"):
+    with pytest.raises(UserError, match=r"was started with size \[3, 4\], now it is \[3, 5\]"):
         shard_jobs.start_or_resume(folder, {"size": (3, 5)})
     entries, _ = shard_jobs.run(folder, plans(range(3)), produce, workers=1)
     shard_jobs.finish(folder, manifest(entries))

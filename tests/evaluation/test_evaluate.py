@@ -135,7 +135,7 @@ def test_a_decoder_needs_a_known_name_and_heatmaps(run, runs):
     with pytest.raises(UserError, match="holds a lifter"):
         run(f"--model={runs / 'lifter'}", "--decoder=dark")
     exported = LoadedModel("pose.tflite", HUMAN36M_17, SIZE, run=None)
-    with pytest.raises(UserError, match="pose.tflite gives no heatmaps to decode"):
+    with pytest.raises(UserError, match="pose.tflite has no heatmap output to decode"):
         heatmap_predictor(exported)
 
 
@@ -200,5 +200,5 @@ def test_whole_images_are_searched_first(run, runs, tmp_path, monkeypatch):
     values = json.loads((tmp_path / "numbers.json").read_text())
     assert len(people.images) >= values["count"] == 5
     assert values["mpjpe_mm"] is not None and values["pck_0_2"] is not None
-    with pytest.raises(UserError, match="--whole goes with neither"):
+    with pytest.raises(UserError, match="--whole cannot be combined with"):
         run(f"--model={runs / 'pose'}", "--whole", "--flip_test")

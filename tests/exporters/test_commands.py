@@ -80,7 +80,7 @@ def test_int8_calibrates_on_the_runs_data(runs, tmp_path, capsys):
 
 def test_a_file_past_tolerance_is_not_written(lifter, tmp_path):
     arguments = (f"--output={tmp_path / 'lifter.tflite'}", "--quantize=float16", "--tolerance_mm=0")
-    with pytest.raises(UserError, match="lifter.tflite is not written: float16 differs from Keras: 3D by"):
+    with pytest.raises(UserError, match="did not write .*lifter.tflite: float16 differs from Keras: 3D by"):
         run(tflite, lifter, *arguments)
     assert not list(tmp_path.iterdir())
 
@@ -128,17 +128,17 @@ def test_wrong_inputs_are_one_line(runs, toy_dataset, tmp_path, exported):
         ((tflite, model), r"--output= must name a file that ends in \.tflite"),
         ((tflite, model, "--output=pose.onnx"), r"must name a file that ends in \.tflite"),
         ((tflite, model, output, "pose"), "unknown argument 'pose'"),
-        ((tflite, model, f"--output={exported['pose.tflite']}"), "is there already.*--overwrite"),
+        ((tflite, model, f"--output={exported['pose.tflite']}"), "already exists.*--overwrite"),
         ((tflite, "--model=nowhere", output), "no run nowhere"),
         ((tflite, f"--model={unfinished}", output), r"unfinished has no weights \(model.keras\)"),
         ((tflite, f"--model={runs['keypoints']}", output, "--part=pose", "--noparity"), "kind keypoints.*needs pose"),
-        ((tflite, model, output, "--noparity", "--json=figures.json"), "--json takes the figures of the comparison"),
+        ((tflite, model, output, "--noparity", "--json=figures.json"), "--json needs the results of the parity check"),
         ((tflite, f"--model={runs['lifter']}", output, "--quantize=int8"), "lifter computes in float32"),
         ((tflite, model, output, "--part=lifter", "--heatmaps"), "lifter sees no images"),
         ((tflite, model, output, "--quantize=int8", f"--calibration={other_size}"), "32x32, the model sees 64x96"),
         ((tflite, model, output, f"--dataset={other_size}"), "32x32, the model sees 64x96"),
-        ((parity, model), "no file; name exported files"),
-        ((parity, model, "pose.h5"), r"no known kind; exported files end in \.onnx, \.tflite"),
+        ((parity, model), "no file given; name exported files"),
+        ((parity, model, "pose.h5"), r"has an unknown suffix; exported files end in \.onnx, \.tflite"),
         ((parity, model, "missing.onnx"), "no file missing.onnx"),
         ((parity, f"--model={runs['keypoints']}", exported["lifter.onnx"]), "holds a lifter"),
         ((benchmark, exported["lifter.onnx"], "--model=nowhere"), "no run nowhere"),

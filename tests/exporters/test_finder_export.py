@@ -53,18 +53,18 @@ def test_files_see_what_keras_sees(run, tmp_path, monkeypatch, name, form):
         assert len(found) == len(expected) > 0
         for a, b in zip(found, expected, strict=True):
             assert a.box_px == pytest.approx(b.box_px, abs=0.01) and a.score == pytest.approx(b.score, abs=1e-3)
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         export(monkeypatch, f"--finder={run}", f"--output={path}")
 
 
 def test_mistakes_are_one_line(run, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="must name a file that ends in"):
         export(monkeypatch, f"--finder={run}", "--output=f.keras")
-    with pytest.raises(UserError, match="int8 is not for .onnx"):
+    with pytest.raises(UserError, match="int8 does not apply to .onnx"):
         export(monkeypatch, f"--finder={run}", "--output=f.onnx", "--quantize=int8")
     from exporters.contract import default_part
 
-    with pytest.raises(UserError, match="exported by exporters.finder"):
+    with pytest.raises(UserError, match="with exporters.finder"):
         default_part("finder")
     monkeypatch.setattr(command, "FINDER", tmp_path / "none")
     with pytest.raises(UserError, match="no finder ships yet; add --finder=RUN"):

@@ -202,7 +202,7 @@ def test_a_pickle_in_arrays_is_not_run(tmp_path):
     (tmp_path / FLAG).unlink(missing_ok=True)
     with pytest.raises(UserError, match="a.npz is pickled, which can run code; if you trust it, add --allow_pickle"):
         base.load_npz(path, {"meta": (None,)})
-    with pytest.raises(UserError, match="a.npz is no checkpoint"):
+    with pytest.raises(UserError, match="a.npz is not a checkpoint"):
         checkpoint.load_progress(path)
     (tmp_path / "bare.npz").write_bytes(pickle.dumps(Touches(tmp_path / FLAG)))
     for read in (lambda p: base.load_npz(p, {"meta": (None,)}), checkpoint.load_progress):

@@ -114,7 +114,7 @@ def test_poses_without_images_need_no_size(tmp_path, crop, size):
     [
         ("--phases=hrnet,lift", "unknown phase 'lift'; known: e2e, hrnet, lifter"),
         ("--phases=", "no phase to train; choose from hrnet, lifter, e2e"),
-        ("--phases=e2e,e2e", "phases e2e,e2e repeat"),
+        ("--phases=e2e,e2e", "phases e2e,e2e contain duplicates"),
         ("--e2e_epochs=0", "phase e2e has 0 epochs"),
         ("--hrnet_learning_rate=0", "learning rate of hrnet is 0"),
         ("--batch_size=0", "batch size is 0"),
@@ -122,8 +122,8 @@ def test_poses_without_images_need_no_size(tmp_path, crop, size):
         ("--input_size=100x64", "input size 100x64: HRNet halves it"),
         ("--step_epochs=3,x", "--step_epochs lists 'x'"),
         ("--step_epochs=3,²", "--step_epochs lists '²'"),
-        ("--step_epochs=3", "--schedule=step and --step_epochs belong together"),
-        ("--schedule=step", "--schedule=step and --step_epochs belong together"),
+        ("--step_epochs=3", "--schedule=step and --step_epochs must be used together"),
+        ("--schedule=step", "--schedule=step and --step_epochs must be used together"),
         ("--schedule=step --step_epochs=3 --step_factor=-0.1", "factor of --schedule=step is -0.1"),
         ("--e2e_flip=50", "flip of e2e is 50.0; give --e2e_flip a number from 0 to 1"),
         ("--e2e_learning_rate=inf", "learning rate of e2e is inf"),
@@ -137,7 +137,7 @@ def test_poses_without_images_need_no_size(tmp_path, crop, size):
         ("--dataset=nowhere", "data set 'nowhere' is neither a folder"),
     ],
 )
-def test_a_value_that_cannot_be_is_told_in_one_line(toy_dataset, argument, message):
+def test_an_invalid_value_gives_a_one_line_error(toy_dataset, argument, message):
     values = parse(f"--dataset={toy_dataset}", *argument.split())
     with pytest.raises(UserError, match=message) as error:
         build_experiment(values)

@@ -58,7 +58,7 @@ def test_coordinates_do_not_touch_each_other():
 def test_reset_forgets_and_time_must_grow():
     one_euro = OneEuroFilter(smoothing.POSE_3D_MM)
     one_euro(np.zeros(3), 1.0)
-    with pytest.raises(UserError, match="must grow"):
+    with pytest.raises(UserError, match="must increase"):
         one_euro(np.ones(3), 1.0)
     one_euro.reset()
     assert np.array_equal(one_euro(np.ones(3), 0.0), np.ones(3))

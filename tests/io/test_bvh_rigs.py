@@ -208,4 +208,4 @@ def test_files_that_cannot_be_used_are_left_out_and_named(tmp_path):
     *items, half, hand = mocap.list_items(tmp_path, mocap.Options())
     assert len(items) == mocap.CAMERAS and not hand.skipped
     assert "no joint LeftUpLeg, by this" in hand.why and "its joints are finger0, finger1" in hand.why
-    assert half.where.endswith("half_01.bvh") and "no BVH file" in half.why
+    assert half.where.endswith("half_01.bvh") and "not a BVH file" in half.why

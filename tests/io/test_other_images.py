@@ -96,7 +96,7 @@ def test_images_are_turned_as_they_say(form):
 @pytest.mark.parametrize("form", ["TIFF", "GIF", "HEIF", "AVIF"])
 def test_damaged_small_and_large_ones_are_named(form):
     content = saved(RGB, form)
-    with pytest.raises(UserError, match="a does not decode as an image; it is damaged or no JPEG"):
+    with pytest.raises(UserError, match="a does not decode as an image; it is damaged or not JPEG"):
         images.decode(content[: len(content) // 2], "a", turn=True)
     if form in ("TIFF", "GIF"):
         with pytest.raises(UserError, match="a is 4 x 4 pixels, too small"):

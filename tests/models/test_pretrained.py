@@ -77,7 +77,7 @@ def test_another_network_is_one_line_and_leaves_nothing(tmp_path):
     assert "linear.pth" in line and "another network" in line and "Traceback" not in result.stderr
     (tmp_path / "kept.keras").write_text("mine")
     result = run(tmp_path, checkpoint="linear.pth", output="kept.keras")
-    assert result.returncode == 2 and "kept.keras is there already; choose another name" in result.stderr
+    assert result.returncode == 2 and "kept.keras already exists; choose another name" in result.stderr
     assert (tmp_path / "kept.keras").read_text() == "mine"
 
 

@@ -114,7 +114,7 @@ def test_other_settings_in_the_same_folder_are_refused(made):
     before = contents(made)
     changed = [replace(SETTINGS, seed=4), replace(SETTINGS, scene=replace(SCENE, roll_share=0.9))]
     for settings in changed:
-        with pytest.raises(UserError, match="was begun with"):
+        with pytest.raises(UserError, match="was started with"):
             make(made, settings)
     with pytest.raises(UserError, match="shard_size"):
         make(made, shard_size=5)

@@ -136,16 +136,16 @@ def test_its_losses_are_recorded_and_it_is_kept_in_the_checkpoint_alone(finished
 
 def test_runs_that_it_cannot_judge_are_refused(tmp_path, toy_dataset):
     prior = LossConfig(adversarial_weight=0.1)
-    with pytest.raises(UserError, match="phase hrnet makes none; leave it out, or add phase lifter or e2e"):
+    with pytest.raises(UserError, match="phase hrnet does not predict; leave it out, or add phase lifter or e2e"):
         tiny_experiment(tmp_path, toy_dataset, (PhaseConfig("hrnet", 1),), loss=prior)
     both = tiny_experiment(tmp_path, toy_dataset, (PhaseConfig("hrnet", 1), PhaseConfig("e2e", 1)), loss=prior)
     assert not phases.Phase("hrnet", None).has_pose_3d and phases.Phase("e2e", None).has_pose_3d
     unlabelled = {"pose_3d_valid": np.zeros(17, bool), "pose_3d_mm": np.zeros((17, 3))}
     photos = write_dataset(tmp_path / "photos", {"train": 9, "validation": 2}, **unlabelled)
-    with pytest.raises(UserError, match="has no whole 3D poses that predicted ones could be told from; mix in data"):
+    with pytest.raises(UserError, match="has no complete 3D poses to compare predicted ones with; mix in data"):
         data_check.check_data(replace(both, data=replace(both.data, dataset=str(photos))), open_dataset(str(photos)))
     some = write_dataset(tmp_path / "some", {"train": 9, "validation": 2}, pose_3d_valid=np.arange(17) != 9)
-    with pytest.raises(UserError, match="has no whole 3D poses"):
+    with pytest.raises(UserError, match="has no complete 3D poses"):
         data_check.check_data(replace(both, data=replace(both.data, dataset=str(some))), open_dataset(str(some)))
     with pytest.raises(UserError, match="learning rate of the discriminator is 0; give a positive number"):
         OptimizerConfig(discriminator_learning_rate=0)

@@ -28,7 +28,7 @@ def test_what_is_saved_comes_back(tmp_path):
 )
 def test_another_architecture_is_refused_and_nothing_is_set(tmp_path, others):
     checkpoint.save(tmp_path / "last.npz", Progress(), variables())
-    with pytest.raises(UserError, match="last.npz is of another architecture: 1 weights differ, such as"):
+    with pytest.raises(UserError, match="last.npz has another architecture: 1 weights differ, such as"):
         checkpoint.restore(tmp_path / "last.npz", others)
     assert not others["a"].numpy().any()
 
@@ -37,7 +37,7 @@ def test_another_architecture_is_refused_and_nothing_is_set(tmp_path, others):
 def test_a_broken_file_is_named(tmp_path, content):
     path = tmp_path / "last.npz"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="last.npz is no checkpoint"):
+    with pytest.raises(UserError, match="last.npz is not a checkpoint"):
         checkpoint.load_progress(path)
 
 

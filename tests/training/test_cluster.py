@@ -94,8 +94,16 @@ def test_workers_that_were_started_differently_are_refused():
         (3, {}, "batch size 8 must be divisible by 3 devices"),
         (16, {}, "batch size 8 must be divisible by 16 devices"),
         (2, {"accumulate_steps": 3}, "batch size 8 must be divisible by 2 devices in 3 parts each"),
-        (2, {"sync_batch_norm": True, "jit_compile": True}, "--sync_batch_norm with --jit_compile works on one device"),
-        (2, {"sync_batch_norm": True, "accumulate_steps": 2}, "--sync_batch_norm with --accumulate_steps works on one"),
+        (
+            2,
+            {"sync_batch_norm": True, "jit_compile": True},
+            "--sync_batch_norm with --jit_compile works only on one device",
+        ),
+        (
+            2,
+            {"sync_batch_norm": True, "accumulate_steps": 2},
+            "--sync_batch_norm with --accumulate_steps works only on one",
+        ),
     ],
 )
 def test_settings_that_several_devices_cannot_have(replicas, train, message):

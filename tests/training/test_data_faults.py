@@ -81,6 +81,6 @@ def test_a_validation_that_is_no_number_is_told(tmp_path, finished_lifter):
     poses = with_bad_label(tmp_path / "poses", "validation", 3e38)
     data = replace(finished_lifter.data, dataset=str(poses))
     experiment = replace(finished_lifter, output=str(tmp_path / "run"), data=data)
-    with pytest.raises(UserError, match=r"the validation's error is NaN or infinite at step 4.*record 3: toy s0/sit/3"):
+    with pytest.raises(UserError, match=r"the validation error is NaN or infinite at step 4.*record 3: toy s0/sit/3"):
         run(experiment)
     assert not list((tmp_path / "run").glob("model*"))

@@ -166,10 +166,10 @@ def test_a_mix_is_scored_where_all_that_validate_can_be(photos, toy_dataset, tmp
 @pytest.mark.parametrize(
     ("phase", "train", "validation", "message"),
     [
-        ("e2e", "2d", "2d", "split train of .* has no 3D poses, which phase e2e learns from and is judged by"),
-        ("lifter", "3d", "2d", "split validation of .* has no 3D poses, which phase lifter learns from"),
+        ("e2e", "2d", "2d", "split train of .* has no 3D poses, which phase e2e needs for training and validation"),
+        ("lifter", "3d", "2d", "split validation of .* has no 3D poses, which phase lifter needs"),
         ("lifter", "2d", "3d", "split train of .* has no 3D poses"),
-        ("hrnet", "none", "2d", "split train of .* has no labeled 2D joints, which every phase sees"),
+        ("hrnet", "none", "2d", "split train of .* has no labeled 2D joints, which every phase needs"),
         ("hrnet", "2d", "none", "split validation of .* has no labeled 2D joints"),
         ("lifter", "3d", "3d alone", "split validation of .* has no labeled 2D joints"),
         ("e2e", "3d", "3d alone", None),
@@ -198,7 +198,7 @@ def test_a_lifters_crop_has_the_shape_that_its_joints_lie_in(toy_dataset, tmp_pa
     experiment = tiny_experiment(tmp_path / "run", folder, (PhaseConfig("lifter", 1),))
     square = replace(experiment, model=replace(experiment.model, input_size=(64, 64)))
     check_data(experiment, open_dataset(str(folder)))
-    with pytest.raises(UserError, match="lie in crops of 64 : 96, the model's are 64x64; leave --input_size out"):
+    with pytest.raises(UserError, match="lie in crops of 64 : 96, the model's crops are 64x64; leave --input_size out"):
         check_data(square, open_dataset(str(folder)))
 
 

@@ -160,6 +160,8 @@ def test_it_is_the_same_on_jax():
 
 
 def test_a_run_without_convolutions_is_refused(tmp_path):
-    with pytest.raises(UserError, match="--optimizer=muon moves .* phase lifter has none; .* add phase hrnet or e2e"):
+    with pytest.raises(
+        UserError, match="--optimizer=muon trains .* phase lifter does not have; .* add phase hrnet or e2e"
+    ):
         tiny_experiment(tmp_path, "toy", [PhaseConfig("lifter", 1)], optimizer=MUON)
     tiny_experiment(tmp_path, "toy", [PhaseConfig("lifter", 1), PhaseConfig("e2e", 1)], optimizer=MUON)

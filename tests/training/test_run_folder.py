@@ -76,7 +76,7 @@ def test_a_run_resumes_although_flags_were_added_since(tmp_path):
 
 def test_other_files_are_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(UserError, match="holds files that are not of a run"):
+    with pytest.raises(UserError, match="contains files that are not from a run"):
         run_folder.claim(tmp_path, FLAGS)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -118,7 +118,7 @@ def test_a_backbone_of_another_skeleton_gives_all_but_its_last_layer():
 
 
 def test_another_architecture_is_refused():
-    with pytest.raises(UserError, match=r"small is of another architecture: hrnet/\w+ has"):
+    with pytest.raises(UserError, match=r"small has another architecture: hrnet/\w+ has"):
         phases.transfer_weights(tiny(variant="w16_small"), tiny(), "small", same_joints=True)
 
 

@@ -62,5 +62,5 @@ def test_a_stopped_run_resumes_with_keras_own_adam(tmp_path, finished_lifter, mo
 
 def test_float16_needs_loss_scaling_and_so_the_tricks(tmp_path, poses):
     train = {"speed_tricks": False, "precision": "mixed_float16"}
-    with pytest.raises(UserError, match="--nospeed_tricks has no loss scaling.*mixed_float16 needs; leave one out"):
+    with pytest.raises(UserError, match="--nospeed_tricks lacks the loss scaling.*mixed_float16 needs; leave one out"):
         run(tiny_experiment(tmp_path, poses, (PhaseConfig("lifter", 1),), train=train))

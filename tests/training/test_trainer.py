@@ -129,7 +129,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, finished_lift
     with pytest.raises(Stopped):
         run(experiment)
     wider = replace(experiment, model=replace(experiment.model, width=24))
-    with pytest.raises(UserError, match="last.npz is of another architecture"):
+    with pytest.raises(UserError, match="last.npz has another architecture"):
         trainer.train(wider)
 
 
@@ -265,7 +265,7 @@ def test_data_of_another_size_or_skeleton_are_refused(tmp_path, toy_dataset, pos
     with pytest.raises(UserError, match="has images of 64x96, the model sees 64x64; prepare"):
         trainer.train(other_size)
     other_skeleton = replace(experiment, model=replace(experiment.model, skeleton=COCO_17.name))
-    with pytest.raises(UserError, match="has skeleton human36m_17, the model coco_17; prepare"):
+    with pytest.raises(UserError, match="has skeleton human36m_17, the model has coco_17; prepare"):
         trainer.train(other_skeleton)
     with pytest.raises(UserError, match="has no images, the model sees 64x96"):
         trainer.train(tiny_experiment(tmp_path, poses))
@@ -273,7 +273,7 @@ def test_data_of_another_size_or_skeleton_are_refused(tmp_path, toy_dataset, pos
 
 def test_data_that_fill_no_batch_are_refused(tmp_path):
     few = write_dataset(tmp_path / "few", {"train": 5, "validation": 2})
-    with pytest.raises(UserError, match="split train .* has 5 examples, fewer than the 8 that a batch needs"):
+    with pytest.raises(UserError, match="split train .* has 5 examples, fewer than the 8 of one batch"):
         trainer.train(tiny_experiment(tmp_path / "run", few))
     unvalidated = write_dataset(tmp_path / "unvalidated", {"train": 9})
     with pytest.raises(UserError, match="has no split 'validation'"):

@@ -94,12 +94,12 @@ def test_two_workers_stopped_and_killed_and_started_again_do_what_one_process_do
     assert "at step 5" in chief.output and chief.when - killed.when < 60
     last_line = chief.errors.strip().splitlines()[-1]
     assert last_line.startswith("error: worker localhost:") and "no longer answers" in last_line
-    assert "start all workers again by the same command" in last_line
+    assert "start all workers again with the same command" in last_line
 
     # Started again they finish; the chief alone writes.
     finished = train_on_two(flags)
     assert [worker.status for worker in finished] == [0, 0], finished
-    assert "evaluation.json are in" in finished[0].output and "evaluation.json" not in finished[1].output
+    assert "evaluation.json to" in finished[0].output and "evaluation.json" not in finished[1].output
     told = [json.loads([line for line in w.output.splitlines() if line.startswith("{")][-1]) for w in finished]
     assert told[0] == told[1] and any(told[0]["weights"])
 
@@ -107,7 +107,7 @@ def test_two_workers_stopped_and_killed_and_started_again_do_what_one_process_do
     chief, other = train_on_two(flags)
     assert chief.status == other.status == 2, (chief.errors, other.errors)
     assert "holds a finished run; choose another --output" in chief.errors.strip().splitlines()[-1]
-    assert "error: another worker cannot begin, so this one ends too" in other.errors
+    assert "error: another worker cannot start, so this one ends too" in other.errors
 
     # The curve, validation by both workers included, and the weights are those of one process.
     ours, theirs = read_metrics(tmp_path / "run"), read_metrics(alone)

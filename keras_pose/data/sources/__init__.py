@@ -1,4 +1,4 @@
-"""The data sources, one file a format; see docs/extending.md for adding one."""
+"""The data sources, one file per format; docs/extending.md explains how to add one."""
 
 from keras_pose.core.errors import unknown_name
 from keras_pose.data.sources import (
@@ -41,7 +41,7 @@ SOURCES: dict[str, Source] = {
 
 
 def get_source(name: str) -> Source:
-    """The source of that name; raises UserError that lists the known ones."""
+    """The source with that name; raises UserError that lists the known ones."""
     if name not in SOURCES:
         raise unknown_name("source", name, SOURCES)
     return SOURCES[name]

@@ -1,4 +1,4 @@
-"""What the sources share: their description, the items that they list, and how they read files."""
+"""Shared by the sources: their description, the items they list, and reading files."""
 
 import contextlib
 import hashlib
@@ -20,20 +20,20 @@ from keras_pose.io import images
 from keras_pose.io.archives import check_archive
 
 NO_PICTURE = (
-    f"the image is missing or damaged, under {images.SMALLEST_SIDE} pixels a side or over "
+    f"the image is missing or damaged, smaller than {images.SMALLEST_SIDE} pixels per side or larger than "
     f"{images.LARGEST_PIXELS / 1e6:.0f} megapixels; get it again"
 )
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asks of a source.
+    """The user's options for a source.
 
-    `image_size` (height, width) of the crops; `frame_step` n takes every nth frame; `skeleton` names the skeleton to
-    map to, None for the source's own; `margin` is the crop's side over the person's box; `smooth` smooths images that
-    shrink; `allow_pickle` permits files that can run code when they are loaded; `drop_bad_sequences` leaves out
-    sequences that are known to be mislabelled; `split` takes everything into one split, None into the source's own;
-    `teacher` are the model files that label what people have not, `teacher_cache` the file that keeps their answers.
+    `image_size` (height, width) of the crops; `frame_step` n takes every nth frame; `skeleton` names the target
+    skeleton, None for the source's own; `margin` is the crop's side relative to the person's box; `smooth` smooths
+    images that shrink; `allow_pickle` permits files that can run code when loaded; `drop_bad_sequences` leaves out
+    sequences known to be mislabeled; `split` puts everything into one split, None into the source's own; `teacher`
+    lists the model files that add the missing labels, `teacher_cache` names the file that keeps their answers.
     """
 
     image_size: tuple[int, int] = (256, 256)
@@ -50,10 +50,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Item:
-    """A part of a source that is read at one go: a video, a chunk of a label file, an image.
+    """A part of a source that is read as a whole: a video, a chunk of a label file, an image.
 
-    `frames` is how many examples it has at most, `file` the file that messages name, `data` what `read_item` needs
-    (plain values: it goes to a worker process).
+    `frames` is the largest possible number of examples, `file` the file named in messages, `data` the input of
+    `read_item` (plain values, because it is sent to a worker process).
     """
 
     split: str
@@ -66,19 +66,19 @@ class Item:
 
 @dataclass(frozen=True)
 class Source:
-    """A format that users hold.
+    """A supported input format.
 
     Attributes:
-        name: what `--source` calls it.
-        summary: one line, what to download and what the input folder must hold.
-        terms: one line, the licence.
+        name: its name for `--source`.
+        summary: one line: what to download and what the input folder must contain.
+        terms: one line: the license.
         skeleton: the joints that it labels.
-        list_items: (input folder, options) -> items in a fixed order, and BadFrames for entries of a label file that
-            cannot be used; cheap; raises UserError naming a missing file.
+        list_items: (input folder, options) -> items in a fixed order, and BadFrames for unusable entries of a label
+            file; fast; raises UserError naming a missing file.
         read_item: (item, options) -> examples, and BadFrames for frames to leave out; runs in a worker process. A
             UserError leaves out the item's remaining frames.
-        has_images: False for poses alone.
-        takes_file: whether the input may be a single file, too.
+        has_images: False for poses without images.
+        takes_file: whether the input may also be a single file.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Source:
 
 
 def check_millimetres(poses: np.ndarray, root: int, file: str) -> None:
-    """Raises UserError where (T, J, 3) `poses` of a file have no person's size in millimeters (meters, say)."""
+    """Raises UserError if (T, J, 3) `poses` of a file cannot be a person in millimeters (but in meters, perhaps)."""
     radii = np.linalg.norm(poses - poses[:, root : root + 1], axis=-1).max(axis=-1)  # (T,)
     radii = radii[np.isfinite(radii)]
     if len(radii) and not SMALLEST_RADIUS_MM < np.median(radii) < LARGEST_RADIUS_MM:
@@ -110,7 +110,7 @@ def check_millimetres(poses: np.ndarray, root: int, file: str) -> None:
 
 
 def optional_import(module: str) -> ModuleType:
-    """Imports a library of the extra `data`; raises UserError with the pip command where it is missing."""
+    """Imports a library of the extra `data`; raises UserError with the pip command if it is missing."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -118,7 +118,7 @@ def optional_import(module: str) -> ModuleType:
 
 
 def require(path: Path, what: str) -> Path:
-    """Returns `path`; raises UserError that says what is missing there."""
+    """Returns `path` if it exists; otherwise raises UserError that says what is missing."""
     if not path.exists():
         raise UserError(f"{path} is missing: {what}; check --input and that the download is complete")
     return path
@@ -126,18 +126,18 @@ def require(path: Path, what: str) -> Path:
 
 @contextlib.contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """Turns whatever a parser raises on a broken file inside the block into a UserError that names the file."""
+    """Turns anything a parser raises on a broken file inside the block into a UserError that names the file."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-        raise UserError(f"{path} cannot be read ({reason}); it may be half a download, so get it again") from error
+        raise UserError(f"{path} cannot be read ({reason}); the download may be incomplete, so get it again") from error
 
 
 def usable(read: Callable[[], Any], where: str, bad: list[BadFrame]) -> Any:
-    """What `read` makes of one entry of a label file; None, and a BadFrame in `bad`, where the entry is broken."""
+    """The result of `read` for one entry of a label file; None, and a BadFrame in `bad`, if the entry is broken."""
     try:
         return read()
     except UserError as error:
@@ -151,15 +151,15 @@ def usable(read: Callable[[], Any], where: str, bad: list[BadFrame]) -> Any:
 
 
 def load_npz(path: Path, arrays: dict[str, tuple[int | None, ...]], allow_pickle: bool = False) -> dict:
-    """The named arrays of an .npz file, each checked against its shape (None fits any length).
+    """The named arrays of an .npz file, each checked against its shape (None allows any length).
 
-    Raises UserError for a broken file, a missing array, another shape, and pickled arrays without `allow_pickle`.
+    Raises UserError for a broken file, a missing array, a wrong shape, or pickled arrays without `allow_pickle`.
     """
     with reading(path), np.load(path, allow_pickle=allow_pickle) as archive:
         check_archive(archive.zip, path)
         missing = [name for name in arrays if name not in archive.files]
         if missing:
-            raise UserError(f"{path} holds no array {missing[0]!r}; it is another file than this source reads")
+            raise UserError(f"{path} has no array {missing[0]!r}; this source does not read such files")
         result = {}
         for name, shape in arrays.items():
             try:
@@ -175,26 +175,26 @@ def load_npz(path: Path, arrays: dict[str, tuple[int | None, ...]], allow_pickle
 
 
 def check_shape(array: np.ndarray, shape: tuple[int | None, ...], what: str) -> None:
-    """Raises UserError where an array has another shape; None fits any length."""
+    """Raises UserError if an array has another shape; None allows any length."""
     fits = len(shape) == array.ndim and all(want in (None, have) for want, have in zip(shape, array.shape, strict=True))
     if not fits:
         wanted = " x ".join("any" if n is None else str(n) for n in shape)
-        raise UserError(f"{what} has shape {array.shape}, not {wanted}; it is another file than this source reads")
+        raise UserError(f"{what} has shape {array.shape}, not {wanted}; this source does not read such files")
 
 
 def check_picture_size(picture: np.ndarray, size: tuple[int, int], file: str | Path) -> None:
-    """Raises UserError where an image is not of (height, width) `size`, so that the labels would not fit."""
+    """Raises UserError if an image does not have (height, width) `size`, because the labels would not fit."""
     if picture.shape[:2] != tuple(size):
         raise UserError(
-            f"{file} is {image.shape[1]} x {image.shape[0]} pixels, its labels are for {size[1]} x {size[0]}; "
+            f"{file} is {picture.shape[1]} x {picture.shape[0]} pixels, its labels are for {size[1]} x {size[0]}; "
             "use the original images, not resized ones"
         )
 
 
 def read_picture(path: str | Path, turn: bool = False) -> np.ndarray | None:
-    """An image file as (H, W, 3) uint8 RGB; None where there is `NO_PICTURE`.
+    """An image file as (H, W, 3) uint8 RGB; None for `NO_PICTURE`.
 
-    `turn`: as its EXIF orientation says, which labels of published data sets do not heed.
+    `turn` applies the EXIF orientation, which the labels of published data sets ignore.
     """
     try:
         return images.read(path, turn=turn)
@@ -203,9 +203,9 @@ def read_picture(path: str | Path, turn: bool = False) -> np.ndarray | None:
 
 
 def read_video(path: str | Path, frames: list[int]) -> Iterator[tuple[int, np.ndarray | None]]:
-    """(frame number, (H, W, 3) uint8 RGB) for rising frame numbers; None where the video has no such frame.
+    """(frame number, (H, W, 3) uint8 RGB) for increasing frame numbers; None if the video has no such frame.
 
-    Frames are counted while decoding, never sought: seeking is inexact in many files.
+    Frames are counted while decoding, without seeking, which is inexact in many files.
     """
     video = cv2.VideoCapture(str(path))
     position = 0
@@ -222,6 +222,6 @@ def read_video(path: str | Path, frames: list[int]) -> Iterator[tuple[int, np.nd
 
 
 def describe_items(items: list[Item], input_dir: Path) -> str:
-    """A hash of what the items are, without the folder's own place."""
+    """A hash of the items' content, independent of the folder's location."""
     lines = (f"{i.split}|{i.subject}|{i.action}|{i.frames}|{i.file.removeprefix(str(input_dir))}" for i in items)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -1,11 +1,11 @@
-"""COCO keypoints: 17 joints of the people in photos, in one JSON file a split.
+"""COCO keypoints: 17 joints of people in photos, in one JSON file per split.
 
     annotations/person_keypoints_train2017.json, person_keypoints_val2017.json
     train2017/000000000009.jpg, val2017/...          (also below images/)
 
-Keypoints count pixels from 0 at their middle; a visibility of 1 is labeled but hidden, 2 visible. People without a
-labeled joint, and crowds, are left out as in the official code. Annotations of images that the file does not list, as
-those of subsets, are skipped and counted.
+Keypoints count pixels from 0 at their center; visibility 1 is labeled but hidden, 2 visible. People without a labeled
+joint, and crowds, are left out as in the official code. Annotations for images that the file does not list, as in
+subsets, are skipped and counted.
 """
 
 import json
@@ -45,7 +45,7 @@ def list_items(input_dir: Path, options: Options) -> list[Item | BadFrame]:
 
 
 def _pictures(path: Path, images: Path) -> tuple[dict[Path, list[Label]], list[BadFrame]]:
-    """The people of each image, and the annotations that cannot be used."""
+    """The people in each image, and the unusable annotations."""
     bad: list[BadFrame] = []
     with base.reading(path):
         values = json.loads(path.read_text(encoding="utf-8-sig"))

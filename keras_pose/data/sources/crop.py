@@ -1,4 +1,4 @@
-"""From a labeled person in an image to an example."""
+"""Turns a labeled person in an image into an example."""
 
 from dataclasses import dataclass, field
 
@@ -10,19 +10,19 @@ from keras_pose.data.example import PoseExample, encode_jpeg
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources.base import Options
 
-# No pixel and no millimeter of a person before a camera is larger.
+# No pixel or millimeter coordinate of a person in front of a camera is larger.
 LARGEST_LABEL = 1e5
-SMALLEST_PERSON_PX = 4.0  # fewer are a label's inaccuracy
+SMALLEST_PERSON_PX = 4.0  # smaller extents are within the inaccuracy of labels
 
 
 @dataclass
 class Person:
-    """A labeled person in an image, in the source's own joints.
+    """A labeled person in an image, in the source's own skeleton.
 
-    `keypoints_px` (J, 2) in the image, as the camera saw them (distortion included); `valid` and `hidden` (J,) bool;
+    `keypoints_px` (J, 2) in the image, as seen by the camera (distortion included); `valid` and `hidden` (J,) bool;
     `box_px` (x0, y0, x1, y1), None for the box around the valid joints; `camera_mm` (J, 3) joints in the camera frame
-    and `intrinsics` (3, 3) of the image, both or neither; `camera_valid` (J,) bool, which of them are labeled in 3D,
-    None for all.
+    and `intrinsics` (3, 3) of the image, both or neither; `camera_valid` (J,) bool, which joints have 3D labels, None
+    for all.
     """
 
     keypoints_px: np.ndarray
@@ -38,12 +38,11 @@ class Person:
 def crop_person(
     picture: np.ndarray | None, person: Person, skeleton: Skeleton, target: Skeleton, options: Options
 ) -> PoseExample | BadFrame:
-    """Cuts a person out of an (H, W, 3) RGB image and maps the joints from `skeleton` to `target`.
+    """Crops a person from an (H, W, 3) RGB image and maps the joints from `skeleton` to `target`.
 
-    `person.tags` (source, subject, action, frame) go into the example. `picture` is None for poses alone. Joints of
-    `target` that the source does not label in 3D have no 3D label; without the root no joint has one. Returns a
-    BadFrame where a label is not finite or absurdly large, where no joint is labeled, and where a joint lies behind
-    the camera.
+    `person.tags` (source, subject, action, frame) are copied to the example. `picture` is None for poses without an
+    image. Joints of `target` that the source does not label in 3D have no 3D label; without the root no joint has one.
+    Returns a BadFrame if a label is not finite or absurdly large, no joint is labeled, or a joint is behind the camera.
     """
     where = "{subject}/{action}/{frame}".format(**person.tags)
     valid = np.asarray(person.valid, bool)
@@ -77,8 +76,8 @@ def _cut_out(picture: np.ndarray, affine: np.ndarray, options: Options) -> bytes
 
 
 def _what_is_bad(labels: list[np.ndarray], valid: np.ndarray, person: Person) -> str:
-    """Why a person cannot become an example; empty where they can."""
-    mend = "mend the label or leave the frame out"
+    """Why a person cannot become an example; empty if they can."""
+    mend = "fix the label or leave the frame out"
     if not all(np.isfinite(a).all() for a in labels):
         return f"a label is NaN or inf; {mend}"
     if any(np.abs(a).max(initial=0) > LARGEST_LABEL for a in labels):
@@ -86,7 +85,7 @@ def _what_is_bad(labels: list[np.ndarray], valid: np.ndarray, person: Person) ->
     if not valid.any():
         return f"no joint is labeled; {mend}"
     if person.box_px is None and np.ptp(np.asarray(person.keypoints_px)[valid], 0).max() < SMALLEST_PERSON_PX:
-        return "its labeled joints lie on one spot and no box tells how large the person is; add a box or joints"
+        return "its labeled joints lie on one spot and no box gives the size of the person; add a box or joints"
     if person.camera_mm is None:
         return ""
     camera_mm, camera_valid = _labels_3d(person)
@@ -96,7 +95,7 @@ def _what_is_bad(labels: list[np.ndarray], valid: np.ndarray, person: Person) ->
 
 
 def _labels_3d(person: Person) -> tuple[np.ndarray, np.ndarray]:
-    """(J, 3) mm in the camera frame, and (J,) bool, which joints they are a label of; none without 3D."""
+    """(J, 3) mm in the camera frame, and (J,) bool, which joints are labeled; none without 3D."""
     if person.camera_mm is None:
         return np.zeros((len(person.keypoints_px), 3)), np.zeros(len(person.keypoints_px), bool)
     valid = np.ones(len(person.camera_mm), bool) if person.camera_valid is None else person.camera_valid
@@ -108,10 +107,10 @@ def map_pose(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Maps (J, 3) joints of one skeleton, of which (J,) are labeled, to a pose of another.
 
-    There is no pose without the target's root, and the root alone is none.
+    Without the target's root there is no pose, and the root alone does not make one.
 
     Returns:
-        (J, 3) relative to the root, zeros where a joint has no label; (J,) bool, where it has one; (3,) the root.
+        (J, 3) relative to the root, zeros for unlabeled joints; (J,) bool, which are labeled; (3,) the root.
     """
     pose, valid = map_joints(np.where(labelled[:, None], joints_mm, 0), labelled, skeleton, target)
     if target.root is None or not valid[target.root] or valid.sum() < 2:
@@ -121,6 +120,6 @@ def map_pose(
 
 
 def mostly_in_picture(keypoints_px: np.ndarray, picture: np.ndarray) -> bool:
-    """Whether at least half of (J, 2) joints lie in an image, or are NaN; fewer show no person to learn from."""
+    """Whether at least half of (J, 2) joints lie inside an image or are NaN; fewer are not enough to learn from."""
     outside = np.isfinite(keypoints_px).all(-1) & ~geometry.inside_image(keypoints_px, picture.shape[:2])
     return bool(outside.mean() <= 0.5)

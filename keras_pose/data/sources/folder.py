@@ -1,11 +1,11 @@
-"""The user's own photos with joints, from one CSV or JSON file whose form docs/data.md tells.
+"""The user's own photos with joints, from one CSV or JSON file in the form described in docs/data.md.
 
     labels.json or labels.csv
-    the photos, at the paths that the labels say
+    the photos, at the paths given by the labels
 
 Joints are named as in `keras_pose.core.skeleton` and mapped by name to --skeleton, human36m_17 by default.
-Coordinates are pixels of the photo as it is shown, turned upright by its EXIF orientation; the middle of its first
-pixel is (0.5, 0.5).
+Coordinates are pixels of the photo as displayed, rotated upright by its EXIF orientation; the center of its first pixel
+is (0.5, 0.5).
 """
 
 import csv
@@ -35,7 +35,7 @@ JSON_KEYS = {"image", "split", "subject", "box", "keypoints", "pose_3d_mm", "int
 
 @dataclass(frozen=True)
 class Entry:
-    """One person of the label file."""
+    """One person in the label file."""
 
     image: str
     label: Label
@@ -46,7 +46,7 @@ class Entry:
 def list_items(input_dir: Path, options: Options) -> list[Item | BadFrame]:
     files = [path for path in (input_dir / "labels.json", input_dir / "labels.csv") if path.exists()]
     if len(files) != 1:
-        raise UserError(f"{input_dir} must hold labels.json or labels.csv, and not both; docs/data.md tells their form")
+        raise UserError(f"{input_dir} must hold labels.json or labels.csv, not both; docs/data.md describes their form")
     bad: list[BadFrame] = []
     joint_names, entries = (_read_json if files[0].suffix == ".json" else _read_csv)(files[0], bad)
     _check_names(joint_names, SOURCE.target_skeleton(options), files[0])
@@ -63,15 +63,15 @@ def list_items(input_dir: Path, options: Options) -> list[Item | BadFrame]:
 
 
 def _photo(folder: Path, name: str) -> Path:
-    """The path of a photo, whose parts Windows separates by backslashes."""
+    """The path of a photo; accepts backslashes from Windows."""
     path = folder / name
     return path if "\\" not in name or path.exists() else folder / name.replace("\\", "/")
 
 
 def _check_names(joint_names: tuple[str, ...], target: Skeleton, path: Path) -> None:
-    """Raises UserError unless some labeled joint is one of the target's."""
+    """Raises UserError unless at least one labeled joint is also the target's."""
     if len(set(joint_names)) != len(joint_names):
-        raise UserError(f"{path}: a joint's name repeats")
+        raise UserError(f"{path}: duplicate joint names; give each joint its own name")
     if not set(joint_names) & set(target.joint_names):
         raise UserError(
             f"{path}: none of its joints ({', '.join(joint_names)}) is a joint of {target.name} "
@@ -81,7 +81,7 @@ def _check_names(joint_names: tuple[str, ...], target: Skeleton, path: Path) -> 
 
 def _split(value: str, where: str) -> str:
     if (value or "train") not in SPLITS:
-        raise UserError(f"{where}: split {value!r} is none of {', '.join(SPLITS)}")
+        raise UserError(f"{where}: split {value!r} is not one of {', '.join(SPLITS)}")
     return value or "train"
 
 
@@ -108,7 +108,7 @@ def _json_entry(person: dict, number: int, joints: int, path: Path) -> Entry:
     box, intrinsics = (_array(person.get(name)) for name in ("box", "intrinsics"))
     pose, pose_valid = _json_pose(person.get("pose_3d_mm"))
     if (pose is None) != (intrinsics is None):
-        raise UserError(f"{where}: pose_3d_mm and intrinsics go together; give both or neither")
+        raise UserError(f"{where}: pose_3d_mm and intrinsics belong together; give both or neither")
     for array, shape, name in (
         (box, (4,), "box"),
         (pose, (joints, 3), "pose_3d_mm"),
@@ -119,13 +119,13 @@ def _json_entry(person: dict, number: int, joints: int, path: Path) -> Entry:
     _check_box(box, where)
     visibility = keypoints[:, 2]
     if not np.isin(visibility, (0, 1, 2)).all():
-        raise UserError(f"{where}: a joint's third number must be 0 not labeled, 1 hidden or 2 visible")
+        raise UserError(f"{where}: a joint's third number must be 0 (not labeled), 1 (hidden) or 2 (visible)")
     label = Label(keypoints[:, :2], visibility > 0, number, visibility == 1, box, pose, intrinsics, pose_valid)
     return Entry(str(person["image"]), label, _split(person.get("split"), where), str(person.get("subject", "")))
 
 
 def _json_pose(rows: list | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """(J, 3), and (J,) which rows are a joint's and not null; None where all are, or where there is no pose."""
+    """(J, 3), and (J,) which rows are not null; None if all are null or there is no pose."""
     if rows is None:
         return None, None
     valid = np.array([row is not None for row in rows], bool)
@@ -134,7 +134,7 @@ def _json_pose(rows: list | None) -> tuple[np.ndarray | None, np.ndarray | None]
 
 
 def _check_box(box, where: str) -> None:
-    """Raises UserError for corners in the wrong order, as a width and height in their place mostly are."""
+    """Raises UserError for corners in the wrong order, which mostly means that width and height were given."""
     if box is not None and not (box[0] < box[2] and box[1] < box[3]):
         numbers = ", ".join(f"{value:g}" for value in box)
         raise UserError(f"{where}: box is {numbers}; give x0, y0, x1, y1, not width and height")
@@ -161,13 +161,13 @@ def _read_csv(path: Path, bad: list[BadFrame]) -> tuple[tuple[str, ...], list[En
 
 
 def read_table(path: Path) -> list[list[str]]:
-    """The rows of a table as an office program or a script saves it, the header first; cells without blanks or quotes.
+    """The rows of a table saved by an office program or a script, header first; cells without blanks or quotes.
 
-    The delimiter may be a comma, semicolon, tab or bar; the text UTF-8, UTF-16 or Windows' Latin. Empty rows, and
-    columns at the end that are empty throughout, are left out.
+    The delimiter may be a comma, semicolon, tab or bar, the encoding UTF-8, UTF-16 or Windows' Latin. Empty rows and
+    trailing empty columns are dropped.
     """
     lines = _decode(path.read_bytes()).splitlines(keepends=True)
-    if lines and (told := re.match(r"\W?sep=(.)", lines[0])):  # Excel's own way to say it
+    if lines and (told := re.match(r"\W?sep=(.)", lines[0])):  # Excel's declaration of the delimiter
         delimiter, lines = told[1], lines[1:]
     else:
         delimiter = _delimiter(lines[0] if lines else "")
@@ -187,7 +187,7 @@ def read_table(path: Path) -> list[list[str]]:
 def _decode(content: bytes) -> str:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16")
-    if content[1:2] == b"\0" or content[:1] == b"\0":  # UTF-16 without its mark
+    if content[1:2] == b"\0" or content[:1] == b"\0":  # UTF-16 without a byte order mark
         return content.decode("utf-16-le" if content[1:2] == b"\0" else "utf-16-be")
     try:
         return content.decode("utf-8-sig")
@@ -196,7 +196,7 @@ def _decode(content: bytes) -> str:
 
 
 def _delimiter(header: str) -> str:
-    """The delimiter by the header, in which no number has a comma."""
+    """Finds the delimiter from the header, where commas cannot be part of numbers."""
     try:
         found = csv.Sniffer().sniff(header, _DELIMITERS).delimiter
     except csv.Error:
@@ -211,12 +211,12 @@ def _cells(header: list[str], row: list[str], where: str) -> dict[str, str]:
 
 
 def _csv_joints(columns: tuple[str, ...], path: Path) -> tuple[str, ...]:
-    """The joints `j` that have columns `j_x` and `j_y`; raises UserError for a column that is neither known."""
+    """The joints `j` with columns `j_x` and `j_y`; raises UserError for an unknown column."""
     joints = tuple(column[:-2] for column in columns if column.endswith("_x"))
     known = {*CSV_COLUMNS, *(f"{joint}_{axis}" for joint in joints for axis in "xyv")}
     missing = [c for c in ("image", *(f"{joint}_y" for joint in joints)) if c not in columns]
     header = ", ".join(repr(column)[1:-1][:40] for column in columns[:12]) or "empty"
-    header = f"its header reads {header}{' ...' if len(columns) > 12 else ''}; docs/data.md shows the form"
+    header = f"its header is {header}{' ...' if len(columns) > 12 else ''}; docs/data.md shows the form"
     if missing or not joints:
         raise UserError(f"{path} lacks a column {(missing or ['<joint>_x'])[0]}; {header}")
     if unknown := [column for column in columns if column not in known]:
@@ -225,7 +225,7 @@ def _csv_joints(columns: tuple[str, ...], path: Path) -> tuple[str, ...]:
 
 
 def _csv_entry(row: dict, number: int, joint_names: tuple[str, ...], where: str) -> Entry:
-    """One row; a joint whose cells are empty, or whose `_v` is 0, is not labeled; `_v` of 1 is hidden."""
+    """One row; a joint with empty cells or a `_v` of 0 is not labeled; a `_v` of 1 is hidden."""
     read = functools.partial(_cell, row, where)
     keypoints = np.array([[read(f"{name}_x"), read(f"{name}_y")] for name in joint_names])
     visibility = np.array([read(f"{name}_v", 2.0) for name in joint_names])
@@ -238,19 +238,19 @@ def _csv_entry(row: dict, number: int, joint_names: tuple[str, ...], where: str)
 
 
 def _cell(row: dict, where: str, column: str, default: float = np.nan) -> float:
-    """A number; `default` for an empty cell or a column that is not there."""
+    """A number; `default` for an empty cell or a missing column."""
     text = row.get(column) or ""
     try:
         value = float(_with_point(text)) if text else default
     except ValueError:
         raise UserError(f"{where}: {column} is {text[:40]!r}, not a number") from None
     if text and not np.isfinite(value):
-        raise UserError(f"{where}: {column} is {text}; leave the cell empty where the joint is not labeled")
+        raise UserError(f"{where}: {column} is {text}; leave the cell empty if the joint is not labeled")
     return value
 
 
 def _with_point(number: str) -> str:
-    """A number with a decimal comma, and points between thousands, as Python reads it; the same for English ones."""
+    """Converts a number with a decimal comma and thousands points to Python's form; leaves English ones unchanged."""
     if number.rfind(",") > number.rfind("."):
         return number.replace(".", "").replace(",", ".")
     return number.replace(",", "")
@@ -265,7 +265,7 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
 
 SOURCE = Source(
     name="folder",
-    summary="your own photos: labels.json or labels.csv beside them, in the form of docs/data.md.",
+    summary="your own photos with labels.json or labels.csv beside them, in the form of docs/data.md.",
     terms="yours.",
     skeleton=HUMAN36M_17,
     list_items=list_items,

@@ -5,7 +5,7 @@
     S1/Videos/Directions 1.54138969.mp4
     metadata.xml
 
-2D labels are the 3D joints through the camera with its lens distortion.
+2D labels are the 3D joints projected through the camera, including its lens distortion.
 """
 
 import math
@@ -25,14 +25,14 @@ from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.crop import Person, crop_person
 from keras_pose.data.sources.human36m_common import CAMERA_IDS, JOINTS_17_OF_32
 
-MOST_COUNTED = 1 << 20  # values in a CDF file; the longest sequences of the data set hold 600,000
+MOST_COUNTED = 1 << 20  # values in a CDF file; the longest sequences of the data set have 600,000
 
 
 def read_cameras(path: Path) -> dict[tuple[str, str], geometry.Camera]:
     """The cameras of metadata.xml by (subject, camera id).
 
-    Its `w0` holds for each of 4 cameras and 11 subjects three angles and the position in mm, then for each camera
-    focal lengths, center, three radial and two tangential coefficients.
+    For 4 cameras and 11 subjects, its `w0` holds three angles and the position in mm; then for each camera the focal
+    lengths, center, three radial and two tangential coefficients.
     """
     base.require(path, "the file metadata.xml comes with the data set's code")
     with base.reading(path):
@@ -50,7 +50,7 @@ def read_cameras(path: Path) -> dict[tuple[str, str], geometry.Camera]:
 
 
 def _rotation(angles: np.ndarray) -> np.ndarray:
-    """Rx Ry Rz of three angles in radians, as the data set's own code has them."""
+    """Rx Ry Rz of three angles in radians, as in the data set's own code."""
     (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
@@ -77,14 +77,16 @@ def list_items(input_dir: Path, options: Options) -> list[Item | BadFrame]:
 def _items(
     folder: Path, subject: str, sequence: str, camera: str, path: Path, cameras: dict, options: Options
 ) -> list[Item | BadFrame]:
-    """The item of one camera's video; none where it is left out, BadFrames where the video is missing."""
+    """The item for one camera's video; none if it is left out, BadFrames if the video is missing."""
     if (subject, camera) not in cameras:
-        raise UserError(f"{path}: {camera!r} is none of the cameras {', '.join(CAMERA_IDS)}; restore the file's name")
+        raise UserError(
+            f"{path}: {camera!r} is not one of the cameras {', '.join(CAMERA_IDS)}; restore the file's name"
+        )
     if options.drop_bad_sequences and human36m_common.is_bad(subject, sequence):
         return []
     video = folder / "Videos" / f"{sequence}.{camera}.mp4"
     if (subject, sequence) == ("S11", "Directions") and not video.exists():
-        return []  # the data set lacks it
+        return []  # missing in the data set
     frames = len(range(0, count_frames(path), options.frame_step))
     if not video.exists():
         return [BadFrame(str(video), "the video of these poses is missing; get it")] * frames
@@ -95,16 +97,16 @@ def _items(
 
 
 def open_cdf(path: Path):
-    """cdflib's reader of a file."""
+    """Opens a file with cdflib."""
     cdfread = base.optional_import("cdflib").cdfread
-    cdfread.range = _short_range  # it counts as far as a damaged file says: for hours
+    cdfread.range = _short_range  # in a damaged file it would count for hours
     return cdfread.CDF(path)
 
 
 def _short_range(*arguments: int) -> range:
     numbers = range(*arguments)
     if len(numbers) > MOST_COUNTED:
-        raise ValueError(f"it says that it holds {len(numbers)} values")
+        raise ValueError(f"it claims to hold {len(numbers)} values")
     return numbers
 
 
@@ -142,7 +144,7 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
 
 
 def person_of(camera_mm: np.ndarray, camera: geometry.Camera, tags: dict) -> Person:
-    """A person of (17, 3) joints in the camera frame, with 2D labels through the camera's lens."""
+    """A person with (17, 3) joints in the camera frame, and 2D labels projected through the lens."""
     return Person(
         keypoints_px=camera.project(camera_mm),
         valid=np.ones(len(camera_mm), bool),

@@ -1,10 +1,10 @@
-"""Human3.6M of the ECCV 2018 challenge: images cut around the person, and root-relative poses.
+"""Human3.6M from the ECCV 2018 challenge: images cropped to the person, and root-relative poses.
 
     {Train,Val}/IMG/00001.jpg
     {Train,Val}/POSE/00001.csv   17 rows x, y, z: mm, camera frame, relative to the pelvis
 
-There are no cameras and no 2D labels: keypoints are invalid, root position and intrinsics unknown. `Val` becomes the
-validation split; `Test` has no labels.
+There are no cameras and no 2D labels: keypoints are invalid, and root position and intrinsics are unknown. `Val`
+becomes the validation split; `Test` has no labels.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from keras_pose.data.sources import base, human36m_common
 from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.crop import map_pose
 
-# Images in one item.
+# Images per item.
 CHUNK = 250
 
 
@@ -62,7 +62,7 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
         if picture is None:
             yield BadFrame(str(path), base.NO_PICTURE)
         elif not np.isfinite(pose).all():
-            yield BadFrame(str(csv), "a label is NaN or inf; mend the label or leave the frame out")
+            yield BadFrame(str(csv), "a label is NaN or inf; fix the label or leave the frame out")
         else:
             yield _example(picture, pose, int(csv.stem) if csv.stem.isdecimal() else 0, target, options)
 

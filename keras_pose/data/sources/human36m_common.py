@@ -1,7 +1,7 @@
-"""What the Human3.6M sources share: joints, splits, names, cameras.
+"""Shared by the Human3.6M sources: joints, splits, names and cameras.
 
-Splits: training on S1, S5, S6, S7, S8 and test on S9, S11, as is customary. For validation three actions of S8
-(`VALIDATION_ACTIONS`) are held out of the training, so that a comparable model sees nearly all of the customary data.
+The usual splits: training on S1, S5, S6, S7 and S8, test on S9 and S11. For validation, three actions of S8
+(`VALIDATION_ACTIONS`) are held out of training, so comparable models see nearly all of the usual data.
 """
 
 from pathlib import Path
@@ -12,28 +12,28 @@ from keras_pose.core import geometry
 from keras_pose.core.errors import UserError
 
 TERMS = "Human3.6M licence: academic use only, no redistribution; register at vision.imar.ro/human3.6m"
-# The 17 joints of skeleton human36m_17 among the data set's 32.
+# The 17 joints of human36m_17 among the data set's 32.
 JOINTS_17_OF_32 = [0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27]
 CAMERA_IDS = ("54138969", "55011271", "58860488", "60457274")
-# (height, width) of what each films.
+# (height, width) per camera.
 PICTURE_SIZES = dict(zip(CAMERA_IDS, [(1002, 1000), (1000, 1000), (1000, 1000), (1002, 1000)], strict=True))
 SPLITS = {"S1": "train", "S5": "train", "S6": "train", "S7": "train", "S8": "train", "S9": "test", "S11": "test"}
 VALIDATION_ACTIONS = ("Eating", "Phoning", "Walking")
-# The data set's numbers 2 to 16 of its actions.
+# The data set's actions 2 to 16.
 ACTIONS = (
     "Directions Discussion Eating Greeting Phoning Posing Purchases Sitting SittingDown Smoking Photo Waiting Walking "
     "WalkDog WalkTogether"
 ).split()
-OTHER_NAMES = {"TakingPhoto": "Photo", "WalkingDog": "WalkDog"}  # S1's
-# Of S9, where the ground truth is offset from the image in parts.
+OTHER_NAMES = {"TakingPhoto": "Photo", "WalkingDog": "WalkDog"}  # used by S1
+# Sequences of S9 in which parts of the ground truth are offset from the image.
 BAD_SEQUENCES_OF_S9 = ("Greeting", "SittingDown", "SittingDown 1", "Waiting 1")
 
-# Distance from the middle on the plane z = 1 that no camera here sees.
+# No camera here sees farther from the center on the plane z = 1.
 WIDEST_VIEW = 10.0
 
 
 def action_name(sequence: str) -> str:
-    """`Directions 1`, `Directions` and S1's names to one of `ACTIONS`."""
+    """Maps `Directions 1`, `Directions` and S1's names to one of `ACTIONS`."""
     name = sequence.partition(" ")[0]
     return OTHER_NAMES.get(name, name)
 
@@ -51,7 +51,7 @@ def is_bad(subject: str, sequence: str) -> bool:
 
 
 def find_subjects(input_dir: Path) -> list[str]:
-    """The labeled subjects that have a folder here; raises UserError where there is none."""
+    """The labeled subjects with a folder here; raises UserError if there is none."""
     subjects = [subject for subject in SPLITS if (input_dir / subject).is_dir()]
     if not subjects:
         raise UserError(f"{input_dir} holds none of the folders {', '.join(SPLITS)}; extract the archives there")
@@ -59,7 +59,7 @@ def find_subjects(input_dir: Path) -> list[str]:
 
 
 def make_camera(rotation, position_mm, focal, center, radial=(), tangential=()) -> geometry.Camera:
-    """A camera of Human3.6M's parameters: world to camera rotation (3, 3), and its position in the world."""
+    """A camera from Human3.6M's parameters: world-to-camera rotation (3, 3), and its position in the world."""
     intrinsics = np.array([[focal[0], 0, center[0]], [0, focal[1], center[1]], [0, 0, 1]], np.float64)
     rotation = np.asarray(rotation, np.float64)
     translation = -rotation @ np.asarray(position_mm, np.float64)
@@ -67,11 +67,11 @@ def make_camera(rotation, position_mm, focal, center, radial=(), tangential=()) 
 
 
 def local_intrinsics(camera: geometry.Camera, camera_mm: np.ndarray) -> np.ndarray:
-    """(3, 3) of the pinhole camera that comes closest to a distorting one around a person's (J, 3) joints.
+    """(3, 3) of the pinhole camera that best approximates a distorting one around a person's (J, 3) joints.
 
-    A crop keeps the pixels as the lens made them, and its 2D labels are exact; no pinhole fits both. The camera's own
-    matrix is off by pixels; this one, fitted to the lens by least squares over the person's box (it may have skew), by
-    half a pixel of the image in the median. NaN where a joint is not finite or out of any camera's view.
+    A crop keeps the lens' pixels and exact 2D labels, which no pinhole fits exactly. The camera's own matrix is off by
+    pixels. This one, a least-squares fit over the person's box (possibly with skew), is off by half an image pixel in
+    the median. NaN if a joint is not finite or out of any camera's view.
     """
     with np.errstate(all="ignore"):
         plane = camera_mm[:, :2] / camera_mm[:, 2:]

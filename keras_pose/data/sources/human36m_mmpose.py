@@ -1,7 +1,7 @@
-"""Human3.6M as MMPose's converter leaves it.
+"""Human3.6M in the form of MMPose's converter.
 
 annotation_body3d/cameras.pkl
-annotation_body3d/fps10/h36m_{train,test}.npz   (fps50 where there is no fps10)
+annotation_body3d/fps10/h36m_{train,test}.npz   (fps50 if there is no fps10)
 images/S1/S1_Directions_1.54138969/S1_Directions_1.54138969_000001.jpg
 """
 

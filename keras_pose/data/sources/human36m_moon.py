@@ -3,7 +3,7 @@
     annotations/Human36M_subject1_{data,camera,joint_3d}.json
     images/s_01_act_02_subact_01_ca_01/s_01_act_02_subact_01_ca_01_000001.jpg
 
-The cameras have no lens distortion in this form, so 2D labels are up to 2.4 px off the image, as in their work.
+The cameras in this form have no lens distortion, so 2D labels are up to 2.4 px off the image, as in their work.
 """
 
 import json
@@ -25,7 +25,7 @@ from keras_pose.data.sources.crop import Person, crop_person
 
 @lru_cache(maxsize=2)
 def load(path: str) -> dict:
-    """One of the JSON files; raises UserError where it is broken."""
+    """Reads one of the JSON files; raises UserError if it is broken."""
     base.require(Path(path), "Moon et al.'s annotations")
     with base.reading(path):
         return dict(json.loads(Path(path).read_text()))
@@ -39,7 +39,7 @@ def list_items(input_dir: Path, options: Options) -> list[Item | BadFrame]:
         if not Path(f"{stem}_data.json").exists():
             continue
         for (action, subaction, camera), pictures in _sequences(f"{stem}_data.json", options, items).items():
-            # The authors' first take of an action is the one that Human3.6M calls "<action> 1".
+            # The authors' first take of an action is Human3.6M's "<action> 1".
             name = human36m_common.ACTIONS[action - 2]
             sequence = f"{name} 1" if subaction == 1 else name
             if options.drop_bad_sequences and human36m_common.is_bad(subject, sequence):
@@ -54,9 +54,9 @@ def list_items(input_dir: Path, options: Options) -> list[Item | BadFrame]:
 
 
 def _sequences(path: str, options: Options, bad: list) -> dict[tuple[int, int, int], list[tuple]]:
-    """(action, subaction, camera) -> images (file name, (height, width), frame, box x y w h) of a data file.
+    """(action, subaction, camera) -> images (file name, (height, width), frame, box x y w h) in a data file.
 
-    `bad` gets the images that cannot be used.
+    Unusable images are added to `bad`.
     """
     sequences: dict[tuple[int, int, int], list[tuple]] = {}
     values = load(path)
@@ -73,9 +73,9 @@ def _sequences(path: str, options: Options, bad: list) -> dict[tuple[int, int, i
 
 
 def _key_and_picture(image: dict, options: Options) -> tuple[tuple, tuple] | None:
-    """(action, subaction, camera) and (file name, (height, width), frame); None for a frame not to take."""
+    """(action, subaction, camera) and (file name, (height, width), frame); None for a frame to leave out."""
     if not 2 <= image["action_idx"] < 2 + len(human36m_common.ACTIONS):
-        raise UserError(f"action {image['action_idx']} is not from 2 to 16")
+        raise UserError(f"action {image['action_idx']} is not in 2 to 16")
     if image["frame_idx"] % options.frame_step:
         return None
     size = (image["height"], image["width"])

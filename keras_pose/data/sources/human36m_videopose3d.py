@@ -1,8 +1,8 @@
-"""Human3.6M's poses as VideoPose3D keeps them, for the lifter alone: no images.
+"""Human3.6M's poses in VideoPose3D's form, for the lifter only: no images.
 
 The input is a checkout of VideoPose3D with `data/data_3d_h36m.npz` (pickled: world frame, meters, 32 joints). The
-cameras are read out of its `common/h36m_dataset.py` as literals; no code of it runs. Every pose is projected into its
-subject's four cameras, lens distortion included.
+cameras are parsed from literals in its `common/h36m_dataset.py`, without running its code. Every pose is projected into
+its subject's four cameras, including lens distortion.
 """
 
 import ast
@@ -25,7 +25,7 @@ from keras_pose.data.sources.human36m import person_of
 def read_cameras(path: Path) -> dict[tuple[str, str], geometry.Camera]:
     """The cameras in VideoPose3D's h36m_dataset.py by (subject, camera id).
 
-    Their tangential pair is (p2, p1) of Human3.6M; their orientation is a camera-to-world quaternion (w, x, y, z).
+    Their tangential pair is Human3.6M's (p2, p1); their orientation is a camera-to-world quaternion (w, x, y, z).
     """
     base.require(path, "VideoPose3D's cameras")
     tables = {}
@@ -37,7 +37,7 @@ def read_cameras(path: Path) -> dict[tuple[str, str], geometry.Camera]:
         cameras = {}
         for subject, outers in tables["h36m_cameras_extrinsic_params"].items():
             for inner, outer in zip(tables["h36m_cameras_intrinsic_params"], outers, strict=True):
-                if outer:  # the unlabelled subjects' are empty
+                if outer:  # empty for unlabeled subjects
                     cameras[subject, inner["id"]] = _camera(inner, outer)
     return cameras
 

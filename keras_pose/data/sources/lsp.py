@@ -3,8 +3,8 @@
     joints.mat, images/im0001.jpg ...       (lsp: `joints` (3, 14, 2000))
     joints.mat, images/im00001.jpg ...      (lsp_extended: `joints` (14, 3, 10000))
 
-Coordinates count from 1 as in MATLAB. The third number differs: in lsp it marks a hidden joint, all being labeled;
-in lsp_extended a joint that is labeled at all. An image's number finds its joints.
+Coordinates count from 1 as in MATLAB. The third number has different meanings: in lsp, where all joints are labeled, it
+marks a hidden joint; in lsp_extended, a labeled one. An image's number gives the index of its joints.
 """
 
 import functools
@@ -28,11 +28,11 @@ TERMS = "no licence is stated; for research (Johnson and Everingham, BMVC 2010 a
 
 
 def read_joints(path: Path, extended: bool) -> np.ndarray:
-    """(N, 14, 3) of joints.mat; raises UserError where it is broken or of the other set."""
+    """(N, 14, 3) from joints.mat; raises UserError if it is broken or from the other set."""
     base.require(path, "the joints' labels")
     joints = read_mat(path, ("joints",)).get("joints")
     if joints is None or joints.dtype.kind not in "iuf":
-        raise UserError(f"{path} holds no numbers named joints; it is another file than this source reads")
+        raise UserError(f"{path} has no numbers named joints; this source does not read such files")
     base.check_shape(joints, (14, 3, None) if extended else (3, 14, None), f"{path}: joints")
     return joints.astype(np.float64).transpose((2, 0, 1) if extended else (2, 1, 0))
 

@@ -1,7 +1,7 @@
-"""Reads MATLAB's MAT files of version 5 (those of MATLAB 5 to 7.2), checking every length.
+"""Reads MATLAB's MAT files of version 5 (from MATLAB 5 to 7.2), checking every length.
 
-scipy's reader ends the process on some damaged files, and half a download is no rare thing; this one raises. Files of
-version 7.3 are HDF5: h5py reads them.
+scipy's reader crashes the process on some damaged files, such as incomplete downloads; this one raises an error. Files
+of version 7.3 are HDF5, which h5py reads.
 Format: "MAT-File Format", The MathWorks.
 """
 
@@ -26,16 +26,16 @@ _LARGEST_VARIABLE = 1 << 32
 
 
 def read_mat(path: str | Path, names: Container[str]) -> dict[str, np.ndarray]:
-    """The named variables of a file, as scipy.io.loadmat gives them.
+    """The named variables of a file, as from scipy.io.loadmat.
 
-    Numbers come as arrays of at least two dimensions, cells as object arrays, structs as arrays with object fields.
-    Raises UserError for a broken or foreign file, and for a variable that is missing or of a class not read here.
+    Numbers are arrays of at least two dimensions, cells object arrays, structs arrays with object fields. Raises
+    UserError for a broken or foreign file, and for a variable that is missing or of an unsupported class.
     """
     with reading(path):
         content = memoryview(Path(path).read_bytes())
         mark = bytes(content[126:128])
         if len(content) < 136 or mark not in (b"IM", b"MI"):
-            raise UserError(f"{path} is no MAT file of version 5; get it again, or save it in MATLAB with -v7")
+            raise UserError(f"{path} is not a MAT file of version 5; get it again, or save it in MATLAB with -v7")
         order = "<" if mark == b"IM" else ">"
         file, found = _Stream(content[128:], order), {}
         while file.left:
@@ -62,7 +62,7 @@ class _Stream:
 
     def _take(self, size: int) -> memoryview:
         if size > self.left:
-            raise ValueError(f"{size} bytes wanted where {self.left} are left")
+            raise ValueError(f"{size} bytes needed, but {self.left} are left")
         self._position += size
         return self._content[self._position - size : self._position]
 
@@ -83,7 +83,7 @@ class _Stream:
         if kind in _TEXT:
             return np.array([ord(c) for c in bytes(data).decode(_TEXT[kind])], np.uint32)
         if kind not in _NUMBERS:
-            raise ValueError(f"an element of type {kind} where numbers should be")
+            raise ValueError(f"an element of type {kind} instead of numbers")
         return np.frombuffer(data, self.order + _NUMBERS[kind])
 
     def text(self) -> str:
@@ -91,7 +91,7 @@ class _Stream:
 
 
 def _matrix(stream: _Stream, names: Container[str] | None = None) -> tuple[str, np.ndarray | None]:
-    """Name and value of an array; the value is None where `names` are given and it is none of them."""
+    """Name and value of an array; the value is None if the name is not in `names`."""
     if not stream.left:
         return "", np.zeros((0, 0))
     flags, shape, name = int(stream.numbers()[0]), tuple(int(n) for n in stream.numbers()), stream.text()
@@ -111,7 +111,7 @@ def _matrix(stream: _Stream, names: Container[str] | None = None) -> tuple[str, 
     elif kind == _STRUCT:
         values = _structs(stream, int(np.prod(shape, dtype=object)))
     else:
-        raise ValueError(f"{name or 'an array'} is of class {kind}, which is not read here")
+        raise ValueError(f"{name or 'an array'} has the unsupported class {kind}")
     return name, values.reshape(shape, order="F")
 
 
@@ -123,13 +123,13 @@ def _cells(stream: _Stream, count: int) -> np.ndarray:
     for i in range(count):
         kind, data = stream.element()
         if kind != _MATRIX:
-            raise ValueError(f"an element of type {kind} where an array should be")
+            raise ValueError(f"an element of type {kind} instead of an array")
         values[i] = _matrix(_Stream(data, stream.order))[1]
     return values
 
 
 def _structs(stream: _Stream, count: int) -> np.ndarray:
-    """(count,) with one object field for each field."""
+    """(count,) structs, with one object field per field."""
     length, joined = int(stream.numbers()[0]), stream.text()
     fields = [joined[i : i + length].partition("\0")[0] for i in range(0, len(joined), max(length, 1))]
     if count > max(stream.left, 1):

@@ -1,9 +1,9 @@
-"""Motion capture in BVH files: poses for the lifter, seen by random cameras like Human3.6M's.
+"""Motion capture in BVH files: poses for the lifter, seen by random cameras similar to Human3.6M's.
 
     *.bvh in a folder, or a zip file of them
 
-Joints may have the names of any common rig, and any axis may be up; see `keras_pose.io.bvh_rigs`. Each sequence gets a
-body of random size, so a file's unit does not matter, and its bones random lengths, for all sequences of a collection
+Joint names of any common rig are accepted, and any axis may be up; see `keras_pose.io.bvh_rigs`. Each sequence gets a
+body of random size, so the file's unit does not matter, and random bone lengths, because all sequences of a collection
 often share one skeleton.
 """
 
@@ -27,21 +27,21 @@ from keras_pose.data.sources.crop import Person, crop_person
 from keras_pose.io import bvh_rigs
 from keras_pose.io.bvh import Bvh, is_motion_file, parse_bvh, parse_skeleton
 
-CAMERAS = 4  # a sequence is seen by so many, as in Human3.6M
-# Whole subjects test and validate until each split has this share of the frames; one with more than twice it trains.
+CAMERAS = 4  # views per sequence, as in Human3.6M
+# Whole subjects test and validate until each split has this share of the frames; one with over twice that much trains.
 HELD_OUT_SHARE = 0.1
 LARGEST_FILE = 1 << 28
 
-# Joints of HUMAN36M_17 that a rig's joints are, by the names of `bvh_rigs`.
+# Joints of HUMAN36M_17 that a rig has directly, by the names of `bvh_rigs`.
 _JOINTS = {"neck_nose": "Head"}
 for _side in bvh_rigs.SIDES:
     _names = {"hip": "UpLeg", "knee": "Leg", "ankle": "Foot", "shoulder": "Arm", "elbow": "ForeArm", "wrist": "Hand"}
     _JOINTS |= {f"{_side.lower()}_{joint}": _side + part for joint, part in _names.items()}
 
 STATURE_MM = (1550.0, 1950.0)
-LEG_OF_STATURE = 0.51  # hip to ankle of Human3.6M's subjects
+LEG_OF_STATURE = 0.51  # hip to ankle, for Human3.6M's subjects
 BONE_VARIATION = 0.05  # standard deviation of the logarithm of a bone's length
-# Human3.6M's cameras: 1000 x 1000 pixels, 4 to 6 m away, somewhat above the person, level to a few degrees.
+# Human3.6M's cameras: 1000 x 1000 pixels, 4 to 6 m away, slightly above the person, level within a few degrees.
 FOCAL_PX, CENTER_PX, SIZE_PX = (1140.0, 1150.0), (505.0, 520.0), 1000
 DISTANCE_MM, SIDEWAYS_MM = (3500.0, 6500.0), 800.0
 PITCH_DEG, ROLL_DEG = (0.0, 15.0), 2.0
@@ -68,7 +68,7 @@ def list_items(input_path: Path, options: Options) -> list[Item | BadFrame]:
 
 
 def _describe(input_path: Path, name: str) -> tuple[int, str]:
-    """Number of frames and unit of a file; raises UserError where it is none, or of a rig that is not known."""
+    """Number of frames and unit of a file; raises UserError if it is not BVH, or its rig is unknown."""
     text = _read_text(input_path, name)
     count = _count_frames(text, name)
     skeleton = parse_skeleton(text, name)
@@ -76,7 +76,7 @@ def _describe(input_path: Path, name: str) -> tuple[int, str]:
 
 
 def _subject(name: str) -> str:
-    """`cmu_01` of `cmu_01_08.bvh`: all but the last number."""
+    """`cmu_01` from `cmu_01_08.bvh`: everything but the last number."""
     stem = Path(name).stem
     return stem.rpartition("_")[0] or stem
 
@@ -84,12 +84,12 @@ def _subject(name: str) -> str:
 def _count_frames(text: str, name: str) -> int:
     count = re.search(r"^\s*Frames:\s*(\d{1,9})\s*$", text, re.MULTILINE)
     if not count:
-        raise UserError(f"{name} is no BVH file: it says no number of frames; leave it out or export it again")
+        raise UserError(f"{name} is not a BVH file: it has no number of frames; leave it out or export it again")
     return int(count[1])
 
 
 def choose_splits(frames: dict[str, int]) -> dict[str, str]:
-    """The split of each subject, from the frames of each file; a function of their names and sizes alone."""
+    """The split of each subject, from the frames of each file; depends only on names and sizes."""
     sizes: dict[str, int] = {}
     for name, count in frames.items():
         sizes[_subject(name)] = sizes.get(_subject(name), 0) + count
@@ -104,7 +104,7 @@ def choose_splits(frames: dict[str, int]) -> dict[str, str]:
 
 
 def _list_files(input_path: Path) -> list[str]:
-    """BVH files as paths, or the names of a zip file's."""
+    """The paths of BVH files, or their names in a zip file."""
     if input_path.is_file():
         with base.reading(input_path), zipfile.ZipFile(input_path) as archive:
             names = archive.namelist()
@@ -127,7 +127,7 @@ def _read_text(input_path: Path, name: str) -> str:
 
 
 def _name_inside(item: Item) -> str:
-    """A motion's name in its folder or zip: the same wherever that lies."""
+    """A motion's name within its folder or zip, wherever that is."""
     name, folder = item.data["file"], Path(item.data["input"])
     return Path(name).relative_to(folder).as_posix() if folder.is_dir() else name
 
@@ -150,10 +150,10 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
 
 
 def to_human36m(motion: Bvh) -> np.ndarray:
-    """(F, 17, 3) in the file's unit, y up, relative to the pelvis; raises UserError naming a joint that is missing.
+    """(F, 17, 3) in the file's unit, y up, relative to the pelvis; raises UserError naming a missing joint.
 
-    thorax is the middle of the shoulders and spine that of two spine joints, which is where Human3.6M's lie.
-    BVH files have no top of the head: it is as far above the head joint, along the head, as that is above the thorax.
+    thorax is the middle of the shoulders and spine that of two spine joints, as in Human3.6M. BVH files have no top of
+    the head: it is placed as far above the head joint, along the head, as that is above the thorax.
     """
     index = bvh_rigs.find_joints(motion)
     motion = bvh_rigs.turned_upright(motion, index)
@@ -168,7 +168,7 @@ def to_human36m(motion: Bvh) -> np.ndarray:
     neck = joints["neck_nose"] - joints["thorax"]  # (F, 3)
     turn = turns[index["Head"]]  # (F, 3, 3)
     along = np.array([0.0, 1.0, 0.0])
-    if not bvh_rigs.stands_at_rest(motion, index):  # the head's own axes are anyone's: along the neck, on the whole
+    if not bvh_rigs.stands_at_rest(motion, index):  # the head's own axes are arbitrary, mostly along the neck
         along = np.einsum("fji,fj->fi", turn, neck).mean(0)
         along /= max(np.linalg.norm(along), 1e-9)
     joints["head_top"] = joints["neck_nose"] + np.linalg.norm(neck, axis=-1).mean() * turn @ along
@@ -177,7 +177,7 @@ def to_human36m(motion: Bvh) -> np.ndarray:
 
 
 def _spine(motion: Bvh, index: dict[str, int]) -> tuple[int, int]:
-    """The two joints between which Human3.6M's spine joint lies: CMU's Spine and Spine1, and what stands for them."""
+    """The two joints around Human3.6M's spine joint: CMU's Spine and Spine1, or their equivalents."""
     chain = bvh_rigs.spine_joints(motion, index)
     names = [motion.joints[j].name.lower() for j in chain]
     for lower, upper in (("spine", "spine1"), ("abdomen", "chest")):
@@ -191,12 +191,12 @@ def _spine(motion: Bvh, index: dict[str, int]) -> tuple[int, int]:
 
 
 def vary_body(poses: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(F, 17, 3) poses of any unit to millimeters, with a random stature and bone lengths, left as long as right."""
+    """(F, 17, 3) poses of any unit to millimeters, with random stature and bone lengths, the same on both sides."""
     names, result = HUMAN36M_17.joint_names, np.zeros_like(poses)
     leg = sum(np.linalg.norm(poses[:, j] - poses[:, j - 1], axis=-1).mean() for j in (2, 3, 5, 6)) / 2
     scale = rng.uniform(*STATURE_MM) * LEG_OF_STATURE / leg
     factors: dict[str, float] = {}
-    for j, parent in enumerate(HUMAN36M_17.parents):  # parents stand before children
+    for j, parent in enumerate(HUMAN36M_17.parents):  # parents come before children
         if parent >= 0:
             part = names[j].removeprefix("left_").removeprefix("right_")
             factor = factors.setdefault(part, float(np.exp(rng.normal(0, BONE_VARIATION))))
@@ -205,7 +205,7 @@ def vary_body(poses: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def random_camera(rng: np.random.Generator) -> geometry.Camera:
-    """A camera like Human3.6M's before a person at the origin of a world whose y points up."""
+    """A camera like Human3.6M's, facing a person at the origin of a world with y up."""
     yaw = rng.uniform(-np.pi, np.pi)
     pitch, roll = np.deg2rad([rng.uniform(*PITCH_DEG), rng.normal(0, ROLL_DEG)])
     to_camera_axes = np.diag([1.0, -1.0, -1.0])

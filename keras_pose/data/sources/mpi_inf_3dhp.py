@@ -3,9 +3,9 @@
     S1/Seq1/{annot.mat, camera.calibration, imageSequence/video_0.avi}      (also under train/)
     TS1/{annot_data.mat, imageSequence/img_000001.jpg}                      (also under test/, mpi_inf_3dhp_test_set/)
 
-`annot3` is used: true size, camera frame, mm; it projects onto `annot2`. (The authors' own scores are taken on
-`univ_annot3`, scaled to one body height.) S1 to S8 train and TS1 to TS6 test, as is customary; S8/Seq2 is held out
-for validation. The cameras are the customary eight at chest height and above, without the ceiling.
+`annot3` is used: true size, camera frame, mm; it projects onto `annot2`. (The authors' own scores use `univ_annot3`,
+scaled to one body height.) As usual, S1 to S8 train and TS1 to TS6 test; S8/Seq2 is held out for validation. The
+cameras are the usual eight at chest height and above, without the ceiling.
 """
 
 from collections.abc import Iterator
@@ -111,7 +111,7 @@ def load_test(path: str) -> dict[str, np.ndarray]:
 
 
 def fit_intrinsics(pixels: np.ndarray, poses: np.ndarray) -> np.ndarray:
-    """(3, 3) without skew that projects (T, J, 3) onto (T, J, 2) best; the test set comes without its cameras."""
+    """(3, 3) without skew that best projects (T, J, 3) onto (T, J, 2); the test set comes without its cameras."""
     good = np.isfinite(pixels).all(-1) & np.isfinite(poses).all(-1)
     pixels, poses = pixels[good], poses[good]
     rows = [np.linalg.lstsq(poses[:, [i, 2]], pixels[:, i] * poses[:, 2], rcond=None)[0] for i in (0, 1)]

@@ -1,4 +1,4 @@
-"""MPI-INF-3DHP as MMPose's converter leaves it; splits as in `mpi_inf_3dhp`.
+"""MPI-INF-3DHP in the form of MMPose's converter; splits as in `mpi_inf_3dhp`.
 
 annotations/{mpi_inf_3dhp_train.npz, cameras_train.pkl, mpi_inf_3dhp_test_valid.npz, cameras_test.pkl}
 images/{S1_Seq1_Cam0_000001.jpg, TS1_000001.jpg}

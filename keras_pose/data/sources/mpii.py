@@ -1,10 +1,10 @@
-"""MPII Human Pose: 16 joints of people in photos, as its authors' MATLAB file or as HRNet's JSON files.
+"""MPII Human Pose: 16 joints of people in photos, from the authors' MATLAB file or HRNet's JSON files.
 
-    images/*.jpg and mpii_human_pose_v1_u12_1.mat      (all with labels is training data)
+    images/*.jpg and mpii_human_pose_v1_u12_1.mat      (everything with labels is training data)
     images/*.jpg and annot/train.json, annot/valid.json
 
-Coordinates count from 1 as in MATLAB. A person's box is the square of `scale` times 200 pixels around `objpos`, 15
-pixels of that scale lower, as in the official HRNet code.
+Coordinates count from 1 as in MATLAB. A person's box is the square of `scale` times 200 pixels around `objpos`, shifted
+down by 15 pixels of that scale, as in the official HRNet code.
 """
 
 import json
@@ -43,7 +43,7 @@ def list_items(input_dir: Path, options: Options) -> list[Item | BadFrame]:
 
 
 def _box(center: np.ndarray, scale: float) -> tuple[float, ...] | None:
-    """(x0, y0, x1, y1) from MPII's center, counted from 1, and scale; None where it says neither."""
+    """(x0, y0, x1, y1) from MPII's center, counted from 1, and scale; None without them."""
     if not (scale > 0 and np.isfinite([*center, scale]).all()) or center[0] < 0:
         return None
     x, y = center[0] - 0.5, center[1] - 0.5 + 15 * scale
@@ -54,7 +54,7 @@ def _box(center: np.ndarray, scale: float) -> tuple[float, ...] | None:
 
 
 def _read_json(path: Path, images: Path, bad: list[BadFrame]) -> dict[Path, list[Label]]:
-    """The people of each image; `bad` gets the entries that cannot be used."""
+    """The people in each image; unusable entries are added to `bad`."""
     pictures: dict[Path, list[Label]] = {}
     with base.reading(path):
         for i, entry in enumerate(json.loads(path.read_text(encoding="utf-8-sig"))):
@@ -66,7 +66,7 @@ def _read_json(path: Path, images: Path, bad: list[BadFrame]) -> dict[Path, list
 
 
 def _json_label(entry: dict, number: int, where: str) -> tuple[str, Label] | None:
-    """The image's name and a person in it; None for one without a labeled joint."""
+    """The image's name and a person in it; None without labeled joints."""
     joints = np.asarray(entry["joints"], np.float64)
     visible = np.asarray(entry["joints_vis"], np.float64) > 0
     base.check_shape(joints, (16, 2), f"{where}: joints")
@@ -82,7 +82,7 @@ def _json_label(entry: dict, number: int, where: str) -> tuple[str, Label] | Non
 
 
 def _read_mat(path: Path, images: Path, bad: list[BadFrame]) -> dict[Path, list[Label]]:
-    """The people of each image; `bad` gets the people and images that cannot be used."""
+    """The people in each image; unusable people and images are added to `bad`."""
     pictures: dict[Path, list[Label]] = {}
     release = read_mat(path, ("RELEASE",)).get("RELEASE")
     with base.reading(path):
@@ -107,17 +107,17 @@ def _mat_name(entry) -> str:
 
 
 def _records(value) -> list:
-    """The structs of a struct array; none of an empty matrix."""
+    """The structs of a struct array; none for an empty matrix."""
     return list(value.ravel()) if isinstance(value, np.ndarray) and value.dtype.names else []
 
 
 def _part(struct, name: str) -> np.ndarray:
-    """A field; an empty array where the struct lacks it."""
+    """A field; an empty array if the struct does not have it."""
     return struct[name] if name in struct.dtype.names else np.empty(0)
 
 
 def _mat_label(person, number: int) -> Label | None:
-    """A person with their joints; None for one who has only a head box."""
+    """A person with their joints; None for a person with only a head box."""
     keypoints, valid, hidden = np.zeros((16, 2)), np.zeros(16, bool), np.zeros(16, bool)
     for points in _records(_part(person, "annopoints")):
         for point in _records(points["point"]):
@@ -126,7 +126,7 @@ def _mat_label(person, number: int) -> Label | None:
                 raise UserError(f"a person has a joint {j}, MPII has 0 to 15")
             keypoints[j] = float(point["x"].item()), float(point["y"].item())
             valid[j] = True
-            flag = _part(point, "is_visible").ravel()  # a number, a text of one, or nothing
+            flag = _part(point, "is_visible").ravel()  # a number, a number as text, or nothing
             hidden[j] = flag.size == 1 and str(flag[0]) == "0"
     if not valid.any():
         return None

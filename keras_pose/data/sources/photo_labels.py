@@ -1,4 +1,4 @@
-"""What the sources of single photos with 2D labels share: an item is one image with the people labeled in it."""
+"""Shared by the sources of single photos with 2D labels: an item is one image and its labeled people."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -20,11 +20,11 @@ from keras_pose.data.sources.teacher_labels import complete
 
 @dataclass(frozen=True)
 class Label:
-    """One person in a photo, as plain values for a worker process.
+    """One person in a photo, as plain values that can be sent to a worker process.
 
-    `keypoints_px` (J, 2), `valid` and `hidden` (J,), `box_px` (x0, y0, x1, y1) or None, `frame` a number that finds the
-    person in the label file; `camera_mm` (J, 3) and `intrinsics` (3, 3) where 3D is known, and `camera_valid` (J,)
-    where only some joints have it.
+    `keypoints_px` (J, 2), `valid` and `hidden` (J,), `box_px` (x0, y0, x1, y1) or None, `frame` a number to identify
+    the person in the label file; `camera_mm` (J, 3) and `intrinsics` (3, 3) if 3D is known, and `camera_valid` (J,) if
+    only some joints have it.
     """
 
     keypoints_px: Any
@@ -40,7 +40,7 @@ class Label:
 def photo_items(
     pictures: dict[Path, list[Label]], split_of: Callable[[Path], str], options: Options, subject: str = ""
 ) -> list[Item]:
-    """One item an image, every `frame_step`th."""
+    """One item per image, for every `frame_step`th."""
     paths = sorted(pictures)[:: options.frame_step]
     return [
         Item(split_of(path), subject, "photo", len(pictures[path]), str(path), tuple(pictures[path])) for path in paths
@@ -48,7 +48,7 @@ def photo_items(
 
 
 def labels_hash(items: list[Item]) -> str:
-    """A hash of the labels that items of photos carry; the same for all items that carry none."""
+    """A hash of the labels in items of photos; the same for all items without labels."""
     digest = hashlib.sha256()
     for item in items:
         parts = item.data if isinstance(item.data, tuple) else ()
@@ -57,7 +57,7 @@ def labels_hash(items: list[Item]) -> str:
             if isinstance(label, Label):
                 values = [item.split, item.subject, names, *(getattr(label, field.name) for field in fields(Label))]
                 if label.camera_valid is None:
-                    values.pop()  # folders of before there was such a field keep their hash
+                    values.pop()  # keeps the hash of folders from before this field existed
                 digest.update(repr([np.asarray(value).tolist() for value in values]).encode())
     return digest.hexdigest()[:16]
 
@@ -65,7 +65,7 @@ def labels_hash(items: list[Item]) -> str:
 def read_photo(
     item: Item, source: Source, options: Options, skeleton: Skeleton | None = None, turn: bool = False
 ) -> Iterator[PoseExample | BadFrame]:
-    """The people of one image; `skeleton` where the labels' joints are not the source's, `turn` as `read_picture`."""
+    """The people in one image; `skeleton` if it is not the source's, `turn` as in `read_picture`."""
     target = source.target_skeleton(options)
     picture = base.read_picture(item.file, turn)
     for label in item.data:
@@ -89,9 +89,9 @@ def read_photo(
 
 
 def find_pictures(folder: Path, what: str, pattern: str = "*.jpg") -> list[Path]:
-    """The images of a folder in the order of their names; raises UserError where it has none."""
+    """The images of a folder sorted by name; raises UserError if it has none."""
     base.require(folder, what)
     pictures = sorted(folder.glob(pattern))
     if not pictures:
-        raise UserError(f"{folder} holds no {pattern}: {what}; check --input and that the download is complete")
+        raise UserError(f"{folder} contains no {pattern}: {what}; check --input and that the download is complete")
     return pictures

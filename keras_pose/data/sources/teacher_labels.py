@@ -1,4 +1,4 @@
-"""From what teachers label to a person in an image."""
+"""Turns the labels of teachers into a person in an image."""
 
 import numpy as np
 
@@ -10,16 +10,16 @@ from keras_pose.data.sources.crop import Person
 from keras_pose.data.teachers.labeller import Labels, crop_of_box, open_teachers
 from keras_pose.data.teachers.merging import merge_labels
 
-NOBODY = BadFrame("", "the teachers find no person in it, or do not agree on where the joints are", skipped=True)
-FEWEST_PLACED = 4  # joints; fewer do not tell how far off a person is
-# A phone's main camera sees about 65 degrees across the longer side.
+NOBODY = BadFrame("", "the teachers find no person in it, or disagree on where the joints are", skipped=True)
+FEWEST_PLACED = 4  # joints; fewer do not determine a person's distance
+# A phone's main camera sees about 65 degrees along the longer side.
 FOCAL_OF_LONGER_SIDE = 0.8
 
 
 def to_person(labels: Labels, image_size: tuple[int, int], tags: dict) -> Person:
     """The labeled person of TEACHER_22, 2D and 3D, in an image of (height, width).
 
-    No 3D where the joints are too few to place the person by, or would put a joint behind the camera.
+    There is no 3D if the joints are too few to locate the person, or would lie behind the camera.
     """
     person = Person(labels.keypoints_px, labels.valid, labels.hidden, tags=tags)
     valid = labels.pose_valid
@@ -35,7 +35,7 @@ def to_person(labels: Labels, image_size: tuple[int, int], tags: dict) -> Person
 
 
 def place(pose_mm: np.ndarray, keypoints_px: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
-    """(3,) mm: where a (J, 3) pose must stand to project onto (J, 2) keypoints, by linear least squares.
+    """(3,) mm: the position at which a (J, 3) pose projects onto (J, 2) keypoints, by linear least squares.
 
     With (u, v) the keypoint on the plane z = 1: t_x - u t_z = u Z - X, and the same for y.
     """
@@ -47,9 +47,9 @@ def place(pose_mm: np.ndarray, keypoints_px: np.ndarray, intrinsics: np.ndarray)
 
 
 def complete(image: np.ndarray, person: Person, skeleton: Skeleton, target: Skeleton, options: Options) -> Person:
-    """A person whom people labeled in `skeleton`, completed by the teachers, in `target`.
+    """A person with human labels in `skeleton`, completed by the teachers, in `target`.
 
-    Unchanged but for the skeleton where the teachers find nobody or somebody else.
+    Only the skeleton changes if the teachers find nobody or somebody else.
     """
     valid = np.asarray(person.valid, bool)
     points, valid = map_joints(np.where(valid[:, None], person.keypoints_px, 0), valid, skeleton, target)
@@ -76,7 +76,7 @@ def complete(image: np.ndarray, person: Person, skeleton: Skeleton, target: Skel
 
 
 def _mapped(flags: np.ndarray | None, skeleton: Skeleton, target: Skeleton) -> np.ndarray | None:
-    """(J,) flags of one skeleton to another's."""
+    """Maps (J,) flags from one skeleton to another."""
     if flags is None:
         return None
     values = np.asarray(flags, float)[:, None]

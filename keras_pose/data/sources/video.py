@@ -2,9 +2,9 @@
 
     *.mp4, *.mov ... in a folder, or one file; those below a folder named validation or test go into that split
 
-The teachers give 2D joints and, where BlazePose is one of them, a 3D pose around the hips. Where the person stands
-follows from both, for a camera whose focal length is assumed; the pose does not depend on it. Frames in which nobody is
-found are skipped.
+The teachers provide 2D joints and, if BlazePose is among them, a 3D pose around the hips. The person's position follows
+from both, for a camera with an assumed focal length, on which the pose does not depend. Frames without a person are
+skipped.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ def list_items(input_path: Path, options: Options) -> list[Item | BadFrame]:
     paths = [input_path] if input_path.is_file() else sorted(input_path.rglob("*"))
     paths = [path for path in paths if path.is_file() and media.kind_of(path) == "video"]
     if not paths:
-        raise UserError(f"{input_path} holds no video ({', '.join(media.VIDEO_SUFFIXES)}, or another that decodes)")
+        raise UserError(f"{input_path} contains no video ({', '.join(media.VIDEO_SUFFIXES)}, or another that decodes)")
     items: list[Item | BadFrame] = []
     bad: list[BadFrame] = []
     for path in paths:
@@ -63,11 +63,11 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
         item.file, list(range(0, item.frames * options.frame_step, options.frame_step))
     ):
         if picture is None:
-            yield BadFrame(f"frame {frame}", "it cannot be read; the video may be damaged or shorter than it says")
+            yield BadFrame(f"frame {frame}", "it cannot be read; the video may be damaged or shorter than declared")
             continue
         labels = teachers(picture, crop)
         if labels is None and crop:
-            labels = teachers(picture)  # the person was lost, or the video cut
+            labels = teachers(picture)  # the tracker lost the person, or there was a cut
         crop = labels and labels.next_crop
         if labels:
             tags = {"source": SOURCE.name, "subject": item.subject, "action": item.action, "frame": frame}

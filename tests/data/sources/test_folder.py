@@ -125,11 +125,11 @@ def test_an_own_skeleton_is_kept_with_the_data(photos, tmp_path):
         ({"bbox": [1, 2, 3, 4]}, "unknown key 'bbox'"),
         ({"box": [1, 2, 3]}, "person 0: box has shape"),
         ({"box": [60, 40, 50, 120]}, "person 0: box is 60, 40, 50, 120; give x0, y0, x1, y1, not width and height"),
-        ({"keypoints": [[50, 60, 2], *[[0, 0, 0]] * 3]}, "lie on one spot and no box tells"),
-        ({"pose_3d_mm": [[0, 0, 0]] * 4}, "go together"),
+        ({"keypoints": [[50, 60, 2], *[[0, 0, 0]] * 3]}, "lie on one spot and no box gives"),
+        ({"pose_3d_mm": [[0, 0, 0]] * 4}, "belong together"),
         ({"pose_3d_mm": [None] * 3, "intrinsics": [[1, 0, 0]] * 3}, r"pose_3d_mm has shape \(3, 3\), not 4 x 3"),
         ({"pose_3d_mm": [None, [0, 0]] * 2, "intrinsics": [[1, 0, 0]] * 3}, "cannot be read"),
-        ({"split": "dev"}, "split 'dev' is none of train, validation, test"),
+        ({"split": "dev"}, "split 'dev' is not one of train, validation, test"),
         ({"image": "photos/9.png"}, r"9\.png.* missing or damaged"),
     ],
 )
@@ -169,7 +169,7 @@ FIRST = ["photos/0.png", "train", "anna"]
         ({"header": ["image", "left_hip_x"]}, "lacks a column left_hip_y"),
         (
             {"header": ["file", "left_hip_x", "left_hip_y"]},
-            "lacks a column image; its header reads file, left_hip_x, left_hip_y; docs",
+            "lacks a column image; its header is file, left_hip_x, left_hip_y; docs",
         ),
         ({"header": ["image", "split"]}, "lacks a column <joint>_x"),
         ({"header": ["image", "left_hip_x", "left_hip_y", "weight"]}, "unknown column 'weight'"),

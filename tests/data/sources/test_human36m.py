@@ -157,7 +157,7 @@ def test_a_file_that_claims_two_thousand_million_dimensions_is_refused_at_once(t
     record = int.from_bytes(content[20:28], "big")  # the global descriptor; at its byte 56 stand the dimensions
     content[record + 56 : record + 60] = b"\x7f\xff\xff\xff"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="a.cdf cannot be read .*says that it holds 2147483647 values"):
+    with pytest.raises(UserError, match="a.cdf cannot be read .*claims to hold 2147483647 values"):
         human36m.read_poses(path)
 
 

@@ -85,7 +85,7 @@ def edited(kind, change):
         (lambda d: path(d, 1, "camera").unlink(), r"Human36M_subject1_camera\.json is missing"),
         (lambda d: path(d, 1, "data").write_text('{"images": [1'), r"subject1_data\.json cannot be read"),
         (edited("data", lambda v: v.pop("annotations")), r"subject1_data\.json cannot be read \(KeyError"),
-        (edited("data", lambda v: v["images"][0].update(action_idx=1)), "action 1 is not from 2 to 16"),
+        (edited("data", lambda v: v["images"][0].update(action_idx=1)), "action 1 is not in 2 to 16"),
         (edited("data", lambda v: v["images"][0].update(height=500)), "its labels are for 1000 x 500"),
         (edited("camera", lambda v: v["1"].pop("R")), r"subject1_camera\.json cannot be read"),
         (edited("joint_3d", lambda v: v["2"]["1"].pop("3")), "frame 3 of Directions: the file has no such frame"),

@@ -103,7 +103,7 @@ def test_pickle_needs_consent(download, tmp_path):
         (lambda d: (d / "common/h36m_dataset.py").unlink(), r"h36m_dataset\.py is missing"),
         (lambda d: (d / "common/h36m_dataset.py").write_text("x = ("), r"h36m_dataset\.py cannot be read"),
         (lambda d: (d / "common/h36m_dataset.py").write_text("x = 1"), r"h36m_dataset\.py cannot be read"),
-        (lambda d: np.savez(d / "data/data_3d_h36m.npz", other=1), "holds no array 'positions_3d'"),
+        (lambda d: np.savez(d / "data/data_3d_h36m.npz", other=1), "has no array 'positions_3d'"),
         (lambda d: write_poses(d, {"S1": [1]}), r"data_3d_h36m\.npz cannot be read"),
         (lambda d: write_poses(d, {"S1": {"Eating": world_of(2)[:, :17]}}), r"'S1' 'Eating' has shape \(2, 17, 3\)"),
         (lambda d: write_poses(d, {"S1": {"Eating": world_of(2) * 1000}}), "'S1' 'Eating', from meters: .* no person"),

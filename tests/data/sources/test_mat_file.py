@@ -70,5 +70,5 @@ def test_only_what_is_named_is_read(tmp_path):
 
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "a.mat").write_bytes(b"\x89HDF" + bytes(600))
-    with pytest.raises(UserError, match=r"a\.mat is no MAT file of version 5"):
+    with pytest.raises(UserError, match=r"a\.mat is not a MAT file of version 5"):
         read_mat(tmp_path / "a.mat", [])

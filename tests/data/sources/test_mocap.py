@@ -181,8 +181,8 @@ def test_whole_subjects_are_held_out():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "walk_01.bvh: is no BVH file|walk_01.bvh is no BVH file|it says no number"),
-        (figure({})[:-40], "promises 3 frames|does not hold"),
+        ("", "walk_01.bvh: is not a BVH file|walk_01.bvh is not a BVH file|it has no number"),
+        (figure({})[:-40], "declares 3 frames|does not hold"),
         (figure({}, rows=["1 2 3"] * 3), "does not hold"),
         (figure({}).replace("Head", "Skull"), "walk_01.bvh: no joint Head, by"),
         (figure({}).replace("OFFSET", "OFF"), "OFFSET"),

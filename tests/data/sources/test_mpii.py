@@ -122,7 +122,7 @@ def test_joints_are_mapped_to_another_skeleton(hrnet, tmp_path):
     [
         (lambda d: (d / "images").rename(d / "i"), "the photos"),
         (lambda d: (d / "mpii_human_pose_v1_u12_1.mat").unlink(), "HRNet's annot/train.json"),
-        (lambda d: (d / "mpii_human_pose_v1_u12_1.mat").write_bytes(b"half"), "no MAT file"),
+        (lambda d: (d / "mpii_human_pose_v1_u12_1.mat").write_bytes(b"half"), "not a MAT file"),
         (lambda d: scipy.io.savemat(d / "mpii_human_pose_v1_u12_1.mat", {"a": 1}), "cannot be read"),
         (lambda d: write_mat(d, [[person(0, labelled=0)]], [1]), "no labeled people"),
         (lambda d: write_mat(d, [[person(0)]], [1, 1]), "cannot be read"),

@@ -175,7 +175,7 @@ def test_input_without_what_is_needed_is_named(teacher, tmp_path, monkeypatch):
         ("in", (str(tmp_path / "gone.tflite"),), r"gone\.tflite is no file"),
         ("in", (str(tmp_path / "text.tflite"),), r"text\.tflite is no TFLite model"),
         ("in", (other,), "not BlazePose's landmark model"),
-        ("none", teacher, "holds no video"),
+        ("none", teacher, "contains no video"),
         ("bad", teacher, r"half\.mp4: does not open"),
         ("in", teacher, "no person of .*in could be used"),
     ):

@@ -138,7 +138,7 @@ def test_the_command_writes_what_it_prints_and_what_it_left_out(tmp_path):
         ({"rows": []}, "--rows lists nothing; choose from contest"),
         ({"rows": ["machine"], "contestants": ["jax"]}, "--contestants lists jax; choose from torch"),
         ({"rows": ["machine"], "batch_sizes": ["1", "x"]}, "--batch_sizes lists 'x'"),
-        ({"rows": ["workers"]}, "nothing of --rows can be measured here: too few"),
+        ({"rows": ["workers"]}, "none of --rows can be measured here: too few"),
     ],
 )
 def test_wrong_arguments_are_refused_in_one_line(monkeypatch, values, message):
