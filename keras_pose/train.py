@@ -59,7 +59,7 @@ def _begin(arguments: list[str], stack: contextlib.ExitStack) -> Experiment:
 
 
 def tell_too_few_channels(experiment: Experiment) -> None:
-    """Prints a note if the backbone has too few channels to tell all heatmaps apart (docs/sim2real.md)."""
+    """Prints a note if the backbone has too few channels to tell all heatmaps apart (docs/notes/sim2real.md)."""
     channels, joints = get_variant(experiment.model.variant).channels, experiment.model.get_skeleton().num_joints
     if channels < joints and experiment.kind != "lifter":
         print(

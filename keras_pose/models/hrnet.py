@@ -24,7 +24,7 @@ class HRNetVariant:
 
     `channels` is the width of the highest resolution; each branch below has twice the channels of the one above. All
     heatmaps are mixtures of these channels: with fewer of them than joints some heatmaps cannot be told apart
-    (docs/sim2real.md has what is lost), so published widths of 16 are for backbones and few joints alone.
+    (docs/notes/sim2real.md shows the loss), so published widths of 16 are for backbones and few joints alone.
     """
 
     channels: int
