@@ -67,7 +67,7 @@ def test_folder_goes_on_past_damaged_images_and_lists_them(run, tmp_path, capsys
     assert len(list((tmp_path / "out").glob("*_pose.png"))) == predict.BATCH + 2
     out = capsys.readouterr().out
     assert "; 1 other files in folders are neither images nor videos" in out
-    assert "10 of 12 done" in out and out.count("left out") == 2 and "photos/bad.jpg does not decode" in out
+    assert "10 of 12 done" in out and out.count("skipped: ") == 2 and "photos/bad.jpg does not decode" in out
 
 
 def test_a_folder_goes_on_past_a_damaged_video(run, tmp_path, capsys):

@@ -56,7 +56,7 @@ def test_right_labels_look_right():
         (lambda e: {"pose_3d_mm": e.pose_3d_mm * [1, 1, -1]}, "knees bend backward"),
         (lambda e: {"pose_3d_mm": e.pose_3d_mm[list(HUMAN36M_17.flip_permutation)]}, "project"),
         (lambda e: {"pose_3d_mm": e.pose_3d_mm / 2.54}, "check the unit"),
-        (lambda e: {"pose_3d_mm": e.pose_3d_mm / 1000}, "millimetres"),
+        (lambda e: {"pose_3d_mm": e.pose_3d_mm / 1000}, "millimeters"),
         (lambda e: {"keypoints_2d_px": e.keypoints_2d_px + [60, 0]}, "outside their crop"),
         (lambda e: {"keypoints_2d_px": [0, 96] + e.keypoints_2d_px * [1, -1]}, "heads are below ankles"),
         (lambda e: {"keypoints_2d_px": e.keypoints_2d_px * np.nan}, "NaN"),

@@ -77,7 +77,7 @@ def test_forms_figures_and_document(folder, exported, runs, samples, tmp_path, m
 
 def test_mistakes_are_one_line(folder, runs):
     for arguments, message in [
-        ((f"--model={runs['keypoints']}", f"--output={folder}"), "pose.tflite is of another model"),
+        ((f"--model={runs['keypoints']}", f"--output={folder}"), "pose.tflite was made from another model"),
         ((f"--model={runs['lifter']}", f"--output={folder}"), "name a run that sees images"),
         ((f"--model={runs['pose']}",), "--output=FOLDER"),
     ]:

@@ -69,14 +69,14 @@ def test_finished_runs_are_skipped(folder, monkeypatch, capsys):
 
 def test_a_finished_run_of_other_flags_is_not_taken_for_this_one(folder, monkeypatch):
     no_training(monkeypatch)
-    with pytest.raises(UserError, match="seed4 holds a finished run of other flags"):
+    with pytest.raises(UserError, match="seed4 holds a finished run with other flags"):
         run(folder, f"--with={SIZES} --dropout=0.2")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--rows=none/*.flags",), "no file fits none"),
+        (("--rows=none/*.flags",), "no file matches none"),
         (("--seeds=1,x",), "--seeds lists 'x'"),
         (("--with=--none_such=1",), "a.flags --none_such=1 --seed=4: Unknown command line flag"),
         (("--with=e2e.flags",), "'e2e.flags' is not a flag; write --name=value"),

@@ -65,7 +65,7 @@ def test_both_are_trained_for_the_same_time_and_told_in_one_table(tmp_path, monk
     monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("a run was trained again"))
     monkeypatch.setattr(lifter, "train_baseline", lambda *_: pytest.fail("a baseline was trained again"))
     assert run(*arguments, sizes) == 0
-    with pytest.raises(UserError, match="holds a finished run of other flags"):
+    with pytest.raises(UserError, match="holds a finished run with other flags"):
         run(*arguments, sizes + " --dropout=0.3")
     cost = tmp_path / "runs/martinez_noisy/seed3/cost.json"
     cost.write_text(json.dumps(json.loads(cost.read_text()) | {"noise": 0.05}))

@@ -120,7 +120,7 @@ def test_an_own_skeleton_is_kept_with_the_data(photos, tmp_path):
         ({"keypoints": [[1, 2]] * 4}, r"person 0: keypoints has shape \(4, 2\)"),
         ({"keypoints": [[1, 2, 2]] * 3}, r"keypoints has shape \(3, 3\)"),
         ({"keypoints": [[float("nan"), 2, 2]] * 4}, "NaN"),
-        ({"keypoints": [[1, 2, 3]] * 4}, "0 not labeled, 1 hidden or 2 visible"),
+        ({"keypoints": [[1, 2, 3]] * 4}, r"0 \(not labeled\), 1 \(hidden\) or 2 \(visible\)"),
         ({"keypoints": "here"}, "cannot be read"),
         ({"bbox": [1, 2, 3, 4]}, "unknown key 'bbox'"),
         ({"box": [1, 2, 3]}, "person 0: box has shape"),

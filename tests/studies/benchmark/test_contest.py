@@ -59,7 +59,7 @@ def test_bfloat16_computes_nearly_the_same():
 
 def test_a_cpu_is_not_compared_with_a_gpu():
     with pytest.raises(
-        UserError, match=r"torch on the gpu, keras_pose on the cpu\); hide GPUs by CUDA_VISIBLE_DEVICES"
+        UserError, match=r"torch on the gpu, keras_pose on the cpu\); hide GPUs with CUDA_VISIBLE_DEVICES"
     ):
         contest.check_devices({"torch": {"device": "gpu"}, "keras_pose": {"device": "cpu"}})
 
@@ -77,7 +77,7 @@ def test_contestants_that_differ_are_not_compared(tmp_path, key):
         np.save(tmp_path / f"{name}.npy", values)
     contest.check_agreement(found, str(tmp_path), tolerance=0.2)
     assert found["keras_pose"][f"{key}_difference"] == pytest.approx(0.1, rel=1e-4)
-    with pytest.raises(UserError, match=f"keras_pose does not compute what torch does: {key} differs by 0.1"):
+    with pytest.raises(UserError, match=f"keras_pose does not compute the same as torch: {key} differs by 0.1"):
         contest.check_agreement(found, str(tmp_path), tolerance=0.05)
 
 

@@ -82,7 +82,7 @@ def test_a_worker_that_fails_ends_the_others(tmp_path):
     ("fastest", "gpus", "reason"),
     [
         ("mixed_bfloat16", [{}], ""),
-        ("float32", [{}], "a graphics card has no bfloat16"),
+        ("float32", [{}], "a GPU has no bfloat16"),
         ("float32", [], "no bfloat16 instructions (amx_bf16 or avx512_bf16) are known of this processor"),
     ],
 )
@@ -94,7 +94,7 @@ def test_the_reason_against_bfloat16_names_what_lacks_it(monkeypatch, fastest, g
 
 def test_two_workers_ask_for_two_processors(monkeypatch):
     monkeypatch.setattr(machine, "processors", lambda: [3])
-    assert machine.why_no_workers() == "2 workers need 2 processors; here is 1"
+    assert machine.why_no_workers() == "2 workers need 2 processors; this machine has 1"
     monkeypatch.setattr(machine, "processors", lambda: [3, 5])
     assert machine.why_no_workers() == ""
 

@@ -93,7 +93,7 @@ def test_broken_meshes_are_named(tmp_path, text):
 
 
 def test_a_folder_without_garments_is_refused(tmp_path, template):
-    with pytest.raises(UserError, match="holds no clothes"):
+    with pytest.raises(UserError, match="contains no clothes"):
         load_wardrobe(tmp_path, load_body_assets())
 
 
