@@ -71,7 +71,7 @@ FAST = [
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fast", action="store_true", help="the quick tests alone, in under four minutes")
+    parser.addoption("--fast", action="store_true", help="run only the quick tests, in under four minutes")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

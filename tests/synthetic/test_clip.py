@@ -162,7 +162,7 @@ def test_clothes_do_not_change():
     ("arguments", "message"),
     [
         ((), "give --output=clip.mp4"),
-        (("--output=a.mp4", "stray"), "unexpected argument 'stray'"),
+        (("--output=a.mp4", "stray"), "unknown argument 'stray'"),
         (("--output=a.gif",), "unknown video format 'gif'"),
         (("--output=old.mp4",), "old.mp4 already exists"),
         (("--output=told.mp4",), "told.json already exists"),

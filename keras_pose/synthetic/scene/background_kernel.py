@@ -8,7 +8,7 @@ from keras_pose.synthetic.render.shade import texel, tone
 from keras_pose.synthetic.scene.surfaces import LEVELS, SIZE
 
 _FADE_FROM_MM, _FADE_TO_MM = np.float32(9000.0), np.float32(30000.0)  # outdoors, the floor fades into the panorama
-_SHADE_OF_PANORAMA = np.float32(0.55)  # brightness of a panorama's floor in the shadow of the sun
+_SHADE_OF_PANORAMA = np.float32(0.55)  # how much the sun's shadow darkens a panorama's floor
 _FARTHEST = np.float32(6.0)  # a soft spot ends at the square root of this, in radii
 _ZERO, _HALF, _ONE, _TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
 _TURN, _INVERSE_PI = np.float32(2 * np.pi), np.float32(1 / np.pi)

@@ -64,7 +64,7 @@ def make_prop(
 
 
 def random_rotation(rng: np.random.Generator, tilt_rad: float | None) -> np.ndarray:
-    """(3, 3): any rotation about y, then a tilt of up to `tilt_rad` about a horizontal axis; None allows any."""
+    """(3, 3): any rotation about y, then a tilt of up to `tilt_rad` about a horizontal axis; None for no tilt."""
     cos, sin = np.cos(yaw := rng.uniform(0, 2 * np.pi)), np.sin(yaw)
     rotation = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
     if tilt_rad is None:
