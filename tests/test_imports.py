@@ -81,7 +81,7 @@ def test_imports_go_down_in_synthetic(module):
             assert imported.split(".")[2] in allowed, f"{module} imports {imported}, which is above it"
 
 
-def test_imports_make_no_circle():
+def test_imports_have_no_cycle():
     graph = {module: imports_of(path) & set(KERAS_POSE) for module, path in KERAS_POSE.items()}
     while graph:  # take off what imports nothing that is left
         free = {module for module, imported in graph.items() if not imported & set(graph) - {module}}
@@ -97,7 +97,7 @@ def test_only_commands_read_flags(module):
 
 
 @pytest.mark.parametrize("module", [module for module in KERAS_POSE if folder_of(module) in WITHOUT_TENSORFLOW])
-def test_these_folders_do_without_tensorflow(module):
+def test_these_folders_do_not_need_tensorflow(module):
     assert not top(imports_of(KERAS_POSE[module])) & FRAMEWORKS
 
 
@@ -129,7 +129,7 @@ def test_exporters_know_no_command(module, path):
 
 
 @pytest.mark.parametrize(("module", "path"), modules("mobile_demo").items())
-def test_the_demo_knows_the_exported_file_alone(module, path):
+def test_the_demo_knows_only_the_exported_file(module, path):
     imported = imports_of(path)
     assert not top(imported) & (FRAMEWORKS | {"exporters", "tests"})
     assert {folder_of(name) for name in imported if name.startswith("keras_pose.")} <= {"core", "io"}

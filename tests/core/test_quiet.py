@@ -59,7 +59,7 @@ def test_a_line_without_its_end_is_kept():
     assert filtered(NOTES + b" 40%" + quiet.ENDED_WELL) == b" 40%"
 
 
-def test_where_there_is_a_gpu_the_reasons_against_it_are_kept():
+def test_with_a_gpu_the_reasons_against_using_it_are_kept():
     kept = filtered(NOTES + quiet.ENDED_WELL, has_gpu=True)
     assert kept.count(b"\n") == 2 and b"cuInit" in kept and b"Could not find cuda drivers" in kept
 

@@ -64,7 +64,7 @@ def test_right_labels_look_right():
         (lambda e: {"image_jpeg": e.image_jpeg[:200]}, "does not decode"),
     ],
 )
-def test_what_is_wrong_is_said(change, seen):
+def test_problems_are_reported(change, seen):
     found = problems(changed(people(), change))
     assert any(seen in line for line in found), found
     assert all("\n" not in line for line in found)
@@ -140,7 +140,7 @@ def test_inspect_draws_a_sheet_and_writes_the_numbers(tmp_path, capsys):
     assert sheet.shape[0] > 2 * 160 and sheet.std() > 20
 
 
-def test_of_large_splits_a_spread_is_looked_at(tmp_path):
+def test_large_splits_are_sampled(tmp_path):
     spec = write(tmp_path / "data", people())
     found = inspect.inspect(spec, str(tmp_path / "sheet.png"), pictures=4, limit=6)
     assert found["splits"]["train"]["examples"] == 6 and found["splits"]["train"]["count"] == 20

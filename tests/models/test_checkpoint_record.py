@@ -99,7 +99,7 @@ AVERAGED = {
 
 
 @pytest.mark.parametrize("name", AVERAGED)
-def test_averaged_weights_are_taken_and_said(name):
+def test_averaged_weights_are_used_and_reported(name):
     record = find_record(AVERAGED[name])
     assert set(record) == set(NAMES)
     assert all((weight == 2).all() for weight in record.values())
@@ -149,7 +149,7 @@ def test_a_head_of_another_kind_is_not_used():
 
 @pytest.mark.parametrize("key", ["cfg", "config"])
 @pytest.mark.parametrize("config", [RGB, OLD])
-def test_the_official_images_are_said_and_nothing_is_changed(key, config):
+def test_official_preprocessing_is_reported_and_changes_nothing(key, config):
     record = find_record({"meta": {key: config}, "state_dict": trunk("backbone.")})
     assert any("according to the file: RGB" in note for note in record.notes)
     np.testing.assert_array_equal(record["conv1.weight"], trunk()["conv1.weight"])
@@ -182,7 +182,7 @@ def test_other_images_are_converted_so_that_the_heatmaps_are_the_same(config, or
         ("model = dict(test_cfg=dict(flip_test=True, use_udp=True))", "UDP's heatmaps"),
     ],
 )
-def test_what_cannot_be_converted_is_refused(config, message):
+def test_unconvertible_checkpoints_are_refused(config, message):
     with pytest.raises(UserError, match=message):
         find_record({"meta": {"config": config}, "state_dict": trunk("backbone.")})
 

@@ -34,7 +34,7 @@ def run(*arguments: str) -> int:
         lifter_study.FLAGS = before
 
 
-def test_both_are_trained_for_the_same_time_and_told_in_one_table(tmp_path, monkeypatch):
+def test_both_are_trained_for_the_same_time_and_reported_in_one_table(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(runs, "train", train_here)
     poses = write_poses(tmp_path / "poses", {"train": 32, "validation": 8, "test": 8})
@@ -73,7 +73,7 @@ def test_both_are_trained_for_the_same_time_and_told_in_one_table(tmp_path, monk
         run(*arguments, sizes)
 
 
-def test_mistakes_are_one_line():
+def test_mistakes_give_one_line_errors():
     with pytest.raises(UserError, match="add --dataset=FOLDER"):
         run()
     with pytest.raises(UserError, match="unknown argument 'mocap'"):

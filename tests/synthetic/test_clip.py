@@ -174,7 +174,7 @@ def test_clothes_do_not_change():
         (("--output=a.mp4", "--clothes_dir=gone"), "gone"),
     ],
 )
-def test_mistakes_are_one_line(run, tmp_path, arguments, message):
+def test_mistakes_give_one_line_errors(run, tmp_path, arguments, message):
     need_body()
     for name in ("old.mp4", "told.json"):
         (tmp_path / name).write_text("mine")

@@ -193,7 +193,7 @@ def run_command(*arguments, cwd=ROOT):
         (["--output=x", "stray"], "stray"),
     ],
 )
-def test_mistakes_get_one_line(tmp_path, arguments, message):
+def test_mistakes_give_one_line_errors(tmp_path, arguments, message):
     done = run_command(*arguments)
     assert done.returncode == 2
     assert message in done.stderr and done.stderr.count("\n") == 1

@@ -15,7 +15,7 @@ from tests.training.runs import assert_same_run, interrupt_at, read_metrics, run
 DAY = 86400.0
 
 
-def test_a_clock_that_goes_back_changes_nothing(tmp_path, finished_lifter, monkeypatch):
+def test_a_clock_set_back_changes_nothing(tmp_path, finished_lifter, monkeypatch):
     """It loses an hour at every look; files seem to be of tomorrow when the run goes on."""
     real, looks = time.time, iter(range(1, 1 << 30))
     monkeypatch.setattr(time, "time", lambda: real() - 3600 * next(looks))

@@ -76,7 +76,7 @@ def test_a_bad_label_is_named_with_its_step_and_the_weights_before_it_are_kept(t
     assert not list((tmp_path / "run").glob("model*"))
 
 
-def test_a_validation_that_is_no_number_is_told(tmp_path, finished_lifter):
+def test_a_validation_that_is_nan_is_reported(tmp_path, finished_lifter):
     """A finite label whose error overflows."""
     poses = with_bad_label(tmp_path / "poses", "validation", 3e38)
     data = replace(finished_lifter.data, dataset=str(poses))

@@ -77,7 +77,7 @@ def training(tmp_path_factory):
     return flags, alone
 
 
-def test_two_workers_stopped_and_killed_and_started_again_do_what_one_process_does(tmp_path, training, train_on_two):
+def test_two_workers_stopped_and_killed_and_restarted_equal_one_process(tmp_path, training, train_on_two):
     flags, alone = training
     flags = [*flags, f"--output={tmp_path / 'run'}"]
 

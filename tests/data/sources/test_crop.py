@@ -29,7 +29,7 @@ def test_joints_that_a_format_lacks_are_invalid_and_zero():
     assert example.keypoint_valid.sum() == 13 and not example.has_pose_3d
 
 
-def test_unlabelled_joints_may_be_nan_and_stay_invalid():
+def test_unlabeled_joints_may_be_nan_and_stay_invalid():
     example = crop_person(None, labelled(slice(3, 9)), HUMAN36M_17, HUMAN36M_17, toy.SMALL).validate()
     assert list(np.flatnonzero(example.keypoint_valid)) == list(range(3, 9))
 
@@ -114,7 +114,7 @@ def test_the_box_decides_the_crop():
     np.testing.assert_allclose(example.keypoints_2d_px, expected, atol=1e-4)
 
 
-def test_images_that_shrink_are_smoothed_unless_told():
+def test_images_that_shrink_are_smoothed_unless_disabled():
     picture = np.random.default_rng(0).integers(0, 256, (400, 400, 3)).astype(np.uint8)
     person = labelled(box_px=np.array([10.0, 10, 390, 390]))
     smooth, sharp = (
@@ -125,7 +125,7 @@ def test_images_that_shrink_are_smoothed_unless_told():
     assert smooth[inside].std() < 0.6 * sharp[inside].std()
 
 
-def test_no_label_at_all_is_a_bad_frame():
+def test_a_frame_without_labels_is_bad():
     bad = crop_person(None, labelled(slice(0, 0)), HUMAN36M_17, HUMAN36M_17, toy.SMALL)
     assert "no joint is labeled" in bad.why
 

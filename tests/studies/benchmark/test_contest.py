@@ -44,7 +44,7 @@ def test_every_contestant_is_timed_in_both_tasks(result):
     assert result["best"]["training_speed_over_torch"] == pytest.approx(fastest)
 
 
-def test_who_cannot_start_is_left_out_with_the_reason(result):
+def test_a_contestant_that_cannot_start_is_left_out_with_the_reason(result):
     assert list(result["left_out"]) == ["other"] and "abacus" in result["left_out"]["other"]
     with pytest.raises(UserError, match="PyTorch is measured in float32 and mixed_bfloat16"):
         contest.run_contest(replace(TINY, precision="mixed_float16"), ["torch"])
@@ -98,7 +98,7 @@ def test_only_known_tasks_are_done():
         contestant.answer(contestant.Side(), {"do": "sleep"})
 
 
-def test_tables_tell_the_contest(result):
+def test_tables_show_the_contest(result):
     left_out = result | {"left_out": {"torch_compile": "RuntimeError: no compiler"}}
     lines = report.format_results({"contest": left_out, "workers": {"worker_scaling": 1.5}}, {"loop": "why not"})
     assert {line.split()[0] for line in lines} >= set(result["contestants"])
