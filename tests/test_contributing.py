@@ -1,4 +1,4 @@
-"""What contributors find: one version, a changelog, hooks that need no network, and a site that fetches nothing."""
+"""For contributors: one version, a changelog, hooks that need no network, and a site that fetches nothing."""
 
 import importlib.util
 import json

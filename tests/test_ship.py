@@ -1,4 +1,4 @@
-"""Weights that ship: rounded, packed, and found by name."""
+"""Shipped weights: rounded, compressed, and found by name."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""A command's --help tells its flags, wherever they are defined, and no library's."""
+"""A command's --help lists its flags, wherever they are defined, and no flags of libraries."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What the data that ship promise, over every example."""
+"""The promises of the embedded data, checked on every example."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Shards that somebody else wrote, by other rules: what is wrong is named by shard and record, before it does harm."""
+"""Shards written by others, by other rules: faults are named by shard and record before they do harm."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ def foreign(folder, change=None, content: bytes | None = None, split: str = "tra
 
 
 def rewrite(path, content: bytes, **entry_changes) -> None:
-    """Replaces a shard, and tells the manifest of it."""
+    """Replaces a shard, and updates the manifest."""
     path.write_bytes(content)
     manifest = path.parent / shards.MANIFEST
     values = json.loads(manifest.read_text())

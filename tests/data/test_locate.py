@@ -1,4 +1,4 @@
-"""Data sets by pattern, and on file systems that TensorFlow opens."""
+"""Data sets given by pattern, and on file systems that TensorFlow opens."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Workers that read files of their own."""
+"""Workers that each read their own files."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Laws of a data set whose images are brought to another size."""
+"""Laws for resizing the images of a data set."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Decoding by a tf.data service: its command in two processes, as on two machines."""
+"""Decoding with a tf.data service: its command in two processes, as on two machines."""
 
 import re
 import signal
@@ -19,7 +19,7 @@ from tests.training.runs import tiny_experiment
 
 
 def start(*arguments: str) -> tuple[subprocess.Popen, str]:
-    """The command, and what it says when it is ready."""
+    """The command, and its output once it is ready."""
     command = [sys.executable, "-m", "keras_pose.data.service", "--host=localhost", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     return process, process.stdout.readline()

@@ -1,4 +1,4 @@
-"""Evaluation with models whose scores are known beforehand."""
+"""Evaluation of models with known scores."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What evaluation gives to models of images and to lifters."""
+"""The inputs that evaluation gives to image models and to lifters."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The commands: what they print and write, and that a mistake is one line and leaves nothing behind."""
+"""The commands: what they print and write; a mistake gives one line and leaves nothing behind."""
 
 import json
 import shutil

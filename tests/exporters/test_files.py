@@ -1,4 +1,4 @@
-"""Every form of export: what its file holds, and that it gives what the Keras model gives."""
+"""Every form of export: the content of its file, and agreement with the Keras model."""
 
 import hashlib
 import json

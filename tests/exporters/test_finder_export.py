@@ -1,4 +1,4 @@
-"""The finder's file: equal to Keras, with its metadata, and taken by PosePredictor from beside the pose model."""
+"""The finder's file: equal to Keras, with metadata, and used by PosePredictor if it is beside the pose model."""
 
 import numpy as np
 import pytest

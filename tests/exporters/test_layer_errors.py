@@ -1,4 +1,4 @@
-"""The report of what each layer of a quantized file loses."""
+"""The report on the precision that each layer of a quantized file loses."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""exporters.table: every form in one folder, kept between calls, with its figures."""
+"""exporters.table: every form in one folder, kept between calls, with its results."""
 
 import json
 import shutil

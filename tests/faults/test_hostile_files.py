@@ -1,4 +1,4 @@
-"""Files made to do harm: none runs code, reads another file or fills the memory; each gets one line."""
+"""Malicious files: none runs code, reads another file or fills the memory; each gives a one-line error."""
 
 import base64
 import io

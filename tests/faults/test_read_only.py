@@ -1,4 +1,4 @@
-"""Output that cannot be written: one line, from every writer, and from the command as a user runs it."""
+"""Output that cannot be written: a one-line error from every writer, and from the command as a user runs it."""
 
 import subprocess
 import sys

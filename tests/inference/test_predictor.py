@@ -1,4 +1,4 @@
-"""The predictor's crops, on images whose joints a model reads off colored dots."""
+"""The predictor's crops, on images of colored dots from which a model reads the joints."""
 
 import json
 import subprocess

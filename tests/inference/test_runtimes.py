@@ -1,4 +1,4 @@
-"""Every way to keep a model gives the same joints; what is no model is told in one line."""
+"""Every model format gives the same joints; anything else gives a one-line error."""
 
 import json
 import sys

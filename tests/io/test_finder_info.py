@@ -1,4 +1,4 @@
-"""The description of a finder: what is written reads as it was, and stands in the form that docs/find.md gives."""
+"""The description of a finder: it survives a round trip, in the form described in docs/find.md."""
 
 import json
 from dataclasses import replace

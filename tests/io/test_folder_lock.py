@@ -1,4 +1,4 @@
-"""Two writers in one folder: the second is refused while the first lives, and no longer."""
+"""Two writers in one folder: the second is refused as long as the first lives."""
 
 import errno
 import fcntl

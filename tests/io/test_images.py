@@ -1,4 +1,4 @@
-"""Sizes by headers, and what they keep from being decoded."""
+"""Sizes from headers, which keep some images from being decoded."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""One type describes a model; every file that describes one is read into it and written from it."""
+"""One type describes a model; every description file is read to it and written from it."""
 
 import json
 from dataclasses import replace
@@ -33,7 +33,7 @@ EXPORT = Export(
 
 
 def without_units(values):
-    """Units are prose: what older versions wrote of them is not kept."""
+    """Units are prose: the text of older versions is not kept."""
     if not isinstance(values, dict):
         return values
     return {name: without_units(value) for name, value in values.items() if name not in ("unit", "units")}

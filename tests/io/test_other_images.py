@@ -1,4 +1,4 @@
-"""Images and videos as phones, scanners and office programs write them."""
+"""Images and videos as written by phones, scanners and office programs."""
 
 import io
 

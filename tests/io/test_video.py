@@ -1,4 +1,4 @@
-"""Videos: what was written reads back, and a file that is not whole has no name."""
+"""Videos: they survive a round trip, and an incomplete file has no name."""
 
 import cv2
 import numpy as np

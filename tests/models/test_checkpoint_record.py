@@ -1,4 +1,4 @@
-"""HRNet in the files of other people's trainers, built here by PyTorch as those trainers build them."""
+"""HRNet in the files of other training frameworks, built here with PyTorch as those frameworks do."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The command, in processes of its own."""
+"""The command, in separate processes."""
 
 import json
 import subprocess

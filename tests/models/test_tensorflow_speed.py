@@ -1,4 +1,4 @@
-"""Each speed trick leaves results as they are, and the switch turns all of them off."""
+"""Each speed trick leaves results unchanged, and the switch disables all of them."""
 
 import gc
 

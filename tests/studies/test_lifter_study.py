@@ -1,4 +1,4 @@
-"""The study of the lifter at toy size, training inside the test's process."""
+"""The lifter study at toy size, training in the test's process."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The adversarial prior in training; replicas, workers and the stopped lifters of other modules train with it, too."""
+"""The adversarial prior in training; replicas, workers and stopped lifters in other modules use it, too."""
 
 from dataclasses import replace
 

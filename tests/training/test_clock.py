@@ -1,4 +1,4 @@
-"""The clock is no part of any decision, it only tells times: a run that is resumed in the past ends as any other."""
+"""The clock affects no decision, it is only recorded: a run resumed in the past ends like any other."""
 
 import os
 import signal

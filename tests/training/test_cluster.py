@@ -1,4 +1,4 @@
-"""TF_CONFIG, and what is said when workers are lost or differ."""
+"""TF_CONFIG, and the errors when workers are lost or differ."""
 
 import json
 from types import SimpleNamespace

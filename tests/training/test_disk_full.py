@@ -1,4 +1,4 @@
-"""A disk that fills while a run writes: one line, what was there before stays, and the run goes on afterwards."""
+"""A disk that fills while a run writes: a one-line error, earlier files stay, and the run resumes afterwards."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""What a run starts from, and what of it stays untrained."""
+"""The weights that a run starts from, and what stays untrained."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Twenty trainings killed by SIGKILL, each taken up again: the promise of docs/reliability.md."""
+"""Twenty trainings killed by SIGKILL and resumed: the promise of docs/reliability.md."""
 
 import json
 import subprocess

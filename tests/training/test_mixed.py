@@ -1,4 +1,4 @@
-"""3D data mixed with data that have 3D labels of some joints, or 2D labels alone: what these teach, and what not."""
+"""3D data mixed with data that have partial 3D labels or only 2D labels: what each of them trains."""
 
 import contextlib
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Figures: what is drawn, and what is refused."""
+"""Figures: what is drawn and what is refused."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Readers of files that others made: whatever the bytes, a reader returns or raises UserError."""
+"""Readers of foreign files: for any bytes, a reader returns or raises UserError."""
 
 import functools
 import json

@@ -1,4 +1,4 @@
-"""One's own footage and a teacher: a small TFLite model of BlazePose's shapes that sees colored discs."""
+"""The user's own footage and a teacher: a small TFLite model with BlazePose's shapes that sees colored discs."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The contest measures what it says; how fast things are is for a quiet machine to say."""
+"""The contest measures what it claims; actual speeds need a quiet machine."""
 
 from dataclasses import replace
 

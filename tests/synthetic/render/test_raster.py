@@ -1,4 +1,4 @@
-"""The rasteriser on geometry with known answers."""
+"""The rasterizer on geometry with known answers."""
 
 import numpy as np
 import pytest
