@@ -1,4 +1,4 @@
-"""Computes with everything that is written in `keras.ops`, under whichever backend this process has.
+"""Runs everything written with `keras.ops` under this process's backend.
 
     KERAS_BACKEND=jax python -m tests.backend_probe FOLDER
 
@@ -66,7 +66,7 @@ def of_metrics(batch: dict, outputs: dict) -> dict:
 
 
 def of_adversary(batch: dict, outputs: dict) -> dict:
-    """The critic of poses, its loss, and what the pose network pays. Its own weights: backends draw other numbers."""
+    """The critic of poses, its loss, and the pose network's. Fixed weights, because backends draw different numbers."""
     critic, rng = (
         build_pose_discriminator((np.zeros((17, 3)), np.full((17, 3), 300.0)), width=8),
         np.random.default_rng(0),
@@ -82,7 +82,7 @@ def of_adversary(batch: dict, outputs: dict) -> dict:
 
 
 def of_augmentation(batch: dict) -> dict:
-    """The pure functions; backends draw other random numbers, so of the layer only that it works."""
+    """The pure functions; backends draw different random numbers, so the layer is only run."""
     image, count = batch["image"].astype("float32"), len(batch["image"])
     moved = augment_ops.mirror({**batch, "image": image}, np.arange(count) % 2 == 0, HUMAN36M_17)
     angles, scales = np.linspace(-40, 40, count, dtype="float32"), np.linspace(0.8, 1.2, count, dtype="float32")

@@ -1,4 +1,4 @@
-"""What several test modules share: small data sets and the rule on missing data."""
+"""Shared by several test modules: small data sets, and the rule for missing data."""
 
 import gc
 import os
@@ -16,8 +16,8 @@ from keras_pose.data.example import PoseExample, encode_jpeg
 
 ROOT = Path(__file__).parent.parent
 
-# Files that take a minute or more. They go first: one of them at the end would keep one process at work and the other
-# waiting.
+# Files that take a minute or more. They run first: at the end, one of them would keep one process busy and the other
+# idle.
 SLOW_FILES = [
     "training/test_kill.py",
     "training/test_workers.py",
@@ -37,8 +37,8 @@ SLOW_FILES = [
 ]
 
 
-# What `make test-fast` runs (`--fast`): the laws of every part. It leaves out training, conversions, browsers, and new
-# processes that import TensorFlow.
+# The tests of `make test-fast` (`--fast`): the laws of every part. Training, conversions, browsers and new processes that
+# import TensorFlow are left out.
 FAST = [
     "core/test_geometry.py",
     "core/test_skeleton.py",
@@ -71,7 +71,7 @@ FAST = [
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fast", action="store_true", help="the quick tests alone, in under four minutes")
+    parser.addoption("--fast", action="store_true", help="run only the quick tests, in under four minutes")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -91,14 +91,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def light_collections():
-    """What a file's tests leave behind stays (traced functions, Keras' names): it is not looked through for ever."""
+    """Freezes objects that a file's tests leave behind (traced functions, Keras' names), to keep collection fast."""
     yield
     gc.collect()
     gc.freeze()
 
 
 def shared_data(name: str) -> Path:
-    """A file or folder of ../shared/data; skips where it is absent, fails where CI promises it."""
+    """A file or folder of ../shared/data; skips if it is absent, fails if CI promises it."""
     path = ROOT.parent / "shared" / "data" / name
     if not path.exists():
         message = f"needs ../shared/data/{name}, which is not here"

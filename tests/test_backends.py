@@ -1,4 +1,4 @@
-"""Models, layers, losses, metrics and augmentation give the same numbers under JAX, in a process of its own."""
+"""Models, layers, losses, metrics and augmentation give the same numbers with JAX, in a separate process."""
 
 import os
 import subprocess
@@ -62,7 +62,7 @@ def test_jax_agrees_with_tensorflow(results):
 
 
 def test_the_probe_looks_at_something(results):
-    """Values differ from joint to joint and are no zeros, or agreement would mean nothing."""
+    """Values differ between joints and are not zero; otherwise agreement would mean nothing."""
     for name, value in results[0].items():
         assert np.isfinite(value).all() and np.abs(value).max() > 1e-3, name
     for name in ("model/keypoints_2d", "model/pose_3d", "model/heatmaps", "training/norm", "augment/image"):

@@ -1,4 +1,4 @@
-"""What contributors find: one version, a changelog, hooks that need no network, and a site that fetches nothing."""
+"""For contributors: one version, a changelog, hooks that need no network, and a site that fetches nothing."""
 
 import importlib.util
 import json
@@ -56,7 +56,7 @@ def test_the_reference_names_modules(page):
         assert path.with_suffix(".py").is_file() or (path / "__init__.py").is_file(), module
 
 
-def test_the_notebook_holds_no_path_of_a_machine():
+def test_the_notebook_contains_no_machine_path():
     text = (ROOT / "examples" / "quickstart.ipynb").read_text()
     assert not re.search(r"/(home|root|tmp|work|Users)/", text)
     cells = json.loads(text)["cells"]

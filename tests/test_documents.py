@@ -1,4 +1,4 @@
-"""README.md and docs/: links lead somewhere, the tests that are named exist, and the scripts do what they say."""
+"""README.md and docs/: links resolve, the named tests exist, and the scripts do what they say."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Holds the import rules of docs/architecture.md. The folder that a module stands in says what it may import."""
+"""Enforces the import rules of docs/architecture.md. A module's folder decides what it may import."""
 
 import ast
 from pathlib import Path
@@ -28,7 +28,7 @@ FOLDERS = {path.parent.name for path in (ROOT / "keras_pose").glob("*/__init__.p
 
 
 def imports_of(path: Path, at_start: bool = False) -> set[str]:
-    """All modules that a file imports, or those that it imports `at_start`, outside functions."""
+    """All modules that a file imports, or only those imported `at_start`, outside functions."""
     tree = ast.parse(path.read_text())
     found = set()
     for node in tree.body if at_start else ast.walk(tree):
@@ -42,7 +42,7 @@ def imports_of(path: Path, at_start: bool = False) -> set[str]:
 
 
 def folder_of(module: str) -> str | None:
-    """The folder of keras_pose that a module stands in; None for a command beside them, and outside keras_pose."""
+    """The folder of keras_pose that contains a module; None for a command beside them, and outside keras_pose."""
     package, folder, *_ = [*module.split("."), "", ""]
     return folder if package == "keras_pose" and folder in FOLDERS else None
 
@@ -81,9 +81,9 @@ def test_imports_go_down_in_synthetic(module):
             assert imported.split(".")[2] in allowed, f"{module} imports {imported}, which is above it"
 
 
-def test_imports_make_no_circle():
+def test_imports_have_no_cycle():
     graph = {module: imports_of(path) & set(KERAS_POSE) for module, path in KERAS_POSE.items()}
-    while graph:  # take off what imports nothing that is left
+    while graph:  # remove modules whose imports have all been removed
         free = {module for module, imported in graph.items() if not imported & set(graph) - {module}}
         assert free, f"these import each other: {', '.join(sorted(graph))}"
         graph = {module: imported for module, imported in graph.items() if module not in free}
@@ -97,7 +97,7 @@ def test_only_commands_read_flags(module):
 
 
 @pytest.mark.parametrize("module", [module for module in KERAS_POSE if folder_of(module) in WITHOUT_TENSORFLOW])
-def test_these_folders_do_without_tensorflow(module):
+def test_these_folders_do_not_need_tensorflow(module):
     assert not top(imports_of(KERAS_POSE[module])) & FRAMEWORKS
 
 
@@ -129,7 +129,7 @@ def test_exporters_know_no_command(module, path):
 
 
 @pytest.mark.parametrize(("module", "path"), modules("mobile_demo").items())
-def test_the_demo_knows_the_exported_file_alone(module, path):
+def test_the_demo_knows_only_the_exported_file(module, path):
     imported = imports_of(path)
     assert not top(imported) & (FRAMEWORKS | {"exporters", "tests"})
     assert {folder_of(name) for name in imported if name.startswith("keras_pose.")} <= {"core", "io"}

@@ -46,7 +46,7 @@ def write_video(path, count=8):
     return truths
 
 
-def test_photo_gives_image_and_json(run, tmp_path):
+def test_a_photo_gives_an_image_and_json(run, tmp_path):
     truth = write_picture(tmp_path / "photo.png")
     assert run("photo.png") == 0
     picture = cv2.imread("out/photo_pose.png")
@@ -71,7 +71,7 @@ def test_a_sheet_has_every_photo(run, tmp_path):
         run("0.png", "--sheet=all.gif", "--output=other")
 
 
-def test_folder_goes_on_past_damaged_images_and_lists_them(run, tmp_path, capsys):
+def test_a_folder_is_processed_despite_damaged_images_which_are_listed(run, tmp_path, capsys):
     for i in range(predict.BATCH + 2):
         write_picture(tmp_path / "photos" / f"{i}.png", (100 + 5 * i, 110))
     (tmp_path / "photos" / "bad.jpg").write_bytes(b"\xff\xd8 no image")
@@ -81,10 +81,10 @@ def test_folder_goes_on_past_damaged_images_and_lists_them(run, tmp_path, capsys
     assert len(list((tmp_path / "out").glob("*_pose.png"))) == predict.BATCH + 2
     out = capsys.readouterr().out
     assert "; 1 other files in folders are neither images nor videos" in out
-    assert "10 of 12 done" in out and out.count("left out") == 2 and "photos/bad.jpg does not decode" in out
+    assert "10 of 12 done" in out and out.count("skipped: ") == 2 and "photos/bad.jpg does not decode" in out
 
 
-def test_a_folder_goes_on_past_a_damaged_video(run, tmp_path, capsys):
+def test_a_folder_is_processed_despite_a_damaged_video(run, tmp_path, capsys):
     (tmp_path / "films").mkdir()
     (tmp_path / "films" / "a.mp4").write_bytes(b"no video")
     write_video(tmp_path / "films" / "b.mp4")
@@ -182,7 +182,7 @@ def test_a_long_video_can_be_cut_or_stopped(run, tmp_path, monkeypatch, capsys):
         (("a.png", "sub/a.png"), r"a.png and sub/a.png would both be written to out/a_pose.json"),
     ],
 )
-def test_mistakes_are_one_line(run, tmp_path, inputs, message):
+def test_mistakes_give_one_line_errors(run, tmp_path, inputs, message):
     for path in ("a.png", "sub/a.png"):
         write_picture(tmp_path / path)
     (tmp_path / "notes.txt").write_text("")
@@ -192,7 +192,7 @@ def test_mistakes_are_one_line(run, tmp_path, inputs, message):
         run(*inputs)
 
 
-def test_without_a_model_the_shipped_one_is_taken(run, tmp_path, capsys):
+def test_without_a_model_the_shipped_one_is_used(run, tmp_path, capsys):
     write_picture(tmp_path / "photo.png")
     assert run("photo.png", "--model=") == 0
     assert "no --model given; using the shipped weights phone" in capsys.readouterr().out
@@ -212,7 +212,7 @@ def people_of(path):
     return json.loads(path.read_text())["people"]
 
 
-def test_an_image_of_nobody_has_no_people_and_the_others_go_on(find, tmp_path, capsys):
+def test_an_image_of_nobody_has_no_people_and_the_others_are_processed(find, tmp_path, capsys):
     truth = write_picture(tmp_path / "photos" / "b.png")
     save_png(tmp_path / "photos" / "a.png", np.zeros((*SIZE, 3), np.uint8))
     assert find("photos") == 0
@@ -247,7 +247,7 @@ def test_ids_stay_with_people_in_a_video(find, tmp_path):
     assert cv2.VideoCapture("out/two_pose.mp4").get(cv2.CAP_PROP_FRAME_COUNT) == 10
 
 
-def test_a_box_of_the_users_own(find, tmp_path):
+def test_a_box_given_by_the_user(find, tmp_path):
     truths = [standing_px((80, 110), 150), standing_px((240, 130), 90)]
     save_png(tmp_path / "two.png", people_picture(truths, SIZE))
     assert find("two.png", "--box=190,70,290,200") == 0
@@ -273,7 +273,7 @@ def test_a_box_of_the_users_own(find, tmp_path):
         (("--boxes=other.csv",), "other.csv has a box for other.png"),
     ],
 )
-def test_bad_boxes_are_one_line(find, tmp_path, arguments, message):
+def test_bad_boxes_give_one_line_errors(find, tmp_path, arguments, message):
     write_picture(tmp_path / "photo.png")
     write_video(tmp_path / "walk.mp4", 2)
     (tmp_path / "empty.csv").write_text("file,x0,y0,x1,y1\n")

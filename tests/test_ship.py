@@ -1,4 +1,4 @@
-"""Weights that ship: rounded, packed, and found by name."""
+"""Shipped weights: rounded, compressed, and found by name."""
 
 import hashlib
 import json
@@ -58,7 +58,7 @@ def test_what_ships_is_smaller_and_nearly_the_same(tmp_path):
         assert archive.testzip() is None
 
 
-def test_an_export_of_weights_before_is_told(tmp_path):
+def test_an_export_of_earlier_weights_is_reported(tmp_path):
     write_run(tmp_path / "run")
     ship.ship(tmp_path / "run", tmp_path / "small", "embedded")
     weights = hashlib.sha256((tmp_path / "small" / model_folder.MODEL).read_bytes()).hexdigest()
@@ -87,7 +87,7 @@ def test_a_run_without_its_flags_is_refused(tmp_path):
         ship.ship(tmp_path / "run", tmp_path / "small", "embedded")
 
 
-def test_every_shipped_weight_is_whole():
+def test_all_shipped_weights_are_complete():
     for name, folder in SHIPPED_WEIGHTS.items():
         info = json.loads((folder / model_folder.MODEL_INFO).read_text())
         assert info["data"]["dataset"] == "embedded", name
@@ -117,7 +117,7 @@ def test_a_finder_ships_too(tmp_path):
 
 
 @pytest.mark.skipif(not FINDER.is_dir(), reason="no finder ships")
-def test_the_shipped_finder_is_whole_and_so_is_its_export():
+def test_the_shipped_finder_and_its_export_are_complete():
     assert ship.exports_of_others(FINDER) == [] and list(FINDER.glob("*_int8.tflite"))
     assert (FINDER / "README.md").is_file() and (FINDER / ship.RECIPE).is_file()
     assert sum(path.stat().st_size for path in FINDER.iterdir()) < 2e6

@@ -30,7 +30,7 @@ def trained(tmp_path_factory, toy_dataset):
     return arguments, output, done.stdout
 
 
-def test_it_trains_evaluates_and_says_where_things_are(trained):
+def test_it_trains_evaluates_and_reports_where_files_are(trained):
     _, output, text = trained
     evaluation = json.loads((output / "evaluation.json").read_text())
     assert evaluation["split"] == "test" and evaluation["count"] == 6
@@ -50,7 +50,7 @@ def test_a_finished_run_is_not_overwritten(trained):
     assert (output / "model.keras").stat().st_mtime_ns == before
 
 
-def test_sigterm_writes_a_checkpoint_and_says_how_to_go_on(tmp_path):
+def test_sigterm_writes_a_checkpoint_and_explains_how_to_resume(tmp_path):
     poses = write_poses(tmp_path / "poses", {"train": 64, "validation": 8})
     arguments = (f"--dataset={poses}", "--phases=lifter", "--lifter_epochs=500", "--batch_size=8", "--width=16")
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The paper's losses: target heatmaps, pure functions with masks, the whole of Eq. 9, and Keras losses."""
+"""The paper's losses: target heatmaps, pure functions with masks, all of Eq. 9, and Keras losses."""
 
 from keras_pose.losses.adversarial import discriminator_loss, discriminator_terms, discriminator_weights
 from keras_pose.losses.keras_losses import BoneSymmetryLoss, DecoderLoss, EncoderLoss, Joint2DLoss

@@ -1,8 +1,8 @@
-"""The adversarial prior: least-squares losses (Mao et al. 2017) of a critic of 3D poses. Not in the paper.
+"""The adversarial prior: least-squares losses (Mao et al. 2017) with a critic of 3D poses. Not in the paper.
 
-The critic (`keras_pose.models.pose_discriminator`) learns to give labeled poses 1 and predicted ones 0; the pose
-network is paid for predicted poses that score 1. Both are pure functions with masks and (sum, weight) pairs, like
-`keras_pose.losses.terms`.
+The critic (`keras_pose.models.pose_discriminator`) learns to score labeled poses 1 and predicted ones 0; the pose
+network is rewarded for predicted poses that score 1. Both losses are pure functions with masks and (sum, weight) pairs,
+like `keras_pose.losses.terms`.
 """
 
 from keras import ops
@@ -14,8 +14,8 @@ def discriminator_terms(labelled_scores, predicted_scores, pose_3d_valid) -> dic
     """The two halves of the critic's loss, each a (sum, weight) pair of scalars.
 
     Args:
-        labelled_scores: (B,) of the batch's `pose_3d`; examples that lack the label of any joint weigh nothing.
-        predicted_scores: (B,) of the network's `pose_3d`, of every example.
+        labelled_scores: (B,) of the batch's `pose_3d`; examples in which any joint is unlabeled have no weight.
+        predicted_scores: (B,) of the network's `pose_3d`, for every example.
         pose_3d_valid: (B, J).
     """
     weights = _weights(pose_3d_valid)
@@ -26,7 +26,7 @@ def discriminator_terms(labelled_scores, predicted_scores, pose_3d_valid) -> dic
 
 
 def discriminator_weights(pose_3d_valid) -> dict:
-    """The weight of both of `discriminator_terms`, scalars; labels alone decide it."""
+    """The weight of both `discriminator_terms`, as scalars; depends only on the labels."""
     return {name: ops.sum(weights) for name, weights in _weights(pose_3d_valid).items()}
 
 
@@ -36,14 +36,14 @@ def _weights(pose_3d_valid) -> dict:
 
 
 def discriminator_loss(terms: dict, weights: dict | None = None):
-    """Half the sum of both means: 0 where the critic is always right, 0.25 where it says 0.5 to everything.
+    """Half the sum of both means: 0 if the critic is always right, 0.25 if it scores everything 0.5.
 
-    A global batch without any whole labeled pose has nothing to compare with: its loss is 0.
+    A global batch without any complete labeled pose has nothing to compare with, so its loss is 0.
 
     Args:
         terms: from `discriminator_terms`.
-        weights: from `discriminator_weights` of the GLOBAL batch, for a replica that holds a part of it; losses and
-            gradients of replicas then add up.
+        weights: from `discriminator_weights` of the GLOBAL batch, for a replica with a part of it; losses and gradients
+            of replicas then add up.
     """
     weights = {name: weight for name, (_, weight) in terms.items()} if weights is None else weights
     means = [total / ops.maximum(weights[name], 1.0) for name, (total, _) in terms.items()]

@@ -1,20 +1,20 @@
-"""The finder's losses: centers by CenterNet's focal loss (arXiv 1904.07850, Eq. 1), boxes by their relative L1."""
+"""The finder's losses: CenterNet's focal loss for centers (arXiv 1904.07850, Eq. 1), and a relative L1 for boxes."""
 
 from keras import ops
 
-ALPHA, BETA = 2.0, 4.0  # of the paper
-SMALLEST_SIDE = 0.04  # of the input; smaller boxes count by no more than it
+ALPHA, BETA = 2.0, 4.0  # from the paper
+SMALLEST_SIDE = 0.04  # of the input; smaller boxes are weighted as if they had this size
 EPSILON = 1e-4
 
 
 def center_loss(target, weight, scores):
-    """The focal loss of a map of centers.
+    """The focal loss for a map of centers.
 
-    L = -1/N sum [ (1 - p)^a log p  where the target is 1, else (1 - target)^b p^a log(1 - p) ]
+    L = -1/N sum [ (1 - p)^a log p  if the target is 1, else (1 - target)^b p^a log(1 - p) ]
 
     Args:
         target: (B, h, w, 1), 1 at a person's cell and falling off around it.
-        weight: (B, h, w, 1), 0 where it is not known whether there is a person.
+        weight: (B, h, w, 1), 0 for cells where the presence of a person is unknown.
         scores: (B, h, w, 1) in [0, 1].
     """
     p = ops.clip(scores, EPSILON, 1 - EPSILON)
@@ -25,11 +25,11 @@ def center_loss(target, weight, scores):
 
 
 def box_loss(target, weight, boxes):
-    """The mean distance of the boxes' sides, in shares of the box, over the cells that belong to a person.
+    """The mean error of the boxes' sides, relative to the box, over the cells that belong to a person.
 
     Args:
         target, boxes: (B, h, w, 4) distances to the left, top, right and bottom side.
-        weight: (B, h, w, 1), 0 where a cell belongs to nobody.
+        weight: (B, h, w, 1), 0 for cells that belong to nobody.
     """
     sides = target[..., :2] + target[..., 2:]  # (B, h, w, 2) width and height
     scale = ops.tile(ops.maximum(sides, SMALLEST_SIDE), (1, 1, 1, 2))

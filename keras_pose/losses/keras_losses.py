@@ -1,4 +1,4 @@
-"""The losses as Keras losses, for `compile`."""
+"""The losses as Keras losses, for use with `compile`."""
 
 import keras
 from keras import ops
@@ -9,7 +9,7 @@ from keras_pose.losses.terms import bone_symmetry_loss, decoder_loss, encoder_lo
 
 
 class _PoseLoss(keras.losses.Loss):
-    """A mean over what weighs something: sample weights are masks, as in the pure functions."""
+    """A weighted mean: sample weights are masks, as in the pure functions."""
 
     def __init__(self, name: str, reduction="mean_with_sample_weight", dtype=None):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
@@ -61,7 +61,7 @@ class DecoderLoss(_PoseLoss):
 
 @keras.saving.register_keras_serializable(package="keras_pose")
 class BoneSymmetryLoss(_PoseLoss):
-    """Eq. 8 on `y_pred` (B, J, 3) mm, in square meters; `y_true` is not looked at; weights (B,).
+    """Eq. 8 on `y_pred` (B, J, 3) mm, in square meters; `y_true` is ignored; weights (B,).
 
     Args:
         skeleton: a `Skeleton`, or its `to_dict()`.

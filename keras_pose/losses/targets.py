@@ -1,4 +1,4 @@
-"""The heatmaps to train towards, in the paper's way and in HRNet's own."""
+"""The target heatmaps for training, in the paper's form and in HRNet's own."""
 
 import numpy as np
 from keras import ops
@@ -7,7 +7,7 @@ from keras_pose.core.errors import UserError
 
 
 def check_kernel(kernel_size: int | None, sigma: float) -> None:
-    """Raises UserError where no Gaussian has that size or sigma."""
+    """Raises UserError for an invalid size or sigma of a Gaussian."""
     if kernel_size is not None and (kernel_size < 1 or kernel_size % 2 == 0):
         raise UserError(f"heatmap kernel size is {kernel_size}; give an odd number such as 3, or None")
     if not sigma > 0:
@@ -17,11 +17,11 @@ def check_kernel(kernel_size: int | None, sigma: float) -> None:
 def target_heatmaps(
     keypoints_2d, keypoint_valid, heatmap_size: tuple[int, int], kernel_size: int | None = 3, sigma: float = 1.0
 ):
-    """The heatmaps to train towards.
+    """The target heatmaps for training.
 
-    With a `kernel_size`, as the paper: 1 at the joint's cell of a zero map, smoothed by a normalized Gaussian of
-    that size and sigma (3 and 1: the peak is 0.204), zeros beyond the border. With None, HRNet's own way: an
-    unquantized Gaussian of peak 1. A joint labeled outside the crop has an all-zero map, and so has an invalid one.
+    With a `kernel_size`, as in the paper: 1 at the joint's cell of a zero map, smoothed by a normalized Gaussian of
+    that size and sigma (3 and 1 give a peak of 0.204), zeros beyond the border. With None, as in HRNet: an unquantized
+    Gaussian with peak 1. Invalid joints, and joints labeled outside the crop, have all-zero maps.
 
     Args:
         keypoints_2d: (B, J, 2) in [0, 1] of the crop.
@@ -45,7 +45,7 @@ def target_heatmaps(
 
 
 def target_peak(kernel_size: int | None = 3, sigma: float = 1.0) -> float:
-    """The height of the target at the joint's cell, 1 for HRNet's way; a heatmap as high scores 1."""
+    """The height of the target at the joint's cell (1 for HRNet's form); a heatmap of this height scores 1."""
     return 1.0 if kernel_size is None else float(_kernel_sum(kernel_size, sigma) ** -2)
 
 
@@ -55,7 +55,7 @@ def _kernel_sum(kernel_size: int, sigma: float) -> float:
 
 
 def _profile(positions, cells: int, kernel_size: int | None, sigma: float):
-    """(B, J) positions in cells to (B, cells, J), a Gaussian along one axis."""
+    """(B, J) positions in cells to (B, cells, J): a Gaussian along one axis."""
     centres = np.arange(cells, dtype="float32")[None, :, None] + 0.5
     if kernel_size is None:
         return ops.exp(-ops.square(centres - positions[:, None, :]) / (2 * sigma**2))

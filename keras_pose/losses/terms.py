@@ -1,11 +1,11 @@
 """The paper's losses, Eq. 1 and 6 to 9, as pure functions with masks.
 
-Units are chosen so that weights of order 1 make sense: heatmaps as they are (a joint not found costs 0.13, the square
-sum of its target), 3D in meters (a pose 0.25 m off costs 0.06), 2D in crops (a crop is about two meters).
+Units are chosen to make weights of order 1 sensible: heatmaps are unscaled (a missed joint costs 0.13, the sum of
+squares of its target), 3D is in meters (a pose 0.25 m off costs 0.06), 2D in crops (a crop is about two meters).
 
-Each function returns one loss an element; `Term` pairs add them up. A term is (sum of losses, sum of weights), and
-both are sums over examples, so replicas may add theirs up before `combine_terms` divides: the loss of a global batch
-is the same number on one device and on many.
+Each function returns one loss per element; `Term` pairs sum them. A term is (sum of losses, sum of weights), both over
+examples, so replicas may add up theirs before `combine_terms` divides: the loss of a global batch is the same number on
+one device and on many.
 """
 
 from dataclasses import dataclass
@@ -20,38 +20,38 @@ from keras_pose.losses.targets import check_kernel, target_heatmaps
 
 METRES_PER_MM = 0.001
 DECODER_TARGETS = ("predicted", "ground_truth")
-TERMS = ("joint2d", "left_right", "encoder", "decoder", "bone_symmetry", "adversarial")  # of the whole loss, by name
+TERMS = ("joint2d", "left_right", "encoder", "decoder", "bone_symmetry", "adversarial")  # of the total loss, by name
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """What Eq. 9 is made of: L = alpha L_joint2D + beta L_encoder + gamma L_decoder + delta L_boneSym3D.
+    """The settings of Eq. 9: L = alpha L_joint2D + beta L_encoder + gamma L_decoder + delta L_boneSym3D.
 
     Attributes:
-        heatmap_kernel_size: see `target_heatmaps`; None is a whole Gaussian, which the flag writes as 0.
+        heatmap_kernel_size: see `target_heatmaps`; None means a whole Gaussian, for which the flag has 0.
     """
 
-    alpha: float = option(1.0, "Weight of the loss of heatmaps (L_joint2D).")
-    beta: float = option(1.0, "Weight of the loss of 3D joints (L_encoder).")
-    gamma: float = option(1.0, "Weight of the loss of re-projected 2D (L_decoder).")
-    delta: float = option(1.0, "Weight of the loss of left/right bone lengths (L_boneSym3D).")
+    alpha: float = option(1.0, "Weight of the heatmap loss (L_joint2D).")
+    beta: float = option(1.0, "Weight of the 3D joint loss (L_encoder).")
+    gamma: float = option(1.0, "Weight of the re-projected 2D loss (L_decoder).")
+    delta: float = option(1.0, "Weight of the left/right bone length loss (L_boneSym3D).")
     left_right_weight: float = option(
         0.0,
-        "Added to the loss of heatmaps for taking left for right, as a share of it; 0, as in the paper, adds nothing.",
+        "Extra weight for confusing left and right, relative to the heatmap loss; 0 as in the paper.",
     )
     adversarial_weight: float = option(
         0.0,
-        "Weight of the loss of 3D poses that a small discriminator tells from labeled ones, in phases lifter and e2e; "
-        "phase hrnet goes without. 0, as in the paper, trains no discriminator.",
+        "Weight of the adversarial loss, from a small discriminator of 3D poses, in phases lifter and e2e; not used in "
+        "phase hrnet. 0, as in the paper, trains no discriminator.",
     )
-    alpha_decay: float = option(1.0, "alpha is multiplied by this after every epoch.")
+    alpha_decay: float = option(1.0, "Factor on alpha after every epoch.")
     decoder_target: str = option(
         "ground_truth",
-        "2D that the decoder is trained on: the model's own, as the paper prints it, or the label.",
+        "2D target of the decoder: the model's own prediction, as printed in the paper, or the label.",
         choices=DECODER_TARGETS,
     )
     heatmap_kernel_size: int | None = option(
-        3, "Cells of the target's Gaussian kernel; 0: a whole Gaussian of peak 1, as HRNet's authors use."
+        3, "Size in cells of the target's Gaussian kernel; 0: a whole Gaussian with peak 1, as in HRNet."
     )
     heatmap_sigma: float = option(1.0, "Sigma of that Gaussian in cells.")
 
@@ -61,7 +61,7 @@ class LossConfig:
         check_kernel(self.heatmap_kernel_size, self.heatmap_sigma)
         for name in ("left_right_weight", "adversarial_weight"):
             if not getattr(self, name) >= 0:
-                raise UserError(f"{name} is {getattr(self, name)}; give 0, which is off, or more")
+                raise UserError(f"{name} is {getattr(self, name)}; give a positive number, or 0 for off")
 
     def alpha_at(self, epoch: int) -> float:
         """Alpha in `epoch`, counted from 0."""
@@ -72,15 +72,15 @@ class LossConfig:
 
 
 def joint2d_loss(target, predicted):
-    """Eq. 1: (B, H, W, J) heatmaps to (B, J), the SUM over cells of the squared difference."""
+    """Eq. 1: (B, H, W, J) heatmaps to (B, J), the SUM of squared differences over the cells."""
     return ops.sum(ops.square(ops.cast(target, "float32") - ops.cast(predicted, "float32")), axis=(1, 2))
 
 
 def left_right_loss(target, predicted, skeleton: Skeleton):
-    """(B, H, W, J) heatmaps to (B, pairs): Eq. 1 of the DIFFERENCE of a left and a right joint's heatmaps.
+    """(B, H, W, J) heatmaps to (B, pairs): Eq. 1 for the DIFFERENCE between a left and a right joint's heatmaps.
 
-    A network in doubt shows both limbs on both maps, and Eq. 1 rewards it for being half right. The difference is
-    then zero, so this loss sees nothing else, whichever way the sum is learned. Not in the paper.
+    An unsure network shows both limbs on both maps, and Eq. 1 rewards it for being half right. The difference is then
+    zero, so this loss penalizes exactly that, independent of the sum. Not in the paper.
     """
     error = ops.cast(target, "float32") - ops.cast(predicted, "float32")
     left, right = np.array(skeleton.left_right_pairs).T
@@ -98,9 +98,9 @@ def decoder_loss(target, reprojected):
 
 
 def bone_symmetry_loss(predicted_mm, skeleton: Skeleton):
-    """Eq. 8: (B, J, 3) mm to (B, pairs), the squared difference of a left and a right bone's length, square meters.
+    """Eq. 8: (B, J, 3) mm to (B, pairs), the squared difference between left and right bone lengths, square meters.
 
-    The gradient is finite also where a bone has no length.
+    The gradient is finite even for bones of length zero.
     """
     pairs = np.array(skeleton.symmetric_bones)  # (pairs, 2 sides, parent and child)
     lengths = [_bone_lengths_m(predicted_mm, pairs[:, side]) for side in (0, 1)]
@@ -108,9 +108,9 @@ def bone_symmetry_loss(predicted_mm, skeleton: Skeleton):
 
 
 def adversarial_loss(pose_score):
-    """Scores (B,) that a critic gives predicted poses to (B, 1), the squared distance from a labeled pose's 1.
+    """The critic's scores (B,) of predicted poses to (B, 1), the squared distance from a labeled pose's 1.
 
-    Least squares, as Mao et al. 2017. Not in the paper, which names it as future work.
+    Least squares, as in Mao et al. 2017. Not in the paper, which mentions it as future work.
     """
     return ops.square(ops.cast(pose_score, "float32") - 1.0)[:, None]
 
@@ -118,22 +118,22 @@ def adversarial_loss(pose_score):
 def _bone_lengths_m(pose_mm, bones: np.ndarray):
     """(B, J, 3) mm and (N, 2) joint indices to (B, N) meters."""
     vectors = (ops.take(pose_mm, bones[:, 1], axis=1) - ops.take(pose_mm, bones[:, 0], axis=1)) * METRES_PER_MM
-    return ops.sqrt(ops.sum(ops.square(vectors), axis=-1) + 1e-12)  # plus a square micrometer, for the gradient at 0
+    return ops.sqrt(ops.sum(ops.square(vectors), axis=-1) + 1e-12)  # a square micrometer keeps the gradient finite at 0
 
 
 # --- the whole loss --------------------------------------------------------------------------------------------
 
 
 def pose_loss_terms(batch: dict, outputs: dict, skeleton: Skeleton, config: LossConfig) -> dict:
-    """The terms of Eq. 9 that `outputs` allow, each a (sum, weight) pair of scalars.
+    """The terms of Eq. 9 that `outputs` allow, each as scalars (sum, weight).
 
-    `joint2d` needs the output `heatmaps`, `encoder` and `bone_symmetry` need `pose_3d`, `decoder` `reprojected_2d` and
-    a gamma that is not 0: otherwise nobody computes the decoder. `left_right` goes with `joint2d` where its weight is
-    not 0, `adversarial` likewise with `pose_score`, what a critic says of `pose_3d` (B,).
-    `encoder` counts the joints that have a 3D label, one by one. The regularisers need no label and count every
-    example, a decoder trained on ground truth valid joints only. Gradients of Eq. 7 reach both sides, as printed.
-    A lifter has no predicted keypoints: its input is the target. Its batch says in `seen_valid` (B, J) which joints of
-    the input are labeled: Eq. 7 counts those alone, and Eq. 6 leaves out examples whose input holds no label at all.
+    `joint2d` needs the output `heatmaps`; `encoder` and `bone_symmetry` need `pose_3d`; `decoder` needs
+    `reprojected_2d` and a gamma other than 0, without which the decoder is not computed. `left_right` accompanies
+    `joint2d` if its weight is not 0; `adversarial` needs `pose_score` (B,), the critic's score of `pose_3d`, likewise.
+    `encoder` counts every joint with a 3D label. The regularizers need no labels and count every example, but a decoder
+    trained on ground truth counts only valid joints. Gradients of Eq. 7 reach both sides, as printed. A lifter has no
+    predicted keypoints: its input is the target. Its batch marks the labeled joints of the input in `seen_valid`
+    (B, J): Eq. 7 counts only those, and Eq. 6 omits examples whose input has no labels.
 
     Args:
         batch, outputs: as in docs/architecture.md.
@@ -167,12 +167,12 @@ def pose_loss_terms(batch: dict, outputs: dict, skeleton: Skeleton, config: Loss
 
 
 def pose_loss_weights(batch: dict, skeleton: Skeleton, config: LossConfig) -> dict:
-    """The weight of every term of `pose_loss_terms`, a scalar each; labels alone decide it."""
+    """The weight of every term of `pose_loss_terms`, as scalars; depends only on the labels."""
     return {name: ops.sum(weights) for name, weights in _term_weights(batch, skeleton, config).items()}
 
 
 def _term_weights(batch: dict, skeleton: Skeleton, config: LossConfig) -> dict:
-    """What each element of a term's loss weighs: (B, J), (B, pairs) for `bone_symmetry` and `left_right`, or (B, 1)."""
+    """The weights of a term's elements: (B, J), (B, pairs) for `bone_symmetry` and `left_right`, or (B, 1)."""
     valid = ops.cast(batch["keypoint_valid"], "float32")  # (B, J)
     seen_valid = ops.cast(batch["seen_valid"], "float32") if "seen_valid" in batch else ops.ones_like(valid)
     every_example = ops.ones_like(valid[:, :1])  # (B, 1)
@@ -196,16 +196,16 @@ def weighted_term(losses, weights):
 
 
 def combine_terms(terms: dict, config: LossConfig, alpha=None, weights: dict | None = None) -> dict:
-    """Eq. 9: each term's mean, and their weighted sum as `loss`.
+    """Eq. 9: the mean of each term, and their weighted sum as `loss`.
 
     Args:
         terms: from `pose_loss_terms`.
-        alpha: takes the place of `config.alpha`, for its decay; a number or a scalar tensor.
-        weights: name to weight of the GLOBAL batch, for a replica that holds a part of it. The replicas' losses,
-            and their gradients, then ADD UP to those of one device.
+        alpha: overrides `config.alpha`, to decay it; a number or a scalar tensor.
+        weights: name to weight of the GLOBAL batch, for a replica with a part of it. The replicas' losses and
+            gradients then ADD UP to those of one device.
 
     Returns:
-        Scalars: one a term, by its name, and `loss`. A term without any weight is 0.
+        Scalars: one per term, by name, and `loss`. A term without any weight is 0.
     """
     alpha = config.alpha if alpha is None else alpha
     factors = {

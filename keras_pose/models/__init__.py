@@ -1,1 +1,1 @@
-"""Networks, and models on disk."""
+"""Networks, and reading and writing models."""

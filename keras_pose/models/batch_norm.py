@@ -1,7 +1,7 @@
-"""Batch normalization of images, with PyTorch's running variance; by one fused kernel under TensorFlow.
+"""Batch normalization of images with PyTorch's running variance, in one fused kernel under TensorFlow.
 
-Keras 3's own layer is built of some 20 small TensorFlow operations; HRNet-W32 has 290 of them, and a training step
-traces, differentiates and optimizes each. `keras_pose.models.tensorflow_speed` has the kernel and its switch.
+Keras 3's own layer consists of about 20 small TensorFlow operations. HRNet-W32 has 290 such layers, and a training step
+must trace, differentiate and optimize them all. `keras_pose.models.tensorflow_speed` has the kernel and its switch.
 """
 
 import keras
@@ -12,12 +12,12 @@ from keras_pose.models.tensorflow_speed import normalize_batch, tricks_are_on
 
 @keras.saving.register_keras_serializable(package="keras_pose")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalization over the last axis of (B, H, W, C); the same variables as Keras' layer.
+    """Batch normalization over the last axis of (B, H, W, C), with the same variables as Keras' layer.
 
-    The running variance is the unbiased one, n / (n - 1) times the batch's, as in PyTorch and in the fused kernel
-    (Keras 3's layer keeps the biased one). Statistics are computed in float32 whatever the precision.
+    The running variance is unbiased, n / (n - 1) times the batch's, as in PyTorch and in the fused kernel (Keras 3's
+    layer keeps the biased one). Statistics are computed in float32 in every precision.
 
-    With `synchronized` (as in Keras, TensorFlow alone) the statistics of training are of all replicas' images.
+    With `synchronized` (as in Keras, only in TensorFlow), training statistics cover the images of all replicas.
     """
 
     def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
@@ -39,20 +39,20 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         return normalize_batch(inputs, self, training)
 
     def _by_keras(self, inputs, training):
-        """Keras' own layer, its running variance then made unbiased."""
+        """Keras' own layer, with the running variance corrected to be unbiased."""
         before = ops.convert_to_tensor(self.moving_variance) * self.momentum
         outputs = super().call(inputs, training=training)
         if training:
             replicas = _replicas() if self.synchronized else 1
             count = replicas * ops.cast(ops.prod(ops.shape(inputs)[:3]), "float32")
-            biased = ops.convert_to_tensor(self.moving_variance) - before  # what the batch has added
+            biased = ops.convert_to_tensor(self.moving_variance) - before  # the batch's contribution
             self.moving_variance.assign(before + biased * count / ops.maximum(count - 1.0, 1.0))
         return outputs
 
     def _over_replicas(self, inputs):
-        """Training by the statistics of all replicas, each of which holds as many images.
+        """Training with the statistics of all replicas, which hold equally many images each.
 
-        Moments are taken about the running mean, so that the square of a large mean does not swallow the variance.
+        Moments are taken about the running mean, which keeps the square of a large mean from swamping the variance.
         """
         import tensorflow as tf
 
@@ -72,7 +72,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
 
 def _replicas() -> int:
-    """How many replicas compute the same step as this one; 1 outside of a strategy."""
+    """The number of replicas that compute this step; 1 outside a strategy."""
     if keras.backend.backend() != "tensorflow":
         return 1
     import tensorflow as tf

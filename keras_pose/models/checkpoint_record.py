@@ -1,8 +1,8 @@
-"""What trainers put around a network's weights: containers, prefixes, averaged copies, and how images were made.
+"""Unpacks what training frameworks wrap around weights: containers, prefixes, averaged copies, and preprocessing.
 
-MMPose, Lightning, DataParallel, timm and the official code keep the weights of HRNet under names of their own.
-`find_record` finds the network in any of them, and brings it to the official code's input: RGB with ImageNet's mean
-and standard deviation. What the file does not say of its images is assumed, and a note says so.
+MMPose, Lightning, DataParallel, timm and the official code name the weights of HRNet differently. `find_record` finds
+the network in any of them and converts it to the official code's input: RGB with ImageNet's mean and standard
+deviation. If the file does not describe its images, the usual is assumed and a note reports it.
 """
 
 import ast
@@ -15,18 +15,18 @@ import numpy as np
 from keras_pose.core.errors import UserError
 from keras_pose.models.hrnet import IMAGENET_MEAN, IMAGENET_STD
 
-# A trunk's first weight that no other part of a network has.
+# The first weight of a trunk, which no other part of a network has.
 _ANCHOR = "transition1.0.0.weight"
-# Where one file holds a network more than once, the first of these wins.
+# If a file contains a network more than once, the first of these wins.
 _CONTAINERS = ("best_state_dict", "state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
 _AVERAGED = re.compile(r"(^|[._])(ema|swa|avg|averaged?|averaging|shadow|polyak)([._]|\d|$)")
-# Heads of one convolution beside the trunk: MMPose 1.x, 0.x, and as in the official code.
+# Heads with a single convolution beside the trunk: MMPose 1.x, 0.x, and the official code.
 _HEADS = ("head.", "keypoint_head.", "")
 _DEPTH = 8
 _LONGEST_CONFIG = 1 << 20
 _MOST_PARTS = 10_000
 
-# Names of MMPose's data sets and the joints of their heatmaps, by the name of the skeleton.
+# MMPose's names for data sets, by the skeleton of their heatmaps.
 DATASETS = {
     "coco": "coco_17",
     "ochuman": "coco_17",
@@ -38,10 +38,10 @@ DATASETS = {
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a file says of its images and heatmaps; None where it says nothing.
+    """The file's description of its images and heatmaps; None for what it does not mention.
 
-    `mean` and `std` (3,) are on the scale of 0 to 255, in the order of the network's input channels; `is_rgb` is that
-    order; `is_udp` whether heatmaps are laid out by UDP; `dataset` names the data set of its joints.
+    `mean` and `std` (3,) are on a scale of 0 to 255, in the channel order of the network's input; `is_rgb` is that
+    order; `is_udp` says whether heatmaps follow UDP; `dataset` names the data set of the joints.
     """
 
     mean: tuple[float, ...] | None = None
@@ -52,12 +52,12 @@ class Preprocessing:
 
 
 class Record(dict):
-    """A network's weights in the official names, for the official input.
+    """A network's weights with the official names, for the official input.
 
     Attributes:
-        unused: what else the file has, name to the reason.
+        unused: the rest of the file, by name, with the reason.
         notes: lines to print: which weights were taken, what was converted, what is assumed.
-        dataset: the data set of the heatmaps' joints, where the file says it.
+        dataset: the data set of the heatmaps' joints, if the file names it.
     """
 
     def __init__(
@@ -85,11 +85,10 @@ class _Network:
 
 
 def find_record(values) -> Record:
-    """Finds HRNet in what a checkpoint file holds.
+    """Finds HRNet in the content of a checkpoint file.
 
-    Raises UserError where there are no named weights, where no names fit (with some of those that it saw), where it
-    holds two networks of which none is known to be the better, and where its images or heatmaps are made in a way that
-    cannot be converted.
+    Raises UserError if there are no named weights, if no names match (showing some of them), if there are two networks
+    and neither is known to be better, or if its preprocessing or heatmaps cannot be converted.
     """
     groups = list(_groups(values, "", _DEPTH, set()))
     if not groups:
@@ -101,9 +100,7 @@ def find_record(values) -> Record:
         if name == _ANCHOR or name.endswith("." + _ANCHOR)
     ]
     if not networks:
-        raise UserError(
-            f"it is of another network than HRNet: it lacks a convolution {_ANCHOR}; its names are {_sample(groups)}"
-        )
+        raise UserError(f"it is not an HRNet: it has no convolution {_ANCHOR}; its names are {_sample(groups)}")
     network, notes = _choose(networks, values)
     weights, unused = _official_names(network, [other for other in networks if other is not network])
     preprocessing = read_preprocessing(values)
@@ -112,7 +109,7 @@ def find_record(values) -> Record:
 
 
 def _groups(values, path: str, depth: int, seen: set[int]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """Each dict with arrays in it, wherever in a file, with the keys that lead to it."""
+    """All dicts with arrays in a file, however nested, with the keys that lead to them."""
     if not isinstance(values, dict) or id(values) in seen or depth == 0:
         return
     seen.add(id(values))
@@ -124,7 +121,7 @@ def _groups(values, path: str, depth: int, seen: set[int]) -> Iterator[tuple[str
 
 
 def _sample(groups: list[tuple[str, dict[str, np.ndarray]]]) -> str:
-    """Some names of the largest group: enough to see what it is."""
+    """Some names from the largest group, enough to recognize it."""
     container, group = max(groups, key=lambda pair: len(pair[1]))
     names = list(group)
     shown = names if len(names) <= 6 else [*names[:3], "...", *names[-3:]]
@@ -136,14 +133,14 @@ def _sample(groups: list[tuple[str, dict[str, np.ndarray]]]) -> str:
 
 
 def _choose(networks: list[_Network], values: dict) -> tuple[_Network, tuple[str, ...]]:
-    """The copy to take, averaged weights before raw ones, and what to say of it."""
+    """The copy to use, averaged weights before raw ones, and notes about it."""
     averaged = [network for network in networks if _is_averaged(network, values)]
     chosen = averaged or networks
     ranks = [_rank(network) for network in chosen]
     best = [network for network, rank in zip(chosen, ranks, strict=True) if rank == min(ranks)]
     if len(best) > 1:
         names = " and ".join(network.name[:120] for network in best[:2])
-        raise UserError(f"it holds more than one HRNet, {names}; save the state_dict of the one that you want")
+        raise UserError(f"it contains more than one HRNet, {names}; save the state_dict of the one you want")
     (network,) = best
     notes = [f"weights: {network.name}"]
     if averaged:
@@ -155,8 +152,8 @@ def _choose(networks: list[_Network], values: dict) -> tuple[_Network, tuple[str
 def _is_averaged(network: _Network, values: dict) -> bool:
     """Whether weights are the running average of training.
 
-    MMEngine's EMAHook and Lightning's WeightAveraging exchange the two when they save: their `state_dict` is averaged,
-    and the raw weights stand in `ema_state_dict` and `current_model_state`.
+    MMEngine's EMAHook and Lightning's WeightAveraging swap the two when saving: their `state_dict` is averaged, and the
+    raw weights are in `ema_state_dict` and `current_model_state`.
     """
     meta = values.get("meta") if isinstance(values.get("meta"), dict) else {}
     exchanged = "mmengine_version" in meta or "message_hub" in values
@@ -178,7 +175,7 @@ def _rank(network: _Network) -> int:
 
 
 def _official_names(network: _Network, others: list[_Network]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The weights of trunk and heatmap layer as the official code names them, and why others are not used."""
+    """The weights of trunk and heatmap layer with the official names, and why others are not used."""
     weights, unused = {}, {}
     head = _head(network)
     for other in others:
@@ -195,17 +192,17 @@ def _official_names(network: _Network, others: list[_Network]) -> tuple[dict[str
         elif owner:
             unused[name] = f"another copy of the network, {owner.name}"
         elif re.match(r"(module\.)?ema_\w+$", name):
-            unused[name] = "raw weights of MMCV's EMAHook, which exchanges them with the averaged ones"
+            unused[name] = "raw weights of MMCV's EMAHook, which swaps them with the averaged ones"
         elif name == "n_averaged":
             unused[name] = "counts averaged steps"
         else:
-            why = "a head of another kind than one convolution to heatmaps" if "head" in name else "not part of HRNet"
+            why = "a head that is not a single convolution to heatmaps" if "head" in name else "not part of HRNet"
             unused[name] = f"{why}, {name.split('.')[0]}.*"
     return weights, unused
 
 
 def _head(network: _Network) -> str | None:
-    """The prefix of the heatmap layer beside a trunk; None where there is none, or a head with more than that layer."""
+    """The prefix of the heatmap layer beside a trunk; None without a head, or if the head has more than that layer."""
     if not re.search(r"(^|\.)backbone\.$", network.prefix):
         return None
     root = network.prefix.removesuffix("backbone.")
@@ -221,19 +218,19 @@ def _head(network: _Network) -> str | None:
 
 
 def _to_official_input(weights: dict, said: Preprocessing) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """The weights for RGB images normalized as ImageNet's, and notes; raises UserError where they cannot be converted.
+    """The weights for RGB images with ImageNet's normalization, and notes; raises UserError if not convertible.
 
-    Another order of the channels and other standard deviations go into the first convolution. Another mean cannot: the
-    convolution pads with zeros, which stand for the mean.
+    Another channel order and other standard deviations are absorbed by the first convolution. Another mean cannot be:
+    the convolution pads with zeros, which represent the mean.
     """
     if said.is_udp:
         raise UserError(
-            "its configuration has UDP's heatmaps, whose cells lie elsewhere than the official ones; convert the "
+            "its configuration uses UDP's heatmaps, whose cells are shifted from the official ones; convert a "
             "checkpoint that was trained without UDP"
         )
     if said.mean is None:
-        return weights, ("assumed, for the file does not say: RGB images, ImageNet's mean and std, no UDP",)
-    is_rgb = said.mean[0] >= said.mean[2] if said.is_rgb is None else said.is_rgb  # red is the brightest in ImageNet
+        return weights, ("assumed, because the file does not say: RGB images, ImageNet's mean and std, no UDP",)
+    is_rgb = said.mean[0] >= said.mean[2] if said.is_rgb is None else said.is_rgb  # red is brightest in ImageNet
     order = [0, 1, 2] if is_rgb else [2, 1, 0]
     channels = "RGB" if is_rgb else "BGR"
     mean, std = np.array(said.mean)[order], np.array(said.std)[order]
@@ -244,14 +241,14 @@ def _to_official_input(weights: dict, said: Preprocessing) -> tuple[dict[str, np
             f"its images have the mean {numbers} ({channels}), not ImageNet's, which cannot be "
             "converted; train it with ImageNet's mean"
         )
-    notes = [f"images as the file says: {channels}, ImageNet's mean"]
+    notes = [f"images according to the file: {channels}, ImageNet's mean"]
     if said.is_rgb is None:
-        notes.append(f"assumed by the order of the file's means: {channels}")
+        notes.append(f"assumed from the order of the file's means: {channels}")
     if said.is_udp is None:
-        notes.append("assumed, for the file does not say: no UDP")
+        notes.append("assumed, because the file does not say: no UDP")
     scale = own_std / std
     if not is_rgb or np.abs(scale - 1).max() > 0.01:
-        notes.append("converted: the first convolution takes RGB with ImageNet's std instead")
+        notes.append("converted: the first convolution now takes RGB with ImageNet's std")
         first = weights.get("conv1.weight")
         if first is not None and first.ndim == 4 and first.shape[1] == 3:
             weights = weights | {"conv1.weight": (first[:, order] * scale[:, None, None]).astype(first.dtype)}
@@ -259,7 +256,7 @@ def _to_official_input(weights: dict, said: Preprocessing) -> tuple[dict[str, np
 
 
 def read_preprocessing(values) -> Preprocessing:
-    """What `meta` (MMPose) and `hyper_parameters` (Lightning) say; None for what they do not."""
+    """Reads `meta` (MMPose) and `hyper_parameters` (Lightning); None for what they do not mention."""
     if not isinstance(values, dict):
         return Preprocessing()
     meta = values.get("meta") if isinstance(values.get("meta"), dict) else {}
@@ -277,20 +274,20 @@ def read_preprocessing(values) -> Preprocessing:
 
 
 def _normalisation(steps: list[dict]) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None, bool | None]:
-    """Mean, standard deviation and whether RGB goes in, by the first step that has a mean."""
+    """Mean, standard deviation and whether the input is RGB, from the first step with a mean."""
     read_bgr = any(step.get("channel_order") == "bgr" for step in steps if "Load" in str(step.get("type", "")))
     for step in steps:
         mean, std = _three(step.get("mean")), _three(step.get("std"))
         if mean is None or std is None:
             continue
-        if max(*mean, *std) <= 1.0:  # of images from 0 to 1
+        if max(*mean, *std) <= 1.0:  # for images from 0 to 1
             mean, std = (tuple(255 * v for v in values) for values in (mean, std))
         if "bgr_to_rgb" in step or "rgb_to_bgr" in step:
             is_rgb = bool(step.get("bgr_to_rgb"))
         elif "to_rgb" in step:
             is_rgb = bool(step["to_rgb"])
         elif step.get("type") == "PoseDataPreprocessor":
-            is_rgb = False  # its default; images are read as BGR
+            is_rgb = False  # the default; images are read as BGR
         elif step.get("type") == "NormalizeTensor":
             is_rgb = not read_bgr
         else:
@@ -307,7 +304,7 @@ def _three(values) -> tuple[float, ...] | None:
 
 
 def _dataset(meta: dict, config: dict) -> str | None:
-    """The data set of the joints, in lower case: `dataset_meta` of MMPose 1.x, `dataset_type` of a configuration."""
+    """The data set of the joints in lower case: MMPose 1.x's `dataset_meta`, or a configuration's `dataset_type`."""
     said = meta.get("dataset_meta")
     names = [said.get("dataset_name")] if isinstance(said, dict) else []
     names += [step.get(key) for step in _dicts(config, set()) for key in ("dataset_name", "dataset_type")]
@@ -319,7 +316,7 @@ def _dataset(meta: dict, config: dict) -> str | None:
 
 
 def _dicts(value, seen: set[int]) -> Iterator[dict]:
-    """All dicts within nested lists and dicts, each once."""
+    """All dicts in nested lists and dicts, each once."""
     if not isinstance(value, dict | list | tuple) or id(value) in seen or len(seen) > _MOST_PARTS:
         return
     seen.add(id(value))
@@ -330,7 +327,7 @@ def _dicts(value, seen: set[int]) -> Iterator[dict]:
 
 
 def _plain_config(config) -> dict:
-    """A configuration as nested dicts: one, or the text of a Python file of MMCV's, of which only literals are read."""
+    """A configuration as nested dicts, also from the text of an MMCV Python file, of which only literals are read."""
     if isinstance(config, dict):
         return {str(name): value for name, value in config.items()}
     if not isinstance(config, str) or len(config) > _LONGEST_CONFIG:
@@ -346,7 +343,7 @@ def _plain_config(config) -> dict:
 
 
 def _literal(node: ast.expr, names: dict[str, object]):
-    """The value of literals, `dict(...)`, fractions and earlier names; None for anything else, which is never run."""
+    """The value of literals, `dict(...)`, fractions and earlier names; None for anything else. Nothing is run."""
     match node:
         case ast.Constant():
             return node.value

@@ -1,8 +1,8 @@
-"""From heatmaps to keypoints as published: soft-argmax, argmax with a quarter offset, DARK; the flip test.
+"""Published ways from heatmaps to keypoints: soft-argmax, argmax with a quarter offset, DARK; and the flip test.
 
-The official HRNet code trains with the peak of a joint at pixel index 4 i in cell i. In our convention the middle of
-pixel index 4 i is at 4 i + 0.5, which is 0.125 cells into cell i: its `cell_center`. Targets of this project have a
-peak in the middle of its cell, 0.5. A published checkpoint that is read with 0.5 is off by 1.5 pixels of the crop.
+The official HRNet code trains with a joint's peak at pixel index 4 i in cell i. In our convention, the center of pixel
+index 4 i is at 4 i + 0.5, which is 0.125 cells into cell i: its `cell_center`. This project's targets have a peak at
+the center of its cell, 0.5. A published checkpoint read with 0.5 would be off by 1.5 pixels of the crop.
 
 NumPy; heatmaps are (B, H, W, J).
 """
@@ -17,14 +17,14 @@ from keras_pose.core.errors import unknown_name
 from keras_pose.core.skeleton import Skeleton
 from keras_pose.io.model_info import OWN_CELL_CENTER
 
-# A softmax over thousands of cells must weigh the peak e^20 times the background.
+# In a softmax over thousands of cells, the peak must weigh e^20 times as much as the background.
 SOFT_ARGMAX_SHARPNESS = 20.0
-# DARK's Gaussian for targets of sigma 2: an 11 x 11 window.
+# DARK's Gaussian for targets with sigma 2: an 11 x 11 window.
 DARK_KERNEL, DARK_SIGMA = 11, 2.0
 
 
 def soft_argmax(heatmaps: np.ndarray, cell_center: float = OWN_CELL_CENTER) -> np.ndarray:
-    """The expectation over the softmax of each map, scaled so that its peak is 20. Returns (B, J, 2) in [0, 1]."""
+    """The expectation over the softmax of each map, scaled to a peak of 20. Returns (B, J, 2) in [0, 1]."""
     batch, height, width, joints = heatmaps.shape
     flat = np.asarray(heatmaps, np.float64).transpose(0, 3, 1, 2).reshape(batch, joints, -1)  # (B, J, H*W)
     peaks = flat.max(-1, keepdims=True)
@@ -38,10 +38,10 @@ def soft_argmax(heatmaps: np.ndarray, cell_center: float = OWN_CELL_CENTER) -> n
 
 
 def quarter_offset(heatmaps: np.ndarray, cell_center: float = OWN_CELL_CENTER) -> np.ndarray:
-    """The highest cell, moved by a quarter towards the higher neighbor in x and in y. Returns (B, J, 2) in [0, 1].
+    """The highest cell, moved by a quarter toward the higher neighbor in x and in y. Returns (B, J, 2) in [0, 1].
 
-    As in the official code a peak in the outer two cells (one, at the far sides) is not moved, and a map without a
-    positive value reads cell (0, 0).
+    As in the official code, a peak in the outer two cells (one at the far sides) is not moved, and a map without
+    positive values gives cell (0, 0).
     """
     cells, inner = _highest_cells(heatmaps, far_border=1)
     at = _values_around(heatmaps, cells)
@@ -77,10 +77,10 @@ DECODERS: dict[str, Callable[..., np.ndarray]] = {
 
 @dataclass(frozen=True)
 class HeatmapDecoder:
-    """How a model's heatmaps are read: `name`, a row of `DECODERS`, and `cell_center` of the model's cells.
+    """Reads a model's heatmaps: `name` is a key of `DECODERS`, `cell_center` belongs to the model.
 
-    Called, it takes (B, H, W, J) heatmaps and gives (B, J, 2) keypoints in [0, 1] of the crop. Raises UserError that
-    lists the known decoders.
+    Calling it maps (B, H, W, J) heatmaps to (B, J, 2) keypoints in [0, 1] of the crop. Raises UserError that lists the
+    known decoders.
     """
 
     name: str
@@ -97,10 +97,10 @@ class HeatmapDecoder:
 def flip_average(
     heatmaps: np.ndarray, of_mirrored: np.ndarray, skeleton: Skeleton, cell_center: float = OWN_CELL_CENTER
 ) -> np.ndarray:
-    """The flip test: the mean of an image's heatmaps and of those that the mirrored image gave, turned back.
+    """The flip test: the mean of an image's heatmaps and those of the mirrored image, mirrored back.
 
-    Official heatmaps lie off the middle of their cells, so turned back they are three quarters of a cell to the left
-    and move right by one, as in the official code; own ones need no move.
+    Official peaks lie off the cell centers, so after mirroring back they are three quarters of a cell too far left and
+    are moved right by one, as in the official code; the project's own need no shift.
     """
     turned = of_mirrored[:, :, ::-1, list(skeleton.flip_permutation)].copy()
     if cell_center < OWN_CELL_CENTER:
@@ -128,7 +128,7 @@ def _highest_cells(heatmaps: np.ndarray, far_border: int) -> tuple[np.ndarray, n
 
 
 def _values_around(heatmaps: np.ndarray, cells: np.ndarray) -> Callable[[int, int], np.ndarray]:
-    """A function of (dx, dy) that gives the (B, J) values beside the cells; cells beyond the border read as it."""
+    """Returns a function of (dx, dy) for the (B, J) values beside the cells; outside, the border is repeated."""
     batch, height, width, joints = heatmaps.shape
     b, j = np.arange(batch)[:, None], np.arange(joints)[None]
 
@@ -141,7 +141,7 @@ def _values_around(heatmaps: np.ndarray, cells: np.ndarray) -> Callable[[int, in
 
 
 def _smooth(heatmaps: np.ndarray) -> np.ndarray:
-    """Each map under a Gaussian, zero beyond its border, brought back to its former maximum."""
+    """Each map smoothed by a Gaussian, with zeros beyond its border, rescaled to its former maximum."""
     result = np.empty(heatmaps.shape, np.float64)
     for b, maps in enumerate(np.asarray(heatmaps, np.float64)):
         for j in range(maps.shape[-1]):

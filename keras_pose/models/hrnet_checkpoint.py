@@ -1,4 +1,4 @@
-"""Converts published HRNet checkpoints into keypoint models; every weight is accounted for."""
+"""Converts published HRNet checkpoints to keypoint models, with an account of every weight."""
 
 import dataclasses
 import os
@@ -23,13 +23,13 @@ PUBLISHED_SKELETONS = {skeleton.num_joints: skeleton for skeleton in (COCO_17, M
 
 @dataclass(frozen=True)
 class Accounting:
-    """Where every weight went.
+    """What happened to each weight.
 
     Attributes:
-        notes: what else to say of the file: which weights were taken, what was converted, what is assumed.
-        used: name in the checkpoint to the layer that has it now.
+        notes: more about the file: which weights were taken, what was converted, what is assumed.
+        used: name in the checkpoint to the layer that now has it.
         unused: name in the checkpoint to the reason.
-        initial: layers of the model that the checkpoint has nothing for; they keep their random weights.
+        initial: layers of the model without a counterpart in the checkpoint; they keep their random weights.
     """
 
     used: dict[str, str] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Accounting:
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """For printing: one line for what is used, one a reason for what is not, one a layer left as it was."""
+        """Lines to print: one for the used weights, one per reason for unused ones, one per unchanged layer."""
         reasons = Counter(self.unused.values())
         return [
             *self.notes,
@@ -49,7 +49,7 @@ class Accounting:
 
 
 def read_checkpoint(path: str | os.PathLike) -> Record:
-    """The weights of HRNet in a .pth or .safetensors file, in the official names; see `find_record`."""
+    """The weights of HRNet in a .pth or .safetensors file, with the official names; see `find_record`."""
     path = Path(path)
     values = _read_safetensors(path) if path.suffix == ".safetensors" else read_torch_file(path)
     try:
@@ -69,7 +69,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise UserError(f"no file {path}; check the path") from None
     except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise UserError(f"{path} is damaged or no safetensors file ({error}); download it again") from error
+        raise UserError(f"{path} is damaged or not a safetensors file ({error}); download it again") from error
 
 
 def convert(
@@ -81,14 +81,14 @@ def convert(
     """A keypoint model (see `build_keypoint_model`) with the weights of a checkpoint.
 
     Args:
-        weights: named as in the official code, see `read_checkpoint`.
-        skeleton: by default that of the data set that the file names; else COCO_17 or MPII_16, by the number of
-            heatmaps; HUMAN36M_17 where there are none (ImageNet).
+        weights: with the official code's names, see `read_checkpoint`.
+        skeleton: by default that of the data set named in the file; else COCO_17 or MPII_16, by the number of heatmaps;
+            HUMAN36M_17 without heatmaps (ImageNet).
         input_size: (height, width).
-        peak: what the heatmaps' peak of about 1 becomes, by a factor in the last layer.
+        peak: what the heatmaps' peak of about 1 is scaled to, by a factor in the last layer.
 
     Raises:
-        UserError: a network of another kind; a weight that is missing, unknown or of another shape, by its name.
+        UserError: another kind of network, or a missing, unknown or differently shaped weight, by name.
     """
     variant = weight_names.find_variant(weights)
     has_heatmaps = "final_layer.weight" in weights
@@ -96,7 +96,7 @@ def convert(
     if skeleton is None and has_heatmaps:
         dataset = getattr(weights, "dataset", None)
         skeleton = _published_skeleton(weights["final_layer.weight"], dataset)
-        how = f"of {dataset}, as the file says" if dataset else "assumed by their number"
+        how = f"of {dataset}, according to the file" if dataset else "assumed from their number"
         notes = (*notes, f"joints: {skeleton.name}, {how}")
     skeleton = skeleton or HUMAN36M_17
     config = PoseModelConfig(
@@ -119,18 +119,18 @@ def _published_skeleton(final_weight: np.ndarray, dataset: str | None) -> Skelet
         skeleton = get_skeleton(DATASETS[dataset]) if dataset in DATASETS else None
         if skeleton is None or skeleton.num_joints != joints:
             raise UserError(
-                f"its {joints} heatmaps are of the data set {dataset[:60]!r}; give their joints by --skeleton"
+                f"its {joints} heatmaps are for data set {dataset[:60]!r}; give their joints with --skeleton"
             )
         return skeleton
     if joints not in PUBLISHED_SKELETONS:
-        raise UserError(f"the checkpoint gives {joints} heatmaps, neither COCO's 17 nor MPII's 16; give --skeleton")
+        raise UserError(f"the checkpoint has {joints} heatmaps, neither COCO's 17 nor MPII's 16; give --skeleton")
     return PUBLISHED_SKELETONS[joints]
 
 
 def load_weights(hrnet: keras.Model, weights: dict[str, np.ndarray], variant: str) -> Accounting:
-    """Puts every weight into the layer of its name; nothing is changed where an error is raised.
+    """Copies every weight to the layer of its name; changes nothing if it raises an error.
 
-    Raises UserError that names the weight or layer for which the two do not fit.
+    The UserError names the weight or layer that does not match.
     """
     layers = {layer.name: layer for layer in hrnet.layers if layer.weights}
     accounting = Accounting()
@@ -145,7 +145,7 @@ def load_weights(hrnet: keras.Model, weights: dict[str, np.ndarray], variant: st
         if layer_name == "final_layer":
             kinds = weight_names.CONV_WEIGHTS
         if layer_name not in layers or weight not in kinds:
-            raise UserError(f"the checkpoint has {name}, which HRNet {variant} has not; it is of another network")
+            raise UserError(f"the checkpoint has {name}, which HRNet {variant} does not; it is another network")
         values.setdefault(layer_name, {})[kinds[weight]] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
         accounting.used[name] = layer_name
     initial = tuple(name for name in layers if name not in values)
@@ -158,7 +158,7 @@ def load_weights(hrnet: keras.Model, weights: dict[str, np.ndarray], variant: st
 
 
 def _match(layer: keras.layers.Layer, values: dict[str, np.ndarray]) -> list[tuple[keras.Variable, np.ndarray]]:
-    """Each variable of a layer with its values; raises UserError where one lacks or has another shape."""
+    """Pairs each variable of a layer with its values; raises UserError if one is missing or has another shape."""
     pairs = []
     for variable in layer.weights:
         array = values.get(variable.name)
@@ -175,7 +175,7 @@ def _match(layer: keras.layers.Layer, values: dict[str, np.ndarray]) -> list[tup
 
 
 def with_official_cells(model: keras.Model) -> keras.Model:
-    """The model with `keypoints_2d` moved to where the official targets put a heatmap's cell (see `decoders`)."""
+    """The model with `keypoints_2d` shifted to the official targets' position in a heatmap cell (see `decoders`)."""
     outputs = dict(model.output)
     height, width = outputs["heatmaps"].shape[1:3]
     shift = OFFICIAL_CELL_CENTER - OWN_CELL_CENTER

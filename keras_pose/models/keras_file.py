@@ -1,7 +1,7 @@
-"""What a .keras file may hold: layers and numbers. Anything that runs code or reads other files is refused.
+"""What a .keras file may contain: layers and numbers. Anything that runs code or reads other files is refused.
 
-Keras refuses lambdas itself (`safe_mode`). Here the archive is read before Keras sees it, and only what models are made
-of is let through: its parts by name, classes by module, numbers that are in the file itself.
+Keras itself refuses lambdas (`safe_mode`). This module reads the archive before Keras does and only accepts what models
+consist of: parts by name, classes by module, and numbers in the file itself.
 """
 
 import io
@@ -14,7 +14,7 @@ import keras
 
 from keras_pose.core.errors import UserError
 from keras_pose.io.archives import check_archive
-from keras_pose.models import batch_norm, pose_autoencoder, soft_argmax  # noqa: F401  (they register their layers)
+from keras_pose.models import batch_norm, pose_autoencoder, soft_argmax  # noqa: F401  (this registers their layers)
 
 PARTS = {"metadata.json", "config.json", "model.weights.h5"}
 MODULES = {
@@ -30,15 +30,15 @@ MODULES = {
     "keras.src.ops.numpy",
 }
 OWN_PACKAGE = "keras_pose>"
-# Of Keras' layers: what runs code that is in the file, or reads files that it names.
+# Keras layers that run code from the file, or read files that it names.
 REFUSED = {"FlaxLayer", "IntegerLookup", "JaxLayer", "Lambda", "StringLookup", "TFSMLayer", "TextVectorization"}
 REFUSED |= {"Hashing", "TorchModuleWrapper", "Pipeline"}
-LARGEST_NUMBER = 1 << 14  # of units, filters, pixels; a layer of more is meant to exhaust the memory
+LARGEST_NUMBER = 1 << 14  # units, filters or pixels; a larger layer is meant to exhaust the memory
 NOT_SIZES = {"seed", "shared_object_id"}
 
 
 def check_keras_file(path: str | os.PathLike) -> None:
-    """Raises UserError that says what of a .keras file no model of this project has."""
+    """Raises UserError that names content that no .keras file of this project has."""
     try:
         with zipfile.ZipFile(path) as archive:
             check_archive(archive, path)
@@ -57,7 +57,7 @@ def check_keras_file(path: str | os.PathLike) -> None:
 
 
 def _check_config(values, path) -> None:
-    """Walks the configuration; a list instead of recursion, for one that is nested without end."""
+    """Walks the configuration; iteratively, because it may be nested without limit."""
     todo = [("", values)]
     while todo:
         key, value = todo.pop()
@@ -83,15 +83,15 @@ def _check_class(value: dict, path) -> None:
 
 
 def _check_weights(group: h5py.Group, path, seen: set[int]) -> None:
-    """`seen`: where the groups around this one lie in the file, for one that holds itself."""
+    """`seen`: the addresses of the enclosing groups, to detect one that contains itself."""
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise UserError(f"{path}: its weights {name!r} are a link to somewhere else; do not trust it")
+            raise UserError(f"{path}: its weights {name!r} are a link to another place; do not trust it")
         item = group[name]
         if isinstance(item, h5py.Group):
             address = h5py.h5o.get_info(item.id).addr
             if address in seen:
-                raise UserError(f"{path}: its weights {name!r} stand in two places; do not trust it")
+                raise UserError(f"{path}: its weights {name!r} appear in two places; do not trust it")
             _check_weights(item, path, seen | {address})
         elif item.external or item.is_virtual or item.nbytes > item.id.get_storage_size():
             raise UserError(f"{path}: the numbers of {name!r} are not in the file; do not trust it")

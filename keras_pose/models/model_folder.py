@@ -22,9 +22,9 @@ AnyInfo = TypeVar("AnyInfo", bound=Description)
 
 
 def write_model(directory: str | os.PathLike, model: keras.Model, info: Description) -> None:
-    """Writes model.keras and model.json, each whole or not at all."""
+    """Writes model.keras and model.json, each completely or not at all."""
     path = Path(directory) / MODEL
-    partial = path.with_name("partial_" + MODEL)  # Keras wants the suffix
+    partial = path.with_name("partial_" + MODEL)  # Keras requires the suffix
     try:
         model.save(partial)
         os.replace(partial, path)
@@ -35,7 +35,7 @@ def write_model(directory: str | os.PathLike, model: keras.Model, info: Descript
 
 
 def read_model_info(directory: str | os.PathLike) -> ModelInfo:
-    """model.json of a run; raises UserError where there is none that this version reads, or it is of a finder."""
+    """Reads model.json of a run; raises UserError if it is missing, unreadable for this version, or a finder's."""
     return _read_info(directory, ModelInfo)
 
 
@@ -43,20 +43,20 @@ def load_run(directory: str | os.PathLike) -> tuple[keras.Model, ModelInfo]:
     """The model of a run with its best weights, computing in float32, and its model.json.
 
     Raises:
-        UserError: the folder is missing, holds no finished epoch, or is damaged.
+        UserError: the folder is missing or damaged, or has no finished epoch.
     """
     info = read_model_info(directory)
     return load_model(Path(directory) / MODEL), info
 
 
 def load_finder(directory: str | os.PathLike) -> tuple[keras.Model, FinderInfo]:
-    """As `load_run`, of a run of `keras_pose.finding.train`; raises UserError for a run of another kind, too."""
+    """Like `load_run`, for a run of `keras_pose.finding.train`; also raises UserError for other kinds of runs."""
     info = _read_info(directory, FinderInfo)
     return load_model(Path(directory) / MODEL), info
 
 
 def load_model(path: str | os.PathLike) -> keras.Model:
-    """A model of this package from a .keras file; raises UserError for one that does not load."""
+    """A model of this package from a .keras file; raises UserError if it does not load."""
     if not Path(path).is_file():
         raise UserError(f"{path} is missing; name a run that has finished an epoch, or copy its whole folder")
     check_keras_file(path)
@@ -71,6 +71,6 @@ def load_model(path: str | os.PathLike) -> keras.Model:
 def _read_info(directory: str | os.PathLike, description: type[AnyInfo]) -> AnyInfo:
     return description.read(
         Path(directory) / MODEL_INFO,
-        missing=f"{directory} holds no {MODEL_INFO}; name the folder of a run that has finished an epoch",
+        missing=f"{directory} has no {MODEL_INFO}; name the folder of a run that has finished an epoch",
         remedy="train again",
     )

@@ -1,8 +1,8 @@
 """The pose autoencoder: an encoder that lifts 2D to 3D and a decoder that projects back (the paper's Sec. 3.3).
 
-Both are the residual network of Martinez et al. 2017: a linear layer in, two modules of two blocks (linear, batch
-norm, ReLU, dropout), each module added to its input, and a linear layer out. Everything computes in float32 under
-every precision policy: bfloat16 would round coordinates to 1/256 and millimeters to 4.
+Both are the residual network of Martinez et al. 2017: an input layer, two modules of two blocks (linear, batch norm,
+ReLU, dropout), each module added to its input, and an output layer. Everything is computed in float32 in every
+precision policy, because bfloat16 would round coordinates to 1/256 and millimeters to 4.
 """
 
 import keras
@@ -16,13 +16,13 @@ BLOCKS_PER_MODULE = 2
 
 @keras.saving.register_keras_serializable(package="keras_pose")
 class Standardize(keras.layers.Layer):
-    """z-scores (B, J, D) values, or with `invert=True` brings z-scores back to their unit.
+    """z-scores (B, J, D) values; with `invert=True`, converts z-scores back to their unit.
 
-    A coordinate that never varies (std 0: the root joint) is 0 as a z-score and its mean when brought back.
+    A coordinate that never varies (std 0: the root joint) is 0 as a z-score, and converts back to its mean.
 
     Args:
         mean, std: (J, D) statistics of the training data.
-        invert: whether to go back from z-scores.
+        invert: whether to convert back from z-scores.
     """
 
     def __init__(self, mean, std, invert: bool = False, **kwargs):
@@ -68,12 +68,12 @@ def _residual_network(x, outputs: int, width: int, dropout: float):
         for block in range(BLOCKS_PER_MODULE):
             y = _block(y, width, dropout, f"module{module}_block{block}")
         x = ops.add(x, y)
-    # Small, so that training starts at the mean pose, and the decoder's correction at zero.
+    # Small, so training starts at the mean pose, and the decoder's correction at zero.
     return _dense(outputs, "linear_out", keras.initializers.RandomNormal(stddev=0.001))(x)
 
 
 def _between_joints(x, in_statistics, out_statistics, width: int, dropout: float):
-    """(B, J, D) to (B, J, D') through z-scores; statistics are (mean, std) pairs."""
+    """(B, J, D) to (B, J, D') via z-scores; statistics are (mean, std) pairs."""
     joints, out_dimensions = np.shape(out_statistics[0])
     x = Standardize(*in_statistics, name="standardize")(x)
     x = ops.reshape(x, (-1, joints * x.shape[-1]))  # (B, J*D)
@@ -116,7 +116,7 @@ def build_decoder(
     """Projects (B, J, 3) mm back to (B, J, 2) keypoints in [0, 1] of the crop (Sec. 3.3.2).
 
     With `skip_connection` it takes `[pose_3d, keypoints_2d]` and adds the keypoints (the soft-argmax's output) to its
-    own output, which is then a correction about zero: the mean pose is left out, the scale stays.
+    own output, which is then a correction about zero: scaled as usual, but without the mean pose.
     """
     joints = np.shape(pose_3d_statistics[0])[0]
     mean, std = keypoints_2d_statistics

@@ -1,7 +1,7 @@
-"""A small critic of 3D poses, for the adversarial prior: does this pose come from labeled people or from the lifter?
+"""A small critic of 3D poses for the adversarial prior: is this pose from labels or from the lifter?
 
-No batch norm and no dropout: what it says of a pose depends on that pose alone, so replicas agree and nothing but its
-weights needs to be kept. It is part of training only and goes into no model that is saved.
+It has no batch norm and no dropout: its score depends only on the pose, so replicas agree and only its weights need to
+be checkpointed. It is used only in training and is not part of any saved model.
 """
 
 import keras
@@ -14,15 +14,15 @@ HIDDEN_LAYERS = 3
 
 
 def build_pose_discriminator(pose_3d_statistics, width: int = 128, seed: int = 0) -> keras.Model:
-    """From (B, J, 3) mm relative to the root to a score (B,): 1 for a labeled pose, 0 for a predicted one.
+    """A model from (B, J, 3) mm relative to the root to a score (B,): 1 for a labeled pose, 0 for a predicted one.
 
-    Poses are z-scored, as the encoder's are, so every coordinate counts alike. With 17 joints and the default width it
-    has 39,809 parameters.
+    Poses are z-scored as the encoder's are, so every coordinate has equal weight. With 17 joints and the default width
+    it has 39,809 parameters.
 
     Args:
         pose_3d_statistics: (mean, std) of the training data, each (J, 3), mm.
         width: units of each hidden layer.
-        seed: decides the initial weights, whatever else was built before.
+        seed: determines the initial weights, independent of other models.
     """
     joints = np.shape(pose_3d_statistics[0])[0]
     pose_3d = keras.Input((joints, 3), dtype=FLOAT32, name="pose_3d")

@@ -1,4 +1,4 @@
-"""The whole model: image -> heatmaps -> 2D keypoints -> 3D pose -> re-projected 2D, and its parts alone."""
+"""The whole model, image -> heatmaps -> 2D keypoints -> 3D pose -> re-projected 2D, and its separate parts."""
 
 from dataclasses import asdict, dataclass, fields
 
@@ -15,10 +15,10 @@ from keras_pose.models.soft_argmax import FORMS, SoftArgmax
 
 @dataclass(frozen=True)
 class PoseModelConfig:
-    """What a model is built from; `to_dict` is the `model` entry of model.json.
+    """The parameters of a model; `to_dict` is the `model` entry of model.json.
 
     Attributes:
-        variant: a row of `keras_pose.models.hrnet.VARIANTS`.
+        variant: a key of `keras_pose.models.hrnet.VARIANTS`.
         skeleton: a name of `keras_pose.core.skeleton`, or `Skeleton.to_dict()`.
         input_size: (height, width) of the crop.
         soft_argmax_beta, soft_argmax_form, soft_argmax_relative: see `SoftArgmax`.
@@ -27,12 +27,12 @@ class PoseModelConfig:
     variant: str = option("w32", "Size of the HRNet backbone.", choices=sorted(VARIANTS))
     skeleton: str | dict = "human36m_17"
     input_size: tuple[int, int] = option(
-        (256, 256), "HEIGHTxWIDTH of the crops, such as 256x192; by default the data set's.", flag_default=None
+        (256, 256), "HEIGHTxWIDTH of the crops, such as 256x192; default: the data set's size.", flag_default=None
     )
-    soft_argmax_beta: float = option(100.0, "Sharpness with which joints are read from heatmaps.")
-    soft_argmax_form: str = option("marginal", "marginal, or flat as the paper prints it.", choices=FORMS)
+    soft_argmax_beta: float = option(100.0, "Sharpness of the soft-argmax that reads joints from heatmaps.")
+    soft_argmax_form: str = option("marginal", "marginal, or flat as printed in the paper.", choices=FORMS)
     soft_argmax_relative: bool = option(
-        False, "Divide each heatmap by its peak first; --soft_argmax_beta is then about 10."
+        False, "Divide each heatmap by its peak first; --soft_argmax_beta should then be about 10."
     )
     width: int = option(1024, "Hidden units of the encoder and decoder.")
     dropout: float = option(0.5, "Share of hidden units dropped in training.")
@@ -47,16 +47,16 @@ class PoseModelConfig:
             raise UserError(f"dropout is {self.dropout}; give a share from 0 to below 1, such as 0.5")
 
     def get_skeleton(self) -> Skeleton:
-        """The `Skeleton` that `skeleton` stands for; raises UserError for an unknown name."""
+        """The `Skeleton` given by `skeleton`; raises UserError for an unknown name."""
         return Skeleton.from_dict(self.skeleton) if isinstance(self.skeleton, dict) else get_skeleton(self.skeleton)
 
     def to_dict(self) -> dict:
-        """Values that JSON can hold."""
+        """Values for JSON."""
         return {**asdict(self), "input_size": list(self.input_size)}
 
     @classmethod
     def from_dict(cls, values: dict) -> "PoseModelConfig":
-        """The inverse of `to_dict`; raises UserError for a key that it does not know."""
+        """The inverse of `to_dict`; raises UserError for an unknown key."""
         _refuse_unknown_keys("model configuration", values, cls)
         return cls(**values)
 
@@ -99,12 +99,12 @@ class PoseStatistics:
         return self.pose_3d_mean, self.pose_3d_std
 
     def to_dict(self) -> dict:
-        """Values that JSON can hold; the `statistics` entry of model.json."""
+        """Values for JSON; the `statistics` entry of model.json."""
         return {field.name: getattr(self, field.name).tolist() for field in fields(self)}
 
     @classmethod
     def from_dict(cls, values: dict) -> "PoseStatistics":
-        """The inverse of `to_dict`; raises UserError where a key is missing or unknown."""
+        """The inverse of `to_dict`; raises UserError if a key is missing or unknown."""
         _refuse_unknown_keys("statistics", values, cls)
         missing = {field.name for field in fields(cls)} - set(values)
         if missing:
@@ -131,15 +131,15 @@ def build_pose_model(config: PoseModelConfig, statistics: PoseStatistics, batch_
 
     Args:
         config: see `PoseModelConfig`.
-        statistics: of the training data; they are kept in the model's layers.
-        batch_size: fixed batch, for export; None leaves it open.
+        statistics: of the training data; they are stored in the model's layers.
+        batch_size: a fixed batch size, for export; None leaves it open.
 
     Returns:
         A model from (B, H, W, 3) RGB in 0..255 to a dict of `heatmaps` (B, H/4, W/4, J), `keypoints_2d` (B, J, 2)
         in [0, 1], `pose_3d` (B, J, 3) mm relative to the root, and `reprojected_2d` (B, J, 2) in [0, 1]; all float32.
 
     Raises:
-        UserError: the skeleton has no root joint, or not as many joints as the statistics.
+        UserError: the skeleton has no root joint, or the statistics have another number of joints.
     """
     _check_skeleton(config, statistics)
     image = _image_input(config, batch_size)
@@ -149,7 +149,7 @@ def build_pose_model(config: PoseModelConfig, statistics: PoseStatistics, batch_
 
 
 def mean_keypoints(model: keras.Model) -> np.ndarray:
-    """(J, 2) in [0, 1]: each joint's mean over the data that a model with an encoder was trained on."""
+    """(J, 2) in [0, 1]: each joint's mean over the training data of a model with an encoder."""
     return model.get_layer("encoder").get_layer("standardize").mean
 
 
@@ -178,10 +178,10 @@ def _lift(keypoints_2d, config: PoseModelConfig, statistics: PoseStatistics, bat
 def _check_skeleton(config: PoseModelConfig, statistics: PoseStatistics) -> None:
     skeleton = config.get_skeleton()
     if skeleton.root is None:
-        raise UserError(f"skeleton {skeleton.name} has no root joint; a 3D model needs one, train keypoints alone")
+        raise UserError(f"skeleton {skeleton.name} has no root joint, which a 3D model needs; train only keypoints")
     if skeleton.num_joints != statistics.num_joints:
         raise UserError(
-            f"statistics are of {statistics.num_joints} joints, {skeleton.name} has {skeleton.num_joints}; "
+            f"statistics have {statistics.num_joints} joints, {skeleton.name} has {skeleton.num_joints}; "
             "compute them from data of this skeleton"
         )
 

@@ -1,8 +1,8 @@
-"""The command `python -m keras_pose.models.pretrained`: a published HRNet checkpoint to a Keras model.
+"""The command `python -m keras_pose.models.pretrained`: converts a published HRNet checkpoint to a Keras model.
 
     python -m keras_pose.models.pretrained --checkpoint=pose_hrnet_w32_256x192.pth --output=hrnet.keras
 
-PyTorch is not needed. docs/pretrained.md says which checkpoints fit and what comes out.
+PyTorch is not needed. docs/pretrained.md lists the supported checkpoints and describes the result.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ FLAGS = flags.FLAGS
 def save(
     path: str | os.PathLike, model: keras.Model, config: PoseModelConfig, accounting: Accounting, checkpoint: Path
 ) -> None:
-    """Writes `path`, a .keras file, whole or not at all, and `<path>.json` with what a run's model.json holds."""
+    """Writes `path`, a .keras file, completely or not at all, and a model.json as `<path>.json`."""
     path = Path(path)
     if path.suffix != ".keras":
         raise UserError(f"--output={path} must end in .keras")
@@ -56,7 +56,7 @@ def save(
 
 
 def parse_input_size(text: str | None, file_name: str) -> tuple[int, int]:
-    """`256x192` (height x width), or what the file's name says like `pose_hrnet_w32_256x192.pth`, or 256 x 256."""
+    """`256x192` (height x width), or the size in a file name such as `pose_hrnet_w32_256x192.pth`, or 256 x 256."""
     match = re.fullmatch(r"(\d+)x(\d+)", text) if text else re.search(r"_(\d{2,4})x(\d{2,4})(?!\d)", file_name)
     if text and not match:
         raise UserError(f"--input_size={text} is not HEIGHTxWIDTH; give one like 256x192")
@@ -64,20 +64,20 @@ def parse_input_size(text: str | None, file_name: str) -> tuple[int, int]:
 
 
 def skeleton_of(file_name: str) -> Skeleton | None:
-    """The joints of Human3.6M where a file's name says so: it has as many heatmaps as COCO. None where it does not."""
+    """Human3.6M's joints if the file name mentions it, because it has as many heatmaps as COCO; otherwise None."""
     return HUMAN36M_17 if re.search(r"h(uman)?3\.?6m", file_name.lower()) else None
 
 
 def define_flags() -> None:
     flags.DEFINE_string("checkpoint", None, "The checkpoint: a .pth or .safetensors file.", required=True)
-    flags.DEFINE_string("output", None, "The .keras file to write; its description goes beside it.", required=True)
-    flags.DEFINE_string("skeleton", None, "The joints of the heatmaps; by default COCO's or MPII's, by their number.")
-    flags.DEFINE_string("input_size", None, "HEIGHTxWIDTH; by default what the file's name says, else 256x256.")
+    flags.DEFINE_string("output", None, "The .keras file to write, with its description beside it.", required=True)
+    flags.DEFINE_string("skeleton", None, "Joints of the heatmaps; default: COCO's or MPII's, by their number.")
+    flags.DEFINE_string("input_size", None, "HEIGHTxWIDTH; default: from the file name, else 256x256.")
 
 
 def main(argv: list[str]) -> None:
     if argv:
-        raise UserError(f"unexpected argument {argv[0]!r}; give everything as --name=value")
+        raise UserError(f"unknown argument {argv[0]!r}; flags are written --name=value")
     checkpoint = Path(FLAGS.checkpoint)
     if Path(FLAGS.output).exists():
         raise UserError(f"--output={FLAGS.output} already exists; choose another name, or remove it")
@@ -85,7 +85,7 @@ def main(argv: list[str]) -> None:
     input_size = parse_input_size(FLAGS.input_size, checkpoint.name)
     if re.search(r"(^|[_-])udp([_-]|\.|$)", checkpoint.name.lower()):
         raise UserError(
-            f"{checkpoint} is named as one of UDP's, whose heatmaps lie elsewhere than the official ones; convert the "
+            f"{checkpoint} is named like one of UDP's, whose heatmaps are shifted from the official ones; convert the "
             "checkpoint without UDP"
         )
     weights = read_checkpoint(checkpoint)

@@ -1,6 +1,6 @@
-"""Soft-argmax: heatmaps to coordinates by a differentiable expectation (the paper's Eq. 2 to 5).
+"""Soft-argmax: heatmaps to coordinates with a differentiable expectation (Eq. 2 to 5 of the paper).
 
-Only reshape, transpose, softmax and a matrix product: no ARG_MAX, GATHER_ND or rank above 4, which phones refuse.
+It uses only reshape, transpose, softmax and a matrix product: phones refuse ARG_MAX, GATHER_ND and ranks above 4.
 """
 
 import keras
@@ -10,11 +10,11 @@ from keras import ops
 from keras_pose.core.errors import UserError, unknown_name
 
 FORMS = ("marginal", "flat")
-LOWEST_PEAK = 0.02  # heatmaps that stay below it show nothing: they are not raised to full height
+LOWEST_PEAK = 0.02  # lower heatmaps show nothing and are not scaled up to full height
 
 
 def _softmax_over_cells(heatmaps, beta: float):
-    """(B, H, W, J) to (B, J, H*W), the softmax of beta times each map, in float32."""
+    """(B, H, W, J) to (B, J, H*W): the softmax of beta times each map, in float32."""
     height, width, joints = heatmaps.shape[1:]
     logits = ops.transpose(ops.cast(heatmaps, "float32"), (0, 3, 1, 2))  # (B, J, H, W)
     logits = ops.reshape(logits, (-1, joints, height * width))  # (B, J, H*W)
@@ -22,18 +22,18 @@ def _softmax_over_cells(heatmaps, beta: float):
 
 
 def marginal_soft_argmax(heatmaps, beta: float):
-    """The expectation of x and of y apart: right however the mass is spread.
+    """The separate expectations of x and y: correct for any distribution of the mass.
 
-    It is summed row by row, about the middle of the crop, and divided by the sum of the mass: in one sum over all
-    cells the many small shares of the background are rounded away beside the peak, up to 0.01 of 256 pixels in LiteRT.
-    The sum is 1 but for rounding, so that its inverse is 2 less itself.
+    The sum is taken row by row, about the center of the crop, and divided by the total mass. In a single sum over all
+    cells, the many small shares of the background would be rounded away next to the peak: up to 0.01 of 256 pixels in
+    LiteRT. The total mass is 1 up to rounding, so its inverse is 2 minus itself.
 
     (B, H, W, J) to (B, J, 2), (x, y) in [0, 1]; the center of cell i of n is (i + 0.5) / n.
     """
     height, width, joints = heatmaps.shape[1:]
     xs, ys = ((np.arange(n) + 0.5) / n - 0.5 for n in (width, height))
-    of_row = np.stack([np.ones(width), xs], axis=-1)  # (W, 2): a row's mass and its moment about the middle
-    to_moments, to_mass = np.zeros((2, height, 2, 2))  # from every row's (mass, moment) to values for (x, y)
+    of_row = np.stack([np.ones(width), xs], axis=-1)  # (W, 2): a row's mass and its moment about the center
+    to_moments, to_mass = np.zeros((2, height, 2, 2))  # from the (mass, moment) of every row to values for (x, y)
     to_moments[:, 1, 0], to_moments[:, 0, 1] = 1.0, ys
     to_mass[:, 0] = 1.0
 
@@ -46,11 +46,11 @@ def marginal_soft_argmax(heatmaps, beta: float):
 
 
 def flat_soft_argmax(heatmaps, beta: float):
-    """The expectation of the FLAT index tau, from which x = tau mod W and y = tau / W, as the paper prints it.
+    """The expectation of the FLAT index tau, from which x = tau mod W and y = tau / W, as printed in the paper.
 
-    Eq. 5 prints tau / H, which is the same on its square maps and wrong elsewhere: a row has W cells. Both read the
-    middle of a cell, so half a cell is added to tau once: x is exact for a spike; y, which Eq. 5 does not round, is
-    then off by less than half a cell. Where mass spreads over two rows x is wrong, which is the definition's own.
+    Eq. 5 prints tau / H, which is the same on its square maps but wrong otherwise, because a row has W cells. Cells are
+    read at their centers, so half a cell is added to tau: x is exact for a spike, and y, which Eq. 5 does not round, is
+    off by less than half a cell. If mass spreads over two rows, x is wrong by definition.
 
     (B, H, W, J) to (B, J, 2), (x, y) in [0, 1].
     """
@@ -61,10 +61,10 @@ def flat_soft_argmax(heatmaps, beta: float):
 
 
 def relative_heatmaps(heatmaps):
-    """Heatmaps (B, H, W, J) as shares of their own peaks, float32; no gradient flows through the peaks.
+    """Heatmaps (B, H, W, J) relative to their own peaks, float32; no gradient flows through the peaks.
 
-    A network in doubt gives low peaks, and the lower a peak, the more of the softmax falls to the background: the joint
-    is drawn to the middle of the crop. Of relative heatmaps the background's share is always the same.
+    An unsure network gives low peaks, and the lower the peak, the more of the softmax goes to the background, which
+    pulls the joint to the center of the crop. With relative heatmaps, the background's share is always the same.
     """
     heatmaps = ops.cast(heatmaps, "float32")
     peaks = ops.max(ops.stop_gradient(heatmaps), axis=(1, 2), keepdims=True)  # (B, 1, 1, J)
@@ -72,23 +72,24 @@ def relative_heatmaps(heatmaps):
 
 
 def joint_scores(heatmaps, peak: float = 1.0):
-    """(B, H, W, J) to (B, J) in [0, 1]: each heatmap's maximum as a share of `peak`, the training target's; float32."""
+    """(B, H, W, J) to (B, J) in [0, 1]: each heatmap's maximum relative to `peak`, the training target's; float32."""
     return ops.clip(ops.max(ops.cast(heatmaps, "float32"), axis=(1, 2)) / peak, 0.0, 1.0)
 
 
 @keras.saving.register_keras_serializable(package="keras_pose")
 class SoftArgmax(keras.layers.Layer):
-    """(B, H, W, J) heatmaps to (B, J, 2) coordinates (x, y) in [0, 1], in float32 under every precision.
+    """(B, H, W, J) heatmaps to (B, J, 2) coordinates (x, y) in [0, 1], in float32 in every precision.
 
     Args:
         beta: the softmax's factor. The softmax must outweigh H*W background cells, so beta times a heatmap's peak
-            should be about 20: 100 for the paper's targets, whose peak is 0.2; 20 where the peak is 1.
-        form: `marginal` (`marginal_soft_argmax`) or `flat` (`flat_soft_argmax`, as the paper prints it).
-        relative: divides each heatmap by its peak first (`relative_heatmaps`), which the paper does not. Beta then is
-            the same for all targets and for joints seen well or badly: about 10 for 16 x 16 cells, 13 for 64 x 64.
+            should be about 20: 100 for the paper's targets with a peak of 0.2; 20 for a peak of 1.
+        form: `marginal` (`marginal_soft_argmax`) or `flat` (`flat_soft_argmax`, as printed in the paper).
+        relative: divides each heatmap by its peak first (`relative_heatmaps`), unlike the paper. The best beta then
+            depends neither on the target nor on how clearly a joint is seen: about 10 for 16 x 16 cells, 13 for
+            64 x 64.
 
     Raises:
-        UserError: beta that is not positive, or an unknown form.
+        UserError: beta is not positive, or the form is unknown.
     """
 
     def __init__(self, beta: float = 100.0, form: str = "marginal", relative: bool = False, **kwargs):

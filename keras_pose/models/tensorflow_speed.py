@@ -1,11 +1,11 @@
-"""Every trick that this project plays on TensorFlow and Keras for speed, and the one switch that turns them off.
+"""All speed tricks that this project applies to TensorFlow and Keras, and one switch that disables them.
 
-`python -m keras_pose.train --nospeed_tricks` trains without all of them: on Keras' own batch normalization and Adam,
-and on graphs as TensorFlow rewrites them. Results are the same up to rounding (tests/training/test_speed_tricks.py).
-Use the switch to find out whether a trick causes a fault, and after an update of TensorFlow or Keras.
+`python -m keras_pose.train --nospeed_tricks` trains without them, with Keras' own batch normalization and Adam and with
+graphs as TensorFlow rewrites them. Results are the same up to rounding (tests/training/test_speed_tricks.py). Use the
+switch to find out whether a trick causes a fault, and after updating TensorFlow or Keras.
 
-Each trick says what it gains and when it can be removed. The gains are of HRNet-W32 at 256 x 256 on two cores; commands
-and conditions stand in docs/performance.md. Other backends than TensorFlow never use a trick.
+Each trick states its gain and when it can be removed. Gains are for HRNet-W32 at 256 x 256 on two cores; commands and
+conditions are in docs/performance.md. Backends other than TensorFlow never use a trick.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 import keras
 
 META_OPTIMIZER_OFF = "disable_meta_optimizer"
-_is_on = True  # a plain global: replicas trace in threads of their own
+_is_on = True  # a plain global, because replicas trace in their own threads
 
 
 # --- the switch ------------------------------------------------------------------------------------------------
@@ -24,7 +24,7 @@ _is_on = True  # a plain global: replicas trace in threads of their own
 
 @contextlib.contextmanager
 def speed_tricks(on: bool) -> Iterator[None]:
-    """Inside, all tricks are on or off, for what is built and traced there."""
+    """Inside, all tricks are on or off for everything built and traced."""
     global _is_on
     before, _is_on = _is_on, on
     try:
@@ -34,7 +34,7 @@ def speed_tricks(on: bool) -> Iterator[None]:
 
 
 def tricks_are_on() -> bool:
-    """Whether tricks are used: switched on, and the backend is TensorFlow."""
+    """Whether to use tricks: they are switched on, and the backend is TensorFlow."""
     return _is_on and keras.backend.backend() == "tensorflow"
 
 
@@ -43,10 +43,10 @@ def tricks_are_on() -> bool:
 
 @contextlib.contextmanager
 def collections_paused() -> Iterator[None]:
-    """Inside, no garbage is collected: building HRNet-W32 and tracing its step make a million objects that all stay.
+    """Pauses garbage collection: building HRNet-W32 and tracing its step create a million objects, all permanent.
 
     Gain: building takes 8.2 instead of 8.9 s, tracing 7.6 instead of 8.2 s.
-    Remove when Python's collector no longer walks through objects that stay.
+    Remove when Python's collector no longer visits permanent objects.
     """
     was_enabled = gc.isenabled()
     if tricks_are_on():
@@ -60,9 +60,9 @@ def collections_paused() -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_variable_name() -> Iterator[None]:
-    """Inside, TensorFlow's variables under Keras' all get one name; Keras' own names and paths stay as they are.
+    """Inside, the TensorFlow variables behind Keras' all get one name; Keras' own names and paths do not change.
 
-    TensorFlow prepares a kernel for each name that it has not seen; HRNet-W32 has 1,462 variables.
+    TensorFlow prepares a kernel for each new name, and HRNet-W32 has 1,462 variables.
 
     Gain: building takes 5.6 instead of 9.1 s.
     Remove when TensorFlow prepares one kernel for all names.
@@ -73,7 +73,7 @@ def one_variable_name() -> Iterator[None]:
     import tensorflow as tf
 
     def create(next_creator, **arguments):
-        with tf.name_scope("variables/"):  # with the slash: not within the layer's own, which would be a new name
+        with tf.name_scope("variables/"):  # with the slash, it is not nested in the layer's scope, which would be new
             return next_creator(**arguments | {"name": "variable"})
 
     with tf.variable_creator_scope(create):
@@ -81,12 +81,12 @@ def one_variable_name() -> Iterator[None]:
 
 
 def run_as_traced(step: Callable[..., dict]) -> Callable[..., dict]:
-    """`step`, a `tf.function`, run as it was traced on processors; on GPUs, where rewriting sets the layout, as it is.
+    """Runs `step`, a `tf.function`, as traced on processors; unchanged on GPUs, where rewriting sets the layout.
 
-    TensorFlow rewrites the step's 8,000 operations before it runs them, which makes later steps no faster. Other
-    functions, such as validation's, are rewritten as usual. While the step is traced no garbage is collected.
+    TensorFlow rewrites the step's 8,000 operations before it runs them, without making later steps faster. Other
+    functions, such as validation's, are rewritten as usual. Garbage collection is paused while the step is traced.
 
-    Gain: the first step is done after 29.5 instead of 36.0 s.
+    Gain: the first step is finished after 29.5 instead of 36.0 s.
     Remove when the benchmark's row `start` shows no difference.
     """
     import tensorflow as tf
@@ -113,14 +113,14 @@ def run_as_traced(step: Callable[..., dict]) -> Callable[..., dict]:
 
 
 def normalize_batch(inputs, layer: keras.layers.BatchNormalization, training: bool):
-    """Batch normalization of (B, H, W, C) by one fused kernel; in training it also moves the layer's statistics.
+    """Batch normalization of (B, H, W, C) with one fused kernel; in training it also updates the layer's statistics.
 
-    Keras 3's layer takes some 20 operations, and HRNet-W32 has 290 layers. The tape knows that only the first output
-    of the kernel's oldest version is differentiated; for the other outputs of later versions it makes zeros. The oldest
-    version takes float32 alone.
+    Keras 3's layer takes about 20 operations, and HRNet-W32 has 290 layers. For the kernel's oldest version, the
+    gradient tape knows that only the first output is differentiated; for later versions it creates zeros for the
+    others. The oldest version only supports float32.
 
     Gain of the oldest version over the latest: 8,150 instead of 9,610 operations, traced in 8.6 instead of 10.7 s.
-    Remove when Keras' layer calls a fused kernel and the tape makes no zeros for it.
+    Remove when Keras' layer calls a fused kernel and the tape creates no zeros for it.
     """
     import tensorflow as tf
 
@@ -143,24 +143,24 @@ def normalize_batch(inputs, layer: keras.layers.BatchNormalization, training: bo
 
 
 def apply_adam(parameters, first_moment, second_moment, gradient, learning_rate, t, config, keep=None) -> None:
-    """Adam's step `t`, counted from 1, by TensorFlow's kernel: one pass over the vectors, where formulas take a dozen.
+    """Adam's step `t`, counted from 1, with TensorFlow's kernel: one pass over the vectors instead of about a dozen.
 
-    It serves `training.optimizer.FlatAdam`, which updates all parameters as one vector.
+    Used by `training.optimizer.FlatAdam`, which updates all parameters as one vector.
 
-    Gain of the vector: the first step is done after 14.1 instead of 179 s. Gain of the kernel over formulas: an update
-    takes 172 instead of 354 ms of one processor.
+    Gain of the vector: the first step is finished after 14.1 instead of 179 s. Gain of the kernel over formulas: an
+    update takes 172 instead of 354 ms of one processor.
     Remove when Keras' Adam updates all variables at once.
 
     Args:
-        parameters, first_moment, second_moment: Keras variables of one vector each, which are updated in place.
+        parameters, first_moment, second_moment: Keras variables of one vector each, updated in place.
         config: has `beta_1`, `beta_2` and `epsilon`.
-        keep: a boolean scalar; where it is false nothing changes.
+        keep: a boolean scalar; if false, nothing changes.
     """
     import tensorflow as tf
 
     beta_1, beta_2 = config.beta_1, config.beta_2
     powers = {"beta1_power": tf.pow(beta_1, t), "beta2_power": tf.pow(beta_2, t)}
-    if keep is not None:  # with these nothing changes
+    if keep is not None:  # these values leave everything unchanged
         gradient = tf.where(keep, gradient, 0.0)
         learning_rate = tf.where(keep, learning_rate, 0.0)
         beta_1, beta_2 = tf.where(keep, beta_1, 1.0), tf.where(keep, beta_2, 1.0)

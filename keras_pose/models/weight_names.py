@@ -1,7 +1,7 @@
-"""What the weights of an HRNet checkpoint are called, and which of them the pose network uses.
+"""The names of weights in HRNet checkpoints, and which of them the pose network uses.
 
-The official pose code, HRNet-Image-Classification and timm's `hrnet_w*` name the shared part alike; our layers have
-the same names with underscores for dots (see `keras_pose.models.hrnet`).
+The official pose code, HRNet-Image-Classification and timm's `hrnet_w*` use the same names for the shared part. Our
+layers have them too, with underscores for dots (see `keras_pose.models.hrnet`).
 """
 
 import re
@@ -11,14 +11,14 @@ import numpy as np
 from keras_pose.core.errors import UserError
 from keras_pose.models.hrnet import VARIANTS, HRNetVariant
 
-# Why a weight may stand in a checkpoint without being used.
+# Reasons why a checkpoint's weight may remain unused.
 UNUSED = (
     (r".*\.num_batches_tracked", "counts training batches; nothing reads it"),
     (r"(incre_modules|downsamp_modules|classifier|final_layer\.\d)\..*", "head of the ImageNet classifier"),
-    (r"stage4\.LAST\.fuse_layers\.[1-3]\..*", "lower resolutions of the last module; heatmaps take the highest"),
+    (r"stage4\.LAST\.fuse_layers\.[1-3]\..*", "lower resolutions of the last module; heatmaps use the highest"),
 )
 
-# Name in the checkpoint: name of the variable in Keras, for the two kinds of layers.
+# Name in the checkpoint to name of the Keras variable, for both kinds of layers.
 CONV_WEIGHTS = {"weight": "kernel", "bias": "bias"}
 BATCH_NORM_WEIGHTS = {
     "weight": "gamma",
@@ -29,11 +29,11 @@ BATCH_NORM_WEIGHTS = {
 
 
 def find_variant(weights: dict[str, np.ndarray]) -> str:
-    """The row of `VARIANTS` whose layers the weights are of; raises UserError where there is none."""
+    """The key of `VARIANTS` that the weights belong to; raises UserError if there is none."""
 
     def width(name: str) -> int:
         if name not in weights or weights[name].ndim != 4:
-            raise UserError(f"it is of another network than HRNet: it lacks a convolution {name}")
+            raise UserError(f"it is not an HRNet: it has no convolution {name}")
         return weights[name].shape[0]
 
     def count(pattern: str) -> int:
@@ -50,11 +50,11 @@ def find_variant(weights: dict[str, np.ndarray]) -> str:
     for name, known in VARIANTS.items():
         if known == row:
             return name
-    raise UserError(f"it is an HRNet that is none of {', '.join(VARIANTS)}: {row}")
+    raise UserError(f"it is an HRNet, but not one of {', '.join(VARIANTS)}: {row}")
 
 
 def why_unused(name: str, variant: str) -> str | None:
-    """The reason why a pose network does not use a weight; None where there is no good one."""
+    """Why a pose network does not use a weight; None if there is no good reason."""
     last = str(VARIANTS[variant].modules[-1] - 1)
     for pattern, reason in UNUSED:
         if re.fullmatch(pattern.replace("LAST", last), name):

@@ -1,7 +1,7 @@
-"""A network's weights in a wider network of the same layers, which then computes the same (arXiv:1511.05641).
+"""Transfers weights to a wider network with the same layers, which then computes the same (arXiv:1511.05641).
 
-Old channels come first in every tensor, new ones after them. Nothing that was there reads from a new channel, so all
-that the narrow network computes stays as it is; new channels are random and are read once training makes use of them.
+Old channels come first in every tensor, new ones after them. Nothing old reads from a new channel, so the outputs do
+not change. New channels are random, and are read once training makes use of them.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ Shape = tuple[int, ...]
 
 
 def can_widen(shapes: dict[str, list[Shape]], wider: dict[str, list[Shape]]) -> bool:
-    """Whether weights of `shapes`, by layer name, fit into those of `wider`: the same layers, none of them narrower."""
+    """Whether weights of `shapes`, by layer name, fit into `wider`: the same layers, none of them narrower."""
     return shapes.keys() == wider.keys() and all(_fit(ours, wider[name]) for name, ours in shapes.items())
 
 
@@ -27,11 +27,11 @@ def widen(weights: Sequence[np.ndarray], initial: Sequence[np.ndarray]) -> list[
 
     Args:
         weights: of the narrow layer: kernels (H, W, C_in, C_out), or vectors (C,).
-        initial: random ones of the wider layer, as it was built: what its new channels start from. Those of a kernel
-            are brought to the spread of the narrow kernel, so that none of its channels learns faster than others.
+        initial: the random ones of the wider layer, used for its new channels. A kernel's are rescaled to the spread of
+            the narrow kernel, so all channels learn equally fast.
 
     Returns:
-        Arrays of the shapes of `initial`.
+        Arrays with the shapes of `initial`.
     """
     return [_widen(ours, wider) for ours, wider in zip(weights, initial, strict=True)]
 

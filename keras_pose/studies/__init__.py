@@ -1,1 +1,1 @@
-"""Experiments on the project itself: ablation, the lifter beside its baseline, scaling, speed."""
+"""Experiments on the project itself: ablation, lifter and baseline, scaling, speed."""

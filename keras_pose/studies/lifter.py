@@ -1,4 +1,4 @@
-"""The two sides of the lifter's study: the cost of a finished run, and the published baseline at that cost."""
+"""Both sides of the lifter study: the cost of a finished run, and the published baseline at that cost."""
 
 import json
 import math
@@ -17,12 +17,12 @@ COST = "cost.json"
 
 
 def write_cost(folder: Path) -> tuple[float, int]:
-    """Writes down what a finished run took; returns its seconds of processor time and its width."""
+    """Records the cost of a finished run; returns its seconds of processor time and its width."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     seconds = sum(line["processor_seconds"] for line in lines if line["kind"] == "epoch")
     model, info = model_folder.load_run(folder)
     if info.kind != "lifter":
-        raise UserError(f"{folder} is no lifter; give --recipe a flag file with --phases=lifter alone")
+        raise UserError(f"{folder} is not a lifter; give --recipe a flag file with only --phases=lifter")
     parameters = _count(model.get_layer("encoder").trainable_weights)
     atomic.write_json(folder / COST, {"processor_seconds": seconds, "parameters": parameters})
     return seconds, info.model["width"]
@@ -33,7 +33,7 @@ def _count(weights: list) -> int:
 
 
 def baseline_is_finished(folder: Path, asked: dict) -> bool:
-    """Whether it is there; raises UserError where it is of other data or noise, or not of the lifter beside it."""
+    """Whether it is finished; raises UserError if it has other data or noise, or is not for the lifter beside it."""
     if not (folder / run_folder.EVALUATION).is_file():
         return False
     cost = json.loads((folder / COST).read_text())

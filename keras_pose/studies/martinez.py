@@ -1,8 +1,8 @@
-"""The lifter that others are measured by: Martinez et al. 2017, "A simple yet effective baseline", as it was published.
+"""The usual baseline for lifters: Martinez et al. 2017, "A simple yet effective baseline", as published.
 
-Its network, normalization and schedule, in plain Keras: 2D joints in the image's pixels and 3D joints relative to the
-hip, both z-scored; a linear layer and two residual modules, each layer with batch norm, ReLU and dropout of one half;
-every weight matrix clipped to a norm of 1; Adam at 0.001, falling by 4 % every 100,000 steps; batches of 64.
+Its network, normalization and schedule, in plain Keras: 2D joints in image pixels and 3D joints relative to the hip,
+both z-scored; a linear layer and two residual modules, each layer with batch norm, ReLU and dropout of one half; every
+weight matrix clipped to a norm of 1; Adam at 0.001, falling by 4 % every 100,000 steps; batches of 64.
 """
 
 import time
@@ -24,7 +24,7 @@ READ_AT_ONCE = 1024
 
 @keras.saving.register_keras_serializable(package="keras_pose")
 class ClippedDense(keras.layers.Dense):
-    """A linear layer whose whole weight matrix has a norm of at most 1."""
+    """A linear layer whose weight matrix, as a whole, has a norm of at most 1."""
 
     def call(self, inputs):
         norm = ops.sqrt(ops.sum(ops.square(self.kernel)))
@@ -33,7 +33,7 @@ class ClippedDense(keras.layers.Dense):
 
 @dataclass(frozen=True)
 class Views:
-    """Poses as cameras see them.
+    """Poses as seen by cameras.
 
     `keypoints_2d` (N, J, 2) in [0, 1] of the crop, `to_picture` (N, 2, 3) from there to the image, and `pose_3d`
     (N, J, 3) mm.
@@ -45,10 +45,10 @@ class Views:
 
 
 def picture_affines(intrinsics: np.ndarray, image_size: np.ndarray) -> np.ndarray:
-    """(B, 2, 3) from [0, 1] of crops to the plane one unit before the camera.
+    """(B, 2, 3) from [0, 1] of crops to the plane at unit distance from the camera.
 
-    That plane is the image whose pixels the baseline sees, but for a common factor and offset, which z-scores take
-    out, and the few pixels by which the cameras' own focal lengths and centers differ.
+    That plane is the image seen by the baseline, except for a common factor and offset, which z-scores remove, and the
+    few pixels by which the cameras' own focal lengths and centers differ.
 
     Args:
         intrinsics: (B, 3, 3) of the crops, in their pixels.
@@ -60,7 +60,7 @@ def picture_affines(intrinsics: np.ndarray, image_size: np.ndarray) -> np.ndarra
 
 
 def read_views(dataset: DatasetInfo, split: str) -> Views:
-    """The examples of a split that have a 3D label of every joint, in memory: the baseline knows no masks."""
+    """The fully 3D-labeled examples of a split, in memory, because the baseline has no masks."""
     batches = make_batches(dataset.without_pictures(), split, READ_AT_ONCE, training=False, with_metadata=True)
     parts = list(batches.as_numpy_iterator())
     is_whole = [(part["pose_3d_valid"] > 0).all(-1) for part in parts]
@@ -94,7 +94,7 @@ def build_martinez(joints: int, width: int) -> keras.Model:
 
 
 class _StopAfter(keras.callbacks.Callback):
-    """Ends `fit` when the process has computed for so many seconds after the first step, whose graph takes a few."""
+    """Ends `fit` after the given processor time, counted from the first step, which takes seconds to compile."""
 
     def __init__(self, processor_seconds: float):
         super().__init__()
@@ -110,14 +110,14 @@ class _StopAfter(keras.callbacks.Callback):
 def fit_martinez(
     views: Views, width: int, processor_seconds: float, keypoint_noise: float, seed: int
 ) -> tuple[keras.Model, int]:
-    """Trains for a given time.
+    """Trains for a given processor time.
 
     Args:
-        processor_seconds: of the whole process, all threads; without those until the first step is done.
-        keypoint_noise: as in `AugmentConfig`; drawn anew whenever an example is seen.
+        processor_seconds: of the whole process, over all threads, after the first step.
+        keypoint_noise: as in `AugmentConfig`; drawn anew each time an example is seen.
 
     Returns:
-        A model from (B, J, 2) of the image to (B, J, 3) mm, and the number of examples that it saw.
+        A model from (B, J, 2) in the image to (B, J, 3) mm, and the number of examples seen.
     """
     keras.utils.set_random_seed(seed)
     joints = views.keypoints_2d.shape[1]
@@ -134,7 +134,7 @@ def fit_martinez(
 
     network = build_martinez(joints, width)
     rate = keras.optimizers.schedules.ExponentialDecay(1e-3, 100_000, 0.96, staircase=True)
-    network.compile(keras.optimizers.Adam(rate), "mse", jit_compile=False)  # XLA would compile for seconds
+    network.compile(keras.optimizers.Adam(rate), "mse", jit_compile=False)  # XLA compilation would take seconds
     examples = tf.data.Dataset.from_tensor_slices((views.keypoints_2d, views.to_picture, views.pose_3d))
     batches = examples.shuffle(len(seen), seed=seed).repeat().batch(BATCH_SIZE).map(prepare).prefetch(2)
     network.fit(batches, steps_per_epoch=10**9, verbose=0, callbacks=[_StopAfter(processor_seconds)])

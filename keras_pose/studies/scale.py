@@ -1,4 +1,4 @@
-"""What bounds training at scale: decoding and a gradient as measured here, machines as assumed, and the arithmetic."""
+"""The limits of training at scale: measured decoding and gradients, assumed machines, and the arithmetic."""
 
 import itertools
 import math
@@ -11,18 +11,18 @@ from keras_pose.models.hrnet import build_hrnet
 
 MEASURED_BATCH = 32
 MEASURED_EXAMPLES = 512
-GRADIENT_BYTES_A_PARAMETER = 4  # gradients are added up in float32 under every precision
+GRADIENT_BYTES_A_PARAMETER = 4  # gradients are summed in float32 in every precision
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Of a data set, a model and this machine.
+    """Measurements of a data set, a model and this machine.
 
     Attributes:
-        example_bytes: of an example in a shard, in the mean.
-        image_bytes: of a decoded image.
-        decode_images_per_core_second: read, checked, parsed, decoded and batched in a second of one core.
-        gradient_bytes: that every node gives and gets in a step.
+        example_bytes: mean size of an example in a shard.
+        image_bytes: size of a decoded image.
+        decode_images_per_core_second: images read, checked, parsed, decoded and batched per second on one core.
+        gradient_bytes: sent and received by every node in a step.
     """
 
     example_bytes: float
@@ -33,7 +33,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Machines:
-    """What is assumed; see the flags of the same names."""
+    """The assumptions; see the flags of the same names."""
 
     gpus: int
     nodes: int
@@ -43,7 +43,7 @@ class Machines:
 
 
 def measure(dataset: DatasetInfo, variant: str) -> Measured:
-    """Reads and decodes some training examples, and builds the model."""
+    """Reads and decodes training examples, and builds the model."""
     entries = [entry for part in dataset.parts for entry in part.manifest.splits.get("train", ())]
     height, width = dataset.image_size
     batch_size = min(MEASURED_BATCH, dataset.count("train"))
@@ -66,9 +66,9 @@ def measure(dataset: DatasetInfo, variant: str) -> Measured:
 
 
 def compute_bounds(measured: Measured, machines: Machines, examples: int) -> dict[str, float]:
-    """What GPUs at their full rate ask of processors, disks and network; units stand in the names.
+    """What GPUs at full speed require of processors, disks and network, with units in the names.
 
-    A ring adds gradients up by sending, from each node, 2 (n - 1) / n of them: twice all parts but its own.
+    A ring sums gradients by sending 2 (n - 1) / n of them from each node: twice all parts except its own.
     """
     node_rate = machines.gpus * machines.gpu_images_per_second
     step_s = machines.batch_per_gpu / machines.gpu_images_per_second

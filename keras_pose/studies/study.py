@@ -1,7 +1,7 @@
-"""Rows of a study, each a flag file trained with several seeds, and what their results say as tables.
+"""The rows of a study, each a flag file trained with several seeds, and tables of their results.
 
-A row's file begins with a comment that says what it is; where a published figure stands beside it, the second comment
-is `# paper: 98.46 mm`. Rows are known by their file's name.
+A row's file begins with a comment that describes it. If there is a published result, the second comment is
+`# paper: 98.46 mm`. A row's name is that of its file.
 """
 
 import json
@@ -17,7 +17,7 @@ from keras_pose.io.atomic import write_atomically
 
 @dataclass(frozen=True)
 class Column:
-    """One figure: where it stands in a run's folder. `root` is given for means of squares: their roots times this."""
+    """One result and its place in a run's folder. `root`: take the root of a mean square, times this factor."""
 
     heading: str
     file: str
@@ -26,7 +26,7 @@ class Column:
     root: float | None = None
 
 
-# Columns by their key in JSON; those that no run has a figure for are left out.
+# Columns by their key in JSON; columns without results are omitted.
 COLUMNS = {
     "mpjpe_mm": Column("MPJPE mm", "evaluation.json", ("mpjpe_mm",), "{:.1f}"),
     "mpjpe_noisy_mm": Column("noisy MPJPE mm", "evaluation.json", ("mpjpe_noisy_mm",), "{:.1f}"),
@@ -42,7 +42,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One row: `title` in words, `paper_mm` the published MPJPE or None, `flag_file` what it is trained with."""
+    """One row: `title` in words, `paper_mm` the published MPJPE or None, `flag_file` the training flags."""
 
     name: str
     title: str
@@ -51,7 +51,7 @@ class Row:
 
 
 def read_row(path: Path) -> Row:
-    """A row from its flag file; raises UserError where it does not begin with a comment."""
+    """A row from its flag file; raises UserError if it does not begin with a comment."""
     try:
         lines = path.read_text().splitlines()
     except OSError:
@@ -59,7 +59,7 @@ def read_row(path: Path) -> Row:
             f"no flag file {path}; name the files of the rows, such as configs/ablations/6_skip.flags"
         ) from None
     if not lines or not lines[0].startswith("# "):
-        raise UserError(f"{path} does not begin with a comment; say in its first line what the row is")
+        raise UserError(f"{path} does not begin with a comment; describe the row in the first line")
     paper = re.fullmatch(r"# paper: ([\d.]+) mm", lines[1] if len(lines) > 1 else "")
     return Row(path.stem, lines[0][2:], float(paper[1]) if paper else None, path)
 
@@ -74,14 +74,14 @@ class Spread:
 
 
 def spread(values: list[float]) -> Spread | None:
-    """None where there are no values."""
+    """The spread of `values`; None if empty."""
     if not values:
         return None
     return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
 
 
 def read_figures(folders: list[Path]) -> dict[str, Spread | None]:
-    """The figures of `COLUMNS` over the finished runs of one row."""
+    """The results in `COLUMNS` over the finished runs of one row."""
     return {
         name: spread([value for folder in folders if (value := _read(folder, column)) is not None])
         for name, column in COLUMNS.items()
@@ -89,7 +89,7 @@ def read_figures(folders: list[Path]) -> dict[str, Spread | None]:
 
 
 def to_dicts(rows: list[Row], figures: dict[str, dict[str, Spread | None]]) -> list[dict]:
-    """The figures as JSON has them."""
+    """The results as values for JSON."""
     return [
         {"row": row.name, "title": row.title, "paper_mpjpe_mm": row.paper_mm}
         | {name: value and asdict(value) for name, value in figures[row.name].items()}
@@ -132,9 +132,9 @@ def _cell(value: Spread | None, form: str) -> str:
 
 
 def format_order(rows: list[Row], figures: dict[str, dict[str, Spread | None]]) -> str:
-    """A Markdown table: for every two rows that follow each other in the paper, whether the same one is better here.
+    """A Markdown table: for each two consecutive rows in the paper, whether the same one is better here.
 
-    `yes` and `no` need a difference of more than two standard errors of it; less is within the spread.
+    `yes` and `no` require a difference of more than two standard errors; less is within the spread.
     """
     known = [row for row in rows if row.paper_mm and figures[row.name]["mpjpe_mm"]]
     lines = [["from", "to", "paper, mm", "here, mm", "the same way?"], ["---"] * 5]
@@ -159,14 +159,14 @@ def _verdict(published: float, first: Spread, second: Spread) -> str:
 
 
 def put_between_marks(path: Path, name: str, text: str) -> None:
-    """Replaces what a document has between `<!-- NAME -->` and `<!-- end of NAME -->`.
+    """Replaces the text between `<!-- NAME -->` and `<!-- end of NAME -->` in a document.
 
-    Raises UserError where it lacks them.
+    Raises UserError if the marks are missing.
     """
     marks = f"<!-- {name} -->", f"<!-- end of {name} -->"
     content = path.read_text() if path.is_file() else ""
     head, found, rest = content.partition(marks[0])
     _, closed, tail = rest.partition(marks[1])
     if not (found and closed):
-        raise UserError(f"{path} has no lines {marks[0]} and {marks[1]}; add them where the table shall stand")
+        raise UserError(f"{path} has no lines {marks[0]} and {marks[1]}; add them where the table should be")
     write_atomically(path, f"{head}{marks[0]}\n{text}\n{marks[1]}{tail}".encode())

@@ -1,4 +1,4 @@
-"""How far teachers can be trusted: what they say of photos whose joints people have labeled."""
+"""Measures how accurate teachers are, by comparing them with human labels of photos."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from keras_pose.data.sources.base import Options, read_picture
 from keras_pose.data.sources.photo_labels import Label
 from keras_pose.data.teachers.labeller import LIMBS, Labeller, crop_of_box
 
-FRACTION = 0.2  # of the torso: PCK's threshold
+FRACTION = 0.2  # of the torso, PCK's threshold
 TOLERANCES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
 
 
 @dataclass(frozen=True)
 class Opinions:
-    """What two teachers and people say of the 12 limb joints of N people, in torsos of the human label.
+    """Results of two teachers against human labels for the 12 limb joints of N people, in torsos.
 
-    `movenet_error`, `blazepose_error` and `mean_error` (N, 12) from the human label, NaN where there is none;
-    `apart` (N, 12) of the two teachers.
+    `movenet_error`, `blazepose_error` and `mean_error` (N, 12) are distances from the human label, NaN without one;
+    `apart` (N, 12) is the distance between the two teachers.
     """
 
     movenet_error: np.ndarray
@@ -38,9 +38,9 @@ def limb_names() -> list[str]:
 
 
 def ask(source_name: str, input_dir: Path, teachers: Labeller, limit: int, progress) -> Opinions:
-    """Both teachers on a source's labeled photos, `limit` of them spread over it.
+    """Runs both teachers on a source's labeled photos, `limit` of them spread over it.
 
-    Raises UserError for a source that has no photos with 2D labels.
+    Raises UserError for a source without photos with 2D labels.
     """
     source, options = get_source(source_name), Options()
     items = source.list_items(input_dir, options)
@@ -53,7 +53,7 @@ def ask(source_name: str, input_dir: Path, teachers: Labeller, limit: int, progr
             if (row := _opinions(image, label, source.skeleton, teachers)) is not None:
                 rows.append(row)
     if not rows:
-        raise UserError(f"{source_name} has no photo whose torso people labeled; use lsp_extended, lsp, coco or mpii")
+        raise UserError(f"{source_name} has no photos with labeled torsos; use lsp_extended, lsp, coco or mpii")
     return Opinions(*(np.stack(part) for part in zip(*rows, strict=True)))
 
 
@@ -75,7 +75,7 @@ def _opinions(image: np.ndarray, label: Label, skeleton: Skeleton, teachers: Lab
 
 
 def tabulate(opinions: Opinions) -> list[dict]:
-    """One row for all joints, then for those that agree within each tolerance, and for the others."""
+    """A row for all joints, then for those that agree within each tolerance, and for the rest."""
     labelled = np.isfinite(opinions.movenet_error)
     groups = {"all": labelled}
     for tolerance in TOLERANCES:

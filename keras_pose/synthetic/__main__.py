@@ -1,9 +1,9 @@
-"""The command `python -m keras_pose.synthetic`: renders synthetic people into shards.
+"""The command `python -m keras_pose.synthetic`: renders synthetic people to shards.
 
     python -m keras_pose.synthetic --preview=sheet.png
     python -m keras_pose.synthetic --output=people --count=100000 --mocap=mocap_bvh.zip --panoramas=hdri
 
-A second run of the same command finishes what the first left. docs/synthetic.md tells how to get the parts.
+Repeat the same command to finish an interrupted run. docs/synthetic.md explains how to get the assets.
 """
 
 import os
@@ -27,41 +27,41 @@ from keras_pose.visualization import drawing
 
 FLAGS = flags.FLAGS
 _PREVIEW_COUNT, _PREVIEW_COLUMNS, _PREVIEW_HEIGHT = 24, 3, 256
-_WARM_UP = 20  # examples that a profile leaves out: they load and compile
+_WARM_UP = 20  # examples that a profile ignores, because they load and compile
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("output", None, "The folder for the shards; new, or one that an earlier run left unfinished.")
+    flags.DEFINE_string("output", None, "Folder for the shards; new, or from an interrupted run.")
     flags.DEFINE_integer("count", 1000, "Examples in all splits together.", lower_bound=1)
     flags.DEFINE_string("image_size", "256", "Size of the images in pixels: one number, or HEIGHTxWIDTH.")
-    flags.DEFINE_integer("seed", 0, "The same seed and settings give the same bytes.", lower_bound=0)
+    flags.DEFINE_integer("seed", 0, "Seed; the same seed and settings give the same bytes.", lower_bound=0)
     flags.DEFINE_list("split_fractions", ["0.9", "0.05", "0.05"], "Shares of train, validation and test.")
-    flags.DEFINE_string("difficulty", "0:1", "LOW:HIGH, drawn for each image; 0 is clean, 1 has every fault.")
-    flags.DEFINE_string("mocap", None, "Motion capture: a folder or zip of BVH files. Without it poses are drawn.")
-    flags.DEFINE_string("clothes_dir", None, "MakeHuman clothes. Without it clothes are painted on.")
-    flags.DEFINE_string("panoramas", None, "A folder of .exr, .hdr or .exr.js files. Without it they are drawn.")
-    flags.DEFINE_float("roll_share", 0.3, "Share of images turned by any angle.", lower_bound=0.0, upper_bound=1.0)
+    flags.DEFINE_string("difficulty", "0:1", "LOW:HIGH, drawn per image; 0 is clean, 1 has every fault.")
+    flags.DEFINE_string("mocap", None, "Motion capture: a folder or zip of BVH files; default: procedural poses.")
+    flags.DEFINE_string("clothes_dir", None, "Folder of MakeHuman clothes; default: painted clothes.")
+    flags.DEFINE_string("panoramas", None, "Folder of .exr, .hdr or .exr.js files; default: procedural panoramas.")
+    flags.DEFINE_float("roll_share", 0.3, "Share of images rotated by any angle.", lower_bound=0.0, upper_bound=1.0)
     flags.DEFINE_float(
         "drawn_pose_share",
         0.15,
-        "Share of poses drawn within joint limits, beside --mocap.",
+        "With --mocap: share of procedural poses, drawn within joint limits.",
         lower_bound=0,
         upper_bound=1,
     )
     flags.DEFINE_integer("bodies", 400, "Different people in all splits together.", lower_bound=3)
-    flags.DEFINE_integer("jpeg_quality", 92, "Of the stored images.", lower_bound=30, upper_bound=100)
-    flags.DEFINE_integer("workers", os.cpu_count() or 1, "Processes that work in parallel.", lower_bound=1)
-    flags.DEFINE_integer("shard_size", 500, "Examples in a shard.", lower_bound=1)
-    flags.DEFINE_string("preview", None, f"Draw the first {_PREVIEW_COUNT} examples with their poses into this PNG.")
+    flags.DEFINE_integer("jpeg_quality", 92, "JPEG quality of the images.", lower_bound=30, upper_bound=100)
+    flags.DEFINE_integer("workers", os.cpu_count() or 1, "Parallel processes.", lower_bound=1)
+    flags.DEFINE_integer("shard_size", 500, "Examples per shard.", lower_bound=1)
+    flags.DEFINE_string("preview", None, f"PNG file for the first {_PREVIEW_COUNT} examples with their poses.")
     flags.DEFINE_integer(
-        "profile", None, "Render so many examples in one process and print the time of each stage; 512 is fair.", 1
+        "profile", None, "Render this many examples in one process and print the time per stage; 512 is fair.", 1
     )
-    flags.DEFINE_string("json", None, "With --profile: write its figures to this file, too.")
+    flags.DEFINE_string("json", None, "With --profile: file to write the numbers to.")
 
 
 def main(argv: list[str]) -> int:
     if argv:
-        raise UserError(f"unexpected argument {argv[0]!r}; give everything as --name=value")
+        raise UserError(f"unknown argument {argv[0]!r}; flags are written --name=value")
     if not (FLAGS.output or FLAGS.preview or FLAGS.profile):
         raise UserError("nothing to do; give --output=DIR, --preview=sheet.png or --profile=200")
     settings = settings_from_flags()
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
         draw_preview(loaded_generator(settings, Settings.people), FLAGS.preview)
     if FLAGS.output:
         for library in ("OMP", "OPENBLAS", "MKL"):
-            os.environ[f"{library}_NUM_THREADS"] = "1"  # read by the workers: they are parallel enough
+            os.environ[f"{library}_NUM_THREADS"] = "1"  # for the workers, which already run in parallel
         manifest = generate(
             settings, Path(FLAGS.output), FLAGS.shard_size, FLAGS.workers, command_line=command_line(sys.argv[1:])
         )
@@ -81,7 +81,7 @@ def main(argv: list[str]) -> int:
 
 
 def settings_from_flags() -> Settings:
-    """Raises UserError for values that do not parse."""
+    """The settings from the flags; raises UserError for values that do not parse."""
     try:
         fractions = tuple(float(word) for word in FLAGS.split_fractions)
         low, high = (float(word) for word in FLAGS.difficulty.split(":"))
@@ -98,7 +98,7 @@ def settings_from_flags() -> Settings:
 
 
 def draw_preview(generator: Generator, path: str) -> None:
-    """A contact sheet of the first training examples: image, 2D joints (hidden ones hollow), 3D from the side."""
+    """Draws a contact sheet of the first training examples: image, 2D joints (hidden ones hollow), 3D from the side."""
     cells = []
     for index in progress(range(_PREVIEW_COUNT), _PREVIEW_COUNT, "images"):
         example = generator.example("train", index)
@@ -115,19 +115,19 @@ def draw_preview(generator: Generator, path: str) -> None:
 
 
 def print_profile(generator: Generator, count: int, json_path: str | None) -> None:
-    """A table of processor milliseconds per stage and example, in one process."""
+    """Prints a table of processor milliseconds per stage and example, in one process."""
     for index in range(_WARM_UP):
         generator.example("train", index)
     generator.clock.seconds.clear()
     start = time.process_time()
-    first = EXAMPLES_PER_BLOCK  # a block starts with nobody dressed: a profile of 512 has the true share of dressing
+    first = EXAMPLES_PER_BLOCK  # a block begins by dressing people: a profile of 512 has the true share of it
     for index in progress(range(first, first + count), count, "images"):
         generator.example("train", index)
     total = 1000 * (time.process_time() - start) / count
     stages = generator.clock.milliseconds(count)
     for stage, milliseconds in stages.items():
         print(f"{stage:24} {milliseconds:7.2f} ms")
-    print(f"{'all':24} {total:7.2f} ms, {1000 / total:.0f} images/s a process")
+    print(f"{'all':24} {total:7.2f} ms, {1000 / total:.0f} images/s per process")
     if json_path:
         values = {"stages_ms": stages, "total_ms": total, "images_per_second": 1000 / total}
         atomic.write_json(json_path, values | {"image_size": list(generator.settings.scene.image_size)})

@@ -1,9 +1,9 @@
-"""The command `python -m keras_pose.synthetic.clip`: a short video of one synthetic person who moves.
+"""The command `python -m keras_pose.synthetic.clip`: a short video of one synthetic person in motion.
 
     python -m keras_pose.synthetic.clip --output=clip.mp4
     python -m keras_pose.synthetic.clip --output=walk.mp4 --mocap=mocap_bvh.zip --sequence=cmu_02_01 --seconds=2
 
-Camera, background and light stay as they are. Beside clip.mp4 clip.json holds the true joints of each frame.
+Camera, background and light are constant. The true joints of each frame are written to clip.json beside clip.mp4.
 """
 
 from collections.abc import Iterator
@@ -41,34 +41,32 @@ from keras_pose.synthetic.scene.studio import SHADOW_RADIUS_MM, contacts_below, 
 from keras_pose.synthetic.scene.surfaces import Surfaces, draw_surfaces
 
 FLAGS = flags.FLAGS
-_DIFFICULTY = 0.0  # no occluders, hardly any faults of the camera
+_DIFFICULTY = 0.0  # no occluders, and hardly any camera faults
 UNITS = units_of("keypoints_px", "pose_3d_mm", "root_position_mm")
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
-    flags.DEFINE_string("output", None, "The video: clip.mp4, or clip.webp for a page.", flag_values=values)
-    flags.DEFINE_float("seconds", 4.0, "How long it is.", lower_bound=0.1, upper_bound=60, flag_values=values)
+    flags.DEFINE_string("output", None, "The video: clip.mp4, or clip.webp for web pages.", flag_values=values)
+    flags.DEFINE_float("seconds", 4.0, "Length of the video.", lower_bound=0.1, upper_bound=60, flag_values=values)
     flags.DEFINE_float(
-        "fps", 30.0, "Images a second; of motion capture each frame is one.", 1, upper_bound=240, flag_values=values
+        "fps", 30.0, "Frames per second; of motion capture every frame is used.", 1, upper_bound=240, flag_values=values
     )
-    flags.DEFINE_string("image_size", "480", "In pixels: one number, or HEIGHTxWIDTH.", flag_values=values)
-    flags.DEFINE_integer("seed", 0, "Person, motion, camera and place follow from it.", 0, flag_values=values)
-    flags.DEFINE_string(
-        "mocap", None, "A folder or zip of BVH files. Without it the motion is drawn.", flag_values=values
-    )
-    flags.DEFINE_string("sequence", None, "The BVH file's name without its ending.", flag_values=values)
+    flags.DEFINE_string("image_size", "480", "Size in pixels: one number, or HEIGHTxWIDTH.", flag_values=values)
+    flags.DEFINE_integer("seed", 0, "Seed for person, motion, camera and place.", 0, flag_values=values)
+    flags.DEFINE_string("mocap", None, "Folder or zip of BVH files; default: procedural motion.", flag_values=values)
+    flags.DEFINE_string("sequence", None, "The BVH file's name without its extension.", flag_values=values)
     flags.DEFINE_integer("start", 1, "First frame of the sequence; 0 is often a T-pose.", 0, flag_values=values)
-    flags.DEFINE_string("clothes_dir", None, "MakeHuman clothes. Without it they are painted on.", flag_values=values)
-    flags.DEFINE_string("panoramas", None, "A folder of panoramas. Without it they are drawn.", flag_values=values)
+    flags.DEFINE_string("clothes_dir", None, "Folder of MakeHuman clothes; default: painted ones.", flag_values=values)
+    flags.DEFINE_string("panoramas", None, "Folder of panoramas; default: procedural ones.", flag_values=values)
 
 
 def main(argv: list[str]) -> int:
     if argv:
-        raise UserError(f"unexpected argument {argv[0]!r}; give everything as --name=value")
+        raise UserError(f"unknown argument {argv[0]!r}; flags are written --name=value")
     if not FLAGS.output:
         raise UserError("nothing to do; give --output=clip.mp4")
     if bool(FLAGS.mocap) != bool(FLAGS.sequence):
-        raise UserError("give --mocap=FILE.zip and --sequence=NAME together, or neither")
+        raise UserError("--mocap=FILE.zip and --sequence=NAME must be used together; give both, or neither")
     output = Path(FLAGS.output)
     for path in (output, output.with_suffix(".json")):
         if path.exists():
@@ -105,7 +103,7 @@ def people_in_motion(rng: np.random.Generator, motion: np.ndarray, clothes_dir: 
     for frame, rotations in enumerate(motion):
         rng.bit_generator.state = colours  # the same in every frame
         people.append(person.pose(PoseSample(rotations, "clip", frame, False), rng))
-        people[-1].mesh.materials = people[0].mesh.materials  # textures are large
+        people[-1].mesh.materials = people[0].mesh.materials  # shared, because textures are large
     steps = steps_on_the_ground(np.stack([posed.joints_mm for posed in people]))
     return [
         place(posed, np.eye(3), posed.joints_mm[0] * [1, 0, 1] + step)
@@ -114,7 +112,7 @@ def people_in_motion(rng: np.random.Generator, motion: np.ndarray, clothes_dir: 
 
 
 def choose_panorama(rng: np.random.Generator, folder: str | None) -> Panorama:
-    """One of a folder's panoramas, or without it a drawn one."""
+    """One of a folder's panoramas, or a procedural one without a folder."""
     if folder is None:
         return drawn_panorama("drawn", rng)
     paths = list_panoramas(folder)
@@ -152,7 +150,7 @@ def render(
 
 
 def truth(examples: list[PoseExample], fps: float) -> dict:
-    """The labels of a clip's frames, JSON-ready, named as `keras_pose.predict` names what it finds."""
+    """The labels of a clip's frames as values for JSON, with the names used by `keras_pose.predict`."""
     return {
         "skeleton": HUMAN36M_17.to_dict(),
         "units": UNITS,

@@ -1,4 +1,4 @@
-"""Makes a data set of synthetic people: every example is a function of (settings, split, index) alone."""
+"""Generates a data set of synthetic people: every example is a function of only (settings, split, index)."""
 
 import hashlib
 import shlex
@@ -22,7 +22,7 @@ from keras_pose.synthetic.scene.studio import SceneSettings, Studio, make_exampl
 from keras_pose.synthetic.scene.surfaces import draw_surfaces
 
 NAME = "keras_pose.synthetic"
-VERSION = 1  # goes up with every change that changes the bytes of an example
+VERSION = 1  # increases with every change that alters the bytes of an example
 SURFACES = 132
 _DRAWN_PANORAMAS = {"train": 12, "validation": 4, "test": 4}
 
@@ -52,11 +52,11 @@ LICENCES = {
 
 @dataclass(frozen=True)
 class Settings:
-    """All that decides the bytes of a data set.
+    """Everything that determines the bytes of a data set.
 
-    `split_fractions` are the shares of train, validation and test; `mocap`, `clothes_dir` and `panoramas` are paths,
-    or None to do without; `bodies` is how many people all splits have together; `drawn_pose_share` of the poses are
-    drawn within joint limits although there is motion capture.
+    `split_fractions` are the shares of train, validation and test; `mocap`, `clothes_dir` and `panoramas` are paths, or
+    None for procedural substitutes; `bodies` is the number of people in all splits together; `drawn_pose_share` is the
+    share of poses drawn within joint limits even with motion capture.
     """
 
     count: int
@@ -77,21 +77,21 @@ class Settings:
             raise UserError(f"difficulty {low}:{high} must be LOW:HIGH within 0 and 1")
 
     def shares(self, total: int) -> dict[str, int]:
-        """A total divided among the splits; what rounding leaves goes to the first that has any."""
+        """Divides a total among the splits; the remainder after rounding goes to the first split with any."""
         parts = [int(total * fraction) for fraction in self.split_fractions]
         parts[int(np.argmax(self.split_fractions))] += total - sum(parts)
         return dict(zip(shards.SPLITS, parts, strict=True))
 
     def people(self) -> People:
-        """Loads bodies, clothes and poses; every split that has a share has at least one body."""
+        """Loads bodies, clothes and poses; every split with a share gets at least one body."""
         bodies = {split: max(1, share) for split, share in self.shares(self.bodies).items()}
         return People(self.mocap, self.clothes_dir, self.seed, bodies, self.drawn_pose_share)
 
 
 class Generator:
-    """Renders examples; loads what it needs once.
+    """Renders examples; loads its assets once.
 
-    `make_people` gives the people: any object with `sample(rng, split, index) -> Appearance`.
+    `make_people` returns the people: any object with `sample(rng, split, index) -> Appearance`.
     """
 
     def __init__(self, settings: Settings, make_people: Callable[[Settings], People] = Settings.people):
@@ -125,7 +125,7 @@ class Generator:
 
 
 def load_panoramas(settings: Settings, split: str) -> list[Panorama]:
-    """The panoramas of a split, read ones first, then drawn ones; no split shares one with another."""
+    """The panoramas of a split, files first, then procedural ones; splits do not share any."""
     panoramas = []
     if settings.panoramas is not None:
         panoramas += [load_panorama(path) for path in split_panoramas(settings)[split]]
@@ -136,7 +136,7 @@ def load_panoramas(settings: Settings, split: str) -> list[Panorama]:
 
 
 def split_panoramas(settings: Settings) -> dict[str, list[Path]]:
-    """The files of `settings.panoramas` by split: a tenth, and at least one of three, for validation and for test."""
+    """The files of `settings.panoramas` by split: validation and test each get a tenth, or at least one of three."""
     paths = list_panoramas(settings.panoramas)
     order = np.random.default_rng(seed_of(settings.seed, "panoramas")).permutation(len(paths))
     held = max(1, round(len(paths) / 10)) if len(paths) >= 3 else 0
@@ -155,14 +155,14 @@ def generate(
     make_people: Callable[[Settings], People] = Settings.people,
     command_line: str = "",
 ) -> shards.Manifest:
-    """Fills a folder with shards and a manifest, or finishes what an earlier run left.
+    """Fills a folder with shards and a manifest, or finishes an interrupted run.
 
-    Raises UserError where the folder holds something else or data of other settings, or another process fills it, and
-    for unreadable assets.
+    Raises UserError if the folder contains something else or data with other settings, if another process is filling
+    it, and for unreadable assets.
     """
     with shard_jobs.claimed(output, describe(settings, shard_size)) as is_finished:
         if is_finished:
-            print(f"{output} is complete already")
+            print(f"{output} is already complete")
             return shards.read_manifest(output)
         return _generate(settings, output, shard_size, workers, make_people, command_line)
 
@@ -184,7 +184,7 @@ def _generate(settings, output, shard_size, workers, make_people, command_line) 
 
 
 def plan(settings: Settings, shard_size: int) -> list[shard_jobs.ShardPlan]:
-    """The shards: each has one item, (split, first index, number of examples)."""
+    """The shards, each with one item: (split, first index, number of examples)."""
     plans = []
     for split, count in settings.shares(settings.count).items():
         firsts = range(0, count, shard_size)
@@ -196,7 +196,7 @@ def plan(settings: Settings, shard_size: int) -> list[shard_jobs.ShardPlan]:
 def render_items(
     settings: Settings, make_people: Callable[[Settings], People], items: tuple[tuple[str, int, int], ...]
 ) -> Iterator[PoseExample]:
-    """The examples of some items; runs in a worker process, which keeps what it has loaded for the next items."""
+    """The examples of some items; runs in a worker process, which keeps loaded assets for the next items."""
     generator = loaded_generator(settings, make_people)
     for split, first, count in items:
         for index in range(first, first + count):
@@ -205,12 +205,12 @@ def render_items(
 
 @lru_cache(maxsize=1)
 def loaded_generator(settings: Settings, make_people: Callable[[Settings], People] = Settings.people) -> Generator:
-    """The generator of this process; loading takes seconds, so it is kept."""
+    """The generator of this process, kept because loading takes seconds."""
     return Generator(settings, make_people)
 
 
 def describe(settings: Settings, shard_size: int) -> dict:
-    """The settings as JSON, without machine paths: assets by name, number of files and a digest of names and sizes."""
+    """The settings as JSON without machine paths: assets by name, number of files, and a digest of names and sizes."""
     values = asdict(settings) | {"shard_size": shard_size, "generator_version": VERSION}
     for name in ("mocap", "clothes_dir", "panoramas"):
         if values[name] is not None:
@@ -220,14 +220,14 @@ def describe(settings: Settings, shard_size: int) -> dict:
 
 def _describe_asset(flag: str, path: Path) -> str:
     if not path.exists():
-        raise UserError(f"--{flag}={path} does not exist; docs/synthetic.md tells where to get it")
+        raise UserError(f"--{flag}={path} does not exist; docs/synthetic.md explains where to get it")
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     listing = "\n".join(f"{p.relative_to(path.parent).as_posix()} {p.stat().st_size}" for p in files)
     return f"{path.name}: {len(files)} files, {hashlib.sha256(listing.encode()).hexdigest()[:16]}"
 
 
 def command_line(arguments: list[str]) -> str:
-    """A command line for the manifest: the assets and the output by their last name alone."""
+    """A command line for the manifest, with assets and output reduced to their last names."""
     words = []
     for argument in arguments:
         flag, equals, value = argument.partition("=")

@@ -1,4 +1,4 @@
-"""The people of a generator: a pool of dressed bodies per split, and the poses they take."""
+"""The people of a generator: a pool of dressed bodies per split, and their poses."""
 
 import os
 from collections.abc import Callable
@@ -13,14 +13,14 @@ from keras_pose.synthetic.body.person import sample_person
 from keras_pose.synthetic.motion.poses import load_pose_library
 from keras_pose.synthetic.render.mesh import PosedPerson
 
-# A dressed body takes 0.1 s to make and a few MB to keep; the examples of a block share a few of them.
+# A dressed body takes 0.1 s and a few MB; the examples of a block share a few of them.
 BODIES_PER_BLOCK = 16
 EXAMPLES_PER_BLOCK = 512
 
 
 @dataclass(frozen=True)
 class Appearance:
-    """A person in a pose and where both come from; `subject` names the body, `action` and `frame` the motion."""
+    """A person in a pose, and their origin; `subject` names the body, `action` and `frame` the motion."""
 
     posed: PosedPerson
     subject: str
@@ -32,11 +32,11 @@ class People:
     """MakeHuman bodies in the poses of a motion library.
 
     Args:
-        mocap: a folder or zip of BVH files, or None for drawn poses alone.
+        mocap: a folder or zip of BVH files, or None for only procedural poses.
         clothes_dir: a folder of MakeHuman clothes, or None for painted ones.
         seed: of the whole data set.
-        bodies: how many bodies each split has, by its name.
-        drawn_pose_share: how many poses are drawn within joint limits instead of captured, 0 to 1.
+        bodies: number of bodies per split name.
+        drawn_pose_share: share of poses drawn within joint limits instead of captured, 0 to 1.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class People:
         self._dressed: Callable = lru_cache(maxsize=3 * BODIES_PER_BLOCK)(self._dress)
 
     def sample(self, rng: np.random.Generator, split: str, index: int) -> Appearance:
-        """Someone of the few bodies that are there for example `index` of a split, in a pose drawn from `rng`."""
+        """One of the few bodies available to example `index` of a split, in a pose drawn from `rng`."""
         body = int(rng.choice(block_bodies(self._seed, split, index, self._bodies[split])))
         pose = self._library.sample(rng, split)
         posed = self._dressed(split, body).pose(pose, rng)
@@ -66,12 +66,12 @@ class People:
 
 
 def block_bodies(seed: int, split: str, index: int, bodies: int) -> np.ndarray:
-    """Numbers of the bodies, of `bodies` in the split, that example `index` and its neighbors choose from."""
+    """The numbers of the bodies, out of `bodies` in the split, that example `index` and its neighbors choose from."""
     rng = np.random.default_rng(seed_of(seed, "block", split, index // EXAMPLES_PER_BLOCK))
     return rng.choice(bodies, min(bodies, BODIES_PER_BLOCK), replace=False)
 
 
 def seed_of(seed: int, *purpose: str | int) -> np.random.SeedSequence:
-    """The seed of one purpose, such as ("body", "train", 17): the same on every machine and in any order."""
+    """The seed for one purpose, such as ("body", "train", 17): the same on every machine and in any order."""
     words = [part if isinstance(part, int) else int.from_bytes(part.encode(), "little") for part in purpose]
     return np.random.SeedSequence([seed, *words])

@@ -1,4 +1,4 @@
-"""A command's --help tells its flags, wherever they are defined, and no library's."""
+"""A command's --help lists its flags, wherever they are defined, and no flags of libraries."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ FLAGS = {
 
 
 @pytest.mark.parametrize("module", FLAGS)
-def test_help_tells_the_flags(module):
+def test_help_lists_the_flags(module):
     done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, cwd=ROOT)
     for flag in FLAGS[module]:
         assert f"  {flag}:" in done.stdout, flag

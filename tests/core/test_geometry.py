@@ -6,7 +6,7 @@ from keras_pose.core import geometry
 from keras_pose.core.errors import UserError
 
 
-def test_pixel_centres_are_halves():
+def test_pixel_centers_are_halves():
     np.testing.assert_allclose(geometry.normalize_keypoints(np.array([3.5, 7.5]), (24, 16)), [3.5 / 16, 7.5 / 24])
     points = np.random.default_rng(0).uniform(0, 20, (5, 2))
     back = geometry.denormalize_keypoints(geometry.normalize_keypoints(points, (24, 16)), (24, 16))
@@ -28,13 +28,13 @@ def test_affine_inverts(rotation):
     np.testing.assert_allclose(geometry.apply_affine(geometry.invert_affine(affine), moved), points, atol=1e-9)
 
 
-def test_a_turn_is_clockwise_on_the_screen():
+def test_rotation_is_clockwise_on_the_screen():
     affine = geometry.crop_affine(np.array([0.0, 0.0]), (10, 10), (10, 10), 90)
     np.testing.assert_allclose(geometry.apply_affine(affine, np.array([1.0, 0.0])), [5, 6], atol=1e-9)
 
 
 @pytest.mark.parametrize(("scale", "rotation"), [(1.0, 0), (2.0, 25), (0.5, -70)])
-def test_warped_dots_land_where_the_affine_says(scale, rotation):
+def test_warped_dots_land_where_the_affine_maps_them(scale, rotation):
     image = np.zeros((80, 120, 3), np.uint8)
     center = np.array([70.5, 33.5])
     cv2.circle(image, (70, 33), 4, (255, 255, 255), -1)
@@ -72,7 +72,7 @@ def test_box_crop_keeps_the_aspect_and_holds_the_box():
 
 
 @pytest.mark.parametrize("tangential", [(), (-0.0009, -0.0014)])
-def test_distortion_is_opencvs_but_for_half_the_tangential_scale(tangential):
+def test_distortion_is_opencvs_except_half_the_tangential_scale(tangential):
     """Human3.6M scales by p1 y + p2 x where OpenCV (Brown's formula) scales by twice that; the rest is the same."""
     points = np.random.default_rng(3).normal(0, 500, (20, 3)) + [0, 0, 4000]
     intrinsics = np.array([[1145.0, 0, 512], [0, 1143, 515], [0, 0, 1]])

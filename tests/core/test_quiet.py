@@ -1,4 +1,4 @@
-"""No command shows TensorFlow's start-up notes before its own output, and every real error is kept."""
+"""No command shows TensorFlow's startup messages before its own output, and every real error is kept."""
 
 import io
 import os
@@ -33,7 +33,7 @@ def run(code: str, *path, **environment) -> subprocess.CompletedProcess:
 
 
 def start(tmp_path, ending: str, **environment) -> subprocess.CompletedProcess:
-    """Imports a module named tensorflow that writes notes and one error from below Python, and then `ending`."""
+    """Imports a module named tensorflow that writes messages and one error from native code, and then `ending`."""
     lines = f"import os\nos.write(2, {NOTES + ERROR!r})\n{ending}\n"
     (tmp_path / "tensorflow.py").write_text(lines)
     code = "import os, sys, keras_pose, tensorflow; os.write(2, b'imported\\n')"
@@ -59,7 +59,7 @@ def test_a_line_without_its_end_is_kept():
     assert filtered(NOTES + b" 40%" + quiet.ENDED_WELL) == b" 40%"
 
 
-def test_where_there_is_a_gpu_the_reasons_against_it_are_kept():
+def test_with_a_gpu_the_reasons_against_using_it_are_kept():
     kept = filtered(NOTES + quiet.ENDED_WELL, has_gpu=True)
     assert kept.count(b"\n") == 2 and b"cuInit" in kept and b"Could not find cuda drivers" in kept
 

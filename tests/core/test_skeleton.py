@@ -6,7 +6,7 @@ from keras_pose.core.skeleton import COCO_17, HUMAN36M_17, LSP_14, SKELETONS, Sk
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=lambda s: s.name)
-def test_every_skeleton_is_sound(skeleton):
+def test_every_skeleton_is_valid(skeleton):
     mirror = np.array(skeleton.flip_permutation)
     assert (mirror[mirror] == np.arange(skeleton.num_joints)).all()
     left = sum(name.startswith("left_") for name in skeleton.joint_names)
@@ -52,7 +52,7 @@ def test_an_invalid_joint_stays_invalid():
     assert mapped_valid[0, HUMAN36M_17.index("right_hip")]
 
 
-def test_mistakes_name_the_mend():
+def test_errors_name_the_fix():
     with pytest.raises(UserError, match="human36m_17"):
         get_skeleton("human36m")
     with pytest.raises(UserError, match="left_wrist"):

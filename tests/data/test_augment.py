@@ -127,7 +127,7 @@ def adjust_colour(image, brightness=0.0, contrast=1.0, saturation=1.0, hue=0.0):
     return np.asarray(augment_ops.adjust_colour(image, *each))
 
 
-def test_colour_changes_by_hand():
+def test_color_changes_by_hand():
     image = np.array([[[[100, 50, 200]], [[20, 60, 0]]]], np.float32)  # (1, 2, 1, 3)
     np.testing.assert_allclose(adjust_colour(image, brightness=0.1), image + 25.5, rtol=1e-5)
     grey = image @ np.float32([0.299, 0.587, 0.114])
@@ -140,7 +140,7 @@ def test_colour_changes_by_hand():
         np.testing.assert_allclose(more - image, image - none, rtol=1e-4, atol=1e-3)
 
 
-def test_colour_changes_follow_one_another(floating):
+def test_color_changes_apply_in_order(floating):
     """Brightness, then contrast, then saturation, then hue."""
     image = steps = floating["image"]
     for change, value in {"brightness": 0.2, "contrast": 0.7, "saturation": 1.4, "hue": 0.2}.items():
@@ -148,7 +148,7 @@ def test_colour_changes_follow_one_another(floating):
     np.testing.assert_allclose(adjust_colour(image, 0.2, 0.7, 1.4, 0.2), steps, atol=1e-3)
 
 
-def test_hue_turns_colours_about_their_grey(floating):
+def test_hue_rotates_colors_about_their_gray(floating):
     image, weights = floating["image"], np.float32([0.299, 0.587, 0.114])
     turned = adjust_colour(image, hue=0.15)
     np.testing.assert_allclose(turned @ weights, image @ weights, atol=1e-3)  # as bright as before
@@ -161,7 +161,7 @@ def test_hue_turns_colours_about_their_grey(floating):
     np.testing.assert_allclose(adjust_colour(grey, hue=0.3), grey, rtol=1e-5)
 
 
-def test_each_example_changes_colour_by_its_own_numbers(floating):
+def test_each_example_changes_color_by_its_own_numbers(floating):
     numbers = np.linspace(0.5, 1.5, COUNT, dtype=np.float32)
     changed = augment_ops.adjust_colour(floating["image"], numbers, numbers, numbers)
     for i, number in enumerate(numbers):
@@ -169,7 +169,7 @@ def test_each_example_changes_colour_by_its_own_numbers(floating):
         np.testing.assert_allclose(changed[i], alone[0], atol=1e-3)
 
 
-def test_blur_keeps_brightness_and_lessens_contrast(floating):
+def test_blur_keeps_brightness_and_reduces_contrast(floating):
     flat = np.full((1, 20, 30, 3), 90, np.float32)
     np.testing.assert_allclose(augment_ops.blur(flat, 1.5, np.ones(1, np.float32)), flat, rtol=1e-5)
     shares = np.array([0, 0.5, 1, 1], np.float32)
@@ -178,7 +178,7 @@ def test_blur_keeps_brightness_and_lessens_contrast(floating):
     assert spread[0] == pytest.approx(before[0]) and (spread[1:] < [0.7 * before[1], *(0.4 * before[2:])]).all()
 
 
-def test_cut_out_is_where_it_is_told():
+def test_cut_out_is_where_requested():
     image = np.zeros((1, HEIGHT, WIDTH, 3), np.float32)
     cut = augment_ops.cut_out(image, np.array([[0.25, 0.5]], np.float32), np.array([[0.25, 0.5]], np.float32))
     rows, columns = np.nonzero(np.asarray(cut)[0, :, :, 0])
@@ -198,7 +198,7 @@ def test_eager_equals_tf_data(batch):
     assert subject.numpy().tolist() == [b"S1"] * COUNT
 
 
-def test_seed_decides(batch):
+def test_the_seed_determines_the_result(batch):
     augment = build_augmentation(EVERYTHING, HUMAN36M_17)
     first, again = augment(batch, SEED), augment(batch, SEED)
     assert_same(first, again, atol=0)
@@ -215,7 +215,7 @@ def test_layer_keeps_2d_and_3d_together(batch):
     assert moved["image"].dtype == "float32" and 0 <= np.min(moved["image"]) and np.max(moved["image"]) <= 255
 
 
-def test_colour_leaves_the_labels(batch):
+def test_color_leaves_the_labels(batch):
     changed = build_augmentation(AugmentConfig(flip=0), HUMAN36M_17)(batch, SEED)
     labels = [key for key in batch if key != "image"]
     assert_same({k: changed[k] for k in labels}, {k: batch[k] for k in labels}, atol=0)
@@ -227,7 +227,7 @@ def test_off_changes_nothing(batch):
 
 
 @pytest.mark.parametrize("kind", ["brightness", "contrast", "saturation", "hue", "cut_out", "blur_px", "noise"])
-def test_each_alone_changes_pixels_alone(kind, batch):
+def test_each_alone_changes_only_pixels(kind, batch):
     changed = build_augmentation(AugmentConfig(**OFF | {kind: 0.5}), HUMAN36M_17)(batch, SEED)
     assert np.abs(changed["image"] - batch["image"]).max() > 2
     np.testing.assert_array_equal(changed["keypoints_2d"], batch["keypoints_2d"])

@@ -1,4 +1,4 @@
-"""What the data that ship promise, over every example."""
+"""The promises of the embedded data, checked on every example."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def examples():
     return {split: list(read_examples(info, split)) for split in SPLITS}
 
 
-def test_it_is_small_and_says_where_it_comes_from():
+def test_it_is_small_and_names_its_origin():
     info = open_dataset("embedded")
     assert sum(path.stat().st_size for path in NAMED_DATASETS["embedded"].iterdir()) <= 25e6
     assert info.image_size == (128, 128) and info.skeleton == HUMAN36M_17

@@ -1,4 +1,4 @@
-"""Shards that somebody else wrote, by other rules: what is wrong is named by shard and record, before it does harm."""
+"""Shards written by others, by other rules: faults are named by shard and record before they do harm."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ def foreign(folder, change=None, content: bytes | None = None, split: str = "tra
 
 
 def rewrite(path, content: bytes, **entry_changes) -> None:
-    """Replaces a shard, and tells the manifest of it."""
+    """Replaces a shard, and updates the manifest."""
     path.write_bytes(content)
     manifest = path.parent / shards.MANIFEST
     values = json.loads(manifest.read_text())
@@ -70,7 +70,7 @@ def test_a_good_foreign_shard_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("change", BAD_NUMBERS)
-def test_nan_and_inf_in_labels_are_refused_in_writing(tmp_path, change):
+def test_nan_and_inf_in_labels_are_refused_when_writing(tmp_path, change):
     example = make_example(np.random.default_rng(0), **change)
     with pytest.raises(UserError, match="toy s0/walk/0: .* holds NaN or inf; mark such joints invalid"):
         shards.write_shard(tmp_path / "a.tfrecord", [example])
@@ -79,19 +79,19 @@ def test_nan_and_inf_in_labels_are_refused_in_writing(tmp_path, change):
 @pytest.mark.parametrize(
     "change", [{"difficulty": np.nan}, spoiled("root_position_mm", np.inf), spoiled("keypoints_2d_px", 1e30)]
 )
-def test_other_numbers_that_cannot_be_are_refused_in_writing(tmp_path, change):
+def test_other_impossible_numbers_are_refused_when_writing(tmp_path, change):
     with pytest.raises(UserError, match="toy s0/walk/0: "):
         shards.write_shard(tmp_path / "a.tfrecord", [make_example(np.random.default_rng(0), **change)])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.5])
-def test_pixels_that_are_no_bytes_are_refused(value):
+def test_pixels_that_are_not_bytes_are_refused(value):
     with pytest.raises(UserError, match="uint8 RGB, got float64"):
         encode_jpeg(np.full((8, 8, 3), value))
 
 
 @pytest.mark.parametrize("image", [b"", b"no JPEG", claiming(".jpg", 20000, 20000), png(64, 96)])
-def test_an_image_that_is_no_jpeg_of_its_size_is_refused_in_writing(tmp_path, image):
+def test_an_image_that_is_not_a_jpeg_of_its_size_is_refused_when_writing(tmp_path, image):
     example = make_example(np.random.default_rng(0), image_jpeg=image)
     if image:
         with pytest.raises(UserError, match=r"the image is not a JPEG of \(64, 96\)"):
@@ -101,7 +101,7 @@ def test_an_image_that_is_no_jpeg_of_its_size_is_refused_in_writing(tmp_path, im
 
 
 @pytest.mark.parametrize("change", BAD_NUMBERS)
-def test_nan_and_inf_in_labels_are_named_in_reading(tmp_path, change):
+def test_nan_and_inf_in_labels_are_named_when_reading(tmp_path, change):
     (name,) = change
     with pytest.raises(UserError, match=f"^at step 7: shard .*{NAMED}toy s2/walk/2: {name} holds NaN or inf") as caught:
         read_batches(foreign(tmp_path, change))
@@ -130,7 +130,7 @@ def test_images_of_other_sizes_are_named_and_take_no_memory(tmp_path, image, mes
 
 
 @pytest.mark.parametrize("size", [(20000, 20000), (1, 1), (64, 64)])
-def test_an_image_that_says_its_size_itself_but_is_not_of_the_data_sets(tmp_path, size):
+def test_an_image_of_another_size_than_the_data_set_is_refused(tmp_path, size):
     image = claiming(".jpg", *size)
     with pytest.raises(UserError, match=NAMED + r".*(its image is|not a JPEG|does not decode)"):
         read_batches(foreign(tmp_path, {"image_jpeg": image, "image_size": size}))
@@ -139,7 +139,7 @@ def test_an_image_that_says_its_size_itself_but_is_not_of_the_data_sets(tmp_path
 @pytest.mark.parametrize(
     "content", [b"", b"\xff" * 40, records.serialize(make_example(np.random.default_rng(0)))[:-40]]
 )
-def test_a_record_that_is_no_example_is_named(tmp_path, content):
+def test_a_record_that_is_not_an_example_is_named(tmp_path, content):
     with pytest.raises(UserError, match=f"{SHARD}.tfrecord, record {RECORD} is not an example of human36m_17"):
         read_batches(foreign(tmp_path, content=content))
 
@@ -161,7 +161,7 @@ def test_a_pose_without_its_root_is_named(tmp_path):
         audit.name_fault(open_dataset(str(folder)).folders)
 
 
-def test_a_manifest_that_counts_more_than_there_is_is_named(tmp_path):
+def test_a_manifest_that_counts_too_many_examples_is_named(tmp_path):
     path = foreign(tmp_path) / f"{SHARD}.tfrecord"
     rewrite(path, path.read_bytes(), count=9)
     info = open_dataset(str(tmp_path))
@@ -213,7 +213,7 @@ def test_a_shard_that_changes_is_named(tmp_path, damage):
         watch.check()
 
 
-def test_the_same_bytes_written_again_are_no_change(tmp_path):
+def test_rewriting_the_same_bytes_is_not_a_change(tmp_path):
     info = open_dataset(str(write_dataset(tmp_path, {"train": 20})))
     watch = audit.ShardWatch(info.folders)
     path = tmp_path / f"{SHARD}.tfrecord"

@@ -56,7 +56,7 @@ def test_right_labels_look_right():
         (lambda e: {"pose_3d_mm": e.pose_3d_mm * [1, 1, -1]}, "knees bend backward"),
         (lambda e: {"pose_3d_mm": e.pose_3d_mm[list(HUMAN36M_17.flip_permutation)]}, "project"),
         (lambda e: {"pose_3d_mm": e.pose_3d_mm / 2.54}, "check the unit"),
-        (lambda e: {"pose_3d_mm": e.pose_3d_mm / 1000}, "millimetres"),
+        (lambda e: {"pose_3d_mm": e.pose_3d_mm / 1000}, "millimeters"),
         (lambda e: {"keypoints_2d_px": e.keypoints_2d_px + [60, 0]}, "outside their crop"),
         (lambda e: {"keypoints_2d_px": [0, 96] + e.keypoints_2d_px * [1, -1]}, "heads are below ankles"),
         (lambda e: {"keypoints_2d_px": e.keypoints_2d_px * np.nan}, "NaN"),
@@ -64,7 +64,7 @@ def test_right_labels_look_right():
         (lambda e: {"image_jpeg": e.image_jpeg[:200]}, "does not decode"),
     ],
 )
-def test_what_is_wrong_is_said(change, seen):
+def test_problems_are_reported(change, seen):
     found = problems(changed(people(), change))
     assert any(seen in line for line in found), found
     assert all("\n" not in line for line in found)
@@ -140,7 +140,7 @@ def test_inspect_draws_a_sheet_and_writes_the_numbers(tmp_path, capsys):
     assert sheet.shape[0] > 2 * 160 and sheet.std() > 20
 
 
-def test_of_large_splits_a_spread_is_looked_at(tmp_path):
+def test_large_splits_are_sampled(tmp_path):
     spec = write(tmp_path / "data", people())
     found = inspect.inspect(spec, str(tmp_path / "sheet.png"), pictures=4, limit=6)
     assert found["splits"]["train"]["examples"] == 6 and found["splits"]["train"]["count"] == 20

@@ -1,4 +1,4 @@
-"""Data sets by pattern, and on file systems that TensorFlow opens."""
+"""Data sets given by pattern, and on file systems that TensorFlow opens."""
 
 import shutil
 
@@ -106,7 +106,7 @@ def test_a_remote_data_set_is_checked(remote):
     assert open_dataset(f"{remote}/people-2", verify=True).count("train") == 9
 
 
-def test_what_tensorflow_cannot_open_is_told():
+def test_a_scheme_that_tensorflow_cannot_open_is_reported():
     with pytest.raises(UserError, match="holds no manifest.json"):
         open_dataset("ram://nowhere")
     with pytest.raises(UserError, match="cannot read far://away/manifest.json: .*far.* not implemented"):

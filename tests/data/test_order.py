@@ -1,4 +1,4 @@
-"""Workers that read files of their own."""
+"""Workers that each read their own files."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_every_example_goes_to_one_worker_in_equal_numbers(info, workers):
     assert {len(share) for share in seen} <= {23 // workers, 23 // workers + 1}
 
 
-def test_a_worker_opens_its_own_files_alone(info):
+def test_a_worker_opens_only_its_own_files(info):
     (part,) = info.parts
     entries = part.manifest.splits["train"]
     pieces = [order._pieces(part, entries, (i, 2)).as_numpy_iterator() for i in range(2)]
@@ -60,7 +60,7 @@ def test_all_workers_have_the_steps_of_an_epoch(info):
     assert first != [frames(info, 2, training=True, seed=1, epoch=1, shard=(i, 2)) for i in range(2)]
 
 
-def test_a_resumed_worker_goes_on_with_its_own(info):
+def test_a_resumed_worker_continues_with_its_own(info):
     whole = frames(info, 2, training=True, seed=1, shard=(1, 2))
     assert frames(info, 2, training=True, seed=1, shard=(1, 2), skip_batches=3) == whole[3:]
 

@@ -34,7 +34,7 @@ def test_without_images_everything_else_is_the_same(toy_dataset):
         np.testing.assert_array_equal(value, whole[name])
 
 
-def test_keypoints_are_normalised_by_width_and_height(toy_dataset):
+def test_keypoints_are_normalized_by_width_and_height(toy_dataset):
     info = open_dataset(str(toy_dataset))
     example = next(pipeline.read_examples(info, "validation"))
     batch = next(iter(pipeline.make_batches(info, "validation", 1, training=False)))

@@ -1,4 +1,4 @@
-"""Laws of a data set whose images are brought to another size."""
+"""Laws for resizing the images of a data set."""
 
 import json
 
@@ -20,7 +20,7 @@ def run(*arguments) -> None:
     resize.main(values(["resize", *map(str, arguments)])[1:], values)
 
 
-def test_labels_and_camera_go_along(toy_dataset, tmp_path, capsys):
+def test_labels_and_camera_are_scaled_too(toy_dataset, tmp_path, capsys):
     run(f"--input={toy_dataset}", f"--output={tmp_path / 'large'}", "--image_size=128x192", "--limit=8")
     assert capsys.readouterr().out.endswith("large: train 8, validation 8, test 6\n")
     old, new = open_dataset(str(toy_dataset)), open_dataset(str(tmp_path / "large"))
@@ -50,14 +50,14 @@ def test_a_mix_keeps_the_splits_and_licences_of_all_its_parts(tmp_path):
     assert [entry["part"] for entry in manifest.licences] == ["a", "b"]
 
 
-def test_unlabelled_joints_stay_at_zero(tmp_path):
+def test_unlabeled_joints_stay_at_zero(tmp_path):
     write_dataset(tmp_path / "some", {"train": 2}, keypoint_valid=np.arange(17) > 3)
     (example,) = list(read_examples(open_dataset(str(tmp_path / "some")), "train"))[:1]
     large = resize.resize_example(example, (128, 192))
     assert not large.keypoints_2d_px[:4].any() and large.keypoints_2d_px[4:].any()
 
 
-def test_mistakes_are_one_line(toy_dataset, tmp_path):
+def test_mistakes_give_one_line_errors(toy_dataset, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     for arguments, message in [

@@ -1,4 +1,4 @@
-"""Decoding by a tf.data service: its command in two processes, as on two machines."""
+"""Decoding with a tf.data service: its command in two processes, as on two machines."""
 
 import re
 import signal
@@ -19,7 +19,7 @@ from tests.training.runs import tiny_experiment
 
 
 def start(*arguments: str) -> tuple[subprocess.Popen, str]:
-    """The command, and what it says when it is ready."""
+    """The command, and its output once it is ready."""
     command = [sys.executable, "-m", "keras_pose.data.service", "--host=localhost", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     return process, process.stdout.readline()
@@ -72,7 +72,7 @@ def test_trainers_share_the_examples(info, service):
     assert sorted(shares[0] + shares[1]) == list(range(24)) and len(shares[0]) == len(shares[1])
 
 
-def test_a_resumed_epoch_has_as_many_batches_as_it_lacks(info, service):
+def test_a_resumed_epoch_has_the_remaining_number_of_batches(info, service):
     rest = frames(batches(info, service, skip_batches=4))
     assert len(rest) == 8 and len(set(rest)) == 8
 
@@ -98,12 +98,12 @@ def test_the_trainer_takes_its_batches_from_the_service(info, service):
 
 
 @pytest.mark.parametrize("address", ["localhost:5050", "grpc://localhost", "http://localhost:5050", "grpc://a b:99999"])
-def test_what_is_no_address_or_does_not_answer_is_told(address):
+def test_a_bad_or_silent_address_is_reported(address):
     with pytest.raises(UserError, match="is not an address; give grpc://HOST:PORT|no data service answers at"):
         decode_service.check_service(address)
 
 
-def test_a_service_that_is_gone_is_told(info):
+def test_a_lost_service_is_reported(info):
     with pytest.raises(
         UserError, match=r"no data service answers at grpc://localhost:9 \(.*; start one with python -m"
     ):

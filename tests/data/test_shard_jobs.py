@@ -69,7 +69,7 @@ def test_a_second_run_makes_only_what_is_missing(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in times} == times
 
 
-def test_few_bad_frames_are_listed_also_after_a_stop(tmp_path):
+def test_a_few_bad_frames_are_listed_even_after_a_stop(tmp_path):
     numbers = [-7, *range(200)]
     shard_jobs.run(tmp_path, plans(numbers, 50)[:4], produce, workers=1)
     entries, bad = shard_jobs.run(tmp_path, plans(numbers, 50), produce, workers=1)
@@ -110,7 +110,7 @@ def test_frames_that_were_bad_before_the_work_count_too(tmp_path):
         shard_jobs.run(tmp_path / "c", plans(range(5)), produce, 1, [skipped, known], 0.1)
 
 
-def test_a_dead_worker_is_told(tmp_path):
+def test_a_dead_worker_is_reported(tmp_path):
     with pytest.raises(UserError, match="a worker process died"):
         shard_jobs.run(tmp_path, plans(range(10)), die, workers=2)
 
@@ -144,7 +144,7 @@ def test_two_jobs_in_one_folder(tmp_path):
         assert is_finished and sorted(folder.iterdir()) == before
 
 
-def test_what_a_job_that_was_killed_at_its_start_leaves_does_not_block(tmp_path):
+def test_files_left_by_a_job_killed_at_its_start_do_not_block(tmp_path):
     (tmp_path / LOCK).write_text("process 1 on a machine\n")
     with shard_jobs.claimed(tmp_path, {}) as is_finished:
         assert not is_finished
@@ -173,7 +173,7 @@ def test_workers_end_with_a_killed_job(tmp_path, number):
 @pytest.mark.parametrize(
     ("content", "message"), [(None, "is a file"), ("notes.txt", "holds other files"), ("settings.json", "is damaged")]
 )
-def test_other_peoples_folders_are_left_alone(tmp_path, content, message):
+def test_unrelated_folders_are_left_alone(tmp_path, content, message):
     folder = tmp_path / "out"
     if content:
         folder.mkdir()

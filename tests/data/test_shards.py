@@ -29,7 +29,7 @@ def test_records_are_what_tensorflow_writes(tmp_path):
     assert (tmp_path / "a.tfrecord").read_bytes() == (tmp_path / "b.tfrecord").read_bytes()
 
 
-def test_examples_come_back_as_they_went(tmp_path):
+def test_examples_survive_a_round_trip(tmp_path):
     write_dataset(tmp_path, {"train": 9}, seed=3)
     rng = np.random.default_rng(3)
     read = list(pipeline.read_examples(open_dataset(str(tmp_path)), "train"))
@@ -75,7 +75,7 @@ def as_format_1(folder, has_pose_3d: bool = True):
     return folder
 
 
-def test_masks_of_3d_come_back_as_they_went(tmp_path):
+def test_masks_of_3d_survive_a_round_trip(tmp_path):
     examples = write_partial(tmp_path)
     info = open_dataset(str(tmp_path))
     read = list(pipeline.read_examples(info, "train"))
@@ -121,7 +121,7 @@ def test_a_joint_that_never_has_3d_has_no_statistics_and_whole_poses_are_none(tm
     assert info.pose_counts("train")[8:10].tolist() == [6, 0] and info.label_counts("train")[1] == 6
 
 
-def test_poses_without_images_tell_the_size_of_their_crops(tmp_path, monkeypatch):
+def test_poses_without_images_know_the_size_of_their_crops(tmp_path, monkeypatch):
     folder = write_poses(tmp_path / "poses", {"train": 3}, image_size=(80, 64))
     assert open_dataset(str(folder)).image_size is None
     assert open_dataset(str(folder)).crop_size == (80, 64)
@@ -154,7 +154,7 @@ def test_invalid_joints_and_2d_only_examples_stay_out_of_the_statistics(tmp_path
     assert np.abs(statistics["pose_3d_mean"]).max() == 0
 
 
-def test_hips_alone_are_a_pose_and_what_is_not_labelled_has_no_size(tmp_path):
+def test_hips_alone_are_a_pose_and_unlabeled_joints_have_no_size(tmp_path):
     pose = np.eye(17, 3, -1) * 60
     pose[9] = 9e9
     example = make_example(np.random.default_rng(0), pose_3d_mm=pose, pose_3d_valid=np.arange(17) < 2)
@@ -197,14 +197,14 @@ def test_damage_after_opening_is_named_while_reading(tmp_path):
         (lambda m: [m], "damaged"),
     ],
 )
-def test_a_broken_manifest_is_one_clear_line(tmp_path, change, message):
+def test_a_broken_manifest_gives_a_one_line_error(tmp_path, change, message):
     path = write_dataset(tmp_path, {"train": 3}) / shards.MANIFEST
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
     with pytest.raises(UserError, match=message):
         shards.read_manifest(tmp_path)
 
 
-def test_an_unfinished_shard_is_told_from_a_finished_one(tmp_path):
+def test_an_unfinished_shard_is_distinguished_from_a_finished_one(tmp_path):
     path = tmp_path / "train-00000-of-00001.tfrecord"
     entry = shards.write_shard(path, [make_example(np.random.default_rng(0))])
     assert shards.finished_shard(path) == entry

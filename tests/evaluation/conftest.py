@@ -1,4 +1,4 @@
-"""The data sets of this folder's tests, and models whose scores are known beforehand."""
+"""The data sets for this folder's tests, and models with known scores."""
 
 from dataclasses import replace
 

@@ -52,7 +52,7 @@ def runs(tmp_path_factory):
     return folder
 
 
-def test_a_lifter_run_sees_unlabelled_joints_at_their_mean(runs, tmp_path, monkeypatch):
+def test_a_lifter_run_sees_unlabeled_joints_at_their_mean(runs, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(evaluate, "batch_predictor", lambda *arguments: seen.append(arguments[-1]))
     evaluate.open_predictor(str(runs / "lifter"), HUMAN36M_17)
@@ -117,7 +117,7 @@ def test_a_converted_checkpoint_is_scored_by_its_published_protocol(run, convert
     np.testing.assert_allclose(results[0].scores["error_px"], expected.scores["error_px"], atol=0.02)
 
 
-def test_a_decoder_leaves_the_pose_in_3d_alone(run, runs, tmp_path):
+def test_a_decoder_does_not_change_the_3d_pose(run, runs, tmp_path):
     found = {}
     for name in ("", "dark"):
         path = tmp_path / f"{name or 'own'}.json"
@@ -174,7 +174,7 @@ def test_output_is_not_overwritten_silently(run, runs, tmp_path):
         (("--model=x", "runs/e2e"), "unknown argument 'runs/e2e'"),
     ],
 )
-def test_mistakes_are_one_line(run, arguments, message):
+def test_mistakes_give_one_line_errors(run, arguments, message):
     with pytest.raises(UserError, match=message):
         run(*arguments)
 

@@ -1,4 +1,4 @@
-"""Evaluation with models whose scores are known beforehand."""
+"""Evaluation of models with known scores."""
 
 import json
 
@@ -119,7 +119,7 @@ def test_upright_people_are_scored_apart(tmp_path):
     assert [row.split()[-7] for row in rows] == ["8", "3", "4"] * 2
 
 
-def test_people_seen_from_the_wrong_side_are_right_but_for_their_sides(dataset):
+def test_people_seen_from_the_wrong_side_are_correct_up_to_a_swap(dataset):
     left, right = np.array(HUMAN36M_17.left_right_pairs).T
 
     def predict(batch):
@@ -205,7 +205,7 @@ def test_joints_without_a_3d_label_are_not_scored(tmp_path):
     np.testing.assert_array_equal(np.isnan(scores["scaled_error_mm"]), np.arange(6) == 2)
 
 
-def test_numbers_that_are_no_label_change_no_score(tmp_path):
+def test_numbers_without_a_label_change_no_score(tmp_path):
     valid = np.random.default_rng(2).uniform(size=(5, 17)) < 0.7
     valid[:, 0] = True
 
@@ -223,6 +223,6 @@ def test_numbers_that_are_no_label_change_no_score(tmp_path):
         assert results[0][key] == results[1][key], key
 
 
-def test_nan_is_not_taken_for_a_missing_label(dataset):
+def test_nan_is_not_treated_as_a_missing_label(dataset):
     with pytest.raises(UserError, match="predicts NaN"):
         evaluate(lambda batch: {"pose_3d": batch["pose_3d"] * np.nan}, dataset)

@@ -66,7 +66,7 @@ def test_pa_mpjpe_is_zero_under_a_similarity_and_not_under_a_mirror(target, simi
     assert np.min(metrics.pa_mpjpe(target, similar * np.float32([-1, 1, 1]))) > 50
 
 
-def test_procrustes_is_scipys(target, predicted):
+def test_procrustes_equals_scipys(target, predicted):
     aligned = metrics.align_procrustes(target, predicted)
     for index in range(4):
         a, b = (points[index] - points[index].mean(0) for points in (target, predicted))
@@ -76,7 +76,7 @@ def test_procrustes_is_scipys(target, predicted):
         np.testing.assert_allclose(aligned[index], expected, atol=0.01)
 
 
-def test_alignment_lessens_the_root_mean_square(target, predicted):
+def test_alignment_reduces_the_root_mean_square(target, predicted):
     def root_mean_square(poses):
         return np.sqrt(np.mean((np.asarray(poses) - target) ** 2, axis=(1, 2)))
 
@@ -85,7 +85,7 @@ def test_alignment_lessens_the_root_mean_square(target, predicted):
     assert (root_mean_square(scaled) <= root_mean_square(predicted)).all()
 
 
-def test_n_mpjpe_forgives_scale_alone(target, similar):
+def test_n_mpjpe_forgives_only_scale(target, similar):
     assert np.max(metrics.n_mpjpe(target, 0.3 * target)) < 0.01
     assert np.min(metrics.n_mpjpe(target, similar)) > 50
 

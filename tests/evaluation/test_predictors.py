@@ -1,4 +1,4 @@
-"""What evaluation gives to models of images and to lifters."""
+"""The inputs that evaluation gives to image models and to lifters."""
 
 import json
 
@@ -28,7 +28,7 @@ def test_images_are_resized_but_not_stretched(dataset):
         evaluate(batch_predictor(LoadedModel("square", HUMAN36M_17, (64, 64), run)), dataset)
 
 
-def test_a_lifter_is_tried_with_a_detectors_errors_too(dataset):
+def test_a_lifter_is_also_tested_with_a_detectors_errors(dataset):
     """One that copies what it sees: its poses differ by those errors, in any batch by the same."""
 
     def lifter(keypoints_2d, training):
@@ -46,7 +46,7 @@ def test_a_lifter_is_tried_with_a_detectors_errors_too(dataset):
     assert evaluate(oracle, dataset).summary()["mpjpe_noisy_mm"] is None
 
 
-def test_a_lifter_sees_what_is_not_labelled_where_it_is_told(tmp_path):
+def test_a_lifter_sees_unlabeled_keypoints_where_requested(tmp_path):
     valid, seen = np.arange(17) % 4 > 0, []
     dataset = open_dataset(str(write_dataset(tmp_path, {"train": 5, "test": 3}, keypoint_valid=valid)))
 

@@ -1,4 +1,4 @@
-"""The commands: what they print and write, and that a mistake is one line and leaves nothing behind."""
+"""The commands: what they print and write; a mistake gives one line and leaves nothing behind."""
 
 import json
 import shutil
@@ -78,14 +78,14 @@ def test_int8_calibrates_on_the_runs_data(runs, tmp_path, capsys):
     assert "int8" in capsys.readouterr().out
 
 
-def test_a_file_past_tolerance_is_not_written(lifter, tmp_path):
+def test_a_file_that_exceeds_its_tolerance_is_not_written(lifter, tmp_path):
     arguments = (f"--output={tmp_path / 'lifter.tflite'}", "--quantize=float16", "--tolerance_mm=0")
     with pytest.raises(UserError, match="did not write .*lifter.tflite: float16 differs from Keras: 3D by"):
         run(tflite, lifter, *arguments)
     assert not list(tmp_path.iterdir())
 
 
-def test_parity_exits_1_past_tolerance(exported, runs, tmp_path, capsys):
+def test_parity_exits_with_1_if_a_tolerance_is_exceeded(exported, runs, tmp_path, capsys):
     model, figures = f"--model={runs['pose']}", tmp_path / "figures.json"
     assert run(parity, model, exported["lifter.tflite"], exported["lifter.onnx"], f"--json={figures}") == 0
     assert [row["file"] for row in json.loads(figures.read_text())["files"]] == ["lifter.tflite", "lifter.onnx"]
@@ -118,7 +118,7 @@ def test_the_newest_run_is_the_default(runs, tmp_path, monkeypatch, capsys):
         inference_graph.find_run(None, tmp_path / "none")
 
 
-def test_wrong_inputs_are_one_line(runs, toy_dataset, tmp_path, exported):
+def test_wrong_inputs_give_one_line_errors(runs, toy_dataset, tmp_path, exported):
     """Each mistake, before anything is written."""
     model, output = f"--model={runs['pose']}", f"--output={tmp_path / 'pose.tflite'}"
     other_size = write_dataset(tmp_path / "other_size", {"train": 4}, image_size=(32, 32))
@@ -182,7 +182,7 @@ def test_weights_must_be_finite(tmp_path, toy_dataset):
         inference_graph.load_source(broken)
 
 
-def test_imported_heatmaps_are_read_off_the_middle_of_their_cells(runs, samples, tmp_path):
+def test_imported_heatmaps_are_read_off_the_center_of_their_cells(runs, samples, tmp_path):
     """A .keras file of `models.pretrained`, whose json tells where in a cell its targets lay."""
     own = inference_graph.load_source(runs["keypoints"])
     imported = tmp_path / "hrnet.keras"

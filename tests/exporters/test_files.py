@@ -1,4 +1,4 @@
-"""Every form of export: what its file holds, and that it gives what the Keras model gives."""
+"""Every form of export: the content of its file, and agreement with the Keras model."""
 
 import hashlib
 import json
@@ -60,7 +60,7 @@ def test_shapes_and_types_are_fixed(exported, name):
         assert value.shape == SHAPES[key] and value.dtype == np.float32, key
 
 
-def test_operations_are_of_those_that_phones_run(exported, name):
+def test_operations_are_among_those_that_phones_run(exported, name):
     exporter = exporter_of(exported[name])
     found = exporter.operations(exported[name])
     assert {operation for operation, _ in found} <= exporter.OPERATIONS

@@ -1,4 +1,4 @@
-"""The finder's file: equal to Keras, with its metadata, and taken by PosePredictor from beside the pose model."""
+"""The finder's file: equal to Keras, with metadata, and used by PosePredictor if it is beside the pose model."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_files_see_what_keras_sees(run, tmp_path, monkeypatch, name, form):
         export(monkeypatch, f"--finder={run}", f"--output={path}")
 
 
-def test_mistakes_are_one_line(run, tmp_path, monkeypatch):
+def test_mistakes_give_one_line_errors(run, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="must name a file that ends in"):
         export(monkeypatch, f"--finder={run}", "--output=f.keras")
     with pytest.raises(UserError, match="int8 does not apply to .onnx"):

@@ -1,4 +1,4 @@
-"""The report of what each layer of a quantized file loses."""
+"""The report on the precision that each layer of a quantized file loses."""
 
 import json
 
@@ -35,7 +35,7 @@ def test_eight_bits_lose_more_than_float16(exported, reference, inputs):
     assert sum(noise["int8"][name] > 5 * noise["float16"][name] for name in both) > 0.9 * len(both)
 
 
-def test_what_a_layer_adds_is_told_from_what_it_is_given(exported, reference, inputs):
+def test_added_noise_is_separated_from_the_inputs_noise(exported, reference, inputs):
     for error in layer_errors.measure(exported["pose_int8.tflite"].read_bytes(), reference, inputs):
         assert 0.0 <= error.added <= error.noise
         if error.operation in ("RESHAPE", "TRANSPOSE"):
@@ -53,7 +53,7 @@ def test_the_command_ranks_layers_and_writes_all_of_them(exported, runs, tmp_pat
     assert len(json.loads(figures.read_text())["layers"]) > 50
 
 
-def test_files_that_lose_nothing_or_are_no_tflite_are_refused(exported, runs):
+def test_files_that_lose_nothing_or_are_not_tflite_are_refused(exported, runs):
     model = f"--model={runs['pose']}"
     with pytest.raises(UserError, match="is in float32 and loses nothing; name a quantized file"):
         run(layer_errors, model, exported["pose.tflite"])

@@ -1,4 +1,4 @@
-"""Which examples of a data set exports are held against."""
+"""The examples of a data set that exports are compared on."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""exporters.table: every form in one folder, kept between calls, with its figures."""
+"""exporters.table: every form in one folder, kept between calls, with its results."""
 
 import json
 import shutil
@@ -75,9 +75,9 @@ def test_forms_figures_and_document(folder, exported, runs, samples, tmp_path, m
         run(table, *arguments, "--tolerance_mm=1000", "--nolatency")
 
 
-def test_mistakes_are_one_line(folder, runs):
+def test_mistakes_give_one_line_errors(folder, runs):
     for arguments, message in [
-        ((f"--model={runs['keypoints']}", f"--output={folder}"), "pose.tflite is of another model"),
+        ((f"--model={runs['keypoints']}", f"--output={folder}"), "pose.tflite was made from another model"),
         ((f"--model={runs['lifter']}", f"--output={folder}"), "name a run that sees images"),
         ((f"--model={runs['pose']}",), "--output=FOLDER"),
     ]:
@@ -85,7 +85,7 @@ def test_mistakes_are_one_line(folder, runs):
             run(table, *arguments)
 
 
-def test_the_recipe_of_w32_is_whole(toy_dataset, monkeypatch):
+def test_the_recipe_of_w32_is_complete(toy_dataset, monkeypatch):
     monkeypatch.chdir(ROOT)
     recipe = "--flagfile=exporters/w32_small_budget.flags"
     experiment = build_experiment(parse(recipe, f"--dataset={toy_dataset}", "--input_size=64x96"))

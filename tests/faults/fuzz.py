@@ -36,7 +36,7 @@ class Hang(BaseException):
 
 @dataclass(frozen=True)
 class Reader:
-    """What reads files that others made.
+    """A reader of foreign files.
 
     Attributes:
         file: the name of the file that is damaged.
@@ -87,7 +87,7 @@ def fuzz(reader: Reader, folder: Path, count: int, rng: np.random.Generator) -> 
     reader.make(folder)
     path = folder / reader.file
     good, longest, failures = path.read_bytes(), 0.0, {}
-    reader.read(folder)  # raises where the good file is none
+    reader.read(folder)  # raises if the good file is not good
     for i in range(count):
         path.write_bytes(damage(good, rng))
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""How much memory a piece of work takes at its peak."""
+"""Measures the peak memory of a piece of work."""
 
 from collections.abc import Callable
 from pathlib import Path

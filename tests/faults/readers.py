@@ -1,4 +1,4 @@
-"""Every reader of files that others made, each with a small good file; see `fuzz`."""
+"""Every reader of foreign files, each with a small good file; see `fuzz`."""
 
 import functools
 import json
@@ -57,14 +57,14 @@ def tiny_dataset(folder: Path) -> None:
 
 
 def read_shard(folder: Path) -> None:
-    """A shard of which nobody checked the sum: as if its manifest had been made for it."""
+    """A shard whose checksum nobody verified, as if its manifest had been made for it."""
     manifest = shards.read_manifest(folder)
     (entry,) = manifest.splits["train"]
     audit._check_shard(str(folder / entry.file), entry, manifest)
 
 
 def known_skeletons_only(read):
-    """A reader that may register skeletons, which are forgotten afterwards."""
+    """A reader that may register skeletons, which are removed afterwards."""
 
     @functools.wraps(read)
     def reads(folder: Path):
@@ -113,7 +113,7 @@ def onnx_model(folder: Path) -> None:
 
 
 def read_flags(folder: Path) -> None:
-    """As the command does: a flag that is none is absl's to tell."""
+    """Like the command: absl reports unknown flags."""
     values = flags.FlagValues()
     define_flags(values)
     command.parse_flags(["train", f"--flagfile={folder / 'a.flags'}"], values)

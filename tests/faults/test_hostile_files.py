@@ -1,4 +1,4 @@
-"""Files made to do harm: none runs code, reads another file or fills the memory; each gets one line."""
+"""Malicious files: none runs code, reads another file or fills the memory; each gives a one-line error."""
 
 import base64
 import io
@@ -104,7 +104,7 @@ def test_a_keras_file_runs_nothing(tmp_path, good, name):
     assert "\n" not in str(caught.value) and not (tmp_path / FLAG).exists()
 
 
-def test_a_layer_inside_a_layer_is_looked_at_too(tmp_path, good):
+def test_a_layer_inside_a_layer_is_checked_too(tmp_path, good):
     inner = layer("TimeDistributed", layer=layer("Lambda", function=code_of(tmp_path)))
     path = with_config(good, tmp_path / "model.keras", lambda layers: layers.append(inner))
     with pytest.raises(UserError, match="asks for"):
@@ -240,7 +240,7 @@ def test_arrays_that_unpack_to_gigabytes_are_refused(tmp_path, content, compress
 
 @pytest.mark.parametrize("content", [b"", b"TFL3", b"\x18\0\0\0TFL3", b"\xff" * 64, b"\x1c\0\0\0TFL3" + bytes(100)])
 @pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
-def test_an_exported_file_that_is_none_is_one_line(tmp_path, content, suffix):
+def test_a_file_that_is_not_an_export_gives_a_one_line_error(tmp_path, content, suffix):
     path = tmp_path / f"pose{suffix}"
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"pose{suffix} is not a.* export the model again"):
@@ -257,7 +257,7 @@ def test_metadata_that_unpack_to_gigabytes_are_refused(tmp_path):
     assert peak_growth_mb(read) < 32
 
 
-def test_an_archive_may_be_large_where_it_holds_much(tmp_path):
+def test_an_archive_may_be_large_if_its_content_is(tmp_path):
     numbers = np.random.default_rng(0).bytes(1 << 20)
     path = write(tmp_path / "a.zip", {"a": numbers, "b": bytes(1 << 20)}, zipfile.ZIP_DEFLATED)
     with zipfile.ZipFile(path) as archive:

@@ -1,4 +1,4 @@
-"""Output that cannot be written: one line, from every writer, and from the command as a user runs it."""
+"""Output that cannot be written: a one-line error from every writer, and from the command as a user runs it."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ WRITERS = {
 
 @pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize("below", ["", "new/folder"])
-def test_a_read_only_folder_is_one_line(name, below):
+def test_a_read_only_folder_gives_a_one_line_error(name, below):
     with read_only_folder() as folder:
         with pytest.raises(
             UserError, match="cannot write .*: Permission denied; free space or choose another"
@@ -37,14 +37,14 @@ def test_a_read_only_folder_is_one_line(name, below):
 
 @pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize("below", ["", "new/folder"])
-def test_a_file_in_the_folders_place_is_one_line(tmp_path, name, below):
+def test_a_file_instead_of_the_folder_gives_a_one_line_error(tmp_path, name, below):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match="cannot write|is a file") as caught:
         WRITERS[name](tmp_path / "file" / below if below else tmp_path / "file")
     assert "\n" not in str(caught.value) and (tmp_path / "file").read_text() == "mine"
 
 
-def test_the_command_says_it_in_one_line(tmp_path):
+def test_the_command_reports_it_in_one_line(tmp_path):
     """Below /proc not even root makes a folder."""
     arguments = ["--phases=lifter", "--output=/proc/keras_pose/run"]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Folders that cannot be written, also for root, who may write anywhere."""
+"""Folders that cannot be written, even by root, who may write anywhere."""
 
 import contextlib
 import os

@@ -149,7 +149,7 @@ def test_an_invalid_value_gives_a_one_line_error(toy_dataset, argument, message)
     [("--strategy=x", "one_device"), ("--precision=x", "mixed_bfloat16"), ("--variant=x", "w16_small"),
      ("--schedule=x", "cosine"), ("--decoder_target=x", "ground_truth")],
 )  # fmt: skip
-def test_an_unknown_choice_lists_the_known(argument, known):
+def test_an_unknown_choice_lists_the_known_ones(argument, known):
     with pytest.raises(flags.IllegalFlagValueError, match=known):
         parse(argument)
 

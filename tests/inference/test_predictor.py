@@ -1,4 +1,4 @@
-"""The predictor's crops, on images whose joints a model reads off colored dots."""
+"""The predictor's crops, on images of colored dots from which a model reads the joints."""
 
 import json
 import subprocess
@@ -91,13 +91,13 @@ def test_result_as_json_has_units():
 @pytest.mark.parametrize(
     "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 4), "u1")]
 )
-def test_what_is_no_image_is_refused(image):
+def test_anything_but_an_image_is_refused(image):
     with pytest.raises(UserError, match="uint8 RGB"):
         PosePredictor(dot_model())(image)
 
 
 @pytest.mark.parametrize("box", [(0, 0, 0, 5), (5, 0, 1, 9), (0, 0, np.nan, 1), (1, 2, 3)])
-def test_what_is_no_box_is_refused(box):
+def test_an_invalid_box_is_refused(box):
     with pytest.raises(UserError, match="x0 < x1"):
         PosePredictor(dot_model())(np.zeros((9, 9, 3), np.uint8), box)
 

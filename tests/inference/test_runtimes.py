@@ -1,4 +1,4 @@
-"""Every way to keep a model gives the same joints; what is no model is told in one line."""
+"""Every model format gives the same joints; anything else gives a one-line error."""
 
 import json
 import sys
@@ -159,7 +159,7 @@ def test_missing_onnx_runtime_names_the_pip_command(tmp_path, monkeypatch):
         runtimes.open_model(tmp_path / "pose.onnx")
 
 
-def test_unknown_names_list_the_known(monkeypatch, tmp_path):
+def test_unknown_names_list_the_known_ones(monkeypatch, tmp_path):
     monkeypatch.setitem(runtimes.SHIPPED_WEIGHTS, "phone", tmp_path)
     with pytest.raises(UserError, match=r"no model 'fone'.*\.onnx, \.tflite.*known: .*phone"):
         PosePredictor("fone")

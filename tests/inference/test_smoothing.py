@@ -55,7 +55,7 @@ def test_coordinates_do_not_touch_each_other():
     assert np.allclose(both[:, 2], _filtered(values[:, 2], smoothing.KEYPOINTS_2D))
 
 
-def test_reset_forgets_and_time_must_grow():
+def test_reset_forgets_and_time_must_increase():
     one_euro = OneEuroFilter(smoothing.POSE_3D_MM)
     one_euro(np.zeros(3), 1.0)
     with pytest.raises(UserError, match="must increase"):

@@ -138,7 +138,7 @@ def test_every_rigs_joints_are_found(rig):
 
 
 @pytest.mark.parametrize("namespace", NAMESPACES)
-def test_namespaces_are_taken_off(namespace):
+def test_namespaces_are_stripped(namespace):
     names = {part: namespace + name for part, name in names_of("mixamo").items()}
     np.testing.assert_allclose(mocap.to_human36m(parse_bvh(figure(names), "a")), EXPECTED, atol=1e-3)
 
@@ -201,7 +201,7 @@ def test_the_unit_is_found_from_the_legs(tmp_path, capsys, scale, unit):
     assert f"1 files in {unit}" in capsys.readouterr().out
 
 
-def test_files_that_cannot_be_used_are_left_out_and_named(tmp_path):
+def test_unusable_files_are_left_out_and_named(tmp_path):
     (tmp_path / "walk_01.bvh").write_text(figure(names_of("xsens bvh")))
     (tmp_path / "hand_01.bvh").write_text(figure({part: f"finger{i}" for i, (part, *_) in enumerate(PARTS)}))
     (tmp_path / "half_01.bvh").write_text("HIERARCHY")

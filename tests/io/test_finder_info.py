@@ -1,4 +1,4 @@
-"""The description of a finder: what is written reads as it was, and stands in the form that docs/find.md gives."""
+"""The description of a finder: it survives a round trip, in the form described in docs/find.md."""
 
 import json
 from dataclasses import replace
@@ -37,7 +37,7 @@ def test_the_keys_of_both_forms():
 
 
 @pytest.mark.parametrize("info", [INFO, FinderInfo((64, 64), 4, score=0.4, overlap=0.6, export=EXPORT)])
-def test_what_is_written_reads_as_it_was(tmp_path, info):
+def test_a_description_survives_a_round_trip(tmp_path, info):
     info.write(tmp_path / "model.json")
     assert FinderInfo.read(tmp_path / "model.json", "missing", "remedy") == info
     assert FinderInfo.from_text(info.to_text(), "it", "remedy") == info
@@ -58,7 +58,7 @@ def test_a_damaged_description_is_refused_in_one_line(text, message):
     assert "\n" not in str(error.value)
 
 
-def test_each_kind_is_told_from_the_other(tmp_path):
+def test_the_kinds_are_distinguished(tmp_path):
     pose = ModelInfo("pose", HUMAN36M_17, (64, 48))
     with pytest.raises(UserError, match="it describes a model of kind finder, not a pose model"):
         ModelInfo.from_text(INFO.to_text(), "it", "remedy")

@@ -1,4 +1,4 @@
-"""Two writers in one folder: the second is refused while the first lives, and no longer."""
+"""Two writers in one folder: the second is refused as long as the first lives."""
 
 import errno
 import fcntl
@@ -36,7 +36,7 @@ def holder(tmp_path):
     process.wait()
 
 
-def test_the_second_is_refused_and_told_who_is_first(tmp_path, holder):
+def test_the_second_writer_is_refused_and_the_first_is_named(tmp_path, holder):
     with pytest.raises(UserError, match=rf"run is being written by process {holder.pid} on .*; wait for it") as caught:
         with locked(tmp_path / "run"):
             pass
@@ -44,7 +44,7 @@ def test_the_second_is_refused_and_told_who_is_first(tmp_path, holder):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_what_a_killed_run_leaves_does_not_block(tmp_path, holder, number):
+def test_files_left_by_a_killed_run_do_not_block(tmp_path, holder, number):
     os.kill(holder.pid, number)
     holder.wait()
     assert (tmp_path / "run" / LOCK).read_text().startswith(f"process {holder.pid} ")
@@ -79,7 +79,7 @@ def test_a_process_that_the_first_started_does_not_keep_it(tmp_path):
         child.wait()
 
 
-def test_a_read_only_folder_is_one_line():
+def test_a_read_only_folder_gives_a_one_line_error():
     with read_only_folder() as folder:
         for place in (folder, folder / "run"):
             with pytest.raises(UserError, match="cannot write .*: Permission denied; free space or choose another"):
@@ -87,7 +87,7 @@ def test_a_read_only_folder_is_one_line():
                     pass
 
 
-def test_a_file_in_the_folders_place_is_one_line(tmp_path):
+def test_a_file_instead_of_the_folder_gives_a_one_line_error(tmp_path):
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(UserError, match="cannot write .*; free space or choose another folder"):
@@ -95,7 +95,7 @@ def test_a_file_in_the_folders_place_is_one_line(tmp_path):
                 pass
 
 
-def test_where_there_are_no_locks_it_warns_and_goes_on(tmp_path, monkeypatch, capsys):
+def test_without_file_locks_it_warns_and_continues(tmp_path, monkeypatch, capsys):
     def unsupported(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 

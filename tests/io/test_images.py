@@ -1,4 +1,4 @@
-"""Sizes by headers, and what they keep from being decoded."""
+"""Sizes from headers, which keep some images from being decoded."""
 
 import struct
 import zlib
@@ -52,7 +52,7 @@ def claiming(suffix: str, height: int, width: int) -> bytes:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("size", [(8, 300), (211, 8), (96, 64)])
-def test_the_header_tells_what_decoding_gives(suffix, size):
+def test_the_header_has_the_decoded_size(suffix, size):
     content = encoded(picture(*size), suffix)
     assert images.header_size(content) == size
     assert images.decode(content, "a", turn=True).shape == (*size, 3)
@@ -66,7 +66,7 @@ def test_other_kinds_of_a_format(suffix, options):
     assert images.header_size(encoded(picture(40, 56), suffix, *options)) == (40, 56)
 
 
-def test_a_jpeg_with_a_thumbnail_and_stray_bytes_tells_its_own_size():
+def test_the_size_of_a_jpeg_with_a_thumbnail_and_stray_bytes_is_its_own():
     thumbnail = encoded(picture(16, 16), ".jpg")
     app1 = b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail
     content = encoded(picture(48, 64), ".jpg")
@@ -85,7 +85,7 @@ def test_a_cut_file_is_refused(suffix):
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp"])
 @pytest.mark.parametrize("size", [(20000, 20000), (8, 40000), (1, 1), (0, 50)])
-def test_a_size_that_cannot_be_is_refused_by_the_header_alone(suffix, size):
+def test_an_impossible_size_is_refused_from_the_header_alone(suffix, size):
     with pytest.raises(UserError, match=r"a is \d+ x \d+ pixels, (too small|over the limit)"):
         images.decode(claiming(suffix, *size), "a", turn=True)
 
@@ -106,7 +106,7 @@ def test_a_whole_image_of_400_megapixels_takes_no_memory(tmp_path):
 
 
 @pytest.mark.parametrize(("size", "other"), [((8192, 8192), (8192, 8193)), ((8, 32766), (8, 32767)), ((8, 8), (8, 7))])
-def test_the_bounds_themselves_are_allowed(size, other):
+def test_the_limits_themselves_are_allowed(size, other):
     images.check_size(size, "a")
     with pytest.raises(UserError, match="too small|make it smaller"):
         images.check_size(other, "a")

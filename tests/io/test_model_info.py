@@ -1,4 +1,4 @@
-"""One type describes a model; every file that describes one is read into it and written from it."""
+"""One type describes a model; every description file is read to it and written from it."""
 
 import json
 from dataclasses import replace
@@ -33,14 +33,14 @@ EXPORT = Export(
 
 
 def without_units(values):
-    """Units are prose: what older versions wrote of them is not kept."""
+    """Units are prose: the text of older versions is not kept."""
     if not isinstance(values, dict):
         return values
     return {name: without_units(value) for name, value in values.items() if name not in ("unit", "units")}
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.parent.name)
-def test_shipped_descriptions_are_written_as_they_are(path):
+def test_shipped_descriptions_are_rewritten_unchanged(path):
     values = json.loads(path.read_text())
     info = ModelInfo.read(path, "missing", "remedy")
     assert without_units(info.to_dict()) == without_units(values)
@@ -48,7 +48,7 @@ def test_shipped_descriptions_are_written_as_they_are(path):
     assert info.export is None and info.trained_on
 
 
-def test_the_shipped_export_is_written_as_it_is():
+def test_the_shipped_export_is_rewritten_unchanged():
     path = ROOT / "keras_pose" / "weights" / "phone" / "pose_int8.tflite"
     values, info = json.loads(sidecar_path(path).read_text()), read_sidecar(path)
     assert without_units(info.to_dict()) == without_units(values) and list(info.to_dict()) == list(values)
@@ -65,13 +65,13 @@ def test_the_shipped_export_is_written_as_it_is():
     ],
     ids=["keypoints", "converted", "lifter", "exported"],
 )
-def test_what_is_written_reads_as_it_was(tmp_path, info):
+def test_a_description_survives_a_round_trip(tmp_path, info):
     info.write(tmp_path / "model.json")
     assert ModelInfo.read(tmp_path / "model.json", "missing", "remedy") == info
     assert ModelInfo.from_text(info.to_text(), "it", "remedy") == info
 
 
-def test_what_older_files_lack_has_its_default():
+def test_keys_missing_in_older_files_have_defaults():
     info = ModelInfo.from_dict({"skeleton": HUMAN36M_17.to_dict(), "input_size": [64, 48]})
     assert (info.kind, info.heatmap_peak, info.cell_center, info.export) == ("pose", TARGET_PEAK, 0.5, None)
 

@@ -1,4 +1,4 @@
-"""Images and videos as phones, scanners and office programs write them."""
+"""Images and videos as written by phones, scanners and office programs."""
 
 import io
 
@@ -86,7 +86,7 @@ def test_floating_point_tiffs_are_scaled(values):
 
 
 @pytest.mark.parametrize("form", ["TIFF", "AVIF", "PNG"])
-def test_images_are_turned_as_they_say(form):
+def test_images_are_rotated_by_their_exif(form):
     exif = Image.Exif()
     exif[0x0112] = 6
     content = saved(RGB, form, exif=exif)
@@ -152,6 +152,6 @@ def test_the_decoder_says_what_is_a_video(tmp_path, name, suffix, codec):
         ("empty", b"", None),
     ],
 )
-def test_other_files_are_told_by_what_is_in_them(tmp_path, name, content, kind):
+def test_other_files_are_recognized_by_their_content(tmp_path, name, content, kind):
     (tmp_path / name).write_bytes(content)
     assert media.kind_of(tmp_path / name) == kind

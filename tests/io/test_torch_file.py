@@ -101,7 +101,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("attack", HOSTILE)
-def test_nothing_that_a_file_says_is_run(tmp_path, attack, layout):
+def test_no_code_in_a_file_is_run(tmp_path, attack, layout):
     flag = tmp_path / "run"
     pickled = HOSTILE[attack](flag)
     with pytest.raises(UserError, match=r"a\.pth"):
@@ -109,7 +109,7 @@ def test_nothing_that_a_file_says_is_run(tmp_path, attack, layout):
     assert not flag.exists()
 
 
-def test_a_hostile_file_does_not_alter_what_later_files_give(tmp_path):
+def test_a_hostile_file_does_not_affect_later_files(tmp_path):
     """BUILD with a pair sets attributes on whatever stands on the stack, here the makers of tensors and dicts."""
     state = b"(N}(S'__defaults__'\nNS'__setitem__'\nK\x01S'__class__'\nK\x01ut"
     for name in (b"torch._utils\n_rebuild_tensor_v2", b"collections\nOrderedDict"):
@@ -156,7 +156,7 @@ def rewrite_pickle(content: bytes, old: bytes, new: bytes) -> bytes:
     return stream.getvalue()
 
 
-def test_what_stands_in_many_places_costs_once(tmp_path):
+def test_shared_parts_cost_memory_once(tmp_path):
     """Lists of lists that would unfold to 2^60 parts, and a thousand tensors of the same numbers."""
     value = [torch.ones(1000)]
     for _ in range(60):
@@ -223,14 +223,14 @@ WHOLE = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_whole_module_is_refused_with_what_to_do_instead(tmp_path, name, layout):
+def test_a_whole_module_is_refused_with_a_remedy(tmp_path, name, layout):
     with pytest.raises(
         UserError, match=r"a whole pickled module \(.*\), which runs .* torch.save\(model.state_dict\(\)"
     ):
         read(tmp_path, content_of(WHOLE[name](), layout))
 
 
-def test_torchscript_is_refused_with_what_to_do_instead(tmp_path):
+def test_torchscript_is_refused_with_a_remedy(tmp_path):
     torch.jit.script(torch.nn.Linear(2, 3)).save(tmp_path / "a.pth")
     with pytest.raises(UserError, match=r"a TorchScript module.*torch.jit.load\(path\).state_dict\(\)"):
         read_torch_file(tmp_path / "a.pth")
@@ -248,7 +248,7 @@ class HistoryBuffer:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_logs_and_settings_beside_weights_are_passed_over(tmp_path, layout, monkeypatch):
+def test_logs_and_settings_beside_weights_are_ignored(tmp_path, layout, monkeypatch):
     for name in ("mmengine", "mmengine.logging", "mmengine.logging.history_buffer"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     sys.modules["mmengine.logging.history_buffer"].HistoryBuffer = HistoryBuffer

@@ -1,4 +1,4 @@
-"""Videos: what was written reads back, and a file that is not whole has no name."""
+"""Videos: they survive a round trip, and an incomplete file has no name."""
 
 import cv2
 import numpy as np
@@ -52,7 +52,7 @@ def test_frames_read_back(tmp_path, name):
     assert not list(path.parent.glob("*.partial*"))
 
 
-def test_frames_of_a_camera_are_seen_when_they_came(tmp_path):
+def test_frames_of_a_camera_keep_their_times(tmp_path):
     """At 0, 0.1 and 0.5 s; the one at 0.11 s comes too soon for 10 frames a second."""
     times = (0.0, 0.1, 0.11, 0.5)
     for suffix in ("mp4", "webp"):
@@ -88,12 +88,12 @@ def test_the_odd_row_and_column_are_left_out(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", video.FORMATS)
-def test_without_a_frame_there_is_no_file(tmp_path, suffix):
+def test_without_frames_there_is_no_file(tmp_path, suffix):
     write(tmp_path / f"a.{suffix}", [])
     assert not list(tmp_path.iterdir())
 
 
-def test_mistakes_are_one_line(tmp_path, monkeypatch):
+def test_mistakes_give_one_line_errors(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="unknown video format 'gif'; known: mp4, webp"):
         video.VideoWriter(tmp_path / "a.gif", 10)
     monkeypatch.setattr(video, "WEBP_MOST_FRAMES", 3)

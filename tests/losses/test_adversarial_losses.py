@@ -32,14 +32,14 @@ def test_the_critic_pays_for_every_mistake():
     assert loss_of(ones, ones) == loss_of(zeros, zeros) == 0.5
 
 
-def test_what_is_not_labelled_is_not_real(rng):
+def test_unlabeled_poses_do_not_count_as_real(rng):
     labelled, predicted = rng.normal(size=(2, 6))
     other = np.where(IS_WHOLE, labelled, 1e3)
     assert loss_of(labelled, predicted) == loss_of(other, predicted)
     assert loss_of(labelled, predicted) != loss_of(labelled, np.where(IS_WHOLE, predicted, 1e3))  # predicted all are
 
 
-def test_without_a_labelled_pose_there_is_nothing_to_learn(rng):
+def test_without_a_labeled_pose_there_is_nothing_to_learn(rng):
     assert loss_of(*rng.normal(size=(2, 6)), valid=0 * VALID) == 0
 
 
@@ -52,7 +52,7 @@ def test_parts_add_up_to_the_whole(rng):
     assert float(found) == pytest.approx(loss_of(labelled, predicted), rel=1e-5)
 
 
-def test_the_network_is_pulled_to_where_the_critic_sees_a_labelled_pose(rng):
+def test_the_network_is_pulled_toward_what_the_critic_scores_as_labeled(rng):
     critic = build_pose_discriminator((np.zeros((17, 3)), np.full((17, 3), 200.0)), width=16)
     poses = tf.Variable(rng.normal(0, 200, (6, 17, 3)), dtype=tf.float32)
     with tf.GradientTape() as tape:
@@ -66,7 +66,7 @@ def test_the_network_is_pulled_to_where_the_critic_sees_a_labelled_pose(rng):
     assert low.sum() >= 3 and (np.array(after) > np.array(before))[low].all()
 
 
-def test_the_term_counts_every_example_and_only_where_it_weighs(rng):
+def test_the_term_counts_every_example_and_only_with_a_weight(rng):
     batch = {"keypoints_2d": rng.uniform(size=(6, 17, 2)), "keypoint_valid": np.zeros((6, 17))}
     batch |= {"pose_3d": rng.normal(0, 300, (6, 17, 3)), "pose_3d_valid": np.zeros((6, 17))}
     batch = {name: value.astype("float32") for name, value in batch.items()}

@@ -68,7 +68,7 @@ def test_paper_target_at_the_border_loses_mass_and_stays_there():
     assert corner.sum() < 0.6 and np.count_nonzero(corner) == 4
 
 
-def test_unquantised_target_is_where_the_joint_is():
+def test_unquantized_target_is_at_the_joint():
     target = heatmap(7.3, 11.8, kernel_size=None, sigma=1.5)
     ys, xs = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
     centre = [(xs * target).sum() / target.sum(), (ys * target).sum() / target.sum()]
@@ -99,7 +99,7 @@ def test_each_loss_on_numbers_done_by_hand(batch, outputs):
     assert found["bone_symmetry"] == 0
 
 
-def test_what_is_masked_changes_nothing(batch, outputs):
+def test_masked_values_change_nothing(batch, outputs):
     expected = pose_losses(batch, outputs, HUMAN36M_17, LossConfig())
     hidden = batch["keypoint_valid"][..., None] == 0
     batch["keypoints_2d"] = np.where(hidden, 0.77, batch["keypoints_2d"]).astype(np.float32)
@@ -109,14 +109,14 @@ def test_what_is_masked_changes_nothing(batch, outputs):
         assert found[name] == pytest.approx(expected[name], rel=1e-5), name
 
 
-def test_nothing_labelled_leaves_the_symmetry(batch, outputs):
+def test_without_labels_only_symmetry_remains(batch, outputs):
     batch |= {"keypoint_valid": np.zeros((6, JOINTS)), "pose_3d_valid": np.zeros((6, JOINTS))}
     found = pose_losses(batch, outputs, HUMAN36M_17, LossConfig(delta=2.0))
     assert found["joint2d"] == found["encoder"] == found["decoder"] == 0
     assert found["loss"] == pytest.approx(2 * found["bone_symmetry"]) and found["loss"] > 0
 
 
-def test_the_encoders_loss_is_the_mean_over_labelled_joints(batch, outputs):
+def test_the_encoders_loss_is_the_mean_over_labeled_joints(batch, outputs):
     metres = np.linalg.norm(batch["pose_3d"] - outputs["pose_3d"], axis=-1) / 1000
     found = pose_losses(batch, outputs, HUMAN36M_17, LossConfig())
     assert 3 * JOINTS < batch["pose_3d_valid"].sum() < 5 * JOINTS
@@ -193,7 +193,7 @@ def test_what_a_lifter_saw_is_the_target_where_it_is_not_the_label(batch, output
 # --- Eq. 9 -----------------------------------------------------------------------------------------------------
 
 
-def test_a_decoder_that_weighs_nothing_is_not_looked_at(batch, outputs):
+def test_a_decoder_without_weight_is_not_used(batch, outputs):
     terms = losses.pose_loss_terms(batch, outputs, HUMAN36M_17, LossConfig(gamma=0.0))
     assert set(losses.pose_loss_terms(batch, outputs, HUMAN36M_17, LossConfig())) - set(terms) == {"decoder"}
 
@@ -206,7 +206,7 @@ def test_total_is_the_weighted_sum(batch, outputs):
     assert LossConfig(alpha=2, alpha_decay=0.5).alpha_at(3) == 0.25
 
 
-def test_left_right_loss_sees_the_difference_alone(batch, outputs):
+def test_left_right_loss_sees_only_the_difference(batch, outputs):
     target = losses.target_heatmaps(batch["keypoints_2d"], np.ones((6, JOINTS)), SIZE).numpy()
     left, right = np.array(HUMAN36M_17.left_right_pairs).T
     both, taken = target.copy(), target.copy()

@@ -85,6 +85,6 @@ def test_precision(precision, x):
     np.testing.assert_allclose(layer.moving_mean, 0.1 * x.mean((0, 1, 2)), rtol=0.01)
 
 
-def test_refuses_what_is_no_image():
+def test_refuses_anything_but_images():
     with pytest.raises(ValueError, match=r"\(B, H, W, C\)"):
         FusedBatchNormalization().build((None, 6))

@@ -1,4 +1,4 @@
-"""HRNet in the files of other people's trainers, built here by PyTorch as those trainers build them."""
+"""HRNet in the files of other training frameworks, built here with PyTorch as those frameworks do."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_every_trainers_container_gives_the_same_weights(tmp_path, name):
     assert set(found) == set(weights)
     for key, value in weights.items():
         np.testing.assert_array_equal(found[key], value.numpy())
-    assert any("assumed, for the file does not say: RGB" in note for note in found.notes)
+    assert any("assumed, because the file does not say: RGB" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("name", ["mmpose 1.x", "mmpose 0.x"])
@@ -74,7 +74,7 @@ def test_an_mmpose_checkpoint_gives_the_networks_heatmaps(tmp_path, name):
     model, config, accounting = hrnet_checkpoint.convert(record, input_size=SIZE)
     assert relative_difference(network, model, SIZE) < 1e-4
     assert config.get_skeleton() == COCO_17 and not accounting.initial
-    assert "joints: coco_17, assumed by their number" in accounting.lines()
+    assert "joints: coco_17, assumed from their number" in accounting.lines()
 
 
 AVERAGED = {
@@ -99,7 +99,7 @@ AVERAGED = {
 
 
 @pytest.mark.parametrize("name", AVERAGED)
-def test_averaged_weights_are_taken_and_said(name):
+def test_averaged_weights_are_used_and_reported(name):
     record = find_record(AVERAGED[name])
     assert set(record) == set(NAMES)
     assert all((weight == 2).all() for weight in record.values())
@@ -127,7 +127,7 @@ def test_two_networks_are_not_chosen_between():
     ],
 )
 def test_names_that_do_not_fit_are_listed(values, seen):
-    with pytest.raises(UserError, match=f"another network than HRNet.*its names are {seen}"):
+    with pytest.raises(UserError, match=f"it is not an HRNet.*its names are {seen}"):
         find_record(values)
 
 
@@ -141,7 +141,7 @@ def test_a_head_of_another_kind_is_not_used():
     weights = trunk("backbone.") | {"head.deconv_layers.0.weight": np.ones(3), "head.final_layer.weight": np.ones(3)}
     record = find_record({"state_dict": weights})
     assert set(record) == set(NAMES)
-    assert "another kind than one convolution" in record.unused["head.final_layer.weight"]
+    assert "not a single convolution" in record.unused["head.final_layer.weight"]
 
 
 # --- images and heatmaps -----------------------------------------------------------------------------------------
@@ -149,9 +149,9 @@ def test_a_head_of_another_kind_is_not_used():
 
 @pytest.mark.parametrize("key", ["cfg", "config"])
 @pytest.mark.parametrize("config", [RGB, OLD])
-def test_the_official_images_are_said_and_nothing_is_changed(key, config):
+def test_official_preprocessing_is_reported_and_changes_nothing(key, config):
     record = find_record({"meta": {key: config}, "state_dict": trunk("backbone.")})
-    assert any("as the file says: RGB" in note for note in record.notes)
+    assert any("according to the file: RGB" in note for note in record.notes)
     np.testing.assert_array_equal(record["conv1.weight"], trunk()["conv1.weight"])
 
 
@@ -182,7 +182,7 @@ def test_other_images_are_converted_so_that_the_heatmaps_are_the_same(config, or
         ("model = dict(test_cfg=dict(flip_test=True, use_udp=True))", "UDP's heatmaps"),
     ],
 )
-def test_what_cannot_be_converted_is_refused(config, message):
+def test_unconvertible_checkpoints_are_refused(config, message):
     with pytest.raises(UserError, match=message):
         find_record({"meta": {"config": config}, "state_dict": trunk("backbone.")})
 
@@ -202,7 +202,7 @@ def test_a_configuration_is_never_run_and_may_be_broken(config):
         ({"config": "data = dict(train=dict(dataset_type='Human36mDataset'))"}, 17, HUMAN36M_17),
         ({}, 16, MPII_16),
         ({"dataset_meta": {"dataset_name": "posetrack18"}}, 17, "posetrack18.*--skeleton"),
-        ({"dataset_meta": {"dataset_name": "coco"}}, 16, "16 heatmaps are of the data set 'coco'"),
+        ({"dataset_meta": {"dataset_name": "coco"}}, 16, "16 heatmaps are for data set 'coco'"),
     ],
 )
 def test_the_joints_are_those_of_the_data_set_that_the_file_names(meta, joints, expected):

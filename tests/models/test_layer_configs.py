@@ -1,4 +1,4 @@
-"""Each layer, built with values that are not its defaults, comes back whole from its configuration.
+"""Each layer, built with values other than its defaults, survives a round trip through its configuration.
 
 That a fresh process loads them from a file is seen in tests/test_backends.py.
 """

@@ -35,7 +35,7 @@ def test_outputs(model, image):
     assert {name: tuple(value.shape) for name, value in outputs.items()} == shapes
 
 
-def test_parts_are_models_of_their_own(model, image):
+def test_parts_are_separate_models(model, image):
     outputs = model(image)
     np.testing.assert_array_equal(model.get_layer("hrnet")(image), outputs["heatmaps"])
     np.testing.assert_array_equal(model.get_layer("encoder")(outputs["keypoints_2d"]), outputs["pose_3d"])

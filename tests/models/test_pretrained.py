@@ -1,4 +1,4 @@
-"""The command, in processes of its own."""
+"""The command, in separate processes."""
 
 import json
 import subprocess
@@ -69,7 +69,7 @@ def test_the_file_predicts_and_scores_at_once(tmp_path):
         open_model(tmp_path / "hrnet.keras")
 
 
-def test_another_network_is_one_line_and_leaves_nothing(tmp_path):
+def test_another_network_gives_a_one_line_error_and_leaves_nothing(tmp_path):
     torch.save(torch.nn.Linear(3, 2).state_dict(), tmp_path / "linear.pth")
     result = run(tmp_path, checkpoint="linear.pth", output="hrnet.keras")
     assert result.returncode == 2 and not (tmp_path / "hrnet.keras").exists()
@@ -90,7 +90,7 @@ def test_another_network_is_one_line_and_leaves_nothing(tmp_path):
         ("128x96", "pose_hrnet_w32_256x192.pth", (128, 96)),
     ],
 )
-def test_the_input_size_is_said_or_named(text, file, size):
+def test_the_input_size_is_given_or_in_the_file_name(text, file, size):
     assert pretrained.parse_input_size(text, file) == size
 
 

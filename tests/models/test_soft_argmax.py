@@ -74,13 +74,13 @@ def test_relative_heatmaps_read_the_same_at_any_height(form):
     np.testing.assert_allclose(layer(blob(3, 7, 0.05)), layer(blob(3, 7, 1.0)), atol=1e-5)
 
 
-def test_a_low_peak_is_drawn_to_the_middle_unless_relative():
+def test_a_low_peak_is_pulled_to_the_center_unless_relative():
     at = np.array([2.5 / WIDTH, 3.5 / HEIGHT])
     plain, relative = SoftArgmax(30)(blob(2, 3, 0.1)), SoftArgmax(10, relative=True)(blob(2, 3, 0.1))
     assert np.abs(plain[0, 0] - at).max() > 0.2 > 0.02 > np.abs(relative[0, 0] - at).max()
 
 
-def test_a_map_that_shows_nothing_stays_in_the_middle():
+def test_an_empty_map_stays_in_the_center():
     for height in (0.0, LOWEST_PEAK / 100):
         np.testing.assert_allclose(SoftArgmax(10, relative=True)(blob(2, 3, height))[0, 0], 0.5, atol=0.02)
 

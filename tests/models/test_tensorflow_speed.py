@@ -1,4 +1,4 @@
-"""Each speed trick leaves results as they are, and the switch turns all of them off."""
+"""Each speed trick leaves results unchanged, and the switch disables all of them."""
 
 import gc
 
@@ -21,7 +21,7 @@ def is_off() -> bool:
 
 
 @pytest.mark.parametrize("before", [False, True])
-def test_rewriting_is_off_during_the_step_alone(before):
+def test_rewriting_is_off_only_during_the_step(before):
     seen = []
     tf.config.optimizer.set_experimental_options({OFF: before})
     try:
@@ -68,7 +68,7 @@ def test_no_garbage_is_collected_during_the_step(monkeypatch, devices):
         gc.enable()
 
 
-def test_the_switch_turns_all_off_and_on_again():
+def test_the_switch_turns_everything_off_and_on_again():
     def step():
         return gc.isenabled(), is_off(), tricks_are_on()
 

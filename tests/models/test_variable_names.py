@@ -30,7 +30,7 @@ def test_only_tensorflows_names_differ(tmp_path):
     assert np.abs(plain(image) - quick(image)).max() > 1e-6
 
 
-def test_names_are_as_ever_afterwards():
+def test_names_are_as_before_afterwards():
     with pytest.raises(KeyError), one_variable_name():
         raise KeyError
     assert "variables/" not in keras.Variable(np.zeros(3)).value.name

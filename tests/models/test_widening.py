@@ -1,4 +1,4 @@
-"""What fits into a wider network; that it then computes the same is in training/test_initial_weights.py."""
+"""What fits into a wider network. training/test_initial_weights.py checks that it then computes the same."""
 
 import numpy as np
 import pytest

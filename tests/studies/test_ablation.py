@@ -45,7 +45,7 @@ def no_training(monkeypatch) -> None:
     monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("a run was trained"))
 
 
-def test_every_row_is_trained_and_told(folder):
+def test_every_row_is_trained_and_reported(folder):
     rows = json.loads((folder / "numbers.json").read_text())["rows"]
     assert [(row["row"], row["paper_mpjpe_mm"]) for row in rows] == [("a", 100), ("b", 90)]
     scores = [json.loads((folder / f"runs/{name}/seed4/evaluation.json").read_text())["mpjpe_mm"] for name in "ab"]
@@ -67,23 +67,23 @@ def test_finished_runs_are_skipped(folder, monkeypatch, capsys):
     assert run(folder) == 0
 
 
-def test_a_finished_run_of_other_flags_is_not_taken_for_this_one(folder, monkeypatch):
+def test_a_finished_run_with_other_flags_is_not_reused(folder, monkeypatch):
     no_training(monkeypatch)
-    with pytest.raises(UserError, match="seed4 holds a finished run of other flags"):
+    with pytest.raises(UserError, match="seed4 holds a finished run with other flags"):
         run(folder, f"--with={SIZES} --dropout=0.2")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--rows=none/*.flags",), "no file fits none"),
+        (("--rows=none/*.flags",), "no file matches none"),
         (("--seeds=1,x",), "--seeds lists 'x'"),
         (("--with=--none_such=1",), "a.flags --none_such=1 --seed=4: Unknown command line flag"),
         (("--with=e2e.flags",), "'e2e.flags' is not a flag; write --name=value"),
         (("runs",), "unknown argument 'runs'"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_trained(folder, monkeypatch, arguments, message):
+def test_mistakes_are_reported_before_anything_is_trained(folder, monkeypatch, arguments, message):
     no_training(monkeypatch)
     with pytest.raises(UserError, match=message):
         run(folder, *arguments)
@@ -105,7 +105,7 @@ def test_a_failed_run_names_its_log(folder, monkeypatch):
     assert run(folder, "--seeds=5") == 143
 
 
-def test_rows_of_table_1_train_what_they_say(toy_dataset, monkeypatch):
+def test_rows_of_table_1_train_what_they_describe(toy_dataset, monkeypatch):
     monkeypatch.chdir(ROOT)
     found = {}
     for row in runs.find_rows(["configs/ablations/[0-9]*.flags"]):

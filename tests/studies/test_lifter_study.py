@@ -1,4 +1,4 @@
-"""The study of the lifter at toy size, training inside the test's process."""
+"""The lifter study at toy size, training in the test's process."""
 
 import json
 
@@ -34,7 +34,7 @@ def run(*arguments: str) -> int:
         lifter_study.FLAGS = before
 
 
-def test_both_are_trained_for_the_same_time_and_told_in_one_table(tmp_path, monkeypatch):
+def test_both_are_trained_for_the_same_time_and_reported_in_one_table(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(runs, "train", train_here)
     poses = write_poses(tmp_path / "poses", {"train": 32, "validation": 8, "test": 8})
@@ -65,7 +65,7 @@ def test_both_are_trained_for_the_same_time_and_told_in_one_table(tmp_path, monk
     monkeypatch.setattr(runs, "train", lambda *_: pytest.fail("a run was trained again"))
     monkeypatch.setattr(lifter, "train_baseline", lambda *_: pytest.fail("a baseline was trained again"))
     assert run(*arguments, sizes) == 0
-    with pytest.raises(UserError, match="holds a finished run of other flags"):
+    with pytest.raises(UserError, match="holds a finished run with other flags"):
         run(*arguments, sizes + " --dropout=0.3")
     cost = tmp_path / "runs/martinez_noisy/seed3/cost.json"
     cost.write_text(json.dumps(json.loads(cost.read_text()) | {"noise": 0.05}))
@@ -73,7 +73,7 @@ def test_both_are_trained_for_the_same_time_and_told_in_one_table(tmp_path, monk
         run(*arguments, sizes)
 
 
-def test_mistakes_are_one_line():
+def test_mistakes_give_one_line_errors():
     with pytest.raises(UserError, match="add --dataset=FOLDER"):
         run()
     with pytest.raises(UserError, match="unknown argument 'mocap'"):

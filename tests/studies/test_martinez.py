@@ -1,4 +1,4 @@
-"""The published baseline of the lifter."""
+"""The published baseline for the lifter."""
 
 import itertools
 import math

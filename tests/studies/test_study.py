@@ -25,7 +25,7 @@ def test_a_row_reads_its_comments():
 
 
 @pytest.mark.parametrize("content", ["", "--seed=1\n"])
-def test_a_row_must_say_what_it_is(tmp_path, content):
+def test_a_row_must_describe_itself(tmp_path, content):
     (tmp_path / "row.flags").write_text(content)
     with pytest.raises(UserError, match="row.flags does not begin with a comment"):
         study.read_row(tmp_path / "row.flags")
@@ -46,7 +46,7 @@ def test_figures_are_means_over_runs(tmp_path):
     assert study.spread([3.0]) == study.Spread(3.0, None, 1)
 
 
-def test_a_table_has_a_line_a_row_and_no_empty_column():
+def test_a_table_has_a_line_per_row_and_no_empty_column():
     rows = [make_row("a", 12.5), make_row("b"), make_row("c")]
     values = {"a": figures([1, 3]), "b": figures([5], pck_0_2=[0.25]), "c": figures([])}
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in study.format_rows(rows, values).splitlines()]

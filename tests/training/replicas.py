@@ -85,7 +85,7 @@ def batches(strategy, dataset, halves: bool):
 
 
 def normalize(name: str, images: np.ndarray) -> dict:
-    """Synchronised batch norm in training: outputs, gradients and moved statistics over all of `images`."""
+    """Synchronized batch norm in training: outputs, gradients and moved statistics over all of `images`."""
     strategy = strategy_of(name)
     shares = np.split(images, strategy.num_replicas_in_sync)
     with strategy.scope():

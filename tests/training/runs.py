@@ -71,13 +71,13 @@ def interrupt_at(monkeypatch, step: int, interrupt) -> None:
 
 
 def read_metrics(directory, without: tuple[str, ...] = TIMINGS) -> list[dict]:
-    """metrics.jsonl without what differs from run to run."""
+    """metrics.jsonl without values that differ from run to run."""
     lines = (Path(directory) / "metrics.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if k not in without} for line in lines]
 
 
 def weights_of(experiment: Experiment) -> list[np.ndarray]:
-    """The weights of the model that a run has saved."""
+    """The weights of the model saved by a run."""
     return model_folder.load_run(experiment.output)[0].get_weights()
 
 

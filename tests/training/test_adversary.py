@@ -1,4 +1,4 @@
-"""The adversarial prior in training; replicas, workers and the stopped lifters of other modules train with it, too."""
+"""The adversarial prior in training; replicas, workers and stopped lifters in other modules use it, too."""
 
 from dataclasses import replace
 
@@ -99,7 +99,7 @@ def train(poses):
     return of
 
 
-def test_a_critic_that_nobody_listens_to_leaves_the_network_as_it_is(train):
+def test_a_critic_without_weight_does_not_change_the_network(train):
     without, alone = train(None)
     judged, unmoved = train(1e-30)
     assert set(judged[0]) - set(without[0]) == {"adversarial", "discriminator"}
@@ -121,7 +121,7 @@ def test_a_step_that_overflows_float16_leaves_the_critic_too(train):
 # --- in a run --------------------------------------------------------------------------------------------------
 
 
-def test_its_losses_are_recorded_and_it_is_kept_in_the_checkpoint_alone(finished_lifter):
+def test_its_losses_are_recorded_and_only_the_checkpoint_contains_it(finished_lifter):
     *_, step, epoch = read_metrics(finished_lifter.output)
     assert 0 < step["adversarial"] and 0 < step["discriminator"] < 1
     assert {"adversarial", "discriminator", "val_adversarial"} <= set(epoch)

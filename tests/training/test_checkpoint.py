@@ -12,7 +12,7 @@ def variables(shape=(2, 3)) -> dict[str, keras.Variable]:
     return {"a": keras.Variable(rng.normal(size=shape)), "b": keras.Variable(7, dtype="int32")}
 
 
-def test_what_is_saved_comes_back(tmp_path):
+def test_a_checkpoint_survives_a_round_trip(tmp_path):
     saved, path = variables(), tmp_path / "folder" / "last.npz"
     progress = Progress(1, 2, 3, {"loss": 0.1}, None, "hash")
     checkpoint.save(path, progress, saved)
@@ -41,7 +41,7 @@ def test_a_broken_file_is_named(tmp_path, content):
         checkpoint.load_progress(path)
 
 
-def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "last.npz"
     checkpoint.save(path, Progress(step=1), variables())
 

@@ -1,4 +1,4 @@
-"""The clock is no part of any decision, it only tells times: a run that is resumed in the past ends as any other."""
+"""The clock affects no decision, it is only recorded: a run resumed in the past ends like any other."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from tests.training.runs import assert_same_run, interrupt_at, read_metrics, run
 DAY = 86400.0
 
 
-def test_a_clock_that_goes_back_changes_nothing(tmp_path, finished_lifter, monkeypatch):
+def test_a_clock_set_back_changes_nothing(tmp_path, finished_lifter, monkeypatch):
     """It loses an hour at every look; files seem to be of tomorrow when the run goes on."""
     real, looks = time.time, iter(range(1, 1 << 30))
     monkeypatch.setattr(time, "time", lambda: real() - 3600 * next(looks))

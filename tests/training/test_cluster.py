@@ -1,4 +1,4 @@
-"""TF_CONFIG, and what is said when workers are lost or differ."""
+"""TF_CONFIG, and the errors when workers are lost or differ."""
 
 import json
 from types import SimpleNamespace
@@ -37,7 +37,7 @@ def test_one_worker_is_the_chief(monkeypatch, cluster, job, index, is_chief, oth
         assert read_cluster(alone) is None and distribution.writes_files(alone)
 
 
-def test_one_worker_alone_is_no_cluster(monkeypatch):
+def test_a_single_worker_is_not_a_cluster(monkeypatch):
     set_tf_config(monkeypatch, {"worker": ["a:1"]}, "worker", 0)
     assert read_cluster("multi_worker") is None
     monkeypatch.delenv("TF_CONFIG")
@@ -58,7 +58,7 @@ def test_one_worker_alone_is_no_cluster(monkeypatch):
         '{"cluster": ["a:1"], "task": {"type": "worker", "index": 0}}',
     ],
 )
-def test_a_broken_tf_config_is_told(monkeypatch, text):
+def test_a_broken_tf_config_is_reported(monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(UserError, match="TF_CONFIG=.* does not name this worker .*; write it as"):
         read_cluster("auto")
@@ -80,7 +80,7 @@ def test_the_lost_worker_is_named(monkeypatch):
         raise tf.errors.UnavailableError(None, None, "Collective ops is aborted")
 
 
-def test_workers_that_were_started_differently_are_refused():
+def test_workers_started_differently_are_refused():
     chiefs = json.loads(json.dumps(tiny_experiment("a", "data").to_dict()))
     resume.check_same(chiefs, tiny_experiment("elsewhere", "mounted/elsewhere").to_dict())
     for other in (tiny_experiment("a", "data", train={"seed": 3}), tiny_experiment("a", "data", dropout=0.1)):
@@ -106,7 +106,7 @@ def test_workers_that_were_started_differently_are_refused():
         ),
     ],
 )
-def test_settings_that_several_devices_cannot_have(replicas, train, message):
+def test_settings_that_several_devices_do_not_support(replicas, train, message):
     experiment = tiny_experiment("unused", "unused", train=train)
     with pytest.raises(UserError, match=message):
         steps.check_settings(SimpleNamespace(num_replicas_in_sync=replicas), experiment)

@@ -1,4 +1,4 @@
-"""Data that go bad while a run reads them, and bad examples in it: named, and nothing of them is kept."""
+"""Data that change while a run reads them, and bad examples: they are named, and nothing learned from them is kept."""
 
 from dataclasses import replace
 
@@ -60,7 +60,7 @@ def with_bad_label(folder, split: str, value: float):
 
 @pytest.mark.parametrize(("split", "value"), [("train", np.nan), ("validation", np.inf), ("train", 1e30)])
 def test_a_bad_label_is_named_with_its_step_and_the_weights_before_it_are_kept(tmp_path, finished_lifter, split, value):
-    """1e30 is a number, but its square is none: the loss tells."""
+    """1e30 is a number, but its square is not: the loss reports it."""
     poses = with_bad_label(tmp_path / "poses", split, value)
     train = replace(finished_lifter.train, phases=(PhaseConfig("lifter", 2),), checkpoint_steps=1)
     data = replace(finished_lifter.data, dataset=str(poses))
@@ -76,7 +76,7 @@ def test_a_bad_label_is_named_with_its_step_and_the_weights_before_it_are_kept(t
     assert not list((tmp_path / "run").glob("model*"))
 
 
-def test_a_validation_that_is_no_number_is_told(tmp_path, finished_lifter):
+def test_a_validation_that_is_nan_is_reported(tmp_path, finished_lifter):
     """A finite label whose error overflows."""
     poses = with_bad_label(tmp_path / "poses", "validation", 3e38)
     data = replace(finished_lifter.data, dataset=str(poses))

@@ -1,4 +1,4 @@
-"""A disk that fills while a run writes: one line, what was there before stays, and the run goes on afterwards."""
+"""A disk that fills while a run writes: a one-line error, earlier files stay, and the run resumes afterwards."""
 
 import contextlib
 import os
@@ -32,7 +32,7 @@ def no_file_longer_than(size: int):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_checkpoint_that_does_not_fit_leaves_the_one_before(tmp_path):
+def test_a_checkpoint_that_does_not_fit_leaves_the_previous_one(tmp_path):
     path = tmp_path / "last.npz"
     weights = {"a": keras.Variable(np.arange(6.0))}
     checkpoint.save(path, Progress(step=1), weights)
@@ -43,7 +43,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_one_before(tmp_path):
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["last.npz"]
 
 
-def test_a_model_that_does_not_fit_leaves_the_one_before(tmp_path):
+def test_a_model_that_does_not_fit_leaves_the_previous_one(tmp_path):
     entrance = keras.Input((4,))
     model = keras.Model(entrance, keras.layers.Dense(2)(entrance))
     model_folder.write_model(tmp_path, model, ModelInfo("keypoints", LSP_14, (32, 64), metrics={"epoch": 1}))
@@ -54,7 +54,7 @@ def test_a_model_that_does_not_fit_leaves_the_one_before(tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_line_of_metrics_that_does_not_fit_is_told(tmp_path):
+def test_a_line_of_metrics_that_does_not_fit_is_reported(tmp_path):
     recorder = Recorder(tmp_path)
     (tmp_path / "metrics.jsonl").unlink()
     os.symlink("/dev/full", tmp_path / "metrics.jsonl")
@@ -73,7 +73,7 @@ def test_a_line_of_metrics_that_was_cut_is_dropped(tmp_path):
     assert [record["step"] for record in read_metrics(tmp_path)] == [1]
 
 
-def test_a_run_whose_disk_fills_goes_on_when_there_is_space(tmp_path, finished_lifter, monkeypatch):
+def test_a_run_whose_disk_fills_resumes_when_there_is_space(tmp_path, finished_lifter, monkeypatch):
     train = replace(finished_lifter.train, checkpoint_steps=1)
     experiment = replace(finished_lifter, output=str(tmp_path / "run"), train=train)
     last = tmp_path / "run" / run_folder.LAST_CHECKPOINT

@@ -1,4 +1,4 @@
-"""What a run starts from, and what of it stays untrained."""
+"""The weights that a run starts from, and what stays untrained."""
 
 from dataclasses import replace
 
@@ -72,7 +72,7 @@ def test_the_last_layer_is_taken_only_for_the_same_joints(tmp_path, capsys, skel
         assert any(np.array_equal(final_layer(model), array) for array in before)
 
 
-def test_a_run_of_other_joints_gives_its_backbone_alone(tmp_path, capsys):
+def test_a_run_of_other_joints_gives_only_its_backbone(tmp_path, capsys):
     write_run(tmp_path / "other", MPI_INF_3DHP_17)
     _, _, printed = start(tmp_path, capsys, build_pose_model, init_from=str(tmp_path / "other"))
     assert printed.endswith("; untrained: hrnet/final_layer, encoder, decoder")
@@ -135,7 +135,7 @@ def test_each_flag_names_the_other_for_the_wrong_kind(tmp_path):
     refused(tmp_path, "lacks model.keras.json;.*--init_from", pretrained=own_model)
 
 
-def test_a_broken_conversion_is_told(tmp_path):
+def test_a_broken_conversion_is_reported(tmp_path):
     path = tmp_path / "hrnet.keras"
     refused(tmp_path, "there is no such file; convert one", pretrained=str(path))
     write_conversion(path, variant="w16_small")

@@ -1,4 +1,4 @@
-"""Twenty trainings killed by SIGKILL, each taken up again: the promise of docs/reliability.md."""
+"""Twenty trainings killed by SIGKILL and resumed: the promise of docs/reliability.md."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 TIMES = 20
 
 
-def test_a_run_that_is_killed_twenty_times_ends_as_one_that_is_not(tmp_path):
+def test_a_run_killed_twenty_times_ends_like_an_undisturbed_one(tmp_path):
     command = [sys.executable, "-m", "tests.training.kill", f"--times={TIMES}", f"--json={tmp_path / 'figures.json'}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]

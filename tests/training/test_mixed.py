@@ -1,4 +1,4 @@
-"""3D data mixed with data that have 3D labels of some joints, or 2D labels alone: what these teach, and what not."""
+"""3D data mixed with data that have partial 3D labels or only 2D labels: what each of them trains."""
 
 import contextlib
 from dataclasses import replace
@@ -54,7 +54,7 @@ def gradients(photos, toy_dataset):
     return of
 
 
-def test_photos_teach_heatmaps_and_regularisers(gradients):
+def test_photos_train_heatmaps_and_regularizers(gradients):
     heatmaps = gradients(LossConfig(gamma=0.0, delta=0.0))
     assert heatmaps["hrnet"] > 0 and heatmaps["encoder"] == heatmaps["decoder"] == 0
     symmetry = gradients(LossConfig(alpha=0.0, gamma=0.0, delta=1.0))
@@ -111,7 +111,7 @@ def test_numbers_of_joints_without_a_label_change_nothing(tmp_path, phase):
     assert 0 < epoch["encoder"] < 1 and 50 < epoch["val_mpjpe_mm"] < 1000 and epoch["val_pa_mpjpe_mm"] > 10
 
 
-def test_validation_takes_every_labelled_joint_alike():
+def test_validation_weights_all_labeled_joints_equally():
     """Joint j is off by j mm; of the second example only three joints have a label, too few to align them."""
     valid = np.ones((2, 17), np.float32)
     valid[1, 3:] = 0
@@ -178,7 +178,7 @@ def test_a_mix_is_scored_where_all_that_validate_can_be(photos, toy_dataset, tmp
         ("e2e", "3d", "3d", None),
     ],
 )
-def test_labels_that_a_phase_lacks_are_told_before_it_begins(tmp_path, phase, train, validation, message):
+def test_labels_that_a_phase_lacks_are_reported_before_it_begins(tmp_path, phase, train, validation, message):
     without_pose = {"pose_3d_valid": np.zeros(17, bool), "pose_3d_mm": np.zeros((17, 3))}
     without_keypoints = {"keypoint_valid": np.zeros(17, bool)}
     labels = {"3d": {}, "2d": without_pose, "none": without_pose | without_keypoints, "3d alone": without_keypoints}

@@ -103,7 +103,7 @@ def test_the_norm_of_kernels_is_held():
         assert np.linalg.norm(weights[name]) == pytest.approx(np.sqrt(weights[name].shape[-1]), rel=0.05)
 
 
-def test_all_but_kernels_is_adams():
+def test_everything_but_kernels_is_adams():
     by_adam, by_muon = (train(OptimizerConfig(name=name))[1] for name in ("adam", "muon"))
     for name in OTHERS:
         np.testing.assert_array_equal(by_muon[name], by_adam[name])

@@ -82,7 +82,7 @@ def test_a_step_that_is_not_kept_changes_nothing():
         np.testing.assert_array_equal(value.numpy(), before[name])
 
 
-def test_it_goes_on_from_weights_that_were_set():
+def test_it_continues_from_weights_that_were_set():
     optimizer, _ = train(OptimizerConfig())
     for variable in optimizer.variables:
         variable.assign(keras.ops.ones(variable.shape))

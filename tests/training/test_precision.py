@@ -1,4 +1,4 @@
-"""Which precision `--precision=auto` takes."""
+"""The choice of `--precision=auto`."""
 
 import pytest
 

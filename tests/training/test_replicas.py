@@ -1,4 +1,4 @@
-"""Two replicas, the parts of a batch, XLA and synchronised batch norm give what one device gives in one go."""
+"""Two replicas, the parts of a batch, XLA and synchronized batch norm equal one device in a single pass."""
 
 import json
 import subprocess

@@ -26,18 +26,18 @@ def test_a_new_folder_and_an_empty_one_are_taken(tmp_path):
         assert (directory / run_folder.RESOLVED_FLAGS).read_text() == FLAGS
 
 
-def test_the_same_flags_go_on(tmp_path):
+def test_the_same_flags_resume(tmp_path):
     run_folder.claim(begun(tmp_path), FLAGS)
 
 
-def test_other_flags_are_refused_and_told(tmp_path):
+def test_other_flags_are_refused_and_listed(tmp_path):
     directory = begun(tmp_path)
     with pytest.raises(UserError, match=r"other flags \(--seed=1, now --seed=2\); choose another --output"):
         run_folder.claim(directory, FLAGS.replace("seed=1", "seed=2"))
     assert (directory / run_folder.RESOLVED_FLAGS).read_text() == FLAGS
 
 
-def test_a_run_without_checkpoint_gives_way(tmp_path):
+def test_a_run_without_a_checkpoint_is_replaced(tmp_path):
     run_folder.claim(tmp_path, FLAGS)
     run_folder.claim(tmp_path, "--seed=2\n")
     assert (tmp_path / run_folder.RESOLVED_FLAGS).read_text() == "--seed=2\n"
@@ -60,7 +60,7 @@ def test_a_run_whose_checkpoints_were_deleted_keeps_its_model_and_its_recipe(tmp
     assert (directory / run_folder.RESOLVED_FLAGS).read_text() == FLAGS
 
 
-def test_a_run_that_was_killed_between_its_model_and_its_checkpoint_begins_anew(tmp_path):
+def test_a_run_killed_between_its_model_and_its_checkpoint_starts_over(tmp_path):
     run_folder.claim(tmp_path, FLAGS)
     (tmp_path / model_folder.MODEL).write_bytes(b"of the first epoch")
     run_folder.claim(tmp_path, FLAGS)
@@ -85,7 +85,7 @@ def test_other_files_are_left_alone(tmp_path):
     ("content", "message"),
     [(None, "holds no model.json"), ("{", "model.json is damaged"), ('{"format_version": 99}', "has format 99")],
 )
-def test_a_folder_that_is_no_run_is_told(tmp_path, content, message):
+def test_a_folder_that_is_not_a_run_is_reported(tmp_path, content, message):
     if content:
         (tmp_path / model_folder.MODEL_INFO).write_text(content)
     with pytest.raises(UserError, match=message):
@@ -93,7 +93,7 @@ def test_a_folder_that_is_no_run_is_told(tmp_path, content, message):
 
 
 @pytest.mark.parametrize(("content", "message"), [(None, "is missing"), (b"no zip", "does not load")])
-def test_a_model_that_does_not_load_is_told(tmp_path, content, message):
+def test_a_model_that_does_not_load_is_reported(tmp_path, content, message):
     (tmp_path / model_folder.MODEL_INFO).write_text(ModelInfo("pose", HUMAN36M_17, (64, 64)).to_text())
     if content:
         (tmp_path / model_folder.MODEL).write_bytes(content)

@@ -19,7 +19,7 @@ def test_cosine_falls_from_the_full_rate_to_nearly_nothing():
     assert (np.diff(values) < 0).all()
 
 
-def test_steps_fall_where_they_are_told():
+def test_steps_fall_where_requested():
     values = rates(kind="step", drop_steps=(40, 80), drop_factor=0.1)
     np.testing.assert_allclose(values[[0, 39, 40, 79, 80, 99]], [0.5, 0.5, 0.05, 0.05, 0.005, 0.005], rtol=1e-6)
 

@@ -1,4 +1,4 @@
-"""--nospeed_tricks trains on stock Keras layers and optimizers, and gives the same up to rounding."""
+"""--nospeed_tricks trains with stock Keras layers and optimizers, and gives the same results up to rounding."""
 
 import signal
 from dataclasses import replace

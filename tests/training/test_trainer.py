@@ -45,11 +45,11 @@ def stop_and_go_on(monkeypatch, whole, output, step: int) -> None:
     assert_same_run(experiment, whole)
 
 
-def test_a_run_stopped_within_an_epoch_goes_on_as_if_it_had_not(tmp_path, finished, monkeypatch):
+def test_a_run_stopped_within_an_epoch_resumes_exactly(tmp_path, finished, monkeypatch):
     stop_and_go_on(monkeypatch, finished, tmp_path / "run", 4)
 
 
-def test_a_run_by_muon_goes_on_as_if_it_had_not_been_stopped(tmp_path, toy_dataset, monkeypatch):
+def test_a_run_with_muon_resumes_exactly(tmp_path, toy_dataset, monkeypatch):
     whole = tiny_experiment(tmp_path / "whole", toy_dataset, BOTH[:1], optimizer=OptimizerConfig(name="muon"))
     run(whole)
     stop_and_go_on(monkeypatch, whole, tmp_path / "run", 2)
@@ -67,7 +67,7 @@ def test_a_stop_is_obeyed_wherever_it_comes(tmp_path, finished_lifter, monkeypat
     assert_same_run(experiment, finished_lifter)
 
 
-def test_a_run_that_was_killed_goes_on_at_its_last_checkpoint(tmp_path, finished_lifter, monkeypatch):
+def test_a_killed_run_resumes_from_its_last_checkpoint(tmp_path, finished_lifter, monkeypatch):
     train = replace(finished_lifter.train, checkpoint_steps=3)
     experiment = replace(finished_lifter, output=str(tmp_path / "run"), train=train)
 
@@ -156,7 +156,7 @@ def test_the_seed_decides_the_curve(tmp_path, finished_lifter):
     assert read_metrics(other.output)[0]["loss"] != read_metrics(finished_lifter.output)[0]["loss"]
 
 
-def test_an_epoch_tells_the_mean_of_its_steps(finished):
+def test_an_epoch_reports_the_mean_of_its_steps(finished):
     records = read_metrics(finished.output)
     steps = [record for record in records if record["kind"] == "step" and record["phase"] == "e2e"]
     epoch = [record for record in records if record["kind"] == "epoch" and record["phase"] == "e2e"][0]
@@ -166,7 +166,7 @@ def test_an_epoch_tells_the_mean_of_its_steps(finished):
         assert epoch[f"val_{name}"] > 0
 
 
-def test_an_epoch_passes_over_the_data_as_often_as_it_is_told(tmp_path, finished_lifter):
+def test_an_epoch_makes_the_requested_number_of_passes(tmp_path, finished_lifter):
     data = replace(finished_lifter.data, passes=3)
     train = replace(finished_lifter.train, phases=(PhaseConfig("lifter", 1),))
     run(replace(finished_lifter, output=str(tmp_path), data=data, train=train))
@@ -184,7 +184,7 @@ def test_alpha_decays_after_each_epoch(tmp_path, toy_dataset):
     assert info.kind == "keypoints" and info.statistics is None
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_leaves_the_good_checkpoint(tmp_path, poses):
+def test_a_nan_loss_stops_the_run_and_keeps_the_good_checkpoint(tmp_path, poses):
     train = {"checkpoint_steps": 1}
     experiment = tiny_experiment(tmp_path, poses, (PhaseConfig("lifter", 1, learning_rate=1e30),), train=train)
     with pytest.raises(
@@ -228,7 +228,7 @@ def test_the_best_epoch_is_saved_and_each_phase_has_its_own(tmp_path, finished_l
     assert (metrics["epoch"], metrics["mpjpe_mm"]) == (2, 3.0)
 
 
-def test_a_run_folder_has_all_that_it_promises(finished):
+def test_a_run_folder_has_all_documented_files(finished):
     directory = Path(finished.output)
     for name in ("resolved.flags", "model.keras", "model.json", "metrics.jsonl", "curves.png"):
         assert (directory / name).stat().st_size > 0
@@ -280,7 +280,7 @@ def test_data_that_fill_no_batch_are_refused(tmp_path):
         trainer.train(tiny_experiment(tmp_path / "run", unvalidated))
 
 
-def test_an_operation_has_the_threads_that_the_run_asks_for(tmp_path, poses, monkeypatch):
+def test_an_operation_has_the_requested_threads(tmp_path, poses, monkeypatch):
     """TensorFlow is told before anything starts it, which it would refuse afterwards."""
     told = []
 

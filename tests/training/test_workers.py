@@ -1,4 +1,4 @@
-"""Two processes train as one: the path that several machines take, with what goes wrong there."""
+"""Two processes train as one: the code path of several machines, including failures."""
 
 import json
 import socket
@@ -40,7 +40,7 @@ class Ended:
 
 @pytest.fixture
 def train_on_two(tmp_path):
-    """A function of flags and of what interrupts the second worker, that tells how both ended."""
+    """A function of flags and of what interrupts the second worker; it returns how both ended."""
     folder = tmp_path / "workers"
     folder.mkdir()
     with subprocess.Popen(
@@ -67,7 +67,7 @@ def start_two(process: subprocess.Popen, folder: Path, flags: list[str], interru
 
 @pytest.fixture(scope="module")
 def training(tmp_path_factory):
-    """Flags of a run but its --output, and the folder of that run made by one process."""
+    """The flags of a run without --output, and the folder of that run made by one process."""
     poses = write_poses(tmp_path_factory.mktemp("poses"), {"train": 35, "validation": 9})
     flags = [f"--dataset={poses}", "--phases=lifter", "--lifter_epochs=3", "--batch_size=8", "--width=16"]
     flags += ["--variant=w8_tiny", "--input_size=64x96", "--log_steps=1", "--checkpoint_steps=2", *SAME_ON_MANY]
@@ -77,7 +77,7 @@ def training(tmp_path_factory):
     return flags, alone
 
 
-def test_two_workers_stopped_and_killed_and_started_again_do_what_one_process_does(tmp_path, training, train_on_two):
+def test_two_workers_stopped_and_killed_and_restarted_equal_one_process(tmp_path, training, train_on_two):
     flags, alone = training
     flags = [*flags, f"--output={tmp_path / 'run'}"]
 
@@ -88,7 +88,7 @@ def test_two_workers_stopped_and_killed_and_started_again_do_what_one_process_do
     progress = checkpoint.load_progress(tmp_path / "run" / run_folder.LAST_CHECKPOINT)
     assert (progress.epoch, progress.step) == divmod(5, STEPS_PER_EPOCH)
 
-    # When one is killed the other ends within a minute, and says why.
+    # When one is killed, the other ends within a minute and reports why.
     chief, killed = train_on_two(flags, "SIGKILL@7")
     assert killed.status == -9 and chief.status == 2, chief.errors
     assert "at step 5" in chief.output and chief.when - killed.when < 60
@@ -96,20 +96,20 @@ def test_two_workers_stopped_and_killed_and_started_again_do_what_one_process_do
     assert last_line.startswith("error: worker localhost:") and "no longer answers" in last_line
     assert "start all workers again with the same command" in last_line
 
-    # Started again they finish; the chief alone writes.
+    # Restarted, they finish; only the chief writes.
     finished = train_on_two(flags)
     assert [worker.status for worker in finished] == [0, 0], finished
     assert "evaluation.json to" in finished[0].output and "evaluation.json" not in finished[1].output
     told = [json.loads([line for line in w.output.splitlines() if line.startswith("{")][-1]) for w in finished]
     assert told[0] == told[1] and any(told[0]["weights"])
 
-    # A worker that cannot begin says why, and lets the other end.
+    # A worker that cannot start reports why, and lets the other end.
     chief, other = train_on_two(flags)
     assert chief.status == other.status == 2, (chief.errors, other.errors)
     assert "holds a finished run; choose another --output" in chief.errors.strip().splitlines()[-1]
     assert "error: another worker cannot start, so this one ends too" in other.errors
 
-    # The curve, validation by both workers included, and the weights are those of one process.
+    # The curve, including validation by both workers, and the weights equal those of one process.
     ours, theirs = read_metrics(tmp_path / "run"), read_metrics(alone)
     assert [record["step"] for record in ours] == [record["step"] for record in theirs]
     for a, b in zip(ours, theirs, strict=True):

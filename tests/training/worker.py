@@ -24,7 +24,7 @@ from keras_pose.flags import define_flags
 from keras_pose.training.trainer import Trainer
 from tests.training.kill import DIE_WITH_PARENT
 
-PATIENCE_S = 900  # of a busy machine; a quiet one needs a few seconds
+PATIENCE_S = 900  # for a busy machine; a quiet one needs a few seconds
 record, finish_epoch = Trainer._record, Trainer._finish_epoch
 
 
@@ -43,7 +43,7 @@ def finish_epoch_and_tell(run: Trainer, learner, timings: dict) -> None:
 
 
 def work(flags: list[str], config: str, interrupt: str, outputs: Path) -> None:
-    """What the forked process does: the train command. It never returns."""
+    """The body of the forked process: the train command. It never returns."""
     status = 1
     ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
     try:

@@ -26,7 +26,7 @@ def _one_joint(x, y):
     return keypoints, np.arange(14) == 0
 
 
-def test_a_joint_is_drawn_around_its_pixel_centre(black):
+def test_a_joint_is_drawn_around_its_pixel_center(black):
     keypoints, valid = _one_joint(150.5, 30.5)
     rows, columns = _changed(black, drawing.draw_keypoints(black, keypoints, LSP_14, valid)).T
     assert rows.mean() == pytest.approx(30, abs=0.25) and columns.mean() == pytest.approx(150, abs=0.25)
@@ -93,7 +93,7 @@ def _side_pixels(image, side):
     return np.argwhere(distance < 40)
 
 
-def test_right_limbs_of_one_who_faces_the_camera_are_on_the_images_left():
+def test_the_right_limbs_of_a_person_facing_the_camera_are_on_the_images_left():
     front = drawing.draw_pose_3d(STANDING_MM, HUMAN36M_17, (300, 200))
     assert front.shape == (300, 200, 3)
     assert _side_pixels(front, "right")[:, 1].mean() < 90 < 110 < _side_pixels(front, "left")[:, 1].mean()
@@ -109,26 +109,26 @@ def test_from_the_side_depth_runs_to_the_right():
     assert _side_pixels(side, "right")[:, 1].max() - _side_pixels(side, "left")[:, 1].max() > 50
 
 
-def test_joints_that_are_not_known_are_left_out_in_3d():
+def test_unknown_joints_are_left_out_in_3d():
     pose = STANDING_MM.copy()
     pose[[name.startswith("right") for name in HUMAN36M_17.joint_names]] = np.nan
     drawn = drawing.draw_pose_3d(pose, HUMAN36M_17, (200, 150))
     assert len(_side_pixels(drawn, "left")) > 20 and len(_side_pixels(drawn, "right")) == 0
 
 
-def test_a_pose_of_which_nothing_is_known_is_an_empty_floor():
+def test_an_unknown_pose_is_an_empty_floor():
     drawn = drawing.draw_pose_3d(np.full((17, 3), np.nan), HUMAN36M_17, (200, 150))
     assert drawn.shape == (200, 150, 3) and not len(_side_pixels(drawn, "left")) + len(_side_pixels(drawn, "right"))
 
 
-def test_the_truth_is_drawn_in_grey_behind():
+def test_the_truth_is_drawn_in_gray_behind():
     alone = drawing.draw_pose_3d(STANDING_MM, HUMAN36M_17, (200, 200))
     with_truth = drawing.draw_pose_3d(STANDING_MM, HUMAN36M_17, (200, 200), reference_mm=STANDING_MM * [0.5, 1, 1])
     grey = np.array(drawing.GHOST["left"])
     assert (with_truth == grey).all(-1).sum() > 5 * (alone == grey).all(-1).sum() + 20
 
 
-def test_contact_sheet_keeps_every_image_whole():
+def test_contact_sheet_keeps_every_image_complete():
     pictures = [np.full((10 + 5 * i, 40 - 3 * i, 3), 10 * i, np.uint8) for i in range(1, 6)]
     sheet = drawing.contact_sheet(pictures, columns=2, titles=["a"] * 5)
     for picture in pictures:

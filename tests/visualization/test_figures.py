@@ -1,4 +1,4 @@
-"""Figures: what is drawn, and what is refused."""
+"""Figures: what is drawn and what is refused."""
 
 import cv2
 import numpy as np
@@ -37,7 +37,7 @@ def test_curves_without_numbers_are_refused(tmp_path):
         figures.plot_curves([{"epoch": 1}], tmp_path / "curves.png")
 
 
-def test_histograms_bear_joints_without_labels(tmp_path):
+def test_histograms_allow_joints_without_labels(tmp_path):
     errors = np.random.default_rng(0).gamma(2, 20, (50, 5))
     errors[:, 2] = np.nan
     figures.plot_error_histograms(errors, ["a", "b", "c", "d", "e"], tmp_path / "histogram.png")
@@ -46,7 +46,7 @@ def test_histograms_bear_joints_without_labels(tmp_path):
         figures.plot_error_histograms(errors[:, 2:3], ["c"], tmp_path / "none.png")
 
 
-def test_a_folder_that_cannot_be_is_one_line(tmp_path):
+def test_an_impossible_folder_gives_a_one_line_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         figures.plot_curves(RECORDS, tmp_path / "file" / "curves.png")

@@ -1,1 +1,1 @@
-"""Speed measured side by side; `python -m keras_pose.benchmark --help` tells what."""
+"""Speed measured side by side; see `python -m keras_pose.benchmark --help`."""

@@ -1,4 +1,4 @@
-"""A contest of speed: contestants in processes of their own take turns, so that what disturbs one disturbs all."""
+"""A speed contest: contestants in their own processes take turns, so any disturbance affects all alike."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import HUMAN36M_17
 from keras_pose.studies.benchmark.side import BATCH_FILE, Spec
 
-# What differs between contestants; all else is the same.
+# The differences between contestants; everything else is the same.
 CONTESTANTS: dict[str, dict] = {
     "torch": {"framework": "torch", "writes_weights": True},
     "torch_channels_last": {"framework": "torch", "channels_last": True},
@@ -28,15 +28,15 @@ CONTESTANTS: dict[str, dict] = {
     "keras_fit": {"framework": "keras_fit"},
 }
 TASKS = ("training", "inference")
-WORKERS = 2  # of the row of that name
-TURN_SECONDS = 0.3  # at least so long each works before the next one's turn
-# How far heatmaps, loss and gradient may lie from PyTorch's in float32, in shares of the largest heatmap and of these.
+WORKERS = 2  # in the row of that name
+TURN_SECONDS = 0.3  # the shortest turn
+# Allowed deviation from PyTorch in float32 of heatmaps, relative to the largest one, and of loss and gradient norm.
 TOLERANCES = {"float32": 2e-3, "mixed_bfloat16": 0.15, "mixed_float16": 0.05}
 
 
 @dataclass(frozen=True)
 class Contest:
-    """What is measured; the attributes are those of `Spec`. `rounds`: turns that each contestant has."""
+    """What to measure; the attributes are those of `Spec`. `rounds`: the number of turns per contestant."""
 
     variant: str
     input_size: tuple[int, int]
@@ -51,13 +51,13 @@ class Contest:
 
 
 class Contestant:
-    """A contestant's process; raises UserError with its last words where it ends."""
+    """A contestant's process; raises UserError with its last message if it ends."""
 
     def __init__(self, spec: Spec, log: Path):
         self.spec, self._log = spec, log
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
         if spec.framework == "torch":
-            environment["KERAS_BACKEND"] = "torch"  # else the names of variants would bring TensorFlow
+            environment["KERAS_BACKEND"] = "torch"  # otherwise looking up variants would load TensorFlow
         command = [sys.executable, "-m", "keras_pose.studies.benchmark.contestant", spec.to_json()]
         with open(log, "w") as errors:
             self._process = subprocess.Popen(
@@ -79,7 +79,7 @@ class Contestant:
         """The next reply."""
         line = self._process.stdout.readline()
         if not line:
-            words = self._log.read_text().strip().splitlines() or ["it said nothing"]
+            words = self._log.read_text().strip().splitlines() or ["no output"]
             raise UserError(f"{self.spec.name} ended with status {self._process.wait()}: {words[-1]}")
         reply = json.loads(line)
         if "error" in reply:
@@ -87,24 +87,24 @@ class Contestant:
         return reply
 
     def ask(self, do: str, **request) -> dict:
-        """Its reply to `contestant.answer`."""
-        with contextlib.suppress(BrokenPipeError):  # then it has ended, and `read` says how
+        """The reply of `contestant.answer`."""
+        with contextlib.suppress(BrokenPipeError):  # the process has ended, and `read` reports how
             self._process.stdin.write(json.dumps({"do": do, **request}) + "\n")
             self._process.stdin.flush()
         return self.read()
 
 
 def run_contest(contest: Contest, names: list[str], on_progress: Callable[[str], None] = lambda text: None) -> dict:
-    """Starts the contestants, holds that they compute the same, lets them take turns.
+    """Starts the contestants, checks that they compute the same, and lets them take turns.
 
-    One that cannot start (a framework that is not installed, say) is left out and told in `left_out`.
+    A contestant that cannot start, such as a framework that is not installed, is skipped and listed in `left_out`.
 
     Returns:
-        `contestants`: name to figures; `left_out`: name to reason; `best`, a task each: how many times as fast as
-        the fastest PyTorch the fastest of the project is, where both took part.
+        `contestants`: name to results; `left_out`: name to reason; `best`, per task: how many times as fast the
+        project's fastest is as the fastest PyTorch, if both took part.
 
     Raises:
-        UserError: no contestant is left, or two compute different things.
+        UserError: no contestant is left, or two compute different results.
     """
     found: dict[str, dict] = {}
     left_out: dict[str, str] = {}
@@ -113,7 +113,7 @@ def run_contest(contest: Contest, names: list[str], on_progress: Callable[[str],
         write_batch(Path(folder, BATCH_FILE), contest)
         running: dict[str, Contestant] = {}
         for name in sorted(names, key=list(CONTESTANTS).index):
-            on_progress(f"{name} starts")
+            on_progress(f"starting {name}")
             contestant = stack.enter_context(Contestant(contest.spec(name, folder), Path(folder, f"{name}.log")))
             try:
                 found[name] = contestant.read()
@@ -130,14 +130,14 @@ def run_contest(contest: Contest, names: list[str], on_progress: Callable[[str],
                 found[name] |= _figures(task, contest.batch_size, turns, name)
         for name, contestant in running.items():
             found[name]["peak_memory_mib"] = contestant.ask("memory")["peak_mib"]
-            on_progress(f"{name} is profiled")
+            on_progress(f"profiling {name}")
             share = contestant.ask("matrix_share")["share"]
             found[name]["outside_matrix_kernels_share"] = None if share is None else 1 - share
     return {"contestants": found, "left_out": left_out, "best": _best(found)}
 
 
 def write_batch(path: Path, contest: Contest) -> None:
-    """The one batch that all learn: random images and joints, and the heatmaps to them."""
+    """Writes the one batch that all learn: random images and joints, and their heatmaps."""
     from keras_pose.losses import target_heatmaps
 
     rng = np.random.default_rng(0)
@@ -154,20 +154,20 @@ def write_batch(path: Path, contest: Contest) -> None:
 
 
 def check_devices(found: dict[str, dict]) -> None:
-    """Raises UserError where some contestants work on a GPU and others do not."""
+    """Raises UserError if some contestants use a GPU and others do not."""
     devices = {values["device"] for values in found.values()}
     if len(devices) > 1:
         where = ", ".join(f"{name} on the {values['device']}" for name, values in found.items())
-        raise UserError(f"contestants work on different devices ({where}); hide GPUs by CUDA_VISIBLE_DEVICES=-1")
+        raise UserError(f"contestants use different devices ({where}); hide GPUs with CUDA_VISIBLE_DEVICES=-1")
 
 
 def check_agreement(found: dict[str, dict], folder: str, tolerance: float) -> None:
-    """Adds to each contestant how far it lies from the first one, in shares.
+    """Adds each contestant's relative deviation from the first one.
 
-    Raises UserError where heatmaps, the first loss or the first gradient's norm differ by more than `tolerance`.
+    Raises UserError if heatmaps, the first loss or the first gradient norm differ by more than `tolerance`.
     """
     if "torch" not in found:
-        return  # then each has drawn weights of its own
+        return  # then each has its own random weights
     reference = np.load(Path(folder, "torch.npy"))
     for name, values in found.items():
         heatmaps = np.load(Path(folder, f"{name}.npy"))
@@ -179,15 +179,15 @@ def check_agreement(found: dict[str, dict], folder: str, tolerance: float) -> No
             difference = values.get(f"{key}_difference", 0.0)
             if not difference <= tolerance:
                 raise UserError(
-                    f"{name} does not compute what torch does: {key} differs by {difference:.2g}, more than "
+                    f"{name} does not compute the same as torch: {key} differs by {difference:.2g}, more than "
                     f"{tolerance:g}; their speeds cannot be compared"
                 )
 
 
 def _take_turns(running: dict[str, Contestant], task: str, rounds: int, on_progress) -> dict[str, list[dict]]:
-    """Each contestant's `seconds` and `cpu_seconds` a step, a turn each."""
+    """Each contestant's `seconds` and `cpu_seconds` per step, one entry per turn."""
     for contestant in running.values():
-        contestant.ask(task, count=1)  # what comes once is done here
+        contestant.ask(task, count=1)  # gets one-time work out of the way
     counts = {}
     for name, contestant in running.items():
         seconds = contestant.ask(task, count=1)["seconds"]

@@ -1,9 +1,9 @@
-"""One contestant of a speed contest, a process of its own that does as many steps as it is told and says how long.
+"""One contestant of a speed contest: a process that does the requested number of steps and reports the time.
 
     python -m keras_pose.studies.benchmark.contestant SPEC
 
-`contest.py` starts it and asks by lines of JSON: `{"do": "training", "count": 5}`. Nothing but the contestant's own
-framework is imported here, so that its memory is its own.
+`contest.py` starts it and sends requests as lines of JSON: `{"do": "training", "count": 5}`. Only the contestant's own
+framework is imported here, which keeps its memory separate.
 """
 
 import json
@@ -29,27 +29,27 @@ def make_side(spec: Spec) -> Side:
 
 
 def keep_to_cores(count: int) -> None:
-    """Leaves this process the first `count` of its processors; 0 leaves all. Frameworks take a thread for each."""
+    """Restricts this process to the first `count` of its processors; 0 keeps all. Frameworks use a thread for each."""
     if count and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
 def peak_memory_mib() -> float:
-    """The most memory that this process has had at once."""
+    """The peak memory of this process."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
 def cpu_seconds() -> float:
-    """The processors' time that this process has used."""
+    """The processor time that this process has used."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
 def start(spec: Spec) -> tuple[Side, dict]:
-    """Builds a side and does its first steps; also what it says of them.
+    """Builds a side and does its first steps; also returns its description.
 
-    `first_step_s` is building and the first step of training, all compilation of it included, imports not.
+    `first_step_s` covers building and the first training step, including compilation but not imports.
     """
     began = time.perf_counter()
     side = make_side(spec)
@@ -61,7 +61,7 @@ def start(spec: Spec) -> tuple[Side, dict]:
 
 
 def answer(side: Side, request: dict) -> dict:
-    """What the contest wants to know."""
+    """Answers a request of the contest."""
     match request["do"]:
         case "training" | "inference" as task:
             steps = side.train if task == "training" else side.infer
@@ -80,7 +80,7 @@ def answer(side: Side, request: dict) -> dict:
 
 
 def main(text: str, requests: TextIO, replies: TextIO) -> None:
-    """Does what the lines of `requests` ask; an error is the last reply."""
+    """Handles the lines of `requests`; an error is the last reply."""
 
     def reply(values: dict) -> None:
         print(json.dumps(values), file=replies, flush=True)
@@ -92,11 +92,11 @@ def main(text: str, requests: TextIO, replies: TextIO) -> None:
         reply(first)
         for line in requests:
             reply(answer(side, json.loads(line)))
-    except Exception as error:  # whatever it is, the contest tells it and goes on without this one
+    except Exception as error:  # the contest reports any error and continues without this contestant
         reply({"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"})
 
 
 if __name__ == "__main__":
     own_replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no reply
+    os.dup2(2, 1)  # output of libraries must not mix with replies
     main(sys.argv[1], sys.stdin, own_replies)

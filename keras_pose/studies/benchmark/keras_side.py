@@ -1,4 +1,4 @@
-"""The contestants in Keras: this project's own step, and a plain Keras `fit`."""
+"""The Keras contestants: this project's own step, and plain Keras `fit`."""
 
 import tempfile
 
@@ -20,7 +20,7 @@ PROFILED_STEPS = 3
 
 
 class _KerasSide(Side):
-    """What both share: the network with its initial weights, and inference. By default on one device."""
+    """Shared by both: the network with its initial weights, and inference. On one device by default."""
 
     def __init__(self, spec: Spec, strategy: tf.distribute.Strategy | None = None):
         if spec.threads_per_operation:
@@ -54,7 +54,7 @@ class _KerasSide(Side):
         return hrnet
 
     def _prepare(self) -> None:
-        """Makes ready to train, under the strategy."""
+        """Prepares training, under the strategy."""
 
     def heatmaps(self) -> np.ndarray:
         return self._infer(self.images).numpy()
@@ -65,7 +65,7 @@ class _KerasSide(Side):
 
     def matrix_share(self) -> float | None:
         if self.device == "gpu":
-            return None  # operations there only launch kernels
+            return None  # on a GPU, operations only launch kernels
         with tempfile.TemporaryDirectory() as directory:
             tf.profiler.experimental.start(directory)
             self.train(PROFILED_STEPS)
@@ -79,7 +79,7 @@ class _KerasSide(Side):
 
 
 class KerasPoseSide(_KerasSide):
-    """The step that `keras_pose.train` does, without augmentation."""
+    """The step of `keras_pose.train`, without augmentation."""
 
     def _prepare(self) -> None:
         (self._step,) = make_steps(self.strategy, self.phase, self.experiment)
@@ -118,7 +118,7 @@ class KerasFitSide(_KerasSide):
 
 
 def _plain(layer):
-    """Keras' own layer in the place of the fused one."""
+    """Keras' own layer instead of the fused one."""
     if not isinstance(layer, FusedBatchNormalization):
         return layer.__class__.from_config(layer.get_config())
     return keras.layers.BatchNormalization(momentum=layer.momentum, epsilon=layer.epsilon, name=layer.name)

@@ -1,4 +1,4 @@
-"""How much a network computes, how fast the machine multiplies matrices, and where the time of a step goes."""
+"""The cost of a network, the machine's speed at multiplying matrices, and where the time of a step goes."""
 
 import re
 import time
@@ -7,8 +7,8 @@ from pathlib import Path
 
 # Parts of the names of TensorFlow's and PyTorch's convolutions and matrix products, forward and backward.
 MATRIX_KERNELS = re.compile(r"conv|matmul|einsum|addmm|::mm$|::bmm$", re.IGNORECASE)
-OPERATION = re.compile(r"^[^:]+:(\w+)$")  # the profiler's name of one: `model/conv1/Conv2D:Conv2D`
-CALLS = re.compile(r"Call|^While$|^If$")  # their time is that of what they call
+OPERATION = re.compile(r"^[^:]+:(\w+)$")  # the profiler's name for one: `model/conv1/Conv2D:Conv2D`
+CALLS = re.compile(r"Call|^While$|^If$")  # their time includes the operations they call
 
 
 def forward_flops(model) -> int:
@@ -17,13 +17,13 @@ def forward_flops(model) -> int:
 
 
 def training_flops(model) -> int:
-    """Of a training step, for one image: forward, and backward to the weights and to all inputs but the image."""
+    """The same for a training step: forward, and backward to the weights and to all inputs except the image."""
     flops = _conv_flops(model)
     return 3 * sum(flops) - flops[0]
 
 
 def _conv_flops(model) -> list[int]:
-    """Of each convolution forward, in the order of the model's layers."""
+    """The operations of each convolution, forward, in layer order."""
     found = []
     for layer in model.layers:
         if type(layer).__name__ == "Conv2D":
@@ -34,12 +34,12 @@ def _conv_flops(model) -> list[int]:
 
 
 def matrix_peak_flops(precision: str, side: int = 0, seconds: float = 2.0) -> float:
-    """What the machine reaches, in operations a second, in the product of two large square matrices.
+    """The operations per second that the machine reaches multiplying two large square matrices.
 
     Args:
-        precision: a row of `keras_pose.training.experiment.PRECISIONS`.
-        side: of the matrices; by default 2048, on a GPU 8192.
-        seconds: for so long products are timed; the fastest counts.
+        precision: one of `keras_pose.training.experiment.PRECISIONS`.
+        side: of the matrices; default 2048, on a GPU 8192.
+        seconds: how long to time products; the fastest counts.
     """
     import tensorflow as tf
 
@@ -49,7 +49,7 @@ def matrix_peak_flops(precision: str, side: int = 0, seconds: float = 2.0) -> fl
 
     @tf.function(autograph=False)
     def multiply(a, b):
-        return tf.reduce_max(tf.matmul(a, b)[:1])  # a number, so that reading it waits for the product
+        return tf.reduce_max(tf.matmul(a, b)[:1])  # a scalar, so reading it waits for the product
 
     float(multiply(a, b))
     fastest, began = float("inf"), time.perf_counter()
@@ -61,7 +61,7 @@ def matrix_peak_flops(precision: str, side: int = 0, seconds: float = 2.0) -> fl
 
 
 def operation_times(directory: str) -> Counter:
-    """The time of each kind of operation, summed over threads, in what TensorFlow's profiler has written."""
+    """The time of each kind of operation, summed over threads, from a TensorFlow profile."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     times: Counter = Counter()
@@ -80,6 +80,6 @@ def operation_times(directory: str) -> Counter:
 
 
 def matrix_share(times: dict[str, float]) -> float:
-    """The share that convolutions and matrix products have in the times of operations, by name."""
+    """The share of convolutions and matrix products in the times of operations, by name."""
     matrix = sum(value for name, value in times.items() if MATRIX_KERNELS.search(name))
     return matrix / sum(times.values())

@@ -1,4 +1,4 @@
-"""What the machine is, and what it cannot do: results say so, and rows that ask for it are left out."""
+"""Describes the machine and its limits: results include them, and rows that it cannot measure are skipped."""
 
 import importlib.metadata
 import os
@@ -7,11 +7,11 @@ import platform
 from keras_pose.studies.benchmark.contest import WORKERS
 from keras_pose.training.precision import BFLOAT16_CPU_FLAGS, CPU_INFO, fastest_precision
 
-BUSY = 0.3  # processors at work for others, above which times are not to be trusted
+BUSY = 0.3  # processors used by other processes, above which times are not reliable
 
 
 def describe() -> dict:
-    """Processor, graphics cards, how many processors other work takes at present, and versions."""
+    """Processor, GPUs, the number of processors busy with other work, and versions."""
     return {
         "processor": _processor(),
         "processors": len(processors()),
@@ -22,27 +22,27 @@ def describe() -> dict:
 
 
 def processors() -> list[int]:
-    """The numbers of the processors that this process may use."""
+    """The numbers of the processors available to this process."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
 def why_no_bfloat16() -> str:
-    """Why bfloat16 would only be imitated here; empty where the machine computes in it."""
+    """Why bfloat16 would only be emulated here; empty if the machine supports it."""
     if fastest_precision() == "mixed_bfloat16":
         return ""
     if _gpus():
-        return "a graphics card has no bfloat16 (compute capability 8.0)"
+        return "a GPU has no bfloat16 (compute capability 8.0)"
     return f"no bfloat16 instructions ({' or '.join(sorted(BFLOAT16_CPU_FLAGS))}) are known of this processor"
 
 
 def why_no_workers() -> str:
-    """Why workers cannot have a processor each; empty where they can."""
+    """Why workers cannot have one processor each; empty if they can."""
     if not hasattr(os, "sched_setaffinity"):
-        return "processors can be given out on Linux alone"
+        return "processors can be assigned only on Linux"
     count = len(processors())
-    return "" if count >= WORKERS else f"{WORKERS} workers need {WORKERS} processors; here is {count}"
+    return "" if count >= WORKERS else f"{WORKERS} workers need {WORKERS} processors; this machine has {count}"
 
 
 def _processor() -> str:

@@ -1,7 +1,7 @@
-"""What was measured, as tables."""
+"""The measurements as tables."""
 
-OURS = ("keras_pose", "keras_pose_1")  # contestants that are this project's
-COLUMNS = {  # of a contestant: heading, and how the figure is written
+OURS = ("keras_pose", "keras_pose_1")  # this project's contestants
+COLUMNS = {  # of a contestant: heading and format
     "training_step_ms": ("train ms", "{:.0f}"),
     "training_cpu_ms": ("cpu ms", "{:.0f}"),
     "training_images_per_second": ("images/s", "{:.1f}"),
@@ -59,7 +59,7 @@ LABELS = {
 
 
 def add_ratios(found: dict[str, dict]) -> None:
-    """What follows from two rows: training's share of the machine's peak, and the pipeline over training."""
+    """Adds ratios between rows: training relative to the machine's peak, and the pipeline relative to training."""
     contestants = found.get("contest", {}).get("contestants", {})
     rates = [contestants[name]["training_images_per_second"] for name in OURS if name in contestants]
     rates += [row["bare_images_per_second"] for row in [found.get("loop")] if row]
@@ -74,7 +74,7 @@ def add_ratios(found: dict[str, dict]) -> None:
 
 
 def format_results(found: dict[str, dict], left_out: dict[str, str] | None = None) -> list[str]:
-    """Lines of tables: a part each row, then the rows that were left out and why."""
+    """Lines of tables: a section per row, then the rows that were left out, with the reasons."""
     lines = []
     for name, values in found.items():
         lines.append(f"--- {name}")
@@ -99,7 +99,7 @@ def _labelled(key: str, value: float) -> str:
 
 
 def _table(figures: dict[str, dict], columns: dict[str, tuple[str, str]]) -> list[str]:
-    """One line a name, `-` where a figure is missing."""
+    """One line per name, `-` for a missing value."""
     lines = [" " * 20 + "".join(f"{heading:>9s}" for heading, _ in columns.values())]
     for name, values in figures.items():
         cells = ("-" if values.get(key) is None else form.format(values[key]) for key, (_, form) in columns.items())
@@ -108,7 +108,7 @@ def _table(figures: dict[str, dict], columns: dict[str, tuple[str, str]]) -> lis
 
 
 def rounded(value):
-    """The same with every number rounded to four digits."""
+    """The same value with every number rounded to four digits."""
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
     return float(f"{value:.4g}") if isinstance(value, float) else value

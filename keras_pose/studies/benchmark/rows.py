@@ -1,4 +1,4 @@
-"""What is measured of this project alone: the input pipeline, the loop of training, batch sizes, the machine's peak."""
+"""Measurements of this project only: input pipeline, training loop, batch sizes, and the machine's peak."""
 
 import concurrent.futures
 import multiprocessing
@@ -22,14 +22,14 @@ from keras_pose.studies.benchmark import contest, kernels
 from keras_pose.studies.benchmark.contestant import cpu_seconds
 from keras_pose.training.experiment import Experiment
 
-PIPELINE_PICTURES = 256  # so many different ones are read, over and over
-PIPELINE_EXAMPLES = 4096  # an epoch
+PIPELINE_PICTURES = 256  # number of different images, which are read repeatedly
+PIPELINE_EXAMPLES = 4096  # per epoch
 PIPELINE_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is measured: an experiment of the phase hrnet, and how many steps."""
+    """What to measure: an experiment of phase hrnet, and the number of steps."""
 
     experiment: Experiment
     steps: int
@@ -40,7 +40,7 @@ class Job:
 
 
 def in_own_process(row: Callable[[Job], dict], job: Job) -> dict:
-    """A row in a fresh process, so that none profits from what another has warmed up."""
+    """Runs a row in a fresh process, so it cannot benefit from another's warm-up."""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(row, job).result()
@@ -50,7 +50,7 @@ def in_own_process(row: Callable[[Job], dict], job: Job) -> dict:
 
 
 def measure_pipeline(job: Job) -> dict[str, float]:
-    """Shuffled training batches, images decoded."""
+    """Shuffled training batches, with images decoded."""
     with tempfile.TemporaryDirectory() as directory:
         batches = _batches(_dataset(job, directory), job.batch_size)
         next(batches)
@@ -64,14 +64,14 @@ def measure_pipeline(job: Job) -> dict[str, float]:
 
 
 def _batches(dataset: DatasetInfo, batch_size: int) -> Iterator[dict]:
-    """Training batches without end."""
+    """Endless training batches."""
     batch_size = min(batch_size, dataset.count("train"))
     for epoch in range(10**6):
         yield from make_batches(dataset, "train", batch_size, training=True, epoch=epoch)
 
 
 def _dataset(job: Job, directory: str) -> DatasetInfo:
-    """The job's data set as training reads it; where its images do not shrink to the model's size, a resized one."""
+    """The job's data set as training reads it; resized if its images do not shrink to the model's size."""
     try:
         return open_dataset(job.experiment.data.dataset).at_size(job.experiment.model.input_size)
     except UserError:
@@ -79,7 +79,7 @@ def _dataset(job: Job, directory: str) -> DatasetInfo:
 
 
 def resized_dataset(job: Job, directory: Path) -> DatasetInfo:
-    """The first training examples of the data set, their images brought to the model's size."""
+    """The first training examples of the data set, with images resized to the model's size."""
     source, size = open_dataset(job.experiment.data.dataset), job.experiment.model.input_size
     examples = list(islice(_resized(read_examples(source, "train"), size), PIPELINE_PICTURES))
     examples *= PIPELINE_EXAMPLES // len(examples)
@@ -101,9 +101,9 @@ def _resized(examples: Iterator[PoseExample], size: tuple[int, int]) -> Iterator
 
 
 def measure_loop(job: Job) -> dict[str, float]:
-    """Training as the command does it, and beside it, turn by turn, the bare step on one batch that is ready.
+    """Training as the command does it, taking turns with the bare step on one prepared batch.
 
-    The processor's time tells, also on a busy machine, what decoding and augmentation add.
+    Processor time shows, even on a busy machine, what decoding and augmentation add.
     """
     import tensorflow as tf
 
@@ -135,8 +135,8 @@ def measure_loop(job: Job) -> dict[str, float]:
 
 
 def measure_optimizer(job: Job) -> dict[str, float]:
-    """One update of the network's parameters, turn by turn: by Keras' Adam, which updates each variable alone, and by
-    this project's on one vector, by formulas (as on other backends than TensorFlow) and by one kernel.
+    """One update of the network's parameters, in turns: with Keras' Adam, which updates each variable separately, and
+    with this project's on one vector, using formulas (as on backends other than TensorFlow) or one kernel.
     """
     import keras
     import tensorflow as tf
@@ -161,7 +161,7 @@ def measure_optimizer(job: Job) -> dict[str, float]:
             update()
             return tf.reduce_sum(variables[-1].value)
 
-        return lambda: float(step())  # on a GPU, reading a number waits for the work
+        return lambda: float(step())  # on a GPU, reading a number waits for the result
 
     def by_keras(variables):
         adam = keras.optimizers.Adam(1e-3)
@@ -184,7 +184,7 @@ def measure_optimizer(job: Job) -> dict[str, float]:
 
 
 def _take_turns(work: dict[str, Callable], count: int) -> dict[str, tuple[float, float]]:
-    """Median seconds, and median seconds of the processors, of `count` calls of each, after two that compile."""
+    """Median seconds and processor seconds of `count` calls of each, after two that compile."""
     times: dict[str, list] = {name: [] for name in work}
     for i in range(count + 2):
         for name, step in work.items():
@@ -199,7 +199,7 @@ def _take_turns(work: dict[str, Callable], count: int) -> dict[str, tuple[float,
 
 
 def measure_machine(job: Job) -> dict[str, float]:
-    """What the network computes for an image, and what the machine reaches in a large matrix product."""
+    """The operations of the network per image, and the machine's speed in a large matrix product."""
     from keras_pose.models.hrnet import build_hrnet
 
     config = job.experiment.model
@@ -212,7 +212,7 @@ def measure_machine(job: Job) -> dict[str, float]:
 
 
 def measure_batch_sizes(base: contest.Contest, name: str, batch_sizes: list[int]) -> dict[str, dict]:
-    """One contestant alone, a process each, over batch sizes: images/s and the peak of memory."""
+    """One contestant alone over batch sizes, each in its own process: images/s and peak memory."""
     keys = ("training_images_per_second", "inference_images_per_second", "peak_memory_mib")
     found = {}
     for batch_size in batch_sizes:

@@ -1,4 +1,4 @@
-"""What a contestant of a speed contest is, and what it can do: `keras_side` and `torch_side` have them."""
+"""The interface of a contestant in a speed contest; `keras_side` and `torch_side` implement it."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -12,19 +12,19 @@ NUM_CHECKED = 2  # images whose heatmaps are compared
 
 @dataclass(frozen=True)
 class Spec:
-    """What a contestant is.
+    """The description of a contestant.
 
     Attributes:
-        name: how tables call it.
+        name: its name in tables.
         framework: `keras_pose`, `keras_fit` or `torch`.
         variant, input_size, precision: as the training flags.
-        folder: has the batch to learn, `batch.npz` (see `contest.write_batch`), and the initial weights,
-            `weights.npz`, named as in the official code; without these each contestant draws its own.
-        cores: processors that it may use; 0 leaves all.
-        threads_per_operation: TensorFlow's; 0 takes as many as there are processors.
+        folder: contains the batch to learn, `batch.npz` (see `contest.write_batch`), and the initial weights,
+            `weights.npz`, with the official code's names; without these, each contestant has its own random weights.
+        cores: processors it may use; 0 means all.
+        threads_per_operation: TensorFlow's; 0 means as many as processors.
         channels_last: PyTorch's memory format.
-        compiler: the backend of `torch.compile`; empty runs eagerly.
-        writes_weights: whether this one writes `weights.npz`.
+        compiler: the backend of `torch.compile`; empty for eager mode.
+        writes_weights: whether this contestant writes `weights.npz`.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Spec:
         return cls(**values | {"input_size": tuple(values["input_size"])})
 
     def batch(self) -> dict[str, np.ndarray]:
-        """`image` (B, H, W, 3) uint8, `keypoints_2d`, ... as in docs/architecture.md, and `heatmaps` to learn."""
+        """`image` (B, H, W, 3) uint8, `keypoints_2d`, ... as in docs/architecture.md, and the target `heatmaps`."""
         return dict(np.load(Path(self.folder, BATCH_FILE)))
 
     def weights(self) -> dict[str, np.ndarray] | None:
@@ -57,31 +57,31 @@ class Spec:
 
     @property
     def heatmaps_file(self) -> Path:
-        """Where the contestant's first heatmaps of `NUM_CHECKED` images go, (N, H/4, W/4, J) float32."""
+        """The file for the contestant's first heatmaps of `NUM_CHECKED` images, (N, H/4, W/4, J) float32."""
         return Path(self.folder, f"{self.name}.npy")
 
 
 class Side:
-    """What a contestant can do. `device`: `cpu` or `gpu`."""
+    """The abilities of a contestant. `device`: `cpu` or `gpu`."""
 
     device = "cpu"
 
     def heatmaps(self) -> np.ndarray:
-        """(B, H/4, W/4, J) by inference."""
+        """(B, H/4, W/4, J) from inference."""
         raise NotImplementedError
 
     def train(self, count: int) -> dict[str, float]:
-        """Does steps of training; returns the `loss`, and where it is known the `gradient_norm`, of the last."""
+        """Does training steps; returns the `loss` of the last and, if known, its `gradient_norm`."""
         raise NotImplementedError
 
     def infer(self, count: int) -> None:
-        """Does steps of inference."""
+        """Does inference steps."""
         raise NotImplementedError
 
     def matrix_share(self) -> float | None:
-        """The share of a training step's operations' time that convolutions and matrix products take."""
+        """The share of convolutions and matrix products in the operations' time of a training step."""
         return None
 
     def device_peak_mib(self) -> float | None:
-        """The peak of an accelerator's memory; None on a CPU."""
+        """The peak memory of an accelerator; None on a CPU."""
         return None

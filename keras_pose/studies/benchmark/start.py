@@ -1,4 +1,4 @@
-"""What a run waits for before its first step: building, tracing, the first call; its graph rewritten or not."""
+"""The time before a run's first step: building, tracing, the first call; with the graph rewritten or not."""
 
 import time
 from functools import partial
@@ -12,7 +12,7 @@ LATER_STEPS = 2
 
 
 def measure_start(job: Job) -> dict[str, float]:
-    """Seconds, and the processors' seconds, each way in a process of its own, one after the other."""
+    """Seconds and processor seconds for both ways, each in its own process, one after the other."""
     found = {}
     for name, rewritten in (("start", False), ("rewritten", True)):
         found |= {f"{name}_{key}": value for key, value in in_own_process(partial(start, rewritten), job).items()}
@@ -20,7 +20,7 @@ def measure_start(job: Job) -> dict[str, float]:
 
 
 def start(rewritten: bool, job: Job) -> dict[str, float]:
-    """From nothing to a first step and some later ones; imports do not count."""
+    """From nothing to a first step and some later ones, without imports."""
     from keras_pose.models.tensorflow_speed import collections_paused
     from keras_pose.studies.benchmark.training_step import make_steps
     from keras_pose.training import distribution, phases
@@ -34,7 +34,7 @@ def start(rewritten: bool, job: Job) -> dict[str, float]:
         (step,) = make_steps(strategy, phase, experiment)
         built = time.perf_counter()
         if rewritten:
-            step = collections_paused()(getattr(step, "__wrapped__", step))  # on a GPU it is rewritten either way
+            step = collections_paused()(getattr(step, "__wrapped__", step))  # on a GPU it is rewritten in any case
         _run(step, batch, 0)
         first, first_cpu = time.perf_counter(), cpu_seconds()
         for i in range(LATER_STEPS):

@@ -1,6 +1,6 @@
-"""The official HRNet pose network restated in PyTorch, to compare speed and numbers against.
+"""The official HRNet pose network rewritten in PyTorch, to compare speed and results.
 
-Modules are named as in the official code (leoxiaobin/deep-high-resolution-net.pytorch), so that its checkpoints fit.
+Modules have the names of the official code (leoxiaobin/deep-high-resolution-net.pytorch), so its checkpoints fit.
 """
 
 import torch
@@ -108,7 +108,7 @@ class TorchHRNet(nn.Module):
 
 @torch.no_grad()
 def randomize(network: nn.Module, seed: int) -> None:
-    """Random numbers in every weight and running statistic, such that activations keep a sensible size."""
+    """Random values for every weight and running statistic that keep activations in a sensible range."""
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

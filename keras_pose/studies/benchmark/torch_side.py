@@ -1,4 +1,4 @@
-"""The contestant in PyTorch."""
+"""The PyTorch contestant."""
 
 import contextlib
 
@@ -15,7 +15,7 @@ AUTOCAST = {"float32": None, "mixed_bfloat16": torch.bfloat16}
 
 
 class TorchSide(Side):
-    """The network of `torch_hrnet` on ready-made heatmaps, with PyTorch's fused Adam; eager or compiled."""
+    """The network of `torch_hrnet` on precomputed heatmaps, with PyTorch's fused Adam; eager or compiled."""
 
     def __init__(self, spec: Spec):
         if spec.precision not in AUTOCAST:
@@ -24,7 +24,7 @@ class TorchSide(Side):
             torch.set_num_threads(spec.cores)
         has_gpu = torch.cuda.is_available()
         self.device, self._place = ("gpu", "cuda") if has_gpu else ("cpu", "cpu")
-        torch.backends.cudnn.benchmark = True  # TensorFlow, too, tries which kernel is the fastest
+        torch.backends.cudnn.benchmark = True  # TensorFlow also searches for the fastest kernel
         batch = spec.batch()
         layout = torch.channels_last if spec.channels_last else torch.contiguous_format
         network = torch_hrnet.build(VARIANTS[spec.variant], batch["heatmaps"].shape[-1])
@@ -66,7 +66,7 @@ class TorchSide(Side):
             loss.backward()
             self.optimizer.step()
             values = {"loss": loss.item()}
-        if not self._has_trained:  # of the first step alone, for it takes time
+        if not self._has_trained:  # only for the first step, because it takes time
             self._has_trained = True
             gradients = [parameter.grad for parameter in self.network.parameters()]
             values["gradient_norm"] = float(torch.nn.utils.get_total_norm(gradients))

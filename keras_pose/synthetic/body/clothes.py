@@ -13,7 +13,7 @@ from keras_pose.synthetic.body.garment import Garment, read_garment
 from keras_pose.synthetic.body.rig import BONES, TWISTS
 from keras_pose.synthetic.body.template import BodyTemplate, body_template, scaled_uv
 
-# What a triangle is; the order is that of the materials of a person.
+# The kinds of surface; the order is that of a person's materials.
 SLOTS = ("skin", "face", "eye", "hair", "top", "bottom", "trim", "shoes", "hat")
 _SMALL_PART = 0.16
 
@@ -25,11 +25,11 @@ def slot(name: str) -> int:
 
 @dataclass(eq=False)
 class FittedGarment:
-    """A garment with what does not change from body to body.
+    """A garment, with everything that is the same for all bodies.
 
     Attributes:
         skin_weights: (V, rig.TRANSFORMS).
-        uv: (F, 3, 2), one unit every `TEXTURE_MM`.
+        uv: (F, 3, 2), one unit per `TEXTURE_MM`.
         slots: (F,) index into `SLOTS`.
         sleeve, leg: (V,) how far down a limb, as in `BodyTemplate`.
     """
@@ -43,18 +43,18 @@ class FittedGarment:
 
     @cached_property
     def leg_reach(self) -> float:
-        """How far down the legs it goes."""
+        """How far down the legs it reaches."""
         return float(np.percentile(self.leg, 95))
 
     def suits(self, sex: str) -> bool:
-        """Whether people of that sex wear it: its name or its tags say so, or say nothing."""
+        """Whether people of that sex wear it, according to its name or tags, or because they do not say."""
         words = {*self.garment.tags, self.garment.name.split("_")[0]}
         return sex in words or not words & {"male", "female"}
 
 
 @dataclass(eq=False)
 class Wardrobe:
-    """Garments by kind; empty lists where there is no folder of clothes."""
+    """Garments by kind; empty lists without a folder of clothes."""
 
     suits: list[FittedGarment]
     shoes: list[FittedGarment]
@@ -62,7 +62,7 @@ class Wardrobe:
     hair: list[FittedGarment]
 
     def choose(self, kind: str, sex: str, rng: np.random.Generator) -> FittedGarment | None:
-        """One garment of a kind (a field's name) for that sex; None where the wardrobe has none."""
+        """One garment of a kind (a field's name) for that sex; None if the wardrobe has none."""
         fitting = [garment for garment in getattr(self, kind) if garment.suits(sex)]
         return fitting[rng.integers(len(fitting))] if fitting else None
 
@@ -70,14 +70,14 @@ class Wardrobe:
 def load_wardrobe(clothes_dir: str | os.PathLike | None, assets: BodyAssets) -> Wardrobe:
     """Reads `clothes/*/*.mhclo` and `hair/*/*.mhclo` below the folder; None gives an empty wardrobe.
 
-    Raises UserError where the folder holds no garment or a garment is broken.
+    Raises UserError if the folder contains no garment or a garment is broken.
     """
     wardrobe = Wardrobe([], [], [], [])
     if clothes_dir is None:
         return wardrobe
     files = sorted(Path(clothes_dir).glob("clothes/*/*.mhclo")) + sorted(Path(clothes_dir).glob("hair/*/*.mhclo"))
     if not files:
-        raise UserError(f"{clothes_dir} holds no clothes/*/*.mhclo; give a copy of makehuman-assets' base folder")
+        raise UserError(f"{clothes_dir} contains no clothes/*/*.mhclo; give a copy of makehuman-assets' base folder")
     template = body_template(assets)
     for file in files:
         garment = read_garment(file, len(assets.mesh.vertices))
@@ -113,7 +113,7 @@ def _prepare(garment: Garment, kind: str, assets: BodyAssets, template: BodyTemp
 
 
 def _suit_slots(faces: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Top, bottom or trim for each triangle, by the connected part that it belongs to."""
+    """Top, bottom or trim for each triangle, decided per connected part."""
     parts = connected_parts(faces, len(weights))[faces[:, 0]]
     on_leg = _leg_weight(weights)[faces].mean(1)
     slots = np.full(len(faces), slot("top"))
@@ -134,7 +134,7 @@ def _leg_weight(weights: np.ndarray) -> np.ndarray:
 
 
 def connected_parts(faces: np.ndarray, vertices: int) -> np.ndarray:
-    """(V,) a label for each vertex, the same for all that triangles connect."""
+    """(V,) a label per vertex, equal for all vertices that triangles connect."""
     labels = np.arange(vertices)
     pairs = faces[:, [0, 1, 1, 2]].reshape(-1, 2)
     while True:

@@ -1,4 +1,4 @@
-"""Garments in MakeHuman's format: a mesh (.obj) and how it hangs on the base mesh (.mhclo)."""
+"""Garments in MakeHuman's format: a mesh (.obj) and its attachment to the base mesh (.mhclo)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,11 @@ class Garment:
 
     Attributes:
         mesh: the triangles and texture coordinates; its own vertices are not used.
-        anchors: (V, 3) the base vertices that each garment vertex hangs on, with `weights` (V, 3)
-            and `offsets` (V, 3) in units of `scales`.
-        scales: per axis two base vertices and their distance along the axis on the body it was made for.
-        covers: (base V,) bool, skin that lies below it.
-        tags: what its maker calls it, in small letters ("female", "shoes", ...).
+        anchors: (V, 3) the base vertices that each garment vertex is attached to, with `weights` (V, 3) and `offsets`
+            (V, 3) in units of `scales`.
+        scales: per axis, two base vertices and their distance along the axis on the body it was designed for.
+        covers: (base V,) bool, the skin below it.
+        tags: its maker's labels, in lower case ("female", "shoes", ...).
     """
 
     name: str
@@ -42,7 +42,7 @@ class Garment:
         return (anchors + self.offsets * np.array(scale)).astype(np.float32)
 
     def skin_weights(self, base_weights: np.ndarray) -> np.ndarray:
-        """(V, T) skin weights, from those of the base vertices that it hangs on."""
+        """(V, T) skin weights, from the base vertices it is attached to."""
         weights = np.einsum("vk,vkt->vt", np.maximum(self.weights, 0), base_weights[self.anchors])
         return weights / weights.sum(1, keepdims=True)
 
@@ -67,7 +67,7 @@ def read_garment(path: Path, base_vertices: int) -> Garment:
 
 
 def _parse(lines: list[str], covers: np.ndarray) -> tuple[dict[str, list[str]], set[str], list[list[float]]]:
-    """Fields by their first word, tags, and a row of nine numbers for each vertex; marks `covers` (base V,)."""
+    """Fields by their first word, tags, and a row of nine numbers per vertex; sets `covers` (base V,)."""
     fields: dict[str, list[str]] = {}
     tags, rows, section = set(), [], ""
     for number, line in enumerate(lines, 1):
@@ -91,7 +91,7 @@ def _parse(lines: list[str], covers: np.ndarray) -> tuple[dict[str, list[str]], 
 
 
 def _scale(fields: dict[str, list[str]], axis: str) -> tuple[int, int, float]:
-    """Two base vertices and their distance; without the field offsets count for nothing."""
+    """Two base vertices and their distance; without the field, offsets have no effect."""
     first, second, distance = fields.get(axis, ("0", "0", "inf"))
     return int(first), int(second), float(distance)
 
@@ -101,7 +101,7 @@ def _is_number(word: str) -> bool:
 
 
 def _anchor(words: list[str]) -> list[float]:
-    """Three vertices, three weights, three offsets; a line of one number hangs on that vertex alone."""
+    """Three vertices, three weights, three offsets; a line with one number attaches to that vertex alone."""
     if len(words) == 1:
         return [float(words[0])] * 3 + [1.0] + [0.0] * 5
     if len(words) < 9:

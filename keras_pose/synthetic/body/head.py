@@ -1,7 +1,7 @@
-"""Faces: a texture wrapped around the head like a label around a tin, with brows, eyes, lips, beard and hair.
+"""Faces: a texture wrapped around the head like a label around a can, with brows, eyes, lips, beard and hair.
 
-Texture coordinates are the angle about the head's vertical axis and the height, both of the unshaped base mesh,
-so that one layout of the face serves all bodies.
+Texture coordinates are the angle about the head's vertical axis and the height, both on the unshaped base mesh, so one
+face layout fits all bodies.
 """
 
 from functools import cache
@@ -13,7 +13,7 @@ from keras_pose.synthetic.body.textures import to_uint8
 
 _HEIGHT, _WIDTH = 96, 128
 _TOP_DM, _BOTTOM_DM, _AXIS_Z_DM = 8.6, 5.6, 0.45
-# Where features lie: (degrees from the middle of the face, height in dm of the base mesh, half width, half height).
+# Positions of features: (degrees from the middle of the face, height in dm on the base mesh, half width, half height).
 _EYES = (20.0, 7.30, 9.5, 0.075)
 _BROWS = (20.0, 7.55, 13.0, 0.055)
 _LIPS = (0.0, 6.56, 14.0, 0.085)
@@ -26,7 +26,7 @@ def face_uv(assets: BodyAssets, faces: np.ndarray) -> np.ndarray:
     """(F, 3, 2) float32 texture coordinates of (F, 3) triangles of the head."""
     vertices = assets.mesh.vertices[faces]
     u = 0.5 + np.arctan2(vertices[..., 0], vertices[..., 2] - _AXIS_Z_DM) / (2 * np.pi)
-    u += (u.max(1, keepdims=True) - u > 0.5) * 1.0  # across the seam at the back the texture repeats
+    u += (u.max(1, keepdims=True) - u > 0.5) * 1.0  # the texture repeats across the seam at the back
     v = (_TOP_DM - vertices[..., 1]) / (_TOP_DM - _BOTTOM_DM)
     return np.stack([u, np.clip(v, 0.0, 0.999)], -1).astype(np.float32)
 
@@ -39,7 +39,7 @@ def scalp(assets: BodyAssets) -> np.ndarray:
 
 
 def face_texture(skin: np.ndarray, hair: np.ndarray | None, bearded: bool, rng: np.random.Generator) -> np.ndarray:
-    """(96, 128, 3) uint8: a face of skin color (3,), with hair of color (3,) or none on the skull."""
+    """(96, 128, 3) uint8: a face with skin color (3,), and hair of color (3,), or None for a bald head."""
     masks = _masks()
     image = np.full((_HEIGHT, _WIDTH, 3), skin, np.float32)
     dark = skin * 0.35
@@ -86,7 +86,7 @@ def _hairline(degrees: np.ndarray) -> np.ndarray:
 
 
 def _blend(image: np.ndarray, spot: tuple[slice, slice, np.ndarray], colour: np.ndarray, strength: float) -> None:
-    """Paints `colour` (3,) over `image` in place, as strongly as the mask of `spot` says."""
+    """Paints `colour` (3,) over `image` in place, weighted by the mask of `spot`."""
     rows, columns, mask = spot
     part = image[rows, columns]
     part += mask * np.float32(strength) * (np.asarray(colour, np.float32) - part)
@@ -94,10 +94,10 @@ def _blend(image: np.ndarray, spot: tuple[slice, slice, np.ndarray], colour: np.
 
 @cache
 def _masks() -> dict[str, tuple[slice, slice, np.ndarray]]:
-    """For each feature the rows and columns that it spans, and there a mask (h, w, 1) from 0 to 1."""
+    """For each feature, the rows and columns it spans, and a mask (h, w, 1) from 0 to 1 for them."""
     degrees = ((np.arange(_WIDTH) + 0.5) / _WIDTH * 360 - 180)[None]
     height = (_TOP_DM - (np.arange(_HEIGHT) + 0.5) / _HEIGHT * (_TOP_DM - _BOTTOM_DM))[:, None]
-    side = np.abs(degrees)  # both halves of a face are alike
+    side = np.abs(degrees)  # faces are symmetric
 
     def spot(feature: tuple[float, float, float, float], growth: float = 1.0) -> np.ndarray:
         angle, level, half_width, half_height = feature

@@ -1,4 +1,4 @@
-"""The materials of a person, drawn afresh for every image."""
+"""The materials of a person, drawn anew for every image."""
 
 import numpy as np
 
@@ -31,13 +31,13 @@ _HAIR = np.array(
         [0.85, 0.85, 0.85],
     ]
 )
-_UNLIKE = 0.2  # difference in red, green or blue
+_UNLIKE = 0.2  # smallest difference in red, green or blue
 _BLANK = Material(np.zeros((1, 1, 3), np.uint8))
 _HAIR_SHARES = np.array([0.26, 0.2, 0.16, 0.1, 0.08, 0.04, 0.04, 0.07, 0.05])
 
 
 def draw_materials(sex: str, bald: bool, used: frozenset[int], rng: np.random.Generator) -> list[Material]:
-    """One material for each of `SLOTS`; those whose index is not in `used` share a blank one."""
+    """One material per entry of `SLOTS`; those whose index is not in `used` share a blank one."""
     skin, hair = skin_colour(rng), hair_colour(rng)
     bearded = sex == "male" and rng.random() < 0.35
     top = _cloth_unlike(skin, rng)
@@ -57,7 +57,7 @@ def draw_materials(sex: str, bald: bool, used: frozenset[int], rng: np.random.Ge
 
 
 def skin_colour(rng: np.random.Generator) -> np.ndarray:
-    """(3,) sRGB, any human skin, with a little red or yellow in it."""
+    """(3,) sRGB, any human skin, slightly red or yellow."""
     place = rng.uniform(0, len(_SKIN) - 1)
     low = min(int(place), len(_SKIN) - 2)
     colour = _SKIN[low] + (place - low) * (_SKIN[low + 1] - _SKIN[low])
@@ -65,14 +65,14 @@ def skin_colour(rng: np.random.Generator) -> np.ndarray:
 
 
 def hair_colour(rng: np.random.Generator) -> np.ndarray:
-    """(3,) sRGB, seldom a dye."""
+    """(3,) sRGB, rarely dyed."""
     if rng.random() < 0.05:
         return hsv(rng.random(), 0.7, rng.uniform(0.3, 0.9))
     return np.clip(_HAIR[rng.choice(len(_HAIR), p=_HAIR_SHARES)] * rng.uniform(0.7, 1.3), 0.02, 0.95)
 
 
 def _cloth_unlike(skin: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A cloth that nobody would take for skin of color (3,)."""
+    """A cloth that cannot be mistaken for skin of color (3,)."""
     while True:
         texture = cloth_texture(rng)
         if np.abs(texture.mean((0, 1)) / 255 - skin).max() > _UNLIKE:

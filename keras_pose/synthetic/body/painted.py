@@ -1,4 +1,4 @@
-"""Clothes without a mesh of their own: parts of the skin, puffed up and colored as cloth."""
+"""Clothes without their own mesh: parts of the skin, puffed up and colored as cloth."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from keras_pose.synthetic.body.wavefront import polygon_means
 
 @dataclass(frozen=True)
 class Cut:
-    """How far clothes reach. Lengths along limbs as in `BodyTemplate`: 0 shoulder or hip, 1 elbow or knee, 2 end."""
+    """How far clothes reach. Positions on limbs as in `BodyTemplate`: 0 shoulder or hip, 1 elbow or knee, 2 end."""
 
     sleeve: float
     leg: float
@@ -56,9 +56,9 @@ def _mean(template: BodyTemplate, values: np.ndarray) -> np.ndarray:
 def puff(
     base_mm: np.ndarray, template: BodyTemplate, cloth: np.ndarray, thickness_mm: float, smoothing: int
 ) -> np.ndarray:
-    """Moves the vertices of the skin triangles `cloth` (C, 3) outwards; (V, 3) base vertices to the same.
+    """Moves the vertices of the skin triangles `cloth` (C, 3) outward; returns all (V, 3) base vertices.
 
-    `smoothing` rounds of averaging with the neighbors take muscles and creases out first, as cloth spans them.
+    Before, `smoothing` rounds of averaging with neighbors remove muscles and creases, which cloth spans.
     """
     moved = np.zeros(len(base_mm), bool)
     moved[cloth] = True
@@ -72,7 +72,7 @@ def puff(
             sums[:, axis] += np.bincount(second, smooth[first, axis], len(smooth))
         smooth[moved] = (sums / np.maximum(count, 1))[moved]
     normals = vertex_normals(smooth, template.faces)
-    # cloth lies on the skin at least: where averaging sank it, only the thickness counts
+    # cloth is never below the skin: where averaging lowered it, only the thickness counts
     sunk = np.maximum(((base_mm - smooth) * normals).sum(1, keepdims=True), 0)
     result = base_mm.copy()
     result[moved] = (smooth + normals * (sunk + thickness_mm))[moved]

@@ -1,4 +1,4 @@
-"""Dressed adults: one skinned mesh each, which takes any pose and any colors."""
+"""Dressed adults: one skinned mesh each, for any pose and colors."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,8 +19,8 @@ from keras_pose.synthetic.render.mesh import Mesh, PosedPerson
 
 _TUCK_MM = 8.0
 _WAIST = 0.2  # of the trunk, between trousers and top
-_ANKLE = 1.9  # of the leg, where long trousers end
-_HEM = 0.1  # of a limb: skin is still there this far inside a sleeve or trouser leg that was cut
+_ANKLE = 1.9  # of the leg, the end of long trousers
+_HEM = 0.1  # of a limb: how far skin continues inside a cut sleeve or trouser leg
 
 
 @dataclass(eq=False)
@@ -44,11 +44,11 @@ class Person:
 
     @cached_property
     def used_slots(self) -> frozenset[int]:
-        """The slots that some triangle has."""
+        """The slots that any triangle uses."""
         return frozenset(np.unique(self.slots).tolist())
 
     def pose(self, pose: PoseSample, rng: np.random.Generator) -> PosedPerson:
-        """Poses the person on the ground (the lowest point at y = 0) above the origin, in colors drawn from `rng`."""
+        """Poses the person on the ground (lowest point at y = 0) above the origin, in colors drawn from `rng`."""
         matrices, offsets, joints = self.skeleton.pose(pose.rotations)
         vertices = skin(
             self.vertices_mm,
@@ -69,7 +69,7 @@ class Person:
 
 
 def sample_person(rng: np.random.Generator, assets: BodyAssets, wardrobe: Wardrobe) -> Person:
-    """Draws an adult's shape and clothes. Everyone is dressed: what no garment covers is painted as cloth."""
+    """Draws an adult's shape and clothes. Everyone is dressed: areas without a garment are painted as cloth."""
     shape = sample_shape(rng)
     base_mm = build_vertices(assets, shape)
     skeleton = BodySkeleton.fit(assets, base_mm)
@@ -83,10 +83,10 @@ def sample_person(rng: np.random.Generator, assets: BodyAssets, wardrobe: Wardro
         leg_reach = min(suit.leg_reach, cut.leg)
         builder.wear(suit, cut.sleeve, cut.leg)
     if shoes is not None:
-        builder.wear(shoes, from_leg=_ANKLE if leg_reach > _ANKLE else 0)  # long trousers hang over shoes
+        builder.wear(shoes, from_leg=_ANKLE if leg_reach > _ANKLE else 0)  # long trousers cover shoes
     else:
         builder.paint("shoes", painted.is_shoe(builder.template, cut), 0.5)
-    # under a suit, whatever skin of the trunk it leaves bare is cloth too
+    # any trunk skin that a suit leaves bare also becomes cloth
     cut, loose = (cut, rng.random(2) ** 2) if suit is None else (painted.Cut(0, 0, _WAIST, 0), (None, None))
     builder.paint("top", painted.is_top(builder.template, cut), loose[0])
     builder.paint("bottom", painted.is_bottom(builder.template, cut), loose[1])
@@ -98,7 +98,7 @@ def sample_person(rng: np.random.Generator, assets: BodyAssets, wardrobe: Wardro
 
 
 def _suit_cut(cut: painted.Cut, rng: np.random.Generator) -> painted.Cut:
-    """Half of the suits keep their sleeves, half their trouser legs; the others are cut shorter."""
+    """Half of the suits keep their sleeves, half their trouser legs; the others are shortened."""
     sleeve = np.inf if rng.random() < 0.5 else max(cut.sleeve, 0.3)
     leg = np.inf if rng.random() < 0.6 else cut.leg
     return painted.Cut(sleeve, leg, cut.waist, cut.shoe)
@@ -118,20 +118,20 @@ def _cover_head(builder: "_Builder", wardrobe: Wardrobe, shape: BodyShape, bald:
 
 
 class _Builder:
-    """Collects the parts of a person; `slots` (F,) of the skin's `faces` change as clothes go on."""
+    """Collects the parts of a person; `slots` (F,) of the skin's `faces` change as clothes are added."""
 
     def __init__(self, template: BodyTemplate, base_mm: np.ndarray):
         self.template, self.faces = template, template.faces
-        self._fit_mm = base_mm  # what garments are fitted to
-        self._base_mm = base_mm.copy()  # what is drawn: tucked in below garments, puffed up where painted
+        self._fit_mm = base_mm  # garments are fitted to this
+        self._base_mm = base_mm.copy()  # this is drawn: tucked in below garments, puffed up where painted
         self._slots = np.where(template.on_head, slot("face"), slot("skin")).astype(np.int32)
         self._hidden = np.zeros(len(base_mm), bool)
         self._parts: list[tuple[np.ndarray, ...]] = []
 
     def wear(self, item: FittedGarment, sleeve: float = np.inf, leg: float = np.inf, from_leg: float = -np.inf) -> None:
-        """Adds a garment, cut off at `sleeve`, `leg` and above `from_leg` (places on limbs, as in `BodyTemplate`).
+        """Adds a garment, cut off at `sleeve`, `leg` and above `from_leg` (positions on limbs, as in `BodyTemplate`).
 
-        The skin below it is hidden where the garment says so, and else tucked in.
+        The skin below is hidden if the garment says so, otherwise tucked in.
         """
         template, garment = self.template, item.garment
         faces, polygon = garment.mesh.faces, garment.mesh.polygon
@@ -148,7 +148,7 @@ class _Builder:
             self._tuck(garment.anchors[np.unique(faces[keep])], slot("shoes") if "shoes" in garment.tags else None)
 
     def _tuck(self, anchors: np.ndarray, shoe: int | None) -> None:
-        """Sinks the skin near the base vertices `anchors` and colors it like the cloth above, should it show."""
+        """Sinks the skin near the base vertices `anchors` and colors it like the cloth above, in case it shows."""
         template = self.template
         below = np.zeros(len(self._fit_mm), bool)
         below[anchors] = True
@@ -163,7 +163,7 @@ class _Builder:
         self._base_mm[below] = (self._fit_mm - _TUCK_MM * normals)[below]
 
     def paint(self, name: str, covered: np.ndarray, loose: float | None) -> None:
-        """Turns the skin triangles `covered` (F,) bool into cloth: tight at 0, loose at 1, flat on the skin at None."""
+        """Turns skin triangles `covered` (F,) bool into cloth: tight at 0, loose at 1, flat on the skin at None."""
         covered = covered & (self._slots == slot("skin"))
         self._slots[covered] = slot(name)
         if loose is not None:

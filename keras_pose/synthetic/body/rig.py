@@ -1,9 +1,9 @@
-"""The skeleton of the synthetic people: bones, skin weights, and how a pose moves a body.
+"""The skeleton of the synthetic people: bones, skin weights, and posing.
 
-The bones are those of MakeHuman's `cmu_mb` rig, the ones that no pose here moves folded into their parents.
-A pose is given in the T-pose: the identity for all bones is a person who stands upright, faces +z, arms along +-x,
-palms down, legs along -y. Each body has its own resting pose (an A-pose); `align` takes its bones to the T-pose.
-Pivots are chosen so that the 17 joints of HUMAN36M_17 ARE pivots, which keeps every bone's length constant.
+The bones are those of MakeHuman's `cmu_mb` rig, with bones that never move here merged into their parents. Poses are
+relative to the T-pose: the identity for all bones is a person who stands upright and faces +z, arms along +-x, palms
+down, legs along -y. Each body has its own resting pose (an A-pose), which `align` converts to the T-pose. The 17 joints
+of HUMAN36M_17 ARE pivots, which keeps the length of every bone constant.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ MIRROR = tuple(
     BONES.index(b.replace("Left", "Right") if b.startswith("Left") else b.replace("Right", "Left")) for b in BONES
 )
 
-# Bones of `cmu_mb` that move with another one, and how their weight is shared.
+# Bones of `cmu_mb` that move with others, and how their weights are divided.
 _FOLDED = {
     "LHipJoint": {"Hips": 1.0},
     "RHipJoint": {"Hips": 1.0},
@@ -45,7 +45,7 @@ def bone(name: str) -> int:
 
 
 def t_pose_direction(name: str) -> np.ndarray:
-    """(3,) where a limb bone points in the T-pose."""
+    """(3,) the direction of a limb bone in the T-pose."""
     if name.endswith(("Arm", "Hand")):
         return np.array([1.0 if name.startswith("Left") else -1.0, 0.0, 0.0])
     return np.array([0.0, -1.0, 0.0])
@@ -53,7 +53,7 @@ def t_pose_direction(name: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class PoseSample:
-    """A pose for any body: `rotations` (len(BONES), 3, 3) are local and start from the T-pose."""
+    """A pose for any body: `rotations` (len(BONES), 3, 3) are local and relative to the T-pose."""
 
     rotations: np.ndarray
     sequence: str
@@ -63,9 +63,9 @@ class PoseSample:
 
 @dataclass(frozen=True)
 class Twist:
-    """A limb whose skin twists gradually: two helper transforms besides the bone's own.
+    """A limb whose skin twists gradually, using two helper transforms besides the bone's own.
 
-    `source` is the bone whose local rotation twists; `shares` are the parts of that twist at the limb's
+    `source` is the bone whose local rotation has the twist; `shares` are the fractions of that twist at the limb's
     head, middle and end, `columns` the transforms that carry them.
     """
 
@@ -77,10 +77,10 @@ class Twist:
 
 def _twists() -> tuple[Twist, ...]:
     twists, column = [], len(BONES)
-    for name in ("LeftArm", "RightArm", "LeftUpLeg", "RightUpLeg"):  # the bone turns, its head stays with the trunk
+    for name in ("LeftArm", "RightArm", "LeftUpLeg", "RightUpLeg"):  # the bone twists, its head stays with the trunk
         twists.append(Twist(bone(name), bone(name), (-1.0, -0.5, 0.0), (column, column + 1, bone(name))))
         column += 2
-    for side in ("Left", "Right"):  # the hand turns, the forearm follows towards the wrist
+    for side in ("Left", "Right"):  # the hand twists, and the forearm follows toward the wrist
         fore = bone(f"{side}ForeArm")
         twists.append(Twist(fore, bone(f"{side}Hand"), (0.0, 0.5, 1.0), (fore, column, column + 1)))
         column += 2
@@ -89,7 +89,7 @@ def _twists() -> tuple[Twist, ...]:
 
 TWISTS = _twists()
 TRANSFORMS = len(BONES) + 2 * len(TWISTS)
-# The helper transforms in the order of their columns: bone, whose twist, its axis, how much of it.
+# The helper transforms in column order: bone, source of the twist, axis, fraction.
 _HELPERS = [
     (column, twist, share)
     for twist in TWISTS
@@ -104,7 +104,7 @@ _TWIST_SHARES = np.array([share for _, _, share in _HELPERS])
 
 
 def base_skin_weights(assets: BodyAssets) -> np.ndarray:
-    """(V, TRANSFORMS) float32 weights of the base mesh's vertices, rows sum to 1."""
+    """(V, TRANSFORMS) float32 weights of the base mesh's vertices; rows sum to 1."""
     vertices = assets.mesh.vertices
     weights = np.zeros((len(vertices), TRANSFORMS), np.float32)
     for name, (indices, values) in assets.weights.items():
@@ -127,7 +127,7 @@ def base_skin_weights(assets: BodyAssets) -> np.ndarray:
 
 
 def rest_pivots(assets: BodyAssets, vertices: np.ndarray) -> np.ndarray:
-    """(len(BONES), 3) where each bone turns, for (V, 3) base vertices; left is the mirror image of right."""
+    """(len(BONES), 3) pivots of the bones, for (V, 3) base vertices; left is the mirror image of right."""
 
     def joint(cube: str) -> np.ndarray:
         return assets.joint(vertices, cube)
@@ -157,7 +157,7 @@ def rest_pivots(assets: BodyAssets, vertices: np.ndarray) -> np.ndarray:
     return (table + table[list(MIRROR)] * (-1, 1, 1)) / 2
 
 
-_VERTEBRAE_MM = 30.0  # the spine joint lies this much behind the middle of the trunk, where vertebrae are
+_VERTEBRAE_MM = 30.0  # how far the spine joint, in the vertebrae, lies behind the middle of the trunk
 _JOINT_BONES = {
     "pelvis": "Hips",
     "thorax": "Neck",
@@ -203,7 +203,7 @@ class BodySkeleton:
         for side in ("Left", "Right"):
             arm, fore, hand = (bone(side + part) for part in ("Arm", "ForeArm", "Hand"))
             upper, lower = self.pivots_mm[fore] - self.pivots_mm[arm], self.pivots_mm[hand] - self.pivots_mm[fore]
-            hinge = np.cross(upper, lower)  # the elbow is bent at rest, so its axis is known
+            hinge = np.cross(upper, lower)  # the elbow is bent at rest, which determines its axis
             t_pose = rotation.frame(t_pose_direction(f"{side}Arm"), [0, -1 if side == "Left" else 1, 0])
             align[arm] = t_pose @ rotation.frame(upper, hinge).T
             align[[fore, hand, bone(f"{side}Fingers")]] = t_pose @ rotation.frame(lower, hinge).T
@@ -214,14 +214,14 @@ class BodySkeleton:
         return align
 
     def pose(self, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Poses the skeleton, pelvis where it rests.
+        """Poses the skeleton, with the pelvis at its resting position.
 
         Args:
             rotations: (len(BONES), 3, 3) local rotations in the T-pose.
 
         Returns:
-            (TRANSFORMS, 3, 3) and (TRANSFORMS, 3), matrices and offsets that take resting skin to the pose,
-            and the (17, 3) joints of HUMAN36M_17, mm.
+            Matrices (TRANSFORMS, 3, 3) and offsets (TRANSFORMS, 3) that move resting skin to the pose, and the (17, 3)
+            joints of HUMAN36M_17 in mm.
         """
         turns = rotation.to_global(rotations, PARENTS)
         matrices = np.empty((TRANSFORMS, 3, 3))
@@ -241,7 +241,7 @@ class BodySkeleton:
 
     @cached_property
     def _trunk_mm(self) -> tuple[float, float]:
-        """Lengths from pelvis to spine and from spine to thorax, along the pivots: no pose can stretch them."""
+        """Lengths from pelvis to spine and from spine to thorax along the pivots, which no pose can stretch."""
         path = self.pivots_mm[[bone("Hips"), bone("LowerBack"), bone("Spine"), bone("Neck")]]
         lower, middle, upper = np.linalg.norm(np.diff(path, axis=0), axis=1)
         return lower + middle, upper
@@ -256,9 +256,9 @@ class BodySkeleton:
 
 
 def bent_middle(lower: np.ndarray, guide: np.ndarray, upper: np.ndarray, first: float, second: float) -> np.ndarray:
-    """(3,) where rods of lengths `first` from `lower` and `second` from `upper` meet, on the side of `guide`.
+    """(3,) the point where rods of length `first` from `lower` and `second` from `upper` meet, on the side of `guide`.
 
-    The trunk bends at two pivots, the skeleton of 17 joints at one: this gives that one and keeps both lengths.
+    The trunk bends at two pivots, but the skeleton of 17 joints at one: this finds that one and keeps both lengths.
     """
     axis = upper - lower
     span = np.linalg.norm(axis)

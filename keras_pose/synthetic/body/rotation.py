@@ -1,8 +1,8 @@
-"""Rotation matrices and what bones need of them. Matrices act on column vectors.
+"""Rotation matrices and their operations on bones. Matrices act on column vectors.
 
 SciPy's `Rotation` converts between matrices, vectors and quaternions: for the 31 bones of a pose it takes 10 to 20
-microseconds where NumPy takes 38 to 50. `about`, `frame` and `between` stay in NumPy: SciPy needs 13 microseconds where
-`about` needs 11, and its `align_vectors` 81 where `between` needs 36. It has no chains of bones and no mirrors.
+microseconds, NumPy 38 to 50. `about`, `frame` and `between` use NumPy, because SciPy takes 13 microseconds where
+`about` takes 11, and its `align_vectors` 81 where `between` takes 36. It has no bone chains and no mirroring.
 """
 
 import numpy as np
@@ -32,7 +32,7 @@ def frame(direction: np.ndarray, side: np.ndarray) -> np.ndarray:
 
 
 def between(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """(3, 3) the smallest rotation that takes direction `start` to direction `end` (not opposite ones)."""
+    """(3, 3) the smallest rotation from direction `start` to direction `end` (which must not be opposite)."""
     start, end = start / np.linalg.norm(start), end / np.linalg.norm(end)
     axis = np.cross(start, end)
     sine, cosine = np.linalg.norm(axis), start @ end
@@ -42,7 +42,7 @@ def between(start: np.ndarray, end: np.ndarray) -> np.ndarray:
 def twist_angle(rotations: np.ndarray, axis: np.ndarray) -> np.ndarray:
     """(...) radians in [-pi, pi] by which (..., 3, 3) `rotations` turn about the unit vectors `axis` (..., 3).
 
-    The rest of the rotation, the swing, is the smallest one that takes `axis` where the rotation takes it.
+    The rest of the rotation, the swing, is the smallest one that moves `axis` to where the rotation moves it.
     """
     quaternions = _rotation(rotations).as_quat(canonical=True).reshape(*rotations.shape[:-2], 4)  # scalar last, >= 0
     angle = 2 * np.arctan2((quaternions[..., :3] * axis).sum(-1), quaternions[..., 3])
@@ -50,7 +50,7 @@ def twist_angle(rotations: np.ndarray, axis: np.ndarray) -> np.ndarray:
 
 
 def to_global(local: np.ndarray, parents: tuple[int, ...]) -> np.ndarray:
-    """(..., B, 3, 3) local rotations to rotations of the world; parents come before their children."""
+    """(..., B, 3, 3) local rotations to world rotations; parents come before their children."""
     turns = np.array(local, np.float64)
     for b, parent in enumerate(parents):
         if parent >= 0:
@@ -68,7 +68,7 @@ def to_local(turns: np.ndarray, parents: tuple[int, ...]) -> np.ndarray:
 
 
 def mirrored(rotations: np.ndarray) -> np.ndarray:
-    """(..., 3, 3) rotations seen in a mirror that swaps left (+x) and right."""
+    """(..., 3, 3) rotations as seen in a mirror that swaps left (+x) and right."""
     return rotations * np.array([[1, -1, -1], [-1, 1, 1], [-1, 1, 1]], rotations.dtype)
 
 
@@ -78,5 +78,5 @@ def to_vector(rotations: np.ndarray) -> np.ndarray:
 
 
 def _rotation(rotations: np.ndarray) -> Rotation:
-    """(..., 3, 3) rotations, which SciPy need not make orthogonal first."""
+    """(..., 3, 3) rotations for SciPy, which need not be orthogonalized."""
     return Rotation.from_matrix(np.asarray(rotations, np.float64).reshape(-1, 3, 3), assume_valid=True)

@@ -8,7 +8,7 @@ import numpy as np
 from keras_pose.synthetic.body.assets import BodyAssets
 
 SHORTEST_MM, TALLEST_MM = 1450.0, 2050.0
-# Mean and deviation of adult stature; a share of people is drawn uniformly, so that the ends are seen too.
+# Mean and deviation of adult stature; some people are drawn uniformly, to include the extremes.
 _STATURE_MM = {"female": (1640.0, 70.0), "male": (1770.0, 75.0)}
 _UNIFORM_SHARE = 0.25
 
@@ -37,10 +37,10 @@ _MEASURES = tuple(
 
 @dataclass(frozen=True)
 class BodyShape:
-    """One adult's shape; values without unit run from 0 to 1, 0.5 the average.
+    """One adult's shape; values without a unit range from 0 to 1, with 0.5 the average.
 
-    `age` runs from 0 (25 years) to 1 (90 years): the targets of children are never used.
-    `origins` are the shares of MakeHuman's three sets of faces and frames; `measures` the weights of `_MEASURES`.
+    `age` ranges from 0 (25 years) to 1 (90 years): the targets for children are never used. `origins` are the shares of
+    MakeHuman's three sets of faces and frames; `measures` are the weights of `_MEASURES`.
     """
 
     sex: str
@@ -88,7 +88,7 @@ def build_vertices(assets: BodyAssets, shape: BodyShape) -> np.ndarray:
 
 
 def _target_weights(shape: BodyShape) -> dict[str, float]:
-    """Name of each target in use -> weight; MakeHuman's rule: the product of its parts' weights."""
+    """Target name -> weight, for targets in use; MakeHuman's rule: the product of its parts' weights."""
     ages = {"young": 1 - shape.age, "old": shape.age}
     weights = {
         f"macrodetails/{origin}-{shape.sex}-{age}": share * part
@@ -114,6 +114,6 @@ def _target_weights(shape: BodyShape) -> dict[str, float]:
 
 
 def _thirds(kind: str, value: float) -> dict[str, float]:
-    """Weights of the least, average and greatest target of `kind` at `value` (0 to 1)."""
+    """Weights of the lowest, average and highest target of `kind` at `value` (0 to 1)."""
     least, most = max(1 - 2 * value, 0), max(2 * value - 1, 0)
     return {f"min{kind}": least, f"average{kind}": 1 - least - most, f"max{kind}": most}

@@ -1,4 +1,4 @@
-"""What is the same for all bodies: the base mesh's skin, its parts, and coordinates along limbs."""
+"""Everything that all bodies share: the base mesh's skin, its parts, and coordinates along limbs."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -17,18 +17,18 @@ _DM = 100.0  # mm
 class BodyTemplate:
     """Attributes:
     skin_weights: (V, rig.TRANSFORMS) of the base vertices.
-    faces: (F, 3) triangles of the skin, without mouth, nostrils and eye sockets inside.
-    polygon: (F,) the polygon that each is a part of.
-    uv: (F, 3, 2) their texture coordinates, one unit every `TEXTURE_MM`; those of `on_head` lay out a face.
+    faces: (F, 3) triangles of the skin, without the insides of mouth, nostrils and eye sockets.
+    polygon: (F,) the polygon that each triangle is part of.
+    uv: (F, 3, 2) their texture coordinates, one unit per `TEXTURE_MM`; for `on_head`, the layout of a face.
     on_head: (F,) bool.
     eye_faces, eye_uv: (E, 3) and (E, 3, 2), both eyeballs.
-    skirt_faces, skirt_polygon: (S, 3) and (S,), a skirt to the ankles that comes with the base mesh.
-    sleeve: (V,) how far down an arm: 0 shoulder, 1 elbow, 2 wrist, 3 on the hand; -1 off the arms.
-    leg: (V,) how far down a leg: 0 hip, 1 knee, 2 ankle, 3 on the foot; -1 off the legs.
+    skirt_faces, skirt_polygon: (S, 3) and (S,), a skirt to the ankles that is part of the base mesh.
+    sleeve: (V,) position along an arm: 0 shoulder, 1 elbow, 2 wrist, 3 on the hand; -1 off the arms.
+    leg: (V,) position along a leg: 0 hip, 1 knee, 2 ankle, 3 on the foot; -1 off the legs.
     trunk: (V,) height on the trunk: 0 hips, 1 base of the neck.
     on_neck: (V,) bool, neck and head.
     scalp: (V,) 0 below the hairline, 1 well above.
-    tights: (V,) for each skin vertex the nearest vertex of the tights of the base mesh, which garments hang on.
+    tights: (V,) for each skin vertex, the nearest vertex of the base mesh's tights, to which garments are attached.
     edges: (N, 2) pairs of neighboring skin vertices.
     """
 
@@ -92,13 +92,13 @@ def _nearest_tights(assets: BodyAssets) -> np.ndarray:
     vertices, skin = assets.mesh.vertices, assets.body_vertices
     tights = np.unique(assets.mesh.faces[assets.faces_of("helper-tights")])
     nearest = np.arange(len(vertices))
-    distance = (vertices[tights] ** 2).sum(1) - 2 * vertices[skin] @ vertices[tights].T  # squared, less |skin|^2
+    distance = (vertices[tights] ** 2).sum(1) - 2 * vertices[skin] @ vertices[tights].T  # squared, minus |skin|^2
     nearest[skin] = tights[distance.argmin(1)]
     return nearest
 
 
 def scaled_uv(vertices_mm: np.ndarray, faces: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """(F, 3, 2) float32 `uv` scaled so that a unit spans `TEXTURE_MM` of the (F, 3) triangles, on average."""
+    """(F, 3, 2) float32 `uv`, scaled to an average of one unit per `TEXTURE_MM` on the (F, 3) triangles."""
 
     def doubled_area(corners: np.ndarray) -> float:
         first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
@@ -111,7 +111,7 @@ def scaled_uv(vertices_mm: np.ndarray, faces: np.ndarray, uv: np.ndarray) -> np.
 
 
 def _weights_by_bone(weights: np.ndarray) -> np.ndarray:
-    """(V, TRANSFORMS) to (V, len(BONES)): the helper transforms of twists counted with their bones."""
+    """(V, TRANSFORMS) to (V, len(BONES)): the helper transforms of twists are added to their bones."""
     by_bone = weights[:, : len(BONES)].copy()
     for twist in TWISTS:
         for column in twist.columns:
@@ -121,7 +121,7 @@ def _weights_by_bone(weights: np.ndarray) -> np.ndarray:
 
 
 def _along_limb(vertices: np.ndarray, by_bone: np.ndarray, pivots: np.ndarray, limbs: tuple[str, ...]) -> np.ndarray:
-    """(V,) where the vertices lie along the chain of bones `limbs`: 0 to 2 on the first two, then 3; -1 off them."""
+    """(V,) position along the chain of bones `limbs`: 0 to 2 on the first two, then 3; -1 off them."""
     along = np.full(len(vertices), -1.0)
     for side in ("Left", "Right"):
         chain = [bone(side + name) for name in limbs]

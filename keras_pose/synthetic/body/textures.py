@@ -1,4 +1,4 @@
-"""Procedural, tileable textures: how cloth, skin and hair look. One unit of texture is `TEXTURE_MM` of cloth."""
+"""Procedural, tileable textures for cloth, skin and hair. One unit of texture is `TEXTURE_MM` of cloth."""
 
 from functools import cache
 
@@ -14,9 +14,9 @@ def cloth_texture(rng: np.random.Generator) -> np.ndarray:
     shares = np.array([share for share, _ in PATTERNS.values()])
     pattern = PATTERNS[names[rng.choice(len(names), p=shares / shares.sum())]][1]
     first, second = cloth_colour(rng).astype(np.float32), cloth_colour(rng).astype(np.float32)
-    amount = pattern(rng).astype(np.float32)[..., None]  # (SIZE, SIZE, 1), how much of the second color
+    amount = pattern(rng).astype(np.float32)[..., None]  # (SIZE, SIZE, 1), the share of the second color
     image = first * (1 - amount) + second * amount
-    if rng.random() < 0.15:  # a third color in places of its own
+    if rng.random() < 0.15:  # a third color in separate places
         amount = _blobs(rng)[..., None]
         image = image * (1 - amount) + cloth_colour(rng) * amount
     weave = 1 + np.float32(rng.uniform(0.01, 0.12)) * noise(rng, rng.integers(3))[..., None]
@@ -24,7 +24,7 @@ def cloth_texture(rng: np.random.Generator) -> np.ndarray:
 
 
 def cloth_colour(rng: np.random.Generator) -> np.ndarray:
-    """(3,) sRGB, 0 to 1: grays, dark blues and browns as people wear them, and any color at all."""
+    """(3,) sRGB, 0 to 1: common grays, dark blues and browns, or any color."""
     kind = rng.random()
     if kind < 0.3:
         return np.clip(rng.beta(0.7, 0.7) + rng.normal(0, 0.02, 3), 0.02, 0.98)
@@ -42,19 +42,19 @@ def hsv(hue: float, saturation: float, value: float) -> np.ndarray:
 
 
 def fine_texture(colour: np.ndarray, strength: float, rng: np.random.Generator, scale: int = 2) -> np.ndarray:
-    """(SIZE, SIZE, 3) uint8 of one color (3,) with a little noise in its brightness."""
+    """(SIZE, SIZE, 3) uint8 of one color (3,) with slight noise in its brightness."""
     return to_uint8(colour.astype(np.float32) * (1 + strength * noise(rng, scale)[..., None]))
 
 
 def strand_texture(colour: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(SIZE, SIZE, 3) uint8, hair of one color (3,): strands lighter and darker along one axis."""
+    """(SIZE, SIZE, 3) uint8, hair of one color (3,): lighter and darker strands along one axis."""
     strands = np.roll(_noise_bank()[2][rng.integers(4)].mean(0), rng.integers(SIZE))
     field = 0.6 * strands[None] / max(np.abs(strands).max(), 1e-6) + 0.4 * noise(rng, 2)
     return to_uint8(colour * (1 + rng.uniform(0.1, 0.35) * field[..., None]))
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
-    """0 to 1 to uint8."""
+    """Values from 0 to 1 to uint8."""
     return (np.clip(image, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 
 
@@ -66,7 +66,7 @@ def noise(rng: np.random.Generator, scale: int) -> np.ndarray:
 
 @cache
 def _noise_bank() -> np.ndarray:
-    """(3, 4, SIZE, SIZE) noise of three scales, filtered on the torus so that it tiles."""
+    """(3, 4, SIZE, SIZE) noise of three scales, filtered on the torus to be tileable."""
     rng = np.random.default_rng(0)
     frequency = np.hypot(np.fft.fftfreq(SIZE)[:, None], np.fft.fftfreq(SIZE)[None]) * SIZE
     bank = np.empty((3, 4, SIZE, SIZE), np.float32)
@@ -134,7 +134,7 @@ def _denim(rng: np.random.Generator) -> np.ndarray:
 
 
 def _print(rng: np.random.Generator) -> np.ndarray:
-    """A few bars and discs, as lettering and logos look from afar."""
+    """A few bars and discs, like lettering and logos from a distance."""
     rows, columns = _grid()
     image = np.zeros((SIZE, SIZE))
     for _ in range(rng.integers(1, 6)):
@@ -146,7 +146,7 @@ def _print(rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-# name: (how often, the pattern)
+# name: (frequency, pattern)
 PATTERNS = {
     "plain": (0.36, _plain),
     "stripes": (0.14, _stripes),

@@ -13,11 +13,11 @@ from keras_pose.core.errors import UserError
 class ObjMesh:
     """Attributes:
     vertices: (V, 3) float32, the file's unit.
-    uv: (T, 2) float32 texture coordinates, (0, 0) at the lower left as the file has them.
+    uv: (T, 2) float32 texture coordinates, (0, 0) at the lower left as in the file.
     faces: (F, 3) int32 vertex indices; polygons are cut into triangles.
     face_uv: (F, 3) int32 indices into `uv`.
     group: (F,) the name of each triangle's group.
-    polygon: (F,) int32, which polygon of the file each triangle is a part of.
+    polygon: (F,) int32, the polygon of the file that each triangle is part of.
     """
 
     vertices: np.ndarray
@@ -29,16 +29,16 @@ class ObjMesh:
 
 
 def read_obj(path: str | os.PathLike) -> ObjMesh:
-    """Reads the file; raises UserError that names the file where it is no .obj mesh."""
+    """Reads the file; raises UserError that names it if it is not an .obj mesh."""
     try:
         lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
         mesh = _parse(lines)
-    except (OSError, ValueError, IndexError, OverflowError) as error:  # an index may be any number
+    except (OSError, ValueError, IndexError, OverflowError) as error:  # indices may be any numbers
         raise UserError(f"{path} is not a mesh in .obj format ({error}); fetch the file again") from error
     bad_vertex = len(mesh.faces) and not 0 <= mesh.faces.min() <= mesh.faces.max() < len(mesh.vertices)
     bad_uv = len(mesh.faces) and not 0 <= mesh.face_uv.min() <= mesh.face_uv.max() < len(mesh.uv)
     if not len(mesh.faces) or bad_vertex or bad_uv:
-        raise UserError(f"{path} has no faces, or faces that name missing vertices; fetch the file again")
+        raise UserError(f"{path} has no faces, or faces with missing vertices; fetch the file again")
     return mesh
 
 
@@ -67,7 +67,7 @@ def _parse(lines: list[str]) -> ObjMesh:
         np.array(vertices, np.float32).reshape(-1, 3),
         np.array(uv, np.float32),
         np.ascontiguousarray(index[..., 0]) - 1,
-        np.ascontiguousarray(index[..., 1]),  # 0 is the made-up coordinate of corners that have none
+        np.ascontiguousarray(index[..., 1]),  # 0 is a placeholder for corners without a coordinate
         np.array(groups, str),
         np.array(polygons, np.int32),
     )
@@ -81,7 +81,7 @@ def _corner(word: str) -> tuple[int, int]:
 def polygon_means(values: np.ndarray, faces: np.ndarray, polygon: np.ndarray) -> np.ndarray:
     """(F,) the mean of (V,) `values` over the corners of each triangle's whole polygon (F,).
 
-    What is cut by these means is cut along the edges of the polygons: hems do not fray.
+    Cutting by these means follows the edges of polygons, which keeps hems from fraying.
     """
     sums = np.bincount(polygon, values[faces].sum(1))
     return (sums / np.maximum(3 * np.bincount(polygon), 1))[polygon]

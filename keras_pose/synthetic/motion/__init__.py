@@ -1,1 +1,1 @@
-"""Poses and motion, captured or drawn."""
+"""Poses and motion, captured or procedural."""

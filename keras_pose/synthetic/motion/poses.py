@@ -1,4 +1,4 @@
-"""Where poses come from: motion capture, balanced over pose space, and drawn ones beside it or in its place."""
+"""The source of poses: motion capture, balanced over pose space, and procedural poses beside or instead of it."""
 
 import hashlib
 import os
@@ -23,25 +23,25 @@ _CLUSTERS = 96
 _CLUSTERING_FRAMES = 6000
 # A cluster of n frames is drawn with probability proportional to n to this power: 1 is by frame, 0 by cluster.
 _BALANCE = 0.3
-# Of each cluster's frames, the share that lies farthest from its center, and how often one of them is drawn.
+# The share of each cluster's frames that is farthest from its center, and how often one of them is drawn.
 _EXTREME_PART, _EXTREME_SHARE = 0.1, 0.2
 _NOISE_DEG = {"Arm": 5.0, "UpLeg": 4.0, "Head": 8.0, "Neck": 4.0, "Hand": 8.0, "Foot": 5.0, "Spine": 3.0}
 _NOISE_RAD = np.deg2rad([_NOISE_DEG.get(name.removeprefix("Left").removeprefix("Right"), 0.0) for name in BONES])
 _HINGE_NOISE_DEG = 6.0
 _HINGES = [bone(name) for name in ("LeftLeg", "RightLeg", "LeftForeArm", "RightForeArm")]
-_HINGE_AXES = np.array([[1.0, 0, 0], [1, 0, 0], [0, -1, 0], [0, 1, 0]])  # a bend is a turn about these
+_HINGE_AXES = np.array([[1.0, 0, 0], [1, 0, 0], [0, -1, 0], [0, 1, 0]])  # axes of the bends
 _FINGERS = [bone("LeftFingers"), bone("RightFingers")]
 _STRAIGHTENED_SHARE, _HARDLY_BENT_DEG = 0.35, 50.0
 _FINGER_CURL_DEG = (-5.0, 70.0)
 
 
 class PoseLibrary:
-    """Poses in three splits by sequence. Made by `load_pose_library`.
+    """Poses in three splits by sequence. Use `load_pose_library` to make one.
 
     Args:
-        motions: name of a sequence -> (F, len(BONES), 3, 3) local rotations; empty for drawn poses alone.
-        seed: of the clustering.
-        procedural_share: how many samples are drawn instead of captured, 0 to 1.
+        motions: sequence name -> (F, len(BONES), 3, 3) local rotations; empty for only procedural poses.
+        seed: for the clustering.
+        procedural_share: share of procedural samples, 0 to 1.
     """
 
     def __init__(self, motions: dict[str, np.ndarray], seed: int = 0, procedural_share: float = 0.15):
@@ -60,15 +60,15 @@ class PoseLibrary:
             }
 
     def sequences(self, split: str) -> tuple[str, ...]:
-        """Names of the captured sequences of a split; no sequence is in two."""
+        """Names of the captured sequences in a split; every sequence is in only one."""
         if split not in SPLITS:
             raise unknown_name("split", split, SPLITS)
         return self._splits[split]
 
     def sample(self, rng: np.random.Generator, split: str = "train") -> PoseSample:
-        """Draws a pose: any yaw, mirrored half of the time, with a little noise in its joints.
+        """Draws a pose with any yaw, mirrored half of the time, with slight noise in its joints.
 
-        Raises UserError where the library has too few sequences to fill the split.
+        Raises UserError if the library has too few sequences to fill the split.
         """
         if split not in SPLITS:
             raise unknown_name("split", split, SPLITS)
@@ -87,16 +87,16 @@ class PoseLibrary:
 
 
 def load_pose_library(path: str | os.PathLike | None, seed: int = 0, procedural_share: float = 0.15) -> PoseLibrary:
-    """Reads a folder or zip of BVH files; without a path the library draws its poses.
+    """Reads a folder or zip of BVH files; without a path the poses are procedural.
 
-    Raises UserError that names the file where one cannot be read or lacks a joint.
+    Raises UserError that names the file if one cannot be read or lacks a joint.
     """
     motions = {} if path is None else {n: retarget(parse_bvh(text, n)) for n, text in bvh_texts(Path(path))}
     return PoseLibrary(motions, seed, procedural_share)
 
 
 def perturb(local: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Noise in the joints of (len(BONES), 3, 3) rotations; elbows and knees do not bend backwards, fingers curl."""
+    """Noise in the joints of (len(BONES), 3, 3) rotations; elbows and knees never bend backward, fingers curl."""
     local = np.array(local, np.float64)
     if rng.random() < _STRAIGHTENED_SHARE:
         straighten_legs(local, rng.uniform(0.3, 1))
@@ -110,9 +110,9 @@ def perturb(local: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def straighten_legs(local: np.ndarray, share: float) -> None:
-    """Takes `share` of the bend out of knees that are hardly bent, the foot staying below the hip; in place.
+    """Reduces by `share` the bend of knees that are almost straight, keeping the foot below the hip; in place.
 
-    The captured skeleton of CMU never quite straightens its legs, people who stand do.
+    CMU's captured skeletons never quite straighten their legs, unlike people who stand.
     """
     for side in ("Left", "Right"):
         thigh, shin, foot = (bone(side + name) for name in ("UpLeg", "Leg", "Foot"))
@@ -125,7 +125,7 @@ def straighten_legs(local: np.ndarray, share: float) -> None:
 
 
 def pose_features(local: np.ndarray) -> np.ndarray:
-    """(F, D) float32 what poses are compared by: directions of trunk, head and limbs, the heading taken away."""
+    """(F, D) float32 features to compare poses: directions of trunk, head and limbs, without the heading."""
     local = np.array(local, np.float64)
     local[:, bone("Hips")] = _without_heading(local[:, bone("Hips")])
     turns = rotation.to_global(local, PARENTS)
@@ -139,7 +139,7 @@ def pose_features(local: np.ndarray) -> np.ndarray:
 
 
 def cluster_centres(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(K, D) centers of (F, D) `features` by k-means on a sample of them, started far apart (k-means++)."""
+    """(K, D) centers of (F, D) `features`, by k-means on a sample with distant initial centers (k-means++)."""
     sample = features[rng.choice(len(features), min(_CLUSTERING_FRAMES, len(features)), replace=False)]
     centres = sample[rng.integers(len(sample))][None]
     distance = ((sample - centres) ** 2).sum(1).astype(np.float64)
@@ -188,14 +188,14 @@ def _nearest(features: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _without_heading(hips: np.ndarray) -> np.ndarray:
-    """(..., 3, 3) turned about the vertical so that the hips' left points to +x."""
+    """(..., 3, 3) rotated about the vertical until the hips' left points to +x."""
     left = hips[..., :, 0]
     heading = np.arctan2(-left[..., 2], left[..., 0])
     return rotation.about(np.array([0, 1, 0]), -heading) @ hips
 
 
 def _split(names: list[str]) -> dict[str, tuple[str, ...]]:
-    """Names to splits, by the order of their hashes, so that file order and machine do not matter."""
+    """Assigns names to splits by the order of their hashes, independent of file order and machine."""
     order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     held = max(round(len(order) * _HELD_OUT_SHARE), 1) if len(order) >= 3 else 0
     parts = {"test": order[:held], "validation": order[held : 2 * held], "train": order[2 * held :]}
@@ -203,7 +203,7 @@ def _split(names: list[str]) -> dict[str, tuple[str, ...]]:
 
 
 def bvh_texts(path: Path) -> Iterator[tuple[str, str]]:
-    """Name without ending and text of each BVH file in a folder or zip."""
+    """Name without extension and text of each BVH file in a folder or zip."""
     count = 0
     try:
         for name, content in _folder_files(path) if path.is_dir() else _zip_files(path):
@@ -212,7 +212,7 @@ def bvh_texts(path: Path) -> Iterator[tuple[str, str]]:
     except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
         raise UserError(f"cannot read motion capture from {path} ({error}); give a folder or zip of .bvh") from error
     if not count:
-        raise UserError(f"{path} holds no .bvh file; give a folder or zip that does")
+        raise UserError(f"{path} contains no .bvh file; give a folder or zip of .bvh files")
 
 
 def _folder_files(folder: Path) -> Iterator[tuple[str, bytes]]:

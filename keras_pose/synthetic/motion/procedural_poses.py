@@ -1,4 +1,4 @@
-"""Plausible poses without motion capture: parameters drawn within the ranges of a kind of pose."""
+"""Plausible poses without motion capture: parameters drawn from the ranges of a kind of pose."""
 
 import numpy as np
 
@@ -8,9 +8,9 @@ from keras_pose.synthetic.motion.retarget import mirror_pose, raise_shoulders, w
 
 _X, _Y, _Z = np.eye(3)
 
-# Ranges in degrees that hold where a kind of pose says nothing else. For limbs both sides are drawn apart.
+# Default ranges in degrees, for kinds of poses that do not set their own. Both sides of limbs are drawn separately.
 # arm_lift: upper arm from hanging (0) to overhead (180); arm_front: the plane of that lift, from sideways (0) to
-# forwards (90); leg_lift: thigh to the front; leg_side: thigh away from the other; roll: body about its front axis.
+# forward (90); leg_lift: thigh to the front; leg_side: thigh away from the other; roll: body about its front axis.
 _DEFAULTS = {
     "pitch": (-5, 8),
     "roll": (-5, 5),
@@ -52,11 +52,11 @@ def sample_kind(kind: str, rng: np.random.Generator) -> np.ndarray:
 
     def draw(name: str) -> float:
         low, high = ranges[name]
-        # two draws: the middle of a range is likelier than its ends
+        # two draws make the middle of a range likelier than its ends
         return np.deg2rad(low + (high - low) * (rng.random() + rng.random()) / 2)
 
     local = np.tile(np.eye(3), (len(BONES), 1, 1))
-    if kind == "lying":  # on the back, the belly or a side: pitched by a right angle, then rolled about the spine
+    if kind == "lying":  # on the back, belly or a side: pitched by a right angle, then rolled about the spine
         pitch = (np.pi / 2 + np.deg2rad(rng.normal(0, 8))) * rng.choice([-1, 1])
         local[bone("Hips")] = rotation.about(_X, pitch) @ rotation.about(_Y, draw("roll"))
     else:
@@ -66,11 +66,11 @@ def sample_kind(kind: str, rng: np.random.Generator) -> np.ndarray:
     look = rotation.about(_Y, draw("look") / 2) @ rotation.about(_X, draw("nod") / 2)
     local[bone("Neck")] = local[bone("Head")] = look
     _pose_left_limbs(local, draw)
-    local = mirror_pose(local)  # what was drawn for the left is now the right
+    local = mirror_pose(local)  # the side drawn as left becomes the right
     _pose_left_limbs(local, draw)
     turns = raise_shoulders(rotation.to_global(local, PARENTS))
     chest = turns[bone("Spine")]
-    for side in ("Left", "Right"):  # arms were drawn relative to the chest, they hang on the moved collars
+    for side in ("Left", "Right"):  # arms were drawn relative to the chest but are attached to the moved collars
         collar, arm = bone(f"{side}Shoulder"), bone(f"{side}Arm")
         local[collar] = chest.T @ turns[collar]
         local[arm] = local[collar].T @ local[arm]

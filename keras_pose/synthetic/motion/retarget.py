@@ -1,7 +1,7 @@
-"""From the joints of a BVH file to local rotations of the rig in its T-pose.
+"""Converts the joints of a BVH file to local rotations of the rig in its T-pose.
 
-The joints of all rigs that `keras_pose.io.bvh_rigs` knows are found. Only rotations are used: lengths are the body's,
-and a file's unit does not matter.
+All rigs known to `keras_pose.io.bvh_rigs` work. Only rotations are used: lengths are the body's, so the file's unit
+does not matter.
 """
 
 import numpy as np
@@ -12,24 +12,24 @@ from keras_pose.io.bvh import Bvh
 from keras_pose.synthetic.body import rotation
 from keras_pose.synthetic.body.rig import BONES, MIRROR, PARENTS, bone, t_pose_direction
 
-# Bones of the rig and the parts of `bvh_rigs` that turn them.
+# Bones of the rig and the parts of `bvh_rigs` that rotate them.
 _BONES = {"Hips": "Hips", "LowerBack": "LowerBack", "Spine": "Chest", "Neck": "Neck", "Head": "Head"}
 for _side in bvh_rigs.SIDES:
     _BONES |= {_side + part: _side + part for part in ("Arm", "ForeArm", "Hand", "UpLeg", "Leg", "Foot")}
 
-# The bone whose offset tells where a limb points while the file's skeleton rests.
+# The bone whose offset shows the direction of a limb in the file's rest pose.
 _ENDS = {"Arm": "ForeArm", "ForeArm": "Hand", "UpLeg": "Leg", "Leg": "Foot"}
 
-# Degrees that a bone may turn from its T-pose; capture noise goes further.
+# Largest rotation of a bone from its T-pose, in degrees; capture noise exceeds it.
 LIMITS_DEG = {"LowerBack": 70, "Spine": 45, "Neck": 45, "Head": 50, "Hand": 80, "Foot": 55}
 
 
 def retarget(motion: Bvh) -> np.ndarray:
-    """(F, len(BONES), 3, 3) float32 local rotations; raises UserError that names file and joint."""
+    """(F, len(BONES), 3, 3) float32 local rotations; the UserError names file and joint."""
     parts = bvh_rigs.find_joints(motion)
     motion = bvh_rigs.turned_upright(motion, parts)
     if not bvh_rigs.stands_at_rest(motion, parts):
-        raise UserError(f"{motion.name}: the skeleton at rest does not stand in a T-pose; export it so")
+        raise UserError(f"{motion.name}: the skeleton at rest is not in a T-pose; export it in one")
     parts["LowerBack"] = bvh_rigs.spine_joints(motion, parts)[0]
     joints = {name: parts[part] for name, part in _BONES.items()}
     rest = motion.rest_positions()
@@ -41,7 +41,7 @@ def retarget(motion: Bvh) -> np.ndarray:
             continue
         turns[:, b] = source[joints[name]]
         limb = name.removeprefix("Left").removeprefix("Right")
-        if limb == "Hand":  # at rest a hand goes on as its forearm does
+        if limb == "Hand":  # at rest, a hand continues its forearm
             limb, name = "ForeArm", name.replace("Hand", "ForeArm")
         if limb in _ENDS:
             direction = rest[joints[name.replace(limb, _ENDS[limb])]] - rest[joints[name]]
@@ -52,14 +52,14 @@ def retarget(motion: Bvh) -> np.ndarray:
 
 
 def raise_shoulders(turns: np.ndarray) -> np.ndarray:
-    """Lets collar bones follow the arms: (..., len(BONES), 3, 3) global rotations to the same.
+    """Makes collar bones follow the arms: (..., len(BONES), 3, 3) global rotations, before and after.
 
-    About a fifth of an arm's lift above 45 degrees, and a seventh of its swing to the front, is the collar's.
+    The collar contributes about a fifth of an arm's lift above 45 degrees, and a seventh of its swing to the front.
     """
     turns = turns.copy()
     chest = turns[..., bone("Spine"), :, :]
     for side, sign in (("Left", 1.0), ("Right", -1.0)):
-        arm = turns[..., bone(f"{side}Arm"), :, 0] * sign  # (..., 3), where the arm points
+        arm = turns[..., bone(f"{side}Arm"), :, 0] * sign  # (..., 3), the arm's direction
         x, y, z = np.moveaxis(np.einsum("...ji,...j->...i", chest, arm), -1, 0)  # in the chest's frame
         lift = np.arcsin(np.clip(y, -1, 1)) + np.pi / 4
         swing = np.arctan2(z, np.abs(x) + 0.2) * np.sqrt(np.clip(1 - y**2, 0, 1))
@@ -70,7 +70,7 @@ def raise_shoulders(turns: np.ndarray) -> np.ndarray:
 
 
 def within_limits(local: np.ndarray) -> np.ndarray:
-    """Turns back the bones of `LIMITS_DEG` that go too far; (..., len(BONES), 3, 3) local rotations."""
+    """Limits the rotation of the bones in `LIMITS_DEG`; (..., len(BONES), 3, 3) local rotations."""
     local = local.copy()
     for b, name in enumerate(BONES):
         limit = LIMITS_DEG.get(name.removeprefix("Left").removeprefix("Right"))
@@ -83,12 +83,12 @@ def within_limits(local: np.ndarray) -> np.ndarray:
 
 
 def mirror_pose(local: np.ndarray) -> np.ndarray:
-    """The pose in a mirror: left and right of (..., len(BONES), 3, 3) local rotations swapped."""
+    """The mirrored pose: left and right of (..., len(BONES), 3, 3) local rotations are swapped."""
     return rotation.mirrored(local[..., list(MIRROR), :, :])
 
 
 def _global_rotations(motion: Bvh, wanted: set[int]) -> dict[int, np.ndarray]:
-    """(F, 3, 3) rotations of the world for the `wanted` joints and what they hang on."""
+    """(F, 3, 3) world rotations of the `wanted` joints and their ancestors."""
     turns: dict[int, np.ndarray] = {}
 
     def turn(j: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Poses that follow one another: a captured sequence, or one drawn from pose to pose. For clips, see `clip`."""
+"""Poses in motion: a captured sequence, or one that moves between procedural poses. For clips, see `clip`."""
 
 import os
 from pathlib import Path
@@ -21,9 +21,9 @@ _ANKLES = [HUMAN36M_17.joint_names.index(f"{side}_ankle") for side in ("left", "
 
 
 def drawn_motion(rng: np.random.Generator, frames: int, fps: float) -> np.ndarray:
-    """(frames, len(BONES), 3, 3) float32 local rotations of someone who goes from one drawn pose to the next.
+    """(frames, len(BONES), 3, 3) float32 local rotations of someone moving from one procedural pose to the next.
 
-    Between two poses each bone turns about one axis; it starts and ends at rest.
+    Between two poses each bone rotates about one axis, starting and ending at rest.
     """
     steps = np.arange(frames) / (fps * _POSE_SECONDS)
     keys, heading = [], 0.0
@@ -41,9 +41,9 @@ def drawn_motion(rng: np.random.Generator, frames: int, fps: float) -> np.ndarra
 
 
 def captured_motion(path: str | os.PathLike, sequence: str, start: int, frames: int) -> np.ndarray:
-    """As `drawn_motion`, from frame `start` of one file in a folder or zip of BVH files, which turns and bends alone.
+    """Like `drawn_motion`, from frame `start` of one file in a folder or zip of BVH files; rotations only.
 
-    Raises UserError where there is no such file or it is too short.
+    Raises UserError if the file is missing or too short.
     """
     names = []
     for name, text in bvh_texts(Path(path)):
@@ -52,17 +52,17 @@ def captured_motion(path: str | os.PathLike, sequence: str, start: int, frames: 
             motion = retarget(parse_bvh(text, name))
             if start + frames > len(motion):
                 raise UserError(
-                    f"{name} has {len(motion)} frames, fewer than --start and --seconds ask for: {start} + {frames}"
+                    f"{name} has {len(motion)} frames, fewer than --start and --seconds need: {start} + {frames}"
                 )
             return motion[start : start + frames]
     raise unknown_name("sequence", sequence, names)
 
 
 def steps_on_the_ground(joints_mm: np.ndarray) -> np.ndarray:
-    """(F, 3) where to move each frame's person so that the lower foot stays where it stands, and the person walks.
+    """(F, 3) offsets for each frame's person that keep the lower foot in place, which makes the person walk.
 
     Args:
-        joints_mm: (F, J, 3) joints of HUMAN36M_17, each frame above the origin, the lowest point on the ground.
+        joints_mm: (F, J, 3) joints of HUMAN36M_17, each frame above the origin with its lowest point on the ground.
     """
     ankles = joints_mm[:, _ANKLES]  # (F, 2, 3)
     height = ankles[1:, :, 1] + ankles[:-1, :, 1]  # (F - 1, 2)

@@ -1,1 +1,1 @@
-"""The renderer: meshes, cameras, light, rasterisation, and the faults of a real camera."""
+"""The renderer: meshes, cameras, light, rasterization, and the faults of a real camera."""

@@ -1,4 +1,4 @@
-"""Cameras: where an image is taken from, and the crop around the person.
+"""Cameras: the viewpoint of an image, and the crop around the person.
 
 World frame: y up, ground at y = 0, millimeters. Camera frame: x right, y down, z away.
 """
@@ -9,12 +9,12 @@ from keras_pose.core import geometry
 from keras_pose.core.geometry import Camera
 
 FRAME_LONG_PX = 1000.0
-_FILM_WIDTH_MM = 36.0  # focal lengths are told as for 35 mm film
-_NEAREST_MM = 250.0  # no joint is nearer to the camera
+_FILM_WIDTH_MM = 36.0  # focal lengths are 35 mm equivalents
+_NEAREST_MM = 250.0  # smallest distance of a joint from the camera
 
 
 def look_at(position_mm: np.ndarray, target_mm: np.ndarray, roll_rad: float = 0.0) -> np.ndarray:
-    """(3, 3) rotation, world to camera, of a camera that looks at a target; roll turns it about its axis."""
+    """(3, 3) rotation, world to camera, of a camera looking at a target; roll rotates it about its axis."""
     forward = _unit(target_mm - position_mm)
     helper = np.array([0.0, 1.0, 0.0]) if abs(forward[1]) < 0.999 else np.array([0.0, 0.0, 1.0])
     right = _unit(np.cross(forward, helper))
@@ -24,13 +24,13 @@ def look_at(position_mm: np.ndarray, target_mm: np.ndarray, roll_rad: float = 0.
 
 
 def sample_camera(rng: np.random.Generator, joints_mm: np.ndarray, any_roll: bool) -> Camera:
-    """A camera that has a person of (J, 3) joints in its image.
+    """A camera with a person of (J, 3) joints in its image.
 
-    Heights, pitches and distances are those of people with phones, tripods and balconies; with `any_roll` the camera
-    is turned by any angle about its axis.
+    Heights, pitches and distances are typical of phones, tripods and balconies; with `any_roll` the camera is rotated
+    by any angle about its axis.
     """
     frame = _frame_size(rng)
-    # 24 mm is a wide phone, 26 mm the usual one, 41 mm Human3.6M's cameras, 120 mm sports from the stands
+    # 24 mm is a wide phone camera, 26 mm the usual one, 41 mm Human3.6M's, 120 mm sports from the stands
     focal = np.exp(rng.uniform(np.log(24.0), np.log(90.0))) if rng.random() < 0.9 else rng.uniform(90.0, 150.0)
     focal_px = focal / _FILM_WIDTH_MM * FRAME_LONG_PX
     middle = (joints_mm.min(0) + joints_mm.max(0)) / 2
@@ -40,7 +40,7 @@ def sample_camera(rng: np.random.Generator, joints_mm: np.ndarray, any_roll: boo
     azimuth, elevation = rng.uniform(0, 2 * np.pi), np.deg2rad(_elevation_deg(rng))
     roll = rng.uniform(-np.pi, np.pi) if any_roll else np.deg2rad(rng.normal(0, 4.0))
 
-    # where in the frame the person stands: anywhere that leaves most of the body inside
+    # the person's position in the frame: anywhere that leaves most of the body inside
     room = np.maximum(np.array([frame[1], frame[0]]) - filled * min(frame) * 0.8, 0.0) / 2
     aim_px = rng.uniform(-room, room)
     for _ in range(20):
@@ -82,7 +82,7 @@ def _frame_size(rng: np.random.Generator) -> tuple[float, float]:
 
 
 def _elevation_deg(rng: np.random.Generator) -> float:
-    """How far above the person's middle the camera stands: mostly eye height, sometimes a balcony or the floor."""
+    """The camera's elevation above the person's middle: mostly eye level, sometimes a balcony or the floor."""
     kind = rng.random()
     if kind < 0.7:
         return rng.normal(5.0, 8.0)
@@ -93,13 +93,13 @@ def _kept_joints(rng: np.random.Generator, joints_px: np.ndarray) -> np.ndarray:
     """(J,) bool, the joints on one side of a line through the body: at least six of them."""
     direction = rng.normal(size=2)
     if rng.random() < 0.5:
-        direction = joints_px[8] - joints_px[0] + 1e-3  # pelvis to thorax: what cameras cut most is the legs
+        direction = joints_px[8] - joints_px[0] + 1e-3  # pelvis to thorax, because cameras most often cut off legs
     along = joints_px @ direction
     return along >= np.sort(along)[-int(rng.integers(6, len(along)))]
 
 
 def _aside(plane: np.ndarray) -> np.ndarray:
-    """(3, 3) rotation that takes the camera's axis to the direction (x, y, 1)."""
+    """(3, 3) rotation from the camera's axis to the direction (x, y, 1)."""
     target = _unit(np.array([plane[0], plane[1], 1.0]))
     axis = np.cross([0.0, 0.0, 1.0], target)
     skew = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])

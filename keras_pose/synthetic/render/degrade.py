@@ -1,4 +1,4 @@
-"""What lenses, sensors and JPEG do to an image. Images are (H, W, 3); `difficulty` is 0 (nothing) to 1 (full)."""
+"""The effects of lenses, sensors and JPEG. Images are (H, W, 3); `difficulty` is 0 (no effect) to 1 (full)."""
 
 import cv2
 import numpy as np
@@ -17,9 +17,9 @@ def encode_srgb(linear: np.ndarray) -> np.ndarray:
 
 
 def degrade(rng: np.random.Generator, linear: np.ndarray, difficulty: float) -> np.ndarray:
-    """A rendered linear image to (H, W, 3) uint8 sRGB as a camera would have stored it.
+    """A rendered linear image to (H, W, 3) uint8 sRGB, as stored by a camera.
 
-    Each fault comes with a chance and a strength that grow with the difficulty; all are drawn from `rng`.
+    The probability and strength of each fault increase with the difficulty; all are drawn from `rng`.
     """
     linear = _blur(rng, linear, difficulty)
     linear = linear * np.exp(rng.normal(0, 0.12 * difficulty, 3)).astype(np.float32)  # white balance
@@ -36,7 +36,7 @@ def degrade(rng: np.random.Generator, linear: np.ndarray, difficulty: float) -> 
 
 
 def _blur(rng: np.random.Generator, linear: np.ndarray, difficulty: float) -> np.ndarray:
-    """Out of focus or in motion; up to 2 % of the image at full difficulty."""
+    """Defocus or motion blur; up to 2 % of the image at full difficulty."""
     extent = 0.02 * difficulty * linear.shape[0]
     kind = rng.random()
     if kind < 0.3 * difficulty:
@@ -63,7 +63,7 @@ def _contrast(rng: np.random.Generator, image: np.ndarray, difficulty: float) ->
 
 
 def _low_resolution(rng: np.random.Generator, image: np.ndarray, difficulty: float) -> np.ndarray:
-    """The person was far away: fewer pixels, enlarged again."""
+    """A distant person: fewer pixels, enlarged again."""
     height, width = image.shape[:2]
     shrink = np.exp(rng.uniform(0.0, np.log(3.5) * difficulty))
     small = (max(8, round(width / shrink)), max(8, round(height / shrink)))

@@ -1,4 +1,4 @@
-"""The light of a scene: a panorama's sky and sun, made stronger, weaker or whiter, and a shadow map of the sun."""
+"""The light of a scene: a panorama's sky and sun, with varied strength and tint, and a shadow map of the sun."""
 
 from dataclasses import dataclass
 
@@ -12,15 +12,15 @@ from keras_pose.synthetic.render.raster import rasterize_depth, to_homogeneous_p
 
 _SUN_DISTANCE_MM = 60000.0
 _ONE, _HALF, _THREE = np.float32(1.0), np.float32(0.5), np.float32(3.0)
-_MIDDLE_GREY = 0.55  # where a surface of albedo 0.5 comes to lie before the tone curve
+_MIDDLE_GREY = 0.55  # value of a surface with albedo 0.5 before the tone curve
 
 
 @dataclass(frozen=True)
 class Light:
-    """What shines on a scene.
+    """The light in a scene.
 
-    `sky` (9, 3) irradiance coefficients (see `panorama.irradiance_basis`), `sun_direction` (3,) towards the sun,
-    `sun` (3,) its irradiance, `exposure` the factor from radiance to the tone curve. All float32.
+    `sky` (9, 3) irradiance coefficients (see `panorama.irradiance_basis`), `sun_direction` (3,) toward the sun, `sun`
+    (3,) its irradiance, `exposure` the factor from radiance to the tone curve. All float32.
     """
 
     sky: np.ndarray
@@ -38,14 +38,14 @@ class ShadowMap:
 
 
 def sample_light(rng: np.random.Generator, panorama: Panorama, difficulty: float) -> Light:
-    """A panorama's light; harder scenes vary its strength, add lamps from anywhere, and miss the exposure."""
+    """A panorama's light; harder scenes vary its strength, add lamps from any direction, and have wrong exposure."""
     sky, sun, direction = panorama.sky.copy(), panorama.sun * np.exp(rng.uniform(-0.5, 1.2)), panorama.sun_direction
     mean = max(float(sky[0].mean()), 1e-3)
     if sun.mean() < 0.15 * mean and rng.random() < 0.5 or rng.random() < 0.25 * difficulty:
         direction = _lamp_direction(rng)
         sun = mean * np.exp(rng.uniform(-2.0, 0.7)) * rng.uniform(0.8, 1.0, 3)
     grey = sky.mean(-1, keepdims=True)
-    sky = grey + (sky - grey) * rng.uniform(0.3, 1.1)  # cameras balance the light's color away, more or less
+    sky = grey + (sky - grey) * rng.uniform(0.3, 1.1)  # a camera's white balance, more or less complete
     bright = (sky[0].mean() + 0.5 * sun.mean()) * 0.5 / np.pi
     exposure = _MIDDLE_GREY / max(bright, 1e-6) * np.exp(rng.normal(0, 0.12 + 0.25 * difficulty))
     return Light(sky.astype(np.float32), direction.astype(np.float32), sun.astype(np.float32), float(exposure))
@@ -60,7 +60,7 @@ def _lamp_direction(rng: np.random.Generator) -> np.ndarray:
 def cast_shadows(
     vertices_mm: np.ndarray, faces: np.ndarray, light: Light, center_mm: np.ndarray, radius_mm: float, size: int
 ) -> ShadowMap:
-    """The shadow map (size, size) of what lies within a radius of a point."""
+    """The shadow map (size, size) of everything within a radius of a point."""
     position = center_mm + light.sun_direction * _SUN_DISTANCE_MM
     rotation = look_at(position, center_mm)
     focal = size / 2 * _SUN_DISTANCE_MM / radius_mm
@@ -73,7 +73,7 @@ def cast_shadows(
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def lit_share(depth, matrix, x, y, z, bias_mm):
-    """How much of the sun a world point sees, 0 to 1: four neighbors of the map, weighted by closeness."""
+    """The share of the sun that a world point sees, 0 to 1: four neighbors in the map, weighted by distance."""
     w = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z + matrix[2, 3]
     u = (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3]) / w - _HALF
     v = (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3]) / w - _HALF

@@ -1,7 +1,7 @@
-"""What the body side of the generator hands to the scene side.
+"""The interface between the body side and the scene side of the generator.
 
-World frame of the generator: y up, the ground at y = 0, millimeters, right-handed; a person at rest faces +z
-(so the person's left is at +x).
+World frame of the generator: y up, the ground at y = 0, millimeters, right-handed; a person at rest faces +z (so the
+person's left is at +x).
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass
 class Material:
-    """How a surface looks: `texture` (h, w, 3) uint8 sRGB, repeated outside [0, 1]; `specular` 0 to 1."""
+    """A surface material: `texture` (h, w, 3) uint8 sRGB, repeated outside [0, 1]; `specular` 0 to 1."""
 
     texture: np.ndarray
     specular: float = 0.0
@@ -19,7 +19,7 @@ class Material:
 
 @dataclass
 class Mesh:
-    """Triangles with texture coordinates and a material each.
+    """Triangles, each with texture coordinates and a material.
 
     Attributes:
         vertices_mm: (V, 3) float32, world frame.

@@ -1,4 +1,4 @@
-"""Flat things between the lens and the world: pasted shapes, and the border of the photo."""
+"""Flat overlays in front of the scene: pasted shapes, and the border of the photo."""
 
 import cv2
 import numpy as np
@@ -7,10 +7,10 @@ from keras_pose.synthetic.render.shade import SRGB_TO_LINEAR
 
 
 def paste_shapes(rng: np.random.Generator, linear: np.ndarray, surfaces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Puts one to four shapes on an image.
+    """Pastes one to four shapes on an image.
 
     Returns:
-        the (H, W, 3) linear image and (H, W) bool, where a shape covers it.
+        The (H, W, 3) linear image, and (H, W) bool, which pixels a shape covers.
     """
     height, width = linear.shape[:2]
     covered = np.zeros((height, width), np.uint8)
@@ -39,10 +39,10 @@ def paste_shapes(rng: np.random.Generator, linear: np.ndarray, surfaces: np.ndar
 
 
 def paste_border(rng: np.random.Generator, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The crop reaches past the photo: one or two sides are black, gray, or the last pixels repeated.
+    """Lets the crop reach past the photo: one or two sides are black, gray, or repeat the last pixels.
 
     Returns:
-        the (H, W, 3) uint8 image and (H, W) bool, where the photo has ended.
+        The (H, W, 3) uint8 image, and (H, W) bool, which pixels are past the photo.
     """
     height, width = image.shape[:2]
     first, last = np.zeros(2, int), np.array([height, width])

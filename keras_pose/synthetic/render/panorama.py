@@ -1,7 +1,7 @@
-"""High dynamic range panoramas: reading them, drawing substitutes, and the light they give.
+"""High dynamic range panoramas: reading them, procedural substitutes, and their light.
 
-A panorama is an (H, W, 3) float32 linear RGB image of all directions: column 0 looks along -z, columns go on to
-+x at a quarter, the first row is straight up (+y). Brightness is scaled to a mean of 1.
+A panorama is an (H, W, 3) float32 linear RGB image of all directions: column 0 looks along -z, the column at a quarter
+along +x, and the first row straight up (+y). Brightness is scaled to a mean of 1.
 """
 
 import base64
@@ -18,7 +18,7 @@ from keras_pose.core.errors import UserError
 
 SUFFIXES = (".exr.js", ".exr", ".hdr")
 _SUN_RADIUS_DEG = 14.0
-_BRIGHTEST = 40.0  # times the mean; compressed panoramas ring around the sun beyond it
+_BRIGHTEST = 40.0  # times the mean; above it, compressed panoramas ring around the sun
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Panorama:
     Attributes:
         radiance: (H, W, 3) float32.
         sky: (9, 3) float32, coefficients c with irradiance(n) = sum_i c_i basis_i(n), without the sun's part.
-        sun_direction: (3,) float32 unit vector towards the strongest light.
-        sun: (3,) float32 irradiance of a surface that faces it; 0 under a clouded sky.
+        sun_direction: (3,) float32 unit vector toward the strongest light.
+        sun: (3,) float32 irradiance of a surface facing it; 0 under an overcast sky.
     """
 
     name: str
@@ -40,10 +40,10 @@ class Panorama:
 
 
 def list_panoramas(directory: str) -> list[Path]:
-    """The panorama files of a folder, by name; raises UserError where there is none."""
+    """The panorama files of a folder, by name; raises UserError if there is none."""
     folder = Path(directory)
     if not folder.is_dir():
-        raise UserError(f"--panoramas: {directory} is no folder; name one with .exr, .hdr or .exr.js files")
+        raise UserError(f"--panoramas: {directory} is not a folder; name one with .exr, .hdr or .exr.js files")
     paths = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIXES))
     if not paths:
         raise UserError(f"--panoramas: {directory} has no .exr, .hdr or .exr.js file")
@@ -51,13 +51,13 @@ def list_panoramas(directory: str) -> list[Path]:
 
 
 def load_panorama(path: Path) -> Panorama:
-    """Reads a panorama; raises UserError that names the file where it cannot be read."""
+    """Reads a panorama; raises UserError that names the file if it cannot be read."""
     try:
         pixels = _read_hdr(path) if path.name.endswith(".hdr") else _read_exr(path)
     except (OSError, ValueError, KeyError, RuntimeError, cv2.error) as error:
         raise UserError(f"panorama {path} cannot be read ({error}); fetch it again or remove it") from error
     if pixels.ndim != 3 or pixels.shape[2] < 3 or min(pixels.shape[:2]) < 8 or not pixels.any():
-        raise UserError(f"panorama {path} holds no RGB image (shape {pixels.shape}); remove it")
+        raise UserError(f"panorama {path} is not an RGB image (shape {pixels.shape}); remove it")
     return make_panorama(path.name.split(".")[0], pixels[..., :3])
 
 
@@ -120,19 +120,19 @@ _BAND = np.array([1 / 4] + [1 / 2] * 3 + [15 / 16] * 3 + [15 / 64, 5 / 64], np.f
 
 
 def sky_irradiance(radiance: np.ndarray) -> np.ndarray:
-    """(9, 3) coefficients of the irradiance that an (H, W, 3) panorama gives."""
+    """(9, 3) coefficients of the irradiance from an (H, W, 3) panorama."""
     vectors, solid_angle = directions(*radiance.shape[:2])
     basis = irradiance_basis(vectors) * solid_angle[..., None]
     return (np.einsum("hwi,hwc->ic", basis, radiance) * _BAND[:, None]).astype(np.float32)
 
 
 def make_panorama(name: str, pixels: np.ndarray) -> Panorama:
-    """Cleans (H, W, 3) linear RGB, brings its mean to 1, and splits its light into one sun and the rest."""
+    """Cleans (H, W, 3) linear RGB, scales its mean to 1, and splits its light into one sun and the rest."""
     radiance = np.nan_to_num(np.asarray(pixels, np.float32), posinf=6e4, neginf=0.0).clip(0.0)
     vectors, solid_angle = directions(*radiance.shape[:2])
     mean = (np.minimum(radiance, np.quantile(radiance, 0.99)) * solid_angle[..., None]).sum() / (12 * np.pi)
     radiance = radiance / np.float32(max(mean, 1e-9))
-    bright = radiance.max(-1) > _BRIGHTEST / 2  # lossy files lose the color here: white serves
+    bright = radiance.max(-1) > _BRIGHTEST / 2  # lossy files lose the color here, so white is used
     radiance[bright] = np.minimum(radiance[bright].max(-1, keepdims=True), _BRIGHTEST) * np.float32([1.0, 0.95, 0.85])
 
     small = cv2.GaussianBlur(radiance.mean(-1), (0, 0), radiance.shape[0] / 64)
@@ -142,11 +142,11 @@ def make_panorama(name: str, pixels: np.ndarray) -> Panorama:
     ambient = np.median(radiance[near], axis=0)
     excess = np.where(near[..., None], radiance - ambient, 0.0).clip(0.0)
     sun = (excess * solid_angle[..., None]).sum((0, 1)).astype(np.float32)
-    sun = (sun + sun.mean()) / 2  # half as colorful: the brightest pixels keep their hue badly
+    sun = (sun + sun.mean()) / 2  # half the saturation, because the hue of the brightest pixels is unreliable
     return Panorama(name, radiance, sky_irradiance(radiance - excess), sun_direction, sun)
 
 
-# --- drawn panoramas -------------------------------------------------------------------------------------------
+# --- procedural panoramas --------------------------------------------------------------------------------------
 
 
 def drawn_panorama(name: str, rng: np.random.Generator, height: int = 128) -> Panorama:
@@ -185,10 +185,10 @@ def _draw_sky(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _draw_hall(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The inside of a box: every wall a color, with bright rectangles on it."""
+    """The inside of a box, with a color per wall and bright rectangles on it."""
     size = np.array([rng.uniform(2, 6), rng.uniform(1.2, 3), rng.uniform(2, 6)])
     reach = size / np.maximum(np.abs(vectors), 1e-6)
-    axis = reach.argmin(-1)  # (H, W), the wall that a direction meets
+    axis = reach.argmin(-1)  # (H, W), the wall in each direction
     point = vectors * reach.min(-1)[..., None]
     wall = 2 * axis + (np.take_along_axis(vectors, axis[..., None], -1)[..., 0] > 0)
     pixels = np.array([_color(rng, 0.15, 0.8) for _ in range(6)])[wall] * (
@@ -204,7 +204,7 @@ def _draw_hall(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _color(rng: np.random.Generator, low: float, high: float) -> np.ndarray:
-    """(3,) linear RGB around a gray in [low, high], warm as often as not."""
+    """(3,) linear RGB around a gray in [low, high], warm or cold equally often."""
     warmth = rng.normal(0.1, 0.2)
     return rng.uniform(low, high) * np.array([1 + warmth, 1.0, 1 - warmth]).clip(0.3) * np.exp(rng.normal(0, 0.12, 3))
 

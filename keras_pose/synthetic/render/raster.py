@@ -2,8 +2,8 @@
 
 Triangles are drawn in homogeneous pixels (Olano and Greer 1997, "Triangle scan conversion using 2D homogeneous
 coordinates"): the ray through pixel (u, v) meets the triangle's plane at depth det / s, with weights e_i / s of the
-three corners, where e_i = (u, v, 1) . (q_j x q_k). Weights are perspective-correct by construction, and a corner
-behind the camera needs no clipping, save for the box of pixels that are visited.
+three corners, where e_i = (u, v, 1) . (q_j x q_k). Weights are perspective-correct by construction, and a corner behind
+the camera needs no clipping, except for the bounding box of visited pixels.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ NEAR_MM = 60.0
 
 @dataclass(frozen=True)
 class Raster:
-    """What each pixel of an (H, W) image sees.
+    """What each pixel of an (H, W) image shows.
 
     Attributes:
         face: (H, W) int32 index of the nearest triangle, -1 for none.
@@ -48,7 +48,7 @@ def rasterize(homogeneous_px: np.ndarray, faces: np.ndarray, size: tuple[int, in
 
 
 def rasterize_depth(homogeneous_px: np.ndarray, faces: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Only `depth_mm` (height, width): a shadow map."""
+    """Computes only `depth_mm` (height, width): a shadow map."""
     depth = np.full(size, np.inf, np.float32)
     _draw(homogeneous_px, faces, np.empty((0, 0), np.int32), depth, np.empty((0, 0, 2), np.float32))
     return depth
@@ -80,7 +80,7 @@ def smooth_normals(vertices, faces):
 
 @numba.njit(cache=True, nogil=True)
 def _box(q, a, b, c, width, height):
-    """First and last pixel (x0, y0, x1, y1) whose center may lie in the triangle's part before the near plane."""
+    """First and last pixel (x0, y0, x1, y1) whose center may be in the part of the triangle beyond the near plane."""
     u0, v0, u1, v1 = np.inf, np.inf, -np.inf, -np.inf
     corners = (a, b, c)
     for i in range(3):
@@ -94,7 +94,7 @@ def _box(q, a, b, c, width, height):
             u = (q[p, 0] + t * (q[n, 0] - q[p, 0])) / NEAR_MM
             v = (q[p, 1] + t * (q[n, 1] - q[p, 1])) / NEAR_MM
             u0, v0, u1, v1 = min(u0, u), min(v0, v), max(u1, u), max(v1, v)
-    # clamped before the conversion: a corner near the plane may be millions of pixels away
+    # clamped before the conversion, because a corner near the plane may be millions of pixels away
     x0 = int(np.ceil(min(max(u0 - 0.5, 0.0), width)))
     y0 = int(np.ceil(min(max(v0 - 0.5, 0.0), height)))
     x1 = int(np.floor(min(max(u1 - 0.5, -1.0), width - 1.0)))

@@ -1,4 +1,4 @@
-"""Colors of the samples of a raster: textures, sky light, sun with shadows, and the mean over super-samples."""
+"""Colors of a raster's samples: textures, sky light, sun with shadows, and the mean over super-samples."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from keras_pose.synthetic.render.light import Light, ShadowMap, lit_share, sky_l
 from keras_pose.synthetic.render.mesh import Mesh
 from keras_pose.synthetic.render.raster import Raster, smooth_normals
 
-_ONE, _INVERSE_PI = np.float32(1), np.float32(1 / np.pi)  # a whole number would make all that follows float64
+_ONE, _INVERSE_PI = np.float32(1), np.float32(1 / np.pi)  # an int would make all dependent values float64
 _WHITE = np.float32(2.8)
 _SHADOW_BIAS_MM = np.float32(14.0)
 _GLOSS = np.float32(24.0)  # exponent of the highlights
@@ -21,10 +21,10 @@ SRGB_TO_LINEAR = np.array(
 
 @dataclass(frozen=True)
 class Solids:
-    """Meshes joined for drawing; `object_of_face` (F,) int32 tells which mesh a face came from.
+    """Meshes joined for drawing; `object_of_face` (F,) int32 is the mesh of each face.
 
-    `texels` (N,) uint8 are all textures one after another; `texture_of_material` (M, 3) int32 is the offset, height
-    and width of each; `specular` (M,) float32.
+    `texels` (N,) uint8 are all textures concatenated; `texture_of_material` (M, 3) int32 is the offset, height and
+    width of each; `specular` (M,) float32.
     """
 
     vertices_mm: np.ndarray
@@ -83,7 +83,7 @@ def tone(radiance):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def texel(texels, offset, height, width, u, v, linear):
-    """A texture's linear color (red, green, blue) at (u, v), repeated and interpolated between pixel centers."""
+    """A texture's linear color (red, green, blue) at (u, v), repeated, and interpolated between pixel centers."""
     x = (u - np.floor(u)) * np.float32(width) - np.float32(0.5)
     y = (v - np.floor(v)) * np.float32(height) - np.float32(0.5)
     column, row = int(np.floor(x)), int(np.floor(y))
@@ -105,7 +105,7 @@ def texel(texels, offset, height, width, u, v, linear):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _frame(vertices, normals, a, b, c, w0, w1, w2, eye):
-    """A sample's point and unit normal, turned to the side from which its triangle is seen (open clothes)."""
+    """A sample's point and unit normal, facing the side from which its triangle is seen (clothes are open)."""
     px = w0 * vertices[a, 0] + w1 * vertices[b, 0] + w2 * vertices[c, 0]
     py = w0 * vertices[a, 1] + w1 * vertices[b, 1] + w2 * vertices[c, 1]
     pz = w0 * vertices[a, 2] + w1 * vertices[b, 2] + w2 * vertices[c, 2]
@@ -124,7 +124,7 @@ def _frame(vertices, normals, a, b, c, w0, w1, w2, eye):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _highlight(px, py, pz, nx, ny, nz, eye, sun_direction):
-    """Blinn and Phong's highlight, times the cosine of the sun."""
+    """The Blinn-Phong highlight, times the cosine of the sun."""
     vx, vy, vz = eye[0] - px, eye[1] - py, eye[2] - pz
     scale = _ONE / np.sqrt(vx * vx + vy * vy + vz * vz)
     hx, hy, hz = vx * scale + sun_direction[0], vy * scale + sun_direction[1], vz * scale + sun_direction[2]
@@ -134,7 +134,7 @@ def _highlight(px, py, pz, nx, ny, nz, eye, sun_direction):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _is_plain(face, material, y, x):
-    """Whether the four samples of a pixel see one material."""
+    """Whether all four samples of a pixel show one material."""
     a, b, c, d = face[2 * y, 2 * x], face[2 * y, 2 * x + 1], face[2 * y + 1, 2 * x], face[2 * y + 1, 2 * x + 1]
     if a < 0 or b < 0 or c < 0 or d < 0:
         return False
@@ -150,7 +150,7 @@ def _resolve(
     image = np.zeros_like(background)
     for y in range(height):
         for x in range(width):
-            plain = _is_plain(face, material, y, x)  # then two samples on the diagonal do
+            plain = _is_plain(face, material, y, x)  # then two samples on the diagonal suffice
             weight = np.float32(0.5 if plain else 0.25)
             for sample in range(0, 4, 3 if plain else 1):
                 sy, sx = 2 * y + sample // 2, 2 * x + sample % 2

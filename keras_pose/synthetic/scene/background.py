@@ -1,4 +1,4 @@
-"""What lies behind everything: a panorama, a floor of its own, or a room; `background_kernel` draws it."""
+"""The background: a panorama, optionally with its own floor, or a room; `background_kernel` draws it."""
 
 from dataclasses import dataclass
 
@@ -22,13 +22,13 @@ class Backdrop:
 
     Attributes:
         zoom: how many times more of the panorama is shown than the lens sees. Crops are 15 to 40 degrees wide, which
-            is a few pixels of a panorama; its horizon stays where it is.
+            is a few pixels of a panorama; the horizon keeps its place.
         box_mm: (6,) distances of the planes x0, x1, floor, ceiling, z0, z1 from the origin.
-        surface: (6,) int32 texture of each plane, -1 where the panorama shows.
+        surface: (6,) int32 texture of each plane, -1 if the panorama shows.
         tint: (6, 3) color of each plane's texture.
         repeat_mm: (6,) size of one repeat of the texture.
-        grain: texture whose light and dark are laid over the panorama, which is blurred at this size; a floor of
-            `repeat_mm` below the horizon, a wall above. `grain_strength` 0 leaves it out, 1 takes it whole.
+        grain: texture whose brightness modulates the panorama, which is blurred at this size: on a floor of
+            `repeat_mm` below the horizon, on a wall above. `grain_strength` ranges from 0 (none) to 1 (full).
         contacts_mm: (M, 4) x, z, radius and strength of soft dark spots on the floor, under what stands on it.
     """
 
@@ -52,9 +52,9 @@ def sample_backdrop(
     contacts_mm: np.ndarray,
     difficulty: float,
 ) -> Backdrop:
-    """Draws one: the panorama alone, with a floor of its own, or a room; `count` is the number of surfaces."""
+    """Draws a backdrop: only a panorama, one with its own floor, or a room; `count` is the number of surfaces."""
     eye = camera_position(camera)
-    inside = np.stack([eye, center_mm, *(contacts_mm[:, [0, 0, 1]] * [1, 0, 1])])  # a room holds all that is there
+    inside = np.stack([eye, center_mm, *(contacts_mm[:, [0, 0, 1]] * [1, 0, 1])])  # a room contains everything
     low, high = inside.min(0), inside.max(0)
     box = np.array([low[0], high[0], 0.0, high[1], low[2], high[2]], np.float32)
     gap = np.exp(rng.uniform(np.log(500.0), np.log(5000.0), 6))
@@ -88,11 +88,11 @@ def sample_backdrop(
 def draw_backdrop(
     backdrop: Backdrop, surfaces: Surfaces, camera: Camera, raster: Raster, light: Light, shadows: ShadowMap
 ) -> np.ndarray:
-    """(H, W, 3) float32 linear in [0, 1]; zero where all samples of a raster twice as large see something nearer."""
+    """(H, W, 3) float32 linear in [0, 1]; zero if all samples of a raster twice as large show something nearer."""
     height, width = (n // 2 for n in raster.face.shape)
     rays = (camera.rotation.T @ np.linalg.inv(camera.intrinsics)).astype(np.float32)
     contacts = backdrop.contacts_mm.copy()
-    contacts[:, 2] **= -2  # what the kernel needs of the radius
+    contacts[:, 2] **= -2  # the kernel uses the inverse square of the radius
     middle = rays @ np.array([width / 2, height / 2, 1.0], np.float32)
     return draw_background(
         *(raster.face, rays, camera_position(camera).astype(np.float32), np.float32(1 / camera.intrinsics[0, 0])),

@@ -1,4 +1,4 @@
-"""Draws a `background.Backdrop`, a ray for each pixel that nothing nearer covers."""
+"""Draws a `background.Backdrop` with one ray for each pixel that nothing nearer covers."""
 
 import numba
 import numpy as np
@@ -7,8 +7,8 @@ from keras_pose.synthetic.render.light import lit_share, sky_light
 from keras_pose.synthetic.render.shade import texel, tone
 from keras_pose.synthetic.scene.surfaces import LEVELS, SIZE
 
-_FADE_FROM_MM, _FADE_TO_MM = np.float32(9000.0), np.float32(30000.0)  # outdoors a floor gives way to the panorama
-_SHADE_OF_PANORAMA = np.float32(0.55)  # how much darker a panorama's floor is where the sun does not reach
+_FADE_FROM_MM, _FADE_TO_MM = np.float32(9000.0), np.float32(30000.0)  # outdoors, the floor fades into the panorama
+_SHADE_OF_PANORAMA = np.float32(0.55)  # how much the sun's shadow darkens a panorama's floor
 _FARTHEST = np.float32(6.0)  # a soft spot ends at the square root of this, in radii
 _ZERO, _HALF, _ONE, _TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
 _TURN, _INVERSE_PI = np.float32(2 * np.pi), np.float32(1 / np.pi)
@@ -19,7 +19,7 @@ def draw_background(
     face, rays, eye, pixel, radiance, zoom, middle_azimuth, box, surface, tint, repeat, contacts,
     grain, grain_strength, texels, level_start, linear, sky, sun_direction, sun, exposure, shadow_depth, shadow_matrix,
 ):  # fmt: skip
-    """(H, W, 3) float32; see `background.draw_backdrop` for what goes in."""
+    """(H, W, 3) float32; see `background.draw_backdrop` for the inputs."""
     height, width = face.shape[0] // 2, face.shape[1] // 2
     image = np.zeros((height, width, 3), np.float32)
     room = surface[0] >= 0 or surface[1] >= 0 or surface[4] >= 0 or surface[5] >= 0
@@ -39,7 +39,7 @@ def draw_background(
                     eye[0] + ground * x, eye[2] + ground * z, sun_direction, contacts, shadow_depth, shadow_matrix
                 )
             flat = np.sqrt(x * x + z * z)
-            share = _ZERO  # of the plane; the panorama has the rest
+            share = _ZERO  # of the plane; the rest is the panorama
             if plane >= 0:
                 faded = (reach * flat - _FADE_FROM_MM) / (_FADE_TO_MM - _FADE_FROM_MM)
                 share = _ONE if room else _ONE - min(max(faded, _ZERO), _ONE)
@@ -74,7 +74,7 @@ def _is_covered(face, row, column):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _nearest_plane(eye, x, y, z, box, surface):
-    """The plane with a texture that a ray meets first, and how far along; -1 where there is none."""
+    """The first textured plane that a ray meets, and its distance; -1 if there is none."""
     plane, nearest = -1, np.float32(1e9)
     direction = (x, y, z)
     for axis in range(3):
@@ -89,7 +89,7 @@ def _nearest_plane(eye, x, y, z, box, surface):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _floor_light(x, z, sun_direction, contacts, shadow_depth, shadow_matrix):
-    """(share of the sky, share of the sun) that reach a point of the floor."""
+    """(share of the sky, share of the sun) that reach a point on the floor."""
     open_sky = _ONE
     for i in range(len(contacts)):
         dx, dz = x - contacts[i, 0], z - contacts[i, 1]
@@ -107,10 +107,10 @@ def _plane_color(
     plane, reach, x, y, z, eye, pixel, open_sky, lit, surface, repeat, texels, level_start, linear,
     sky, sun_direction, sun,
 ):  # fmt: skip
-    """The radiance of a point of a plane; its texture comes from the level whose pixels are as large as the image's."""
+    """The radiance of a point on a plane; its texture level is the one with pixels as large as the image's."""
     axis, side = plane // 2, _ONE if plane % 2 == 0 else -_ONE
     if axis == 0:
-        a, b, across = eye[2] + reach * z, -eye[1] - reach * y, abs(x)  # walls stand upright: v runs down
+        a, b, across = eye[2] + reach * z, -eye[1] - reach * y, abs(x)  # walls are upright: v runs down
     elif axis == 1:
         a, b, across = eye[2] + reach * z, eye[0] + reach * x, abs(y)
     else:
@@ -145,7 +145,7 @@ def _texture(surface, level, u, v, texels, level_start, linear):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _grain(surface, strength, x, y, z, turn, elevation, eye, pixel, repeat, texels, level_start, linear):
-    """A factor about 1: the light and dark of a texture on the floor, or on a wall 10 m away above the horizon."""
+    """A factor about 1: the brightness of a texture on the floor, or on a wall 10 m away above the horizon."""
     if y < 0:
         reach, scale = -eye[1] / y, repeat[2]
         a, b = eye[0] + reach * x, eye[2] + reach * z
@@ -163,7 +163,7 @@ def _grain(surface, strength, x, y, z, turn, elevation, eye, pixel, repeat, texe
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _look_up(radiance, azimuth, elevation):
-    """A panorama's radiance (red, green, blue) in a direction, between four pixels."""
+    """A panorama's radiance (red, green, blue) in a direction, interpolated between four pixels."""
     height, width = radiance.shape[:2]
     around = azimuth / _TURN
     x = (around - np.floor(around)) * np.float32(width) - _HALF

@@ -1,4 +1,4 @@
-"""Where the time goes: processor milliseconds per stage of the generator."""
+"""Measures where the time goes: processor milliseconds per stage of the generator."""
 
 import time
 from collections import defaultdict
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Adds up the processor time of named stages: `with clock("shading"): ...`; a stage within one is not in it."""
+    """Sums the processor time of named stages, `with clock("shading"): ...`, each without the stages inside it."""
 
     def __init__(self):
         self.seconds: dict[str, float] = defaultdict(float)
@@ -24,11 +24,11 @@ class Stopwatch:
             self._open.pop()
 
     def milliseconds(self, count: int) -> dict[str, float]:
-        """Milliseconds per example of each stage, in the order in which they first ended."""
+        """Milliseconds per example for each stage, in the order in which they first ended."""
         return {stage: 1000 * seconds / count for stage, seconds in self.seconds.items()}
 
     def _charge(self) -> None:
-        """Gives the time since the last change to the innermost open stage."""
+        """Adds the time since the last change to the innermost open stage."""
         now = time.process_time()
         if self._open:
             self.seconds[self._open[-1]] += now - self._since

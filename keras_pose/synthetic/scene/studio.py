@@ -1,4 +1,4 @@
-"""One image of a person: camera, surroundings, light, things in the way, faults of the camera, and the labels."""
+"""One image of a person: camera, surroundings, light, occluders, camera faults, and the labels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,20 +22,20 @@ from keras_pose.synthetic.scene.background import draw_backdrop, sample_backdrop
 from keras_pose.synthetic.scene.stopwatch import Stopwatch
 from keras_pose.synthetic.scene.surfaces import Surfaces
 
-# A joint lies at most this far below the skin on a line of sight: farther inside a trunk than in a limb.
+# Largest depth of a joint below the skin along a line of sight: larger in the trunk than in limbs.
 HIDDEN_BEYOND_MM = np.full(HUMAN36M_17.num_joints, 180.0)
 HIDDEN_BEYOND_MM[[0, 1, 4, 7, 8]] = 240.0  # pelvis, hips, spine, thorax
 SHADOW_RADIUS_MM = 1600.0
 _FEWEST_SEEN, _ATTEMPTS = 4, 8
-_GROUND_JOINTS = (3, 6, 2, 5, 13, 16, 0, 10)  # ankles, knees, wrists, pelvis, head: what may touch the floor
+_GROUND_JOINTS = (3, 6, 2, 5, 13, 16, 0, 10)  # ankles, knees, wrists, pelvis, head: they may touch the floor
 
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """What the flags decide.
+    """The settings from the flags.
 
-    `image_size` (height, width); `difficulty` the (lowest, highest) of 0 clean to 1 full; `roll_share` the share of
-    images in which camera or person is turned by any angle; `jpeg_quality` of the stored image.
+    `image_size` (height, width); `difficulty` the (lowest, highest), from 0 clean to 1 full; `roll_share` the share of
+    images in which the camera or the person is rotated by any angle; `jpeg_quality` of the stored image.
     """
 
     image_size: tuple[int, int]
@@ -46,7 +46,7 @@ class SceneSettings:
 
 @dataclass(frozen=True)
 class Studio:
-    """What scenes are made of, once per worker: the panoramas of one split, and textures."""
+    """The material for scenes, loaded once per worker: the panoramas of one split, and textures."""
 
     panoramas: list[Panorama]
     surfaces: Surfaces
@@ -71,10 +71,10 @@ def make_example(
     bystander: Callable[[], PosedPerson],
     clock: Stopwatch,
 ) -> PoseExample:
-    """A rendered image of `person` with its labels; `bystander()` gives other people where a scene wants them.
+    """A rendered image of `person` with its labels; `bystander()` returns other people for scenes that need them.
 
-    The caller fills in `subject`, `action`, `frame` and `source`. A scene that shows fewer than `_FEWEST_SEEN` joints
-    is drawn anew.
+    The caller sets `subject`, `action`, `frame` and `source`. A scene that shows fewer than `_FEWEST_SEEN` joints is
+    drawn again.
     """
     for _ in range(_ATTEMPTS):
         with clock("composition"):
@@ -103,7 +103,7 @@ def label(
     image_jpeg: bytes,
     difficulty: float,
 ) -> PoseExample:
-    """What a camera sees of (J, 3) joints in the world, of which (J,) are `hidden`."""
+    """The labels of (J, 3) world joints, of which (J,) are `hidden`, in a camera's image."""
     root, joints = HUMAN36M_17.root, camera.to_camera(joints_mm)
     return PoseExample(
         image_jpeg=image_jpeg,
@@ -124,7 +124,7 @@ def label(
 
 
 def place(person: PosedPerson, rotation: np.ndarray, position_mm: np.ndarray) -> PosedPerson:
-    """The person turned about the pelvis' foot on the ground and moved there."""
+    """The person rotated about the point on the ground below the pelvis, and moved to a position."""
     foot = person.joints_mm[0] * [1.0, 0.0, 1.0]
     offset = position_mm - rotation @ foot
     mesh = person.mesh
@@ -141,10 +141,10 @@ def compose(
     person: PosedPerson,
     bystander: Callable[[], PosedPerson],
 ) -> Scene:
-    """Decides on everything that has a place in the world."""
+    """Arranges everything that has a position in the world."""
     difficulty = float(rng.uniform(*settings.difficulty))
     turned = rng.random() < settings.roll_share
-    tumbles = turned and rng.random() < 0.4  # a handstand, a leap, a fall; else the camera is turned
+    tumbles = turned and rng.random() < 0.4  # a handstand, a leap or a fall; otherwise the camera is rotated
     person = place(person, props.random_rotation(rng, np.pi if tumbles else None), np.zeros(3))
     if tumbles:
         height = -person.mesh.vertices_mm[:, 1].min() + max(rng.uniform(-400.0, 900.0), 0.0)
@@ -185,7 +185,7 @@ def _bystander_spots(
 
 
 def contacts_below(joints_mm: np.ndarray) -> np.ndarray:
-    """(M, 4) soft shadows (x, z, radius, strength) below the joints that come near the floor."""
+    """(M, 4) soft shadows (x, z, radius, strength) below the joints close to the floor."""
     joints = joints_mm[list(_GROUND_JOINTS)]
     radius = 110.0 + 0.45 * joints[:, 1]
     strength = 0.75 * np.exp(-np.maximum(joints[:, 1] - 80.0, 0.0) / 280.0)
@@ -193,7 +193,7 @@ def contacts_below(joints_mm: np.ndarray) -> np.ndarray:
 
 
 def _footprint(mesh: Mesh) -> np.ndarray:
-    """The soft shadow of a thing, (1, 4), weaker the higher it hangs."""
+    """The soft shadow of an object, (1, 4), weaker with its height."""
     low, high = mesh.vertices_mm.min(0), mesh.vertices_mm.max(0)
     radius = 0.35 * np.linalg.norm((high - low)[[0, 2]]) + 0.3 * max(low[1], 0.0) + 30.0
     strength = 0.7 * np.exp(-max(float(low[1]), 0.0) / 250.0)
@@ -212,7 +212,7 @@ def paint(
     raster: Raster,
     clock: Stopwatch,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The finished (H, W, 3) uint8 sRGB image, and (H, W) bool, where something flat covers the world."""
+    """The finished (H, W, 3) uint8 sRGB image, and (H, W) bool, which pixels an overlay covers."""
     size, camera, difficulty = settings.image_size, scene.camera, scene.difficulty
     panorama = studio.panoramas[rng.integers(len(studio.panoramas))]
     light = sample_light(rng, panorama, difficulty)
@@ -239,10 +239,10 @@ def paint(
 
 
 def hidden_joints(raster: Raster, object_of_face: np.ndarray, camera: Camera, joints_mm: np.ndarray) -> np.ndarray:
-    """(J,) bool: whether something is seen in a joint's place.
+    """(J,) bool: whether something hides a joint.
 
-    That is another object that is nearer than the joint, or the person's own surface more than `HIDDEN_BEYOND_MM`
-    from it. Joints outside the image count as seen: their place says that they are outside.
+    It is hidden by another object nearer than the joint, or by the person's own surface more than `HIDDEN_BEYOND_MM` in
+    front of it. Joints outside the image count as visible: their positions show that they are outside.
     """
     joints = camera.to_camera(joints_mm)
     keypoints = camera.project(joints)

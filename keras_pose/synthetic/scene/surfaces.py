@@ -1,4 +1,4 @@
-"""Drawn textures for floors, walls, furniture and clutter: (SIZE, SIZE, 3) uint8 sRGB, made once per worker."""
+"""Procedural textures for floors, walls, furniture and clutter: (SIZE, SIZE, 3) uint8 sRGB, made once per worker."""
 
 import colorsys
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ SIZE, LEVELS = 128, 8  # the last level is one pixel
 
 @dataclass(frozen=True)
 class Surfaces:
-    """Textures (N, SIZE, SIZE, 3) uint8, and the same halved again and again, for surfaces far away.
+    """Textures (N, SIZE, SIZE, 3) uint8, with repeatedly halved versions for distant surfaces.
 
-    `texels` (T,) holds all images of level 0, then all of level 1, ...; `level_start` (LEVELS,) where each begins.
+    `texels` (T,) contains all images of level 0, then all of level 1, ...; `level_start` (LEVELS,) is their offsets.
     """
 
     images: np.ndarray
@@ -22,7 +22,7 @@ class Surfaces:
 
 
 def draw_surfaces(seed: int, count: int) -> Surfaces:
-    """Draws `count` of them, the kinds of `SURFACES` in turn, each with colors of its own."""
+    """Draws `count` textures, cycling through the kinds in `SURFACES`, each with its own colors."""
     kinds = list(SURFACES.values())
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x5F]))
     images = np.array([_worn(kinds[i % len(kinds)](rng), rng) for i in range(count)])
@@ -36,7 +36,7 @@ def draw_surfaces(seed: int, count: int) -> Surfaces:
 
 
 def random_color(rng: np.random.Generator, saturation: float = 0.6) -> np.ndarray:
-    """(3,) float sRGB in [0, 255]: mostly grays, browns, greens and blues, as the world is; some of any hue."""
+    """(3,) float sRGB in [0, 255]: mostly grays, browns, greens and blues, as in the real world; some of any hue."""
     kind = rng.random()
     if kind < 0.35:
         hue = rng.random()
@@ -47,9 +47,9 @@ def random_color(rng: np.random.Generator, saturation: float = 0.6) -> np.ndarra
 
 
 def _noise(rng: np.random.Generator, coarsest: int, octaves: int, stretch: float = 1.0) -> np.ndarray:
-    """(SIZE, SIZE) float32 noise, mean 0, deviation 1, that repeats without a seam; `stretch` > 1 runs along y.
+    """(SIZE, SIZE) float32 noise, mean 0, deviation 1, which tiles seamlessly; `stretch` > 1 elongates it along y.
 
-    Its waves are `coarsest` to `coarsest` * 2^(octaves - 1) an image, the finer the weaker.
+    There are `coarsest` to `coarsest` * 2^(octaves - 1) waves per image; finer ones are weaker.
     """
     y, x = np.fft.fftfreq(SIZE, 1 / SIZE)[:, None], np.fft.rfftfreq(SIZE, 1 / SIZE)
     waves = np.maximum(np.hypot(y * stretch, x), 1e-3)
@@ -60,7 +60,7 @@ def _noise(rng: np.random.Generator, coarsest: int, octaves: int, stretch: float
 
 
 def _worn(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Stains and grain, so that nothing is perfectly flat."""
+    """Stains and grain, because nothing is perfectly uniform."""
     stains = 1 + rng.uniform(0.0, 0.2) * _noise(rng, 2, 3)
     grain = rng.standard_normal((SIZE, SIZE)).astype(np.float32) * rng.uniform(0, 8)
     return (image * stains[..., None] + grain[..., None]).clip(0, 255).astype(np.uint8)
@@ -103,7 +103,7 @@ def _foliage(rng):
 
 
 def _grid(rng, rows, columns, shift, gap):
-    """Bricks, tiles or planks: cells of slightly different colors with joints between."""
+    """Bricks, tiles or planks: cells of slightly different colors with gaps between."""
     image = _full(random_color(rng, 0.3))
     base, spread = random_color(rng), rng.uniform(3, 30)
     height, width = SIZE / rows, SIZE / columns
@@ -138,7 +138,7 @@ def _stripes(rng):
 
 
 def _facade(rng):
-    """Windows in rows and columns: houses from outside, shelves, doors, fences."""
+    """Windows in rows and columns: houses, shelves, doors, fences."""
     image = _full(random_color(rng))
     rows, columns = (int(n) for n in rng.integers(2, 8, 2))
     margin_y, margin_x = SIZE / rows * rng.uniform(0.05, 0.35), SIZE / columns * rng.uniform(0.05, 0.35)
@@ -153,7 +153,7 @@ def _facade(rng):
 
 
 def _shelf(rng):
-    """Rows of upright boxes: books, goods, people far away."""
+    """Rows of upright boxes: books, goods, distant people."""
     image = _full(random_color(rng) * 0.5)
     rows = int(rng.integers(2, 6))
     for row in range(rows):
@@ -202,6 +202,6 @@ _NATURAL = ("clouded", "grass", "foliage")
 
 
 def natural_surfaces(count: int) -> list[int]:
-    """Which of `count` surfaces have no straight lines, so that they may lie over anything."""
+    """The indices among `count` surfaces without straight lines, which can cover anything."""
     names = list(SURFACES)
     return [i for i in range(count) if names[i % len(names)] in _NATURAL]

@@ -119,7 +119,7 @@ def subset(folder, change):
         (lambda v: v["images"][7].update(file_name="gone.jpg"), "gone.jpg: 7: the image is missing or damaged"),
     ],
 )
-def test_an_entry_that_cannot_be_used_is_left_out_and_listed(tmp_path, capsys, change, listed):
+def test_an_unusable_entry_is_left_out_and_listed(tmp_path, capsys, change, listed):
     subset(tmp_path / "in", change)
     examples = toy.convert("coco", tmp_path / "in", tmp_path / "out", Options((32, 32)))["validation"]
     assert sorted(example.frame for example in examples) == [i for i in range(200) if i != 7]

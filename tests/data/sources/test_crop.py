@@ -1,4 +1,4 @@
-"""Laws of the way from a labeled person to an example, and of reading videos."""
+"""Laws for turning a labeled person into an example, and for reading videos."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def test_joints_that_a_format_lacks_are_invalid_and_zero():
     assert example.keypoint_valid.sum() == 13 and not example.has_pose_3d
 
 
-def test_unlabelled_joints_may_be_nan_and_stay_invalid():
+def test_unlabeled_joints_may_be_nan_and_stay_invalid():
     example = crop_person(None, labelled(slice(3, 9)), HUMAN36M_17, HUMAN36M_17, toy.SMALL).validate()
     assert list(np.flatnonzero(example.keypoint_valid)) == list(range(3, 9))
 
@@ -40,7 +40,7 @@ INTRINSICS = np.array([[300.0, 0, 50], [0, 310, 60], [0, 0, 1]])
 
 
 def seen(skeleton, unlabelled=(), **more):
-    """A person of all the skeleton's joints before a camera, some without a 3D label, whose numbers are NaN."""
+    """A person with all of the skeleton's joints before a camera; joints without a 3D label are NaN."""
     camera_mm = np.random.default_rng(2).uniform([-400, -800, 3000], [400, 800, 3600], (skeleton.num_joints, 3))
     pixels = geometry.project_points(camera_mm, INTRINSICS)
     valid = ~np.isin(skeleton.joint_names, unlabelled)
@@ -51,7 +51,7 @@ def seen(skeleton, unlabelled=(), **more):
 
 
 def test_joints_that_both_label_in_3d_keep_it():
-    """Of Human3.6M's 17 joints BlazePose has 13; they project onto their 2D labels."""
+    """BlazePose has 13 of Human3.6M's 17 joints; they project onto their 2D labels."""
     person = seen(BLAZEPOSE_18)
     example = crop_person(None, person, BLAZEPOSE_18, HUMAN36M_17, toy.SMALL).validate()
     lacking = [HUMAN36M_17.index(name) for name in ("spine", "thorax", "neck_nose", "head_top")]
@@ -114,7 +114,7 @@ def test_the_box_decides_the_crop():
     np.testing.assert_allclose(example.keypoints_2d_px, expected, atol=1e-4)
 
 
-def test_images_that_shrink_are_smoothed_unless_told():
+def test_images_that_shrink_are_smoothed_unless_disabled():
     picture = np.random.default_rng(0).integers(0, 256, (400, 400, 3)).astype(np.uint8)
     person = labelled(box_px=np.array([10.0, 10, 390, 390]))
     smooth, sharp = (
@@ -125,13 +125,13 @@ def test_images_that_shrink_are_smoothed_unless_told():
     assert smooth[inside].std() < 0.6 * sharp[inside].std()
 
 
-def test_no_label_at_all_is_a_bad_frame():
+def test_a_frame_without_labels_is_bad():
     bad = crop_person(None, labelled(slice(0, 0)), HUMAN36M_17, HUMAN36M_17, toy.SMALL)
     assert "no joint is labeled" in bad.why
 
 
 def test_video_frames_are_counted_from_the_start(tmp_path):
-    """Also frames that are not read; and past the end there are none."""
+    """Including frames that are not read; after the last one there are none."""
     values = [20, 60, 100, 140, 180]
     toy.write_video(tmp_path / "a.avi", [np.full((48, 64, 3), v, np.uint8) for v in values], codec="MJPG")
     read = dict(base.read_video(tmp_path / "a.avi", [1, 2, 4, 5, 9]))

@@ -107,7 +107,7 @@ def own_skeleton(name: str) -> dict:
     return {"name": name, "joint_names": JOINTS, "parents": [-1, 0, 0, 0], "root": 0}
 
 
-def test_an_own_skeleton_is_kept_with_the_data(photos, tmp_path):
+def test_a_custom_skeleton_is_stored_with_the_data(photos, tmp_path):
     (photos / "own.json").write_text(json.dumps(own_skeleton("own_kept")))
     write_json(photos)
     toy.convert("folder", photos, tmp_path / "out", Options((64, 64), skeleton=str(photos / "own.json")))
@@ -120,7 +120,7 @@ def test_an_own_skeleton_is_kept_with_the_data(photos, tmp_path):
         ({"keypoints": [[1, 2]] * 4}, r"person 0: keypoints has shape \(4, 2\)"),
         ({"keypoints": [[1, 2, 2]] * 3}, r"keypoints has shape \(3, 3\)"),
         ({"keypoints": [[float("nan"), 2, 2]] * 4}, "NaN"),
-        ({"keypoints": [[1, 2, 3]] * 4}, "0 not labeled, 1 hidden or 2 visible"),
+        ({"keypoints": [[1, 2, 3]] * 4}, r"0 \(not labeled\), 1 \(hidden\) or 2 \(visible\)"),
         ({"keypoints": "here"}, "cannot be read"),
         ({"bbox": [1, 2, 3, 4]}, "unknown key 'bbox'"),
         ({"box": [1, 2, 3]}, "person 0: box has shape"),
@@ -150,7 +150,7 @@ def test_a_photo_that_a_phone_stored_sideways_is_turned_as_its_viewers_turn_it(p
     toy.assert_shows(examples["train"][0], LSP_14.joint_names.index("head_top"))
 
 
-def test_corrected_labels_are_not_taken_for_done(photos, tmp_path):
+def test_corrected_labels_are_not_skipped_as_finished(photos, tmp_path):
     write_json(photos)
     arguments = (get_source("folder"), photos, tmp_path / "out", Options((64, 64), skeleton="lsp_14"))
     prepare.prepare(*arguments)
@@ -244,7 +244,7 @@ def test_backslashes_separate_folders(tmp_path, form):
 
 
 @pytest.mark.parametrize("row", ["a.png;train;wide;2", "a.png;train;1", "a.png;dev;1;2", "a.png;train;nan;2"])
-def test_a_row_that_cannot_be_used_is_left_out_and_named(tmp_path, row):
+def test_an_unusable_row_is_left_out_and_named(tmp_path, row):
     (tmp_path / "labels.csv").write_text(table(";") + row + "\n")
     item, bad = folder.list_items(tmp_path, Options())
     assert item.frames == 1 and bad.where.endswith("labels.csv, row 2") and not bad.skipped

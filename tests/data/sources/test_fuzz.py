@@ -1,4 +1,4 @@
-"""Readers of files that others made: whatever the bytes, a reader returns or raises UserError."""
+"""Readers of foreign files: for any bytes, a reader returns or raises UserError."""
 
 import functools
 import json
@@ -99,7 +99,7 @@ READERS = {
 @pytest.mark.parametrize("name", READERS)
 @quick
 @given(data=st.data())
-def test_damaged_files_are_complained_of(name, tmp_path, data):
+def test_damaged_files_are_reported(name, tmp_path, data):
     """A good file that is cut, or has some bytes replaced; or bytes that never were one."""
     write, read, convert = READERS[name]
     good = tmp_path / "good" / name

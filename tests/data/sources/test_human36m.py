@@ -131,7 +131,7 @@ def copy_of(download, tmp_path, world, **more):
     return folder
 
 
-def test_metres_are_refused(download, tmp_path):
+def test_meters_are_refused(download, tmp_path):
     folder = copy_of(download, tmp_path, toy.people(2, 32))
     camera, _ = camera_of("55011271")
     metres = camera.to_camera(toy.people(2, 32)) / 1000

@@ -63,7 +63,7 @@ def test_text_can_be_joined(tmp_path):
     assert "".join(read_mat(tmp_path / "a.mat", ["text"])["text"].ravel()) == "hands"
 
 
-def test_only_what_is_named_is_read(tmp_path):
+def test_only_named_variables_are_read(tmp_path):
     scipy.io.savemat(tmp_path / "a.mat", VALUES)
     assert list(read_mat(tmp_path / "a.mat", ["cells", "absent"])) == ["cells"]
 

@@ -140,7 +140,7 @@ def test_a_skeleton_that_lies_at_rest_is_refused():
         mocap.to_human36m(parse_bvh(lying, "lying.bvh"))
 
 
-def test_a_macs_zip_holds_files_that_are_no_motion(tmp_path):
+def test_a_macs_zip_has_files_that_are_not_motion(tmp_path):
     texts = {"walk_01.bvh": figure({}), "__MACOSX/._walk_01.bvh": "\x00\x05\x16"}
     assert mocap._list_files(zipped(tmp_path / "in.zip", texts)) == ["walk_01.bvh"]
     assert len(mocap._list_files(write(tmp_path / "in", texts))) == 1
@@ -194,7 +194,7 @@ def test_bad_files_are_named(tmp_path, text, message):
         toy.convert("mocap", write(tmp_path / "in", {"walk_01.bvh": text}), tmp_path / "out")
 
 
-def test_nothing_to_read_is_named(tmp_path):
+def test_missing_input_is_named(tmp_path):
     with pytest.raises(UserError, match="no .bvh file"):
         toy.convert("mocap", write(tmp_path / "in", {"a.txt": ""}), tmp_path / "out")
     (tmp_path / "half.zip").write_bytes(zipped(tmp_path / "whole.zip", {"a.bvh": figure({})}).read_bytes()[:200])

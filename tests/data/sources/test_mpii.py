@@ -138,7 +138,7 @@ BROKEN = [{"joints": [[1, 2]] * 15}, {"center": 3}, {"scale": None}, {"joints_vi
 
 
 @pytest.mark.parametrize("change", BROKEN)
-def test_an_entry_that_cannot_be_used_is_left_out_and_listed(hrnet, tmp_path, change):
+def test_an_unusable_entry_is_left_out_and_listed(hrnet, tmp_path, change):
     path = hrnet / "annot" / "train.json"
     values = json.loads(path.read_text())
     path.write_text(json.dumps([values[0] | change] + values[:1] * 150))

@@ -1,4 +1,4 @@
-"""One's own footage and a teacher: a small TFLite model of BlazePose's shapes that sees colored discs."""
+"""The user's own footage and a teacher: a small TFLite model with BlazePose's shapes that sees colored discs."""
 
 import sys
 
@@ -159,7 +159,7 @@ def test_a_pose_stands_where_it_projects_onto_its_keypoints():
     np.testing.assert_allclose(found, where, rtol=1e-6)
 
 
-def test_input_without_what_is_needed_is_named(teacher, tmp_path, monkeypatch):
+def test_incomplete_input_is_named(teacher, tmp_path, monkeypatch):
     write(tmp_path / "in" / "a.mp4", range(3), empty=range(3))
     (tmp_path / "none").mkdir()
     (tmp_path / "bad").mkdir()

@@ -1,4 +1,4 @@
-"""Known people before known cameras, and images that show where a joint is: what the sources' tests share."""
+"""Shared by the tests of sources: known people before known cameras, and images that show where a joint is."""
 
 import cv2
 import numpy as np

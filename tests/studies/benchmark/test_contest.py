@@ -1,4 +1,4 @@
-"""The contest measures what it says; how fast things are is for a quiet machine to say."""
+"""The contest measures what it claims; actual speeds need a quiet machine."""
 
 from dataclasses import replace
 
@@ -44,7 +44,7 @@ def test_every_contestant_is_timed_in_both_tasks(result):
     assert result["best"]["training_speed_over_torch"] == pytest.approx(fastest)
 
 
-def test_who_cannot_start_is_left_out_with_the_reason(result):
+def test_a_contestant_that_cannot_start_is_left_out_with_the_reason(result):
     assert list(result["left_out"]) == ["other"] and "abacus" in result["left_out"]["other"]
     with pytest.raises(UserError, match="PyTorch is measured in float32 and mixed_bfloat16"):
         contest.run_contest(replace(TINY, precision="mixed_float16"), ["torch"])
@@ -59,7 +59,7 @@ def test_bfloat16_computes_nearly_the_same():
 
 def test_a_cpu_is_not_compared_with_a_gpu():
     with pytest.raises(
-        UserError, match=r"torch on the gpu, keras_pose on the cpu\); hide GPUs by CUDA_VISIBLE_DEVICES"
+        UserError, match=r"torch on the gpu, keras_pose on the cpu\); hide GPUs with CUDA_VISIBLE_DEVICES"
     ):
         contest.check_devices({"torch": {"device": "gpu"}, "keras_pose": {"device": "cpu"}})
 
@@ -77,7 +77,7 @@ def test_contestants_that_differ_are_not_compared(tmp_path, key):
         np.save(tmp_path / f"{name}.npy", values)
     contest.check_agreement(found, str(tmp_path), tolerance=0.2)
     assert found["keras_pose"][f"{key}_difference"] == pytest.approx(0.1, rel=1e-4)
-    with pytest.raises(UserError, match=f"keras_pose does not compute what torch does: {key} differs by 0.1"):
+    with pytest.raises(UserError, match=f"keras_pose does not compute the same as torch: {key} differs by 0.1"):
         contest.check_agreement(found, str(tmp_path), tolerance=0.05)
 
 
@@ -98,7 +98,7 @@ def test_only_known_tasks_are_done():
         contestant.answer(contestant.Side(), {"do": "sleep"})
 
 
-def test_tables_tell_the_contest(result):
+def test_tables_show_the_contest(result):
     left_out = result | {"left_out": {"torch_compile": "RuntimeError: no compiler"}}
     lines = report.format_results({"contest": left_out, "workers": {"worker_scaling": 1.5}}, {"loop": "why not"})
     assert {line.split()[0] for line in lines} >= set(result["contestants"])

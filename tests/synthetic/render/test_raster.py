@@ -1,4 +1,4 @@
-"""The rasteriser on geometry with known answers."""
+"""The rasterizer on geometry with known answers."""
 
 import numpy as np
 import pytest
@@ -99,7 +99,7 @@ def test_depth_alone_equals_the_full_raster():
     assert np.array_equal(full.depth_mm, rasterize_depth(homogeneous, faces, (HEIGHT, WIDTH)))
 
 
-def test_normals_of_a_cube_point_outwards():
+def test_normals_of_a_cube_point_outward():
     vertices, faces, _ = _box()
     normals = smooth_normals(vertices, faces)
     assert np.allclose(np.abs(normals).max(-1), 1.0, atol=1e-6)  # corners are not shared, so each is one face's

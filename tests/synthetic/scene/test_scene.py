@@ -123,7 +123,7 @@ def test_an_occluder_hides_the_joints_behind_it_only():
     assert labels_of([person.mesh, behind], person.joints_mm, front_camera()) == set()
 
 
-def test_a_limb_behind_the_own_body_is_hidden():
+def test_a_limb_behind_the_persons_own_body_is_hidden():
     joints = STANDING_MM.copy()
     joints[13] = [0, 1300, -420]  # the left wrist, far behind the back
     person = capsule_person(np.random.default_rng(0), joints, noise_mm=0.0)
@@ -133,7 +133,7 @@ def test_a_limb_behind_the_own_body_is_hidden():
     assert "left_wrist" not in labels_of([person.mesh], person.joints_mm, front_camera())
 
 
-def test_joints_outside_the_image_are_not_called_hidden():
+def test_joints_outside_the_image_are_not_marked_hidden():
     person = standing()
     board = slab([0, 900, 1000], [3000, 3000, 20])
     camera = front_camera()
@@ -152,7 +152,7 @@ def test_pasted_shapes_cover_joints():
     assert overlay.covered_joints(mask, keypoints).tolist() == [True, True, False, False, False]
 
 
-def test_the_border_and_shapes_cover_what_they_say():
+def test_the_border_and_shapes_cover_what_their_masks_show():
     rng = np.random.default_rng(3)
     image = rng.integers(1, 255, (60, 40, 3)).astype(np.uint8)
     for _ in range(20):
@@ -194,7 +194,7 @@ def test_cameras_stand_above_the_ground_with_the_person_before_them():
     assert max(upright) < -0.4  # world's up is the image's up
 
 
-def test_a_truncated_crop_keeps_six_joints_about():
+def test_a_truncated_crop_keeps_about_six_joints():
     rng = np.random.default_rng(0)
     counts = {True: [], False: []}
     for truncated in counts:
