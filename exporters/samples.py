@@ -60,5 +60,7 @@ def load_samples(dataset: str, splits: tuple[str, ...], count: int, info: ModelI
 def _fitting(data: DatasetInfo, info: ModelInfo, pictures: bool) -> DatasetInfo:
     """The data at the model's size; raises UserError if they do not fit the model."""
     if data.skeleton != info.skeleton:
-        raise UserError(f"{data.spec} holds {data.skeleton.name}, the model has {info.skeleton.name}; name other data")
+        raise UserError(
+            f"{data.spec} has skeleton {data.skeleton.name}, the model has {info.skeleton.name}; name other data"
+        )
     return data.at_size(info.input_size) if pictures else data

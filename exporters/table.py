@@ -51,7 +51,7 @@ def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
         raise UserError("name the folder for the forms with --output=FOLDER; flags are written --name=value")
     source, output = load_source(find_run(values.model)), Path(values.output)
     if source.info.kind == "lifter":
-        raise UserError(f"{source.path} holds a lifter, which has no such forms; name a run that sees images")
+        raise UserError(f"{source.path} is a lifter, which has no such forms; name a run that sees images")
     output.mkdir(parents=True, exist_ok=True)
     rows = convert_all(source, output, values)
     asked = {"dataset": values.dataset, "samples": values.samples, "tolerance_mm": values.tolerance_mm}

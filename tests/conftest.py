@@ -37,8 +37,8 @@ SLOW_FILES = [
 ]
 
 
-# The tests of `make test-fast` (`--fast`): the laws of every part. Training, conversions, browsers and new processes that
-# import TensorFlow are left out.
+# The tests of `make test-fast` (`--fast`): the laws of every part. Training, conversions, browsers and new processes
+# that import TensorFlow are left out.
 FAST = [
     "core/test_geometry.py",
     "core/test_skeleton.py",

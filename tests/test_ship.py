@@ -75,7 +75,7 @@ def test_exports_that_ship_are_of_the_weights_beside_them(name):
 
 def test_data_of_other_joints_is_refused(tmp_path):
     write_run(tmp_path / "run", COCO_17)
-    with pytest.raises(UserError, match="another skeleton"):
+    with pytest.raises(UserError, match="a different skeleton"):
         ship.ship(tmp_path / "run", tmp_path / "small", "embedded")
     assert not (tmp_path / "small" / model_folder.MODEL).exists()
 

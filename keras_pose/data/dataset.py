@@ -144,8 +144,8 @@ def open_dataset(spec: str, verify: bool = False) -> DatasetInfo:
     for part in parts[1:]:
         if part.manifest.skeleton != first.skeleton or part.manifest.image_size != first.image_size:
             raise UserError(
-                f"{part.directory} holds {part.manifest.skeleton.name} at {part.manifest.image_size}, "
-                f"{parts[0].directory} {first.skeleton.name} at {first.image_size}; prepare both alike to mix them"
+                f"{part.directory} has {part.manifest.skeleton.name} at {part.manifest.image_size}, "
+                f"{parts[0].directory} has {first.skeleton.name} at {first.image_size}; prepare both alike to mix them"
             )
     return DatasetInfo(spec, parts)
 

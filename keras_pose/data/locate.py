@@ -63,8 +63,8 @@ def _merged(fixed: str, folders: list[str], pattern: str) -> Manifest:
     for folder, manifest in manifests.items():
         if (manifest.skeleton, manifest.image_size) != (first.skeleton, first.image_size):
             raise UserError(
-                f"{folder} holds {manifest.skeleton.name} at {manifest.image_size}, {folders[0]} "
-                f"{first.skeleton.name} at {first.image_size}; prepare all that {pattern!r} matches alike"
+                f"{folder} has {manifest.skeleton.name} at {manifest.image_size}, {folders[0]} "
+                f"has {first.skeleton.name} at {first.image_size}; prepare all that {pattern!r} matches alike"
             )
         inside = folder[len(fixed) :].lstrip("/")
         for split, entries in manifest.splits.items():

@@ -70,7 +70,7 @@ def _open_run(path: Path) -> LoadedModel:
 
     model, info = load_run(path)
     if info.kind == "lifter":
-        raise UserError(f"{path} holds a lifter, which sees no images; name a run of the phase hrnet or e2e")
+        raise UserError(f"{path} is a lifter, which sees no images; name a run of the phase hrnet or e2e")
     return from_keras(model, info.skeleton, info.input_size, path.name, peak=info.heatmap_peak)
 
 

@@ -51,7 +51,7 @@ def test_shards_by_pattern_are_a_part_of_a_data_set(folders):
     [
         ("nobody-*", "nothing matches .*nobody-.*; give a pattern"),
         ("people-1/test-*", "no shard matches .*; the folder has train, validation"),
-        ("*", "small holds human36m_17 at .*; prepare all that .* matches alike"),
+        ("*", "small has human36m_17 at .*; prepare all that .* matches alike"),
     ],
 )
 def test_patterns_that_name_no_data_set(folders, pattern, message):

@@ -132,7 +132,7 @@ def test_a_decoder_needs_a_known_name_and_heatmaps(run, runs):
         run(f"--model={runs / 'pose'}", "--decoder=argmax")
     with pytest.raises(UserError, match="unknown decoder 'argmax'; known: dark, quarter_offset, soft_argmax"):
         HeatmapDecoder("argmax")
-    with pytest.raises(UserError, match="holds a lifter"):
+    with pytest.raises(UserError, match="is a lifter"):
         run(f"--model={runs / 'lifter'}", "--decoder=dark")
     exported = LoadedModel("pose.tflite", HUMAN36M_17, SIZE, run=None)
     with pytest.raises(UserError, match="pose.tflite has no heatmap output to decode"):

@@ -58,7 +58,7 @@ def test_files_see_what_keras_sees(run, tmp_path, monkeypatch, name, form):
 
 
 def test_mistakes_give_one_line_errors(run, tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="must name a file that ends in"):
+    with pytest.raises(UserError, match="must name a .tflite or .onnx file"):
         export(monkeypatch, f"--finder={run}", "--output=f.keras")
     with pytest.raises(UserError, match="int8 does not apply to .onnx"):
         export(monkeypatch, f"--finder={run}", "--output=f.onnx", "--quantize=int8")

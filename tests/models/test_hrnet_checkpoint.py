@@ -134,7 +134,7 @@ def change(weights: dict, name: str, value) -> dict:
         ("bn1.weight", np.full(16, np.nan, np.float32), "bn1"),
         ("attention.weight", np.zeros((3, 3), np.float32), "attention.weight"),
         ("conv1.weight", None, "conv1.weight"),
-        ("conv1.weight", np.zeros((24, 3, 3, 3), np.float32), "none of"),
+        ("conv1.weight", np.zeros((24, 3, 3, 3), np.float32), "not one of"),
         ("final_layer.weight", np.zeros((21, 8, 1, 1), np.float32), "--skeleton"),
     ],
 )

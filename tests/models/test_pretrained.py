@@ -74,7 +74,7 @@ def test_another_network_gives_a_one_line_error_and_leaves_nothing(tmp_path):
     result = run(tmp_path, checkpoint="linear.pth", output="hrnet.keras")
     assert result.returncode == 2 and not (tmp_path / "hrnet.keras").exists()
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("error:")]
-    assert "linear.pth" in line and "another network" in line and "Traceback" not in result.stderr
+    assert "linear.pth" in line and "not an HRNet" in line and "Traceback" not in result.stderr
     (tmp_path / "kept.keras").write_text("mine")
     result = run(tmp_path, checkpoint="linear.pth", output="kept.keras")
     assert result.returncode == 2 and "kept.keras already exists; choose another name" in result.stderr

@@ -100,7 +100,7 @@ def test_a_killed_run_is_finished_and_what_it_made_is_kept(made, tmp_path, monke
 def test_a_complete_folder_is_left_alone(made, capsys):
     before = {path: path.stat().st_mtime_ns for path in made.iterdir()}
     make(made)
-    assert "complete already" in capsys.readouterr().out
+    assert "already complete" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in made.iterdir()}
 
 
