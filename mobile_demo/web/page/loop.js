@@ -1,5 +1,7 @@
 // From images to joints: always the newest image, one at a time, never a queue.
 
+import {wholePicture} from "../pose/crop.js";
+import {placePeople, readPeople} from "../pose/people.js";
 import {Tracker} from "../pose/tracker.js";
 
 const HAVE_PICTURE = 2; // HTMLMediaElement.HAVE_CURRENT_DATA
@@ -74,6 +76,20 @@ export class Loop {
     this.#going += 1;
   }
 
+  /**
+   * Follows the person at a point, or nearest to it, from the next image on.
+   * @param {number[]} point x, y in the image
+   * @param {boolean} still whether there is no next image
+   */
+  choose(point, still) {
+    if (!this.#tracker) return;
+    this.#tracker.wish = point;
+    if (still) {
+      this.stop();
+      this.#lookAtStill(this.#going);
+    }
+  }
+
   /** @param {number} going */
   #await(going) {
     const {video} = this.source;
@@ -109,13 +125,22 @@ export class Loop {
     try {
       const grabbed = await this.source.grab().catch((error) => this.#miss(going, error));
       if (!grabbed) return;
+      if (going !== this.#going) return grabbed.close(); // the worker may be asked about another image already
       this.#missed = 0;
-      const crop = tracker.look(picture);
-      const {outputs, inferenceMs} = await engine.infer(grabbed, crop);
-      if (going !== this.#going || engine !== this.#engine) return;
       const timeS = Math.max((now - this.#start) / 1000, this.#timeS + LEAST_STEP_S);
       this.#timeS = timeS;
-      const pose = tracker.take(outputs, crop, picture, timeS);
+      let inferenceMs = 0;
+      /** @type {typeof grabbed | null} */
+      let unsent = grabbed;
+      const ask = async (/** @type {"frame" | "find"} */ type, /** @type {import("../pose/crop.js").Crop} */ crop) => {
+        const asked = engine.infer(type, unsent, crop);
+        unsent = null;
+        const answer = await asked;
+        inferenceMs += answer.inferenceMs;
+        return answer.outputs;
+      };
+      const pose = await this.#track(tracker, engine, picture, timeS, ask);
+      if (going !== this.#going || engine !== this.#engine) return;
       this.#frame += 1;
       const latest = {...pose, picture, frame: this.#frame, time_s: timeS, latency_ms: 0, inference_ms: inferenceMs};
       this.handlers.draw(latest, engine.model);
@@ -124,6 +149,23 @@ export class Loop {
     } finally {
       if (engine === this.#engine) this.#busy = false;
     }
+  }
+
+  /**
+   * @param {Tracker} tracker
+   * @param {Engine} engine
+   * @param {import("../pose/crop.js").Size} picture
+   * @param {number} timeS
+   * @param {(type: "frame" | "find", crop: import("../pose/crop.js").Crop) => Promise<any>} ask
+   */
+  async #track(tracker, {finder}, picture, timeS, ask) {
+    if (finder) {
+      const whole = wholePicture(picture, finder.inputSize);
+      const find = async () => placePeople(readPeople(await ask("find", whole), finder), whole, picture);
+      return tracker.see({infer: (crop) => ask("frame", crop), find}, picture, timeS);
+    }
+    const crop = tracker.look(picture);
+    return tracker.take(await ask("frame", crop), crop, picture, timeS);
   }
 
   /**
