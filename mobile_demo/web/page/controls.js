@@ -36,7 +36,7 @@ export function connect(demo) {
     const sidecar = files.find(({name}) => name.endsWith(".json")) ?? null;
     dialog("settings").close();
     if (file) demo.loadModel({file, sidecar, finder});
-    else if (sidecar) showNotice("Choose the .tflite file as well.");
+    else if (sidecar || finder) showNotice("Choose the .tflite file as well.");
   };
   demo.onChange = () => show(demo);
   show(demo);

@@ -176,7 +176,7 @@ export class Demo {
       this.settings.accelerator = "wasm";
       this.loadModel(this.#model);
     };
-    engine.onNoFinder = (detail) => showNotice(`${NOTICES.finderUnusable} ${detail}`);
+    engine.onNoFinder = ({code, detail}) => showNotice(`${NOTICES.finderUnusable} ${detail || wordsFor(code).title}`);
     this.#forget();
     this.loop.use(engine);
     if (engine.model) this.numbers.use(engine.model);
@@ -262,6 +262,7 @@ export class Demo {
 
   #forget() {
     this.latest = null;
+    this.loop.forget();
     this.rates.reset();
     this.#showRates(performance.now());
     this.#lost = 0;

@@ -13,7 +13,7 @@ const TIMEOUT_MS = 20_000; // neither a thread that does not start nor a GPU tha
 export class Engine {
   /** Called if the trial of WebGPU hangs, after the worker was ended. */
   onHang = () => {};
-  /** Called if the finder cannot be used. @type {(detail: string) => void} */
+  /** Called if the finder cannot be used. @type {(trouble: {code: string, detail: string}) => void} */
   onNoFinder = () => {};
   #watchdog = 0;
   /** Pending requests; the worker answers in their order. */
@@ -110,7 +110,7 @@ export class Engine {
           this.trial = answer.trial;
         } else if (answer.type === "finder") {
           this.finder = answer.finder;
-          if (answer.detail) this.onNoFinder(answer.detail);
+          if (answer.trouble) this.onNoFinder(answer.trouble);
         } else if (answer.type === "result") this.#asked.shift()?.resolve(answer);
         else if (answer.type === "trouble") this.#asked.shift()?.reject(new Trouble(answer.code, answer.detail));
       };

@@ -32,7 +32,7 @@ import {hasGpu, Runner, startRuntime} from "./runtime.js";
  * @typedef {{type: "ready"}
  *   | {type: "progress", text: string, share: number | null, threads: number}
  *   | {type: "loaded", model: Model, threads: number, build: string, loadMs: number}
- *   | {type: "finder", finder: Finder | null, detail: string}
+ *   | {type: "finder", finder: Finder | null, trouble?: {code: string, detail: string}}
  *   | {type: "result", outputs: any, inferenceMs: number}
  *   | {type: "trying"}
  *   | {type: "trial", trial: Trial}
@@ -74,9 +74,10 @@ export function serve(scope) {
         () => {},
         () => {},
       );
-      tell({type: "finder", finder: await added, detail: ""});
+      tell({type: "finder", finder: await added});
     } catch (error) {
-      tell({type: "finder", finder: null, detail: troubleFrom(error, "").detail});
+      const {code, detail} = troubleFrom(error, "model-unreadable");
+      tell({type: "finder", finder: null, trouble: {code, detail}});
     }
   };
   tell({type: "ready"});

@@ -56,7 +56,7 @@ export class Loop {
   }
 
   /**
-   * Starts looking at the source, without a person to follow.
+   * Starts looking at the source, with a finder near the person who was followed.
    * @param {boolean} still whether its image stays the same
    */
   start(still) {
@@ -64,16 +64,23 @@ export class Loop {
     this.#missed = 0;
     const model = this.#engine?.model;
     if (!model || this.source.kind === "none") return;
+    const [x0, y0, x1, y1] = this.#tracker?.box ?? [];
     this.#tracker = new Tracker(model.inputSize, {
       follow: this.settings.follow,
       smooth: this.settings.smooth && !still,
     });
+    if (x1) this.#tracker.wish = [(x0 + x1) / 2, (y0 + y1) / 2];
     if (still) this.#lookAtStill(this.#going);
     else this.#await(this.#going);
   }
 
   stop() {
     this.#going += 1;
+  }
+
+  /** Forgets who was followed: there is another source or model. */
+  forget() {
+    this.#tracker = null;
   }
 
   /**

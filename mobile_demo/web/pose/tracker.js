@@ -100,7 +100,8 @@ export class Tracker {
    */
   async see({infer, find}, picture, timeS) {
     this.look(picture);
-    const wish = this.wish;
+    const {wish} = this;
+    this.wish = null;
     /** @type {Person[] | null} */
     let people = null;
     if (wish || (this.next && timeS - this.checkedS >= CHECK_S)) {
@@ -108,7 +109,6 @@ export class Tracker {
       if (!wish) this.#check(people);
       else if (people.length) this.reset();
       this.checkedS = timeS;
-      this.wish = null;
     }
     let [person_score, crop] = [/** @type {number | null} */ (null), this.next];
     /** @type {Outputs} */

@@ -93,6 +93,9 @@ def test_a_tap_chooses_another_person(folder, two_browser, tmp_path):
         follows(phone, SMALL)
         phone.page.wait_for_timeout(2500)  # some checks later
         follows(phone, SMALL)
+        phone.page.click("#pause")
+        phone.wait_for("paused").page.click("#pause")
+        follows(phone.wait_for("running"), SMALL)
         tap(phone, (300, 20), (480, 640))  # beside both
         follows(phone, LARGE)
 
@@ -149,13 +152,17 @@ def test_a_finder_that_cannot_be_used_is_told(broken, folder, two_browser, tmp_p
         assert phone.state() == "running" and not phone.page.evaluate(HAS_FINDER)
 
 
-def test_without_a_finder_nothing_is_told(oracle_url, two_browser):
+def test_without_a_finder_nothing_is_told_and_one_may_be_chosen(oracle_url, folder, two_browser):
     with a_phone(two_browser, oracle_url) as phone:
         problems = []
         phone.page.on("console", lambda message: message.type == "error" and problems.append(message.text))
         phone.open(FOUND).wait_for("running").results(5)
         assert not phone.page.is_visible("#notice") and not phone.page.evaluate(HAS_FINDER)
         assert problems == []
+        chosen = [folder / "oracle.tflite", folder / "finder.tflite"]  # files of the phone
+        phone.page.set_input_files("#model-input", [str(path) for path in chosen])
+        phone.page.wait_for_function(HAS_FINDER)
+        follows(phone, LARGE)
 
 
 def test_the_shipped_finder_is_loaded(two_browser):

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import {Overlay} from "../../../mobile_demo/web/page/overlay.js";
 import {wholePicture} from "../../../mobile_demo/web/pose/crop.js";
 import {readFinder} from "../../../mobile_demo/web/pose/metadata.js";
 import {overlap, personAt, placePeople, readPeople} from "../../../mobile_demo/web/pose/people.js";
@@ -92,6 +93,16 @@ test("a tap chooses the person there, or the nearest", async () => {
   tracker.wish = [50, 100]; // nobody to choose from: the one who is followed stays
   assertClose(await middle(0.3), [350, 100]);
   assert.equal(tracker.wish, null);
+});
+
+test("a tap is at a pixel of the image, also of a mirrored one and beside it", () => {
+  const overlay = {canvas: {clientWidth: 400, clientHeight: 500}};
+  const at = (offsetX, offsetY, mirrored) =>
+    Overlay.prototype.locate.call(overlay, {offsetX, offsetY}, [480, 640], mirrored);
+  assertClose(at(200, 250, false), [320, 240]);
+  assertClose(at(0, 100, false), [0, 0]);
+  assertClose(at(0, 100, true), [640, 0]);
+  assertClose(at(100, 50, true), [480, -80]);
 });
 
 test("what the page needs of a finder's metadata", () => {
