@@ -16,6 +16,7 @@ from absl import flags
 from keras_pose.core import command
 from keras_pose.core.errors import UserError
 from keras_pose.io.model_info import sidecar_path
+from keras_pose.weights import finder_for
 from mobile_demo.addresses import lan_addresses
 from mobile_demo.models import find_model
 
@@ -91,6 +92,8 @@ def main(arguments: list[str]) -> None:
     settings = Settings(model=model, port=FLAGS.port, http=FLAGS.http, host=host, addresses=named)
     with serve(settings) as server:
         print(f"model    {model} ({reason}): {describe(json.loads(sidecar_path(model).read_bytes()))}")
+        finder = finder_for(model)
+        print(f"finder   {finder if finder.is_file() else 'none: the page looks for a person in the whole image'}")
         urls = page_urls(FLAGS.http, host, server.port, FLAGS.address)
         for i, url in enumerate(urls):
             print(f"{'' if i else 'open':8s} {url}")

@@ -1,4 +1,4 @@
-"""What the server serves: the page, the runtime and the model, each under a fixed path."""
+"""What the server serves: the page, the runtime, the model and its finder, each under a fixed path."""
 
 import gzip
 import hashlib
@@ -8,13 +8,15 @@ from functools import cached_property
 from pathlib import Path
 
 from keras_pose.core.errors import UserError
-from mobile_demo.models import ModelFile
+from mobile_demo.models import FinderFile, ModelFile, Pair
 from mobile_demo.vendor import MANIFEST, packed_name, read_checksums
 
 PACKAGE = Path(__file__).parent
 WEB, RUNTIME = PACKAGE / "web", PACKAGE / "runtime"
 MODEL_PATH = "/model/pose.tflite"
 METADATA_PATH = MODEL_PATH + ".json"
+FINDER_PATH = "/model/finder.tflite"
+FINDER_METADATA_PATH = FINDER_PATH + ".json"  # `null` if there is no finder
 ASSETS_PATH, AUTHORITY_PATH = "/assets.json", "/ca.pem"
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -67,6 +69,7 @@ class Site:
     def __init__(self, model: ModelFile, authority: bytes | None = None, web: Path = WEB, runtime: Path = RUNTIME):
         """`authority` is the certificate served as /ca.pem, in PEM."""
         self._model = model
+        self._finder = FinderFile(model.path)
         page = read_page(web)
         vendored = read_runtime(runtime)
         self._fixed = page | vendored
@@ -80,9 +83,17 @@ class Site:
             pair = self._model.current()
             if path == ASSETS_PATH:
                 return resource("assets.json", json.dumps(self._assets | {"model": pair.tag}, indent=2).encode())
-            content = pair.model if path == MODEL_PATH else pair.metadata
-            return Resource(TYPES[Path(path).suffix], pair.tag, content)
+            return _half(pair, path)
+        if path in (FINDER_PATH, FINDER_METADATA_PATH):
+            pair = self._finder.current()
+            return _half(pair, path) if pair.model or path == FINDER_METADATA_PATH else None
         return self._fixed.get(path)
+
+
+def _half(pair: Pair, path: str) -> Resource:
+    """A model or its metadata, as the path says."""
+    suffix = Path(path).suffix
+    return Resource(TYPES[suffix], pair.tag, pair.metadata if suffix == ".json" else pair.model)
 
 
 def version_of(resources: dict[str, Resource]) -> str:

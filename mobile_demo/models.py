@@ -12,6 +12,7 @@ from pathlib import Path
 
 from keras_pose.core.errors import UserError
 from keras_pose.io.model_info import METADATA_KEY, sidecar_path
+from keras_pose.weights import finder_for
 
 SHIPPED = ("weights", "phone", "pose_int8.tflite")  # in keras_pose
 INSIDE = f"{METADATA_KEY}.json"  # a copy of the metadata, in the archive at the end of the file
@@ -54,6 +55,9 @@ class Pair:
     tag: str
 
 
+NO_FINDER = Pair(b"", b"null", "none")  # a page that asks for a finder gets an answer that it can keep
+
+
 class ModelFile:
     """A model that may be exported again while it is served. `current()` never mixes an old file with a new one.
 
@@ -82,10 +86,9 @@ class ModelFile:
 
     def _stat(self) -> list[tuple]:
         try:
-            found = [path.stat() for path in (self.path, sidecar_path(self.path))]
+            return [_stamp(path) for path in (self.path, sidecar_path(self.path))]
         except OSError as error:
             raise self._unreadable(error) from error
-        return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found]
 
     def _read(self) -> Pair:
         try:
@@ -110,6 +113,30 @@ class ModelFile:
         return UserError(f"cannot read {error.filename or self.path}: {error.strerror}; {fix}")
 
 
+class FinderFile(ModelFile):
+    """The finder of a model, which may come, change and go while it is served.
+
+    It is served as it is: the page says what is wrong with it, and works on without it.
+    """
+
+    def __init__(self, model: str | os.PathLike):
+        super().__init__(finder_for(Path(model)))
+
+    def _stat(self) -> list[tuple]:
+        return [_stamp(path) for path in (self.path, sidecar_path(self.path)) if path.is_file()]
+
+    def _read(self) -> Pair:
+        try:
+            model = self.path.read_bytes()
+        except OSError:
+            return NO_FINDER
+        try:
+            metadata = sidecar_path(self.path).read_bytes()
+        except OSError:
+            metadata = json.dumps(metadata_inside(model) or {}).encode()
+        return Pair(model, metadata, hashlib.sha256(model + metadata).hexdigest())
+
+
 def describes_image_model(metadata) -> bool:
     """Whether the metadata belongs to a model that finds joints in images. (A lifter starts from joints.)"""
     inputs, outputs = (metadata.get(key) if isinstance(metadata, dict) else None for key in ("inputs", "outputs"))
@@ -119,6 +146,12 @@ def describes_image_model(metadata) -> bool:
         and isinstance(outputs, dict)
         and {"keypoints_2d", "scores"} <= outputs.keys()
     )
+
+
+def _stamp(path: Path) -> tuple:
+    """Changes with the file."""
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _is_image_model(path: Path) -> bool:

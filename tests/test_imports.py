@@ -132,4 +132,4 @@ def test_exporters_know_no_command(module, path):
 def test_the_demo_knows_only_the_exported_file(module, path):
     imported = imports_of(path)
     assert not top(imported) & (FRAMEWORKS | {"exporters", "tests"})
-    assert {folder_of(name) for name in imported if name.startswith("keras_pose.")} <= {"core", "io"}
+    assert {folder_of(name) for name in imported if name.startswith("keras_pose.")} <= {"core", "io", "weights"}

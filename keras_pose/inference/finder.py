@@ -17,7 +17,7 @@ from keras_pose.core import geometry
 from keras_pose.core.errors import UserError
 from keras_pose.inference.runtimes import SESSIONS, open_session
 from keras_pose.io.finder_info import OVERLAP, SCORE, FinderInfo
-from keras_pose.weights import FINDER, SHIPPED_WEIGHTS
+from keras_pose.weights import SHIPPED_WEIGHTS, finder_for
 
 MAX_PEOPLE = 10
 PROMINENCE_POWER = 0.5  # the most prominent person has the highest score * area ** power
@@ -146,15 +146,12 @@ def open_finder(source: str | os.PathLike, score: float = SCORE) -> PersonFinder
 
 
 def finder_beside(source: str | os.PathLike) -> PersonFinder | None:
-    """The finder for a pose model: `finder.tflite` or `finder.onnx` beside a file, otherwise the shipped one.
+    """The finder that belongs to a pose model (`keras_pose.weights.finder_for`).
 
     None for an exported file without a finder beside it, which then works as files without a finder always have.
     """
-    path = SHIPPED_WEIGHTS.get(os.fspath(source), Path(source))
-    if path.is_file() and path.suffix in SESSIONS:
-        beside = path.with_name(f"finder{path.suffix}")
-        return open_finder(beside) if beside.is_file() else None
-    return open_finder(FINDER) if FINDER.is_dir() else None
+    path = finder_for(SHIPPED_WEIGHTS.get(os.fspath(source), Path(source)))
+    return open_finder(path) if path.exists() else None
 
 
 def _open_run(path: Path, score: float) -> PersonFinder:

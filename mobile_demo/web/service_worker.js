@@ -8,7 +8,7 @@
   const worker = self;
   const PREFIX = "pose-demo-";
   const MODEL_CACHE = "pose-demo-model";
-  const MODEL = ["/model/pose.tflite", "/model/pose.tflite.json"];
+  const MODEL = ["pose", "finder"].flatMap((name) => [`/model/${name}.tflite`, `/model/${name}.tflite.json`]);
   const COMPLETE = "/complete"; // added to a cache last
   const build = new URL(worker.location.href).searchParams.get("build") ?? "";
   const runtime = `litert_wasm_${build ? `${build}_` : ""}internal`;

@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_pose.core import geometry
 from keras_pose.core.skeleton import Skeleton
-from keras_pose.inference import smoothing
+from keras_pose.inference import finder, smoothing
 from keras_pose.inference.predictor import UNITS, PosePredictor
 from keras_pose.inference.runtimes import LoadedModel
 from keras_pose.inference.tracker import PoseTracker
@@ -29,7 +29,8 @@ FRAMES = 8
 def make() -> dict:
     """All of it, as values that JSON can hold."""
     rng = np.random.default_rng(0)
-    return {"one_euro": one_euro(rng), "crops": crops(rng), "orbits": orbits(), "track": track(rng), "units": UNITS}
+    values = {"one_euro": one_euro(rng), "crops": crops(rng), "orbits": orbits(), "track": track(rng), "units": UNITS}
+    return values | {"finder": FINDER, "maps": maps(rng), "overlaps": overlaps(rng), "found": found(rng)}
 
 
 def one_euro(rng: np.random.Generator) -> list[dict]:
@@ -102,6 +103,101 @@ def track(rng: np.random.Generator) -> dict:
         "pose_3d_mm": [result.pose_3d_mm.ravel().tolist() for result in results],
         "results": [result.to_dict() for result in results],
     }
+
+
+FINDER = {"inputSize": [160, 160], "stride": 8, "score": 0.3, "overlap": 0.5}
+CELLS = FINDER["inputSize"][0] // FINDER["stride"]
+
+
+def maps(rng: np.random.Generator) -> list[dict]:
+    """Maps of a finder, crowded and empty, with equal neighbours and peaks at the border, and who is read from them.
+
+    `cells` has those that are not 0: their number, score, and distances to the sides of the box.
+    """
+    cases = []
+    for size, count in ((PICTURE, 60), ((641, 480), 25), ((100, 1000), 25), ((53, 77), 2), (PICTURE, 0)):
+        centers = np.zeros((CELLS, CELLS), np.float32)
+        boxes = rng.uniform(0.01, 0.3, (CELLS, CELLS, 4)).astype(np.float32)
+        rows, columns = rng.integers(0, CELLS, (2, count))
+        centers[rows, columns] = np.round(rng.uniform(0.1, 1, count), 1)  # so that some are equal
+        decoded, scores = finder.decode(centers, boxes, FINDER["score"])
+        run = lambda image, maps=(centers, boxes): dict(zip(("centers", "boxes"), maps, strict=True))  # noqa: E731
+        people = finder.PersonFinder(run, FINDER["inputSize"][0])(np.zeros((*size, 3), np.uint8))
+        cases.append({
+            "picture": size,
+            "cells": [[i, centers.flat[i], *boxes.reshape(-1, 4)[i]] for i in np.flatnonzero(centers).tolist()],
+            "decoded": [{"box": box, "score": score} for box, score in zip(decoded, scores, strict=True)],
+            "people": [{"box": person.box_px, "score": person.score} for person in people],
+        })  # fmt: skip
+    return cases
+
+
+def overlaps(rng: np.random.Generator) -> list[dict]:
+    """Pairs of boxes: any, apart, inside one another, the same, and of no size."""
+    pairs = [np.sort(rng.uniform(0, 100, (2, 2, 2)), axis=1).reshape(2, 4) for _ in range(6)]
+    pairs += [np.array(pair, np.float64) for pair in (
+        ((0, 0, 1, 1), (5, 5, 6, 6)), ((0, 0, 9, 9), (2, 3, 4, 5)), ((1, 2, 3, 4),) * 2, ((1, 1, 1, 1),) * 2
+    )]  # fmt: skip
+    return [{"boxes": pair, "overlap": finder.overlap(*pair)} for pair in pairs]
+
+
+def found(rng: np.random.Generator) -> dict:
+    """A person followed with a finder: what finder and model give whenever they are asked, and what comes of it.
+
+    Someone is found, stays, is missed by one check and then by two; another one is elsewhere at a check; the second
+    pass leaves the finder's box; the joints are lost; nobody is there.
+    """
+    person, other = np.array([200.0, 100.0, 330.0, 400.0]), np.array([420.0, 150.0, 560.0, 420.0])
+    far = np.array([10.0, 10.0, 60.0, 120.0])
+    # Each image: its time, whom the finder sees if it is asked, where the joints are that the model gives pass by pass.
+    frames = [
+        (0.0, [person, far], [person, person]), (0.4, [], [person]), (1.1, [person], [person]),
+        (1.5, [], [person]), (2.2, [], [person]), (2.6, [], [person]), (3.3, [person], [person]),
+        (4.4, [], [person]), (5.5, [], [None]), (5.6, [], [None]), (5.7, [far], [far, person]),
+        (5.8, [], [far]), (6.9, [other], [other, other]), (7.0, [], [None]), (7.1, [other, person], [other, other]),
+        (7.2, [], [other]), (8.2, [person, other], [other]), (9.3, [person], [person, person]),
+    ]  # fmt: skip
+    given = Given(rng)
+    tracker = PoseTracker(given)
+    steps = []
+    for time, people, passes in frames:
+        given.people = [finder.FoundPerson(box, 0.5 + box[0] / 1000) for box in people]
+        given.passes, given.outputs = list(passes), []
+        result = tracker(np.zeros((*PICTURE, 3), np.uint8), time)
+        steps.append({
+            "time": time,
+            "people": [{"box": person.box_px, "score": person.score} for person in given.people],
+            "outputs": given.outputs,
+            "crop": affine_crop(result.crop_affine),
+            "keypoints_px": result.keypoints_px.ravel(),
+            "person_score": result.person_score,
+        })  # fmt: skip
+    return {"input": INPUT_SIZE, "picture": PICTURE, "steps": steps}
+
+
+class Given(PosePredictor):
+    """Its finder sees `people`; its model puts joints into the next box of `passes`, or is sure of none for None."""
+
+    def __init__(self, rng: np.random.Generator):
+        super().__init__(LoadedModel("given", SKELETON, INPUT_SIZE, self._infer), None)
+        self.finder = lambda image, max_people=finder.MAX_PEOPLE: self.people[:max_people]
+        self.rng = rng
+
+    def _run(self, images, affines):
+        self.crop = affine_crop(affines[0])
+        return super()._run(images, affines)
+
+    def _infer(self, crops: np.ndarray) -> dict[str, np.ndarray]:
+        box = self.passes.pop(0) if self.passes else None
+        keypoints, scores = self.rng.uniform(0.3, 0.7, (JOINTS, 2)), np.full(JOINTS, 0.05)
+        if box is not None:
+            low, high = box[:2], box[2:]
+            places = np.concatenate([[low, high], self.rng.uniform(low, high, (JOINTS - 2, 2))])
+            corner, size = ([self.crop[name] for name in names] for names in (("x", "y"), ("width", "height")))
+            keypoints, scores = (places - corner) / size, np.full(JOINTS, 0.8)
+        outputs = {"keypoints_2d": keypoints.astype(np.float32), "scores": scores.astype(np.float32)}
+        self.outputs.append({name: value.ravel() for name, value in outputs.items()})
+        return {name: value[None] for name, value in outputs.items()}
 
 
 def affine_crop(affine: np.ndarray) -> dict[str, float]:

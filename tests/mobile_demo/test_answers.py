@@ -6,7 +6,7 @@ import json
 import pytest
 
 from mobile_demo.answers import accepts_gzip
-from mobile_demo.content import METADATA_PATH, MODEL_PATH, Site
+from mobile_demo.content import FINDER_METADATA_PATH, FINDER_PATH, METADATA_PATH, MODEL_PATH, Site
 from mobile_demo.models import ModelFile
 from mobile_demo.server import Settings, serve
 from tests.mobile_demo.conftest import METADATA, talk, write_model
@@ -121,6 +121,19 @@ def test_assets_names_what_a_service_worker_keeps(server):
     assert all(get(server, path, "HEAD")[0] == 200 for path in assets["files"] + assets["runtime"])
     assert len(assets["runtime"]) == 10
     assert f'"{assets["model"]}"' == get(server, MODEL_PATH)[1]["etag"] == get(server, METADATA_PATH)[1]["etag"]
+
+
+def test_a_finder_is_offered_where_there_is_one(folders, tmp_path):
+    """Without one there is an answer all the same, which a page that works offline can keep."""
+    model = write_model(tmp_path / "pose.tflite")
+    with serve(Settings(model=model, port=0, http=True, **folders)) as server:
+        assert get(server, FINDER_PATH)[0] == 404
+        status, headers, body = get(server, FINDER_METADATA_PATH)
+        assert (status, headers["content-type"], body) == (200, "application/json", b"null")
+        write_model(tmp_path / "finder.tflite", b"finder", part="finder")
+        (_, first, file), (_, second, metadata) = get(server, FINDER_PATH), get(server, FINDER_METADATA_PATH)
+        assert file == b"finder" and json.loads(metadata)["part"] == "finder"
+        assert first["etag"] == second["etag"] != headers["etag"]
 
 
 def test_the_version_follows_every_content_and_name(folders, tmp_path):

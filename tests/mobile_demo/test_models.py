@@ -9,7 +9,8 @@ import pytest
 
 from keras_pose.core.errors import UserError
 from keras_pose.io.model_info import sidecar_path
-from mobile_demo.models import INSIDE, ModelFile, find_model
+from keras_pose.weights import FINDER, SHIPPED_WEIGHTS, finder_for
+from mobile_demo.models import INSIDE, NO_FINDER, FinderFile, ModelFile, find_model
 from tests.mobile_demo.conftest import METADATA, write_model
 
 
@@ -153,3 +154,37 @@ def test_halves_are_never_mixed(tmp_path):
         seen.add(run)
     writer.join()
     assert json.loads(served.current().metadata)["run"] == 299 and len(seen) > 1
+
+
+# --- the finder ------------------------------------------------------------------------------------------------
+
+
+def test_a_finder_is_the_one_that_keras_pose_takes(tmp_path):
+    model = write_model(tmp_path / "pose.tflite")
+    assert FinderFile(model).path == tmp_path / "finder.tflite" == finder_for(model)
+    assert finder_for(write_model(tmp_path / "pose.onnx")) == tmp_path / "finder.onnx"
+    assert finder_for(tmp_path) == finder_for(SHIPPED_WEIGHTS["phone"]) == FINDER
+    shipped = SHIPPED_WEIGHTS["phone"] / "pose_int8.tflite"
+    assert FinderFile(shipped).path == FINDER / "finder_int8.tflite"
+
+
+def test_a_finder_comes_changes_and_goes(tmp_path):
+    model = write_model(tmp_path / "pose.tflite")
+    served = FinderFile(model)
+    assert served.current() is NO_FINDER
+    finder = write_model(tmp_path / "finder.tflite", b"finder", part="finder")
+    first = served.current()
+    assert first.model == b"finder" and json.loads(first.metadata)["part"] == "finder"
+    sidecar_path(finder).write_text("{")  # for the page to tell
+    assert served.current().metadata == b"{" and served.current().tag != first.tag
+    sidecar_path(finder).unlink()
+    assert served.current().metadata == b"{}"
+    with_inside(finder, {"part": "finder"})
+    assert json.loads(served.current().metadata) == {"part": "finder"}
+    finder.unlink()
+    assert served.current() is NO_FINDER
+
+
+def test_a_finder_is_not_taken_for_the_model(tmp_path, shipped):
+    write_model(tmp_path / "finder.tflite", outputs={"boxes": {}, "centers": {}})
+    assert find_model(None, tmp_path, shipped)[0] == shipped

@@ -31,11 +31,12 @@ export function connect(demo) {
   };
   input("model-input").onchange = () => {
     const files = takeFiles("model-input");
-    const file = files.find(({name}) => !name.endsWith(".json"));
+    const finder = files.find(({name}) => name === "finder.tflite") ?? null;
+    const file = files.find((found) => found !== finder && !found.name.endsWith(".json"));
     const sidecar = files.find(({name}) => name.endsWith(".json")) ?? null;
     dialog("settings").close();
-    if (file) demo.loadModel({file, sidecar});
-    else if (sidecar) showNotice("Choose the .tflite file as well.");
+    if (file) demo.loadModel({file, sidecar, finder});
+    else if (sidecar || finder) showNotice("Choose the .tflite file as well.");
   };
   demo.onChange = () => show(demo);
   show(demo);

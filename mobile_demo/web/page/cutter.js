@@ -1,44 +1,24 @@
-// From an image to the model's input, in the worker. The buffers are allocated once and reused.
+// From an image to a model's input, in the worker. The buffers are allocated once and reused.
 
 import {fillInput} from "../pose/decode.js";
 import {Trouble} from "../pose/trouble.js";
 
 /** @typedef {import("./runtime.js").Pixels} Pixels */
 
-export class Cutter {
+/** The newest image, which one model after another may look at. */
+export class Picture {
   /** Where a frame's pixels go. @type {ImageData | null} */
   #pixels = null;
   /** The same as a canvas. @type {OffscreenCanvasRenderingContext2D | null} */
   #frame = null;
+  /** What to draw. @type {ImageBitmap | OffscreenCanvas | null} */
+  drawn = null;
 
-  /** @param {import("../pose/metadata.js").Model} model */
-  constructor({inputSize: [height, width], dtype, layout}) {
-    this.layout = layout;
-    /** @type {Pixels} */
-    this.input = new (dtype === "uint8" ? Uint8Array : Float32Array)(3 * height * width);
-    this.context = makeContext(width, height);
-    this.context.imageSmoothingQuality = "medium";
-  }
-
-  /**
-   * Writes a crop of an image to the model's input, black outside the image, and closes the image.
-   * @param {ImageBitmap | VideoFrame} picture a VideoFrame must be plain, see pose/frame.js
-   * @param {import("../pose/crop.js").Crop} crop
-   */
-  async cut(picture, crop) {
-    try {
-      const drawn = "copyTo" in picture ? await this.#copy(picture) : picture;
-      const {width, height} = this.context.canvas;
-      const [scaleX, scaleY] = [width / crop.width, height / crop.height];
-      this.context.setTransform(1, 0, 0, 1, 0, 0);
-      this.context.fillStyle = "black";
-      this.context.fillRect(0, 0, width, height);
-      this.context.setTransform(scaleX, 0, 0, scaleY, -crop.x * scaleX, -crop.y * scaleY);
-      this.context.drawImage(drawn, 0, 0);
-      fillInput(this.context.getImageData(0, 0, width, height).data, this.layout, this.input);
-    } finally {
-      picture.close();
-    }
+  /** @param {ImageBitmap | VideoFrame} picture a VideoFrame must be plain, see pose/frame.js */
+  async take(picture) {
+    if (this.drawn && "close" in this.drawn) this.drawn.close();
+    this.drawn = null;
+    this.drawn = "copyTo" in picture ? await this.#copy(picture).finally(() => picture.close()) : picture;
   }
 
   /**
@@ -55,6 +35,33 @@ export class Cutter {
     await frame.copyTo(this.#pixels.data, {format: "RGBA"});
     this.#frame.putImageData(this.#pixels, 0, 0);
     return this.#frame.canvas;
+  }
+}
+
+export class Cutter {
+  /** @param {import("../pose/metadata.js").Network} network */
+  constructor({inputSize: [height, width], dtype, layout}) {
+    this.layout = layout;
+    /** @type {Pixels} */
+    this.input = new (dtype === "uint8" ? Uint8Array : Float32Array)(3 * height * width);
+    this.context = makeContext(width, height);
+    this.context.imageSmoothingQuality = "medium";
+  }
+
+  /**
+   * Writes a crop of an image to the model's input, black outside the image.
+   * @param {Picture} picture
+   * @param {import("../pose/crop.js").Crop} crop
+   */
+  cut({drawn}, crop) {
+    const {width, height} = this.context.canvas;
+    const [scaleX, scaleY] = [width / crop.width, height / crop.height];
+    this.context.setTransform(1, 0, 0, 1, 0, 0);
+    this.context.fillStyle = "black";
+    this.context.fillRect(0, 0, width, height);
+    this.context.setTransform(scaleX, 0, 0, scaleY, -crop.x * scaleX, -crop.y * scaleY);
+    if (drawn) this.context.drawImage(drawn, 0, 0);
+    fillInput(this.context.getImageData(0, 0, width, height).data, this.layout, this.input);
   }
 }
 

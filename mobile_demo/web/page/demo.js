@@ -19,7 +19,7 @@ import {NOTICES, wordsFor} from "./words.js";
 /** @typedef {import("./model_file.js").ModelSource} ModelSource */
 /** @typedef {import("./loop.js").Latest} Latest */
 
-export const SERVED = {url: "/model/pose.tflite"};
+export const SERVED = {url: "/model/pose.tflite", finder: "/model/finder.tflite"};
 const RATES_EVERY_MS = 500;
 const GONE = 3; // results in a row without a person before the page says so; a photo gets as many
 
@@ -68,6 +68,12 @@ export class Demo {
         fail("model", error, () => this.loadModel(this.#model));
       },
     });
+    this.overlay.canvas.onclick = (event) => {
+      const {engine, latest, source} = this;
+      if (engine?.finder && latest) {
+        this.loop.choose(this.overlay.locate(event, latest.picture, source.mirrored), this.still);
+      }
+    };
     this.source.onLost = (trouble) => {
       this.#stop();
       fail("source", trouble, () => this.openCamera());
@@ -170,6 +176,7 @@ export class Demo {
       this.settings.accelerator = "wasm";
       this.loadModel(this.#model);
     };
+    engine.onNoFinder = ({code, detail}) => showNotice(`${NOTICES.finderUnusable} ${detail || wordsFor(code).title}`);
     this.#forget();
     this.loop.use(engine);
     if (engine.model) this.numbers.use(engine.model);
@@ -223,7 +230,8 @@ export class Demo {
     const now = performance.now();
     this.rates.add(now, latest.latency_ms, latest.inference_ms);
     if (now - this.#ratesShown > RATES_EVERY_MS || this.still) this.#showRates(now);
-    write("search", this.#lost >= GONE ? "Looking for a person. Show the whole body." : "");
+    const nobody = latest.person_score === 0 ? "Step into view." : "Looking for a person. Show the whole body.";
+    write("search", this.#lost >= GONE ? nobody : "");
     this.recorder?.result(latest);
     if (this.recorder && this.recorder.joints.lengthS > LONGEST_S) {
       showNotice(NOTICES.recordingLong);
@@ -254,6 +262,7 @@ export class Demo {
 
   #forget() {
     this.latest = null;
+    this.loop.forget();
     this.rates.reset();
     this.#showRates(performance.now());
     this.#lost = 0;

@@ -5,13 +5,16 @@ import {Trouble} from "../pose/trouble.js";
 /** @typedef {import("./inference.js").Answer} Answer */
 /** @typedef {import("./model_file.js").ModelSource} ModelSource */
 /** @typedef {import("./inference.js").Trial} Trial */
-/** @typedef {{outputs: import("../pose/decode.js").Outputs, inferenceMs: number}} Result */
+/** @typedef {{outputs: any, inferenceMs: number}} Result */
+/** @typedef {{threads: number, follow: boolean, accelerator: import("./settings.js").Accelerator}} Settings */
 
 const TIMEOUT_MS = 20_000; // neither a thread that does not start nor a GPU that hangs reports it
 
 export class Engine {
   /** Called if the trial of WebGPU hangs, after the worker was ended. */
   onHang = () => {};
+  /** Called if the finder cannot be used. @type {(trouble: {code: string, detail: string}) => void} */
+  onNoFinder = () => {};
   #watchdog = 0;
   /** Pending requests; the worker answers in their order. */
   #asked = /** @type {{resolve: (result: Result) => void, reject: (error: Trouble) => void}[]} */ ([]);
@@ -19,7 +22,7 @@ export class Engine {
   /**
    * Loads a model into a worker of its own; throws Trouble.
    * @param {ModelSource} source
-   * @param {{threads: number, accelerator: import("./settings.js").Accelerator}} settings
+   * @param {Settings} settings
    * @param {(text: string, share: number | null) => void} onProgress
    */
   static async start(source, settings, onProgress) {
@@ -43,18 +46,21 @@ export class Engine {
     this.trial = null;
     /** @type {import("../pose/metadata.js").Model | null} */
     this.model = null;
+    /** Comes some time after the model. @type {import("../pose/metadata.js").Finder | null} */
+    this.finder = null;
   }
 
   /**
-   * Finds the joints in a crop of an image, whose ownership passes to the worker; throws Trouble.
-   * @param {ImageBitmap | VideoFrame} picture
+   * Runs the model, or the finder, on a crop of an image; throws Trouble.
+   * @param {"frame" | "find"} type
+   * @param {ImageBitmap | VideoFrame | null} picture its ownership passes to the worker; null for the same again
    * @param {import("../pose/crop.js").Crop} crop
    * @returns {Promise<Result>}
    */
-  infer(picture, crop) {
+  infer(type, picture, crop) {
     return new Promise((resolve, reject) => {
       this.#asked.push({resolve, reject});
-      this.worker.postMessage({type: "frame", picture, crop}, [picture]);
+      this.worker.postMessage({type, picture, crop}, picture ? [picture] : []);
     });
   }
 
@@ -66,7 +72,7 @@ export class Engine {
 
   /**
    * @param {ModelSource} source
-   * @param {{threads: number, accelerator: import("./settings.js").Accelerator}} settings
+   * @param {Settings} settings
    * @param {(text: string, share: number | null) => void} onProgress
    * @returns {Promise<Engine>}
    */
@@ -102,6 +108,9 @@ export class Engine {
         } else if (answer.type === "trial") {
           clearTimeout(this.#watchdog);
           this.trial = answer.trial;
+        } else if (answer.type === "finder") {
+          this.finder = answer.finder;
+          if (answer.trouble) this.onNoFinder(answer.trouble);
         } else if (answer.type === "result") this.#asked.shift()?.resolve(answer);
         else if (answer.type === "trouble") this.#asked.shift()?.reject(new Trouble(answer.code, answer.detail));
       };

@@ -9,13 +9,14 @@ const RIM = "rgb(0 0 0 / 75%)"; // so that lines stay visible on bright images a
 const LIGHT = "white";
 
 /**
- * Draws unsure joints thin and hollow, or not at all if the person is lost.
+ * Draws unsure joints thin and hollow, or not at all if the person is lost; nothing if the finder sees nobody.
  * @param {CanvasRenderingContext2D} context whose units are the image's pixels
  * @param {import("../pose/metadata.js").Model} model
  * @param {import("../pose/tracker.js").Pose} pose
  * @param {number} unit of the line width, in the image's pixels
  */
-export function drawFigure(context, {jointNames, edges}, {keypoints_2d: points, scores, lost}, unit) {
+export function drawFigure(context, {jointNames, edges}, {keypoints_2d: points, scores, lost, person_score}, unit) {
+  if (person_score === 0) return;
   context.lineCap = "round";
   const sure = (/** @type {number} */ j) => scores[j] >= LOW_SCORE;
   const width = (/** @type {number[]} */ edge) => (edge.every(sure) ? 5 : 2) * unit;

@@ -1,23 +1,27 @@
-// The worker's side: loads one model, then finds the joints in each crop. Another model gets another worker, so that
-// all memory is freed and a crash affects nothing else.
+// The worker's side: loads one model and its finder, then finds the joints in each crop and the people in an image.
+// Another model gets another worker, so that all memory is freed and a crash affects nothing else.
 
 import {LOW_SCORE} from "../pose/crop.js";
 import {compare} from "../pose/decode.js";
-import {checkIdentifier, readMetadata} from "../pose/metadata.js";
+import {checkIdentifier, readFinder, readMetadata} from "../pose/metadata.js";
 import {troubleFrom} from "../pose/trouble.js";
-import {Cutter} from "./cutter.js";
-import {getModel} from "./model_file.js";
+import {Cutter, Picture} from "./cutter.js";
+import {getFinder, getModel} from "./model_file.js";
 import {hasGpu, Runner, startRuntime} from "./runtime.js";
 
 /** @typedef {import("../pose/metadata.js").Model} Model */
+/** @typedef {import("../pose/metadata.js").Finder} Finder */
 /** @typedef {import("../pose/decode.js").Outputs} Outputs */
 
 /**
- * What to load and how; `accelerator` "wasm" does not try WebGPU.
- * @typedef {{type: "load", source: import("./model_file.js").ModelSource, threads: number, accelerator: import("./settings.js").Accelerator}} Load
+ * What to load and how; `accelerator` "wasm" does not try WebGPU, and no finder is loaded without `follow`.
+ * @typedef {{type: "load", source: import("./model_file.js").ModelSource, threads: number, follow: boolean, accelerator: import("./settings.js").Accelerator}} Load
  */
 
-/** @typedef {{type: "frame", picture: ImageBitmap | VideoFrame, crop: import("../pose/crop.js").Crop}} Frame */
+/**
+ * A crop for the model or for the finder; without a picture, of the one before.
+ * @typedef {{type: "frame" | "find", picture: ImageBitmap | VideoFrame | null, crop: import("../pose/crop.js").Crop}} Frame
+ */
 
 /**
  * The result of trying WebGPU on one frame.
@@ -28,7 +32,8 @@ import {hasGpu, Runner, startRuntime} from "./runtime.js";
  * @typedef {{type: "ready"}
  *   | {type: "progress", text: string, share: number | null, threads: number}
  *   | {type: "loaded", model: Model, threads: number, build: string, loadMs: number}
- *   | {type: "result", outputs: Outputs, inferenceMs: number}
+ *   | {type: "finder", finder: Finder | null, trouble?: {code: string, detail: string}}
+ *   | {type: "result", outputs: any, inferenceMs: number}
  *   | {type: "trying"}
  *   | {type: "trial", trial: Trial}
  *   | {type: "trouble", code: string, detail: string}} Answer
@@ -50,13 +55,30 @@ export function serve(scope) {
   scope.onmessage = ({data}) => {
     queue = queue.then(async () => {
       try {
-        if (data.type === "load") session = await Session.load(data, tell);
-        else if (session) await session.answer(data, tell);
+        if (data.type === "load") {
+          session = await Session.load(data, tell);
+          if (data.follow) addFinder(session, data.source);
+        } else if (session) await session.answer(data, tell);
       } catch (error) {
         const {code, detail} = troubleFrom(error, data.type === "load" ? "model-unreadable" : "inference-failed");
         tell({type: "trouble", code, detail});
       }
     });
+  };
+  // The model's frames do not wait for the download.
+  const addFinder = async (/** @type {Session} */ session, /** @type {Load["source"]} */ source) => {
+    try {
+      const found = await getFinder(source);
+      const added = queue.then(() => found && session.addFinder(found));
+      queue = added.then(
+        () => {},
+        () => {},
+      );
+      tell({type: "finder", finder: await added});
+    } catch (error) {
+      const {code, detail} = troubleFrom(error, "model-unreadable");
+      tell({type: "finder", finder: null, trouble: {code, detail}});
+    }
   };
   tell({type: "ready"});
 }
@@ -66,6 +88,8 @@ class Session {
   #file = /** @type {Uint8Array<ArrayBuffer> | null} */ (null);
   /** @type {Trial | null} */
   #trial = null;
+  #picture = new Picture();
+  #finder = /** @type {{cutter: Cutter, runner: Runner} | null} */ (null);
 
   /**
    * @param {Model} model
@@ -103,16 +127,33 @@ class Session {
   }
 
   /**
+   * Compiles the finder for the CPU, which it hardly uses.
+   * @param {import("./model_file.js").ModelFile} found
+   */
+  async addFinder({file, metadata}) {
+    const finder = readFinder(metadata);
+    checkIdentifier(file);
+    const [cutter, runner] = [new Cutter(finder), await Runner.compile(file, finder, "wasm", this.threads)];
+    await runner.run(cutter.input);
+    this.#finder = {cutter, runner};
+    return finder;
+  }
+
+  /**
    * @param {Frame} frame
    * @param {(answer: Answer) => void} tell
    */
-  async answer({picture, crop}, tell) {
-    await this.cutter.cut(picture, crop);
+  async answer({type, picture, crop}, tell) {
+    if (picture) await this.#picture.take(picture);
+    const {cutter, runner} = (type === "find" && this.#finder) || this;
+    cutter.cut(this.#picture, crop);
     const start = performance.now();
-    const outputs = await this.runner.run(this.cutter.input).catch((error) => this.#leaveGpu(error, tell));
+    const running = runner.run(cutter.input);
+    const outputs = await (runner === this.runner ? running.catch((error) => this.#leaveGpu(error, tell)) : running);
     const inferenceMs = performance.now() - start;
     tell({type: "result", outputs, inferenceMs});
-    const sure = outputs.scores.filter((score) => score >= LOW_SCORE).length;
+    if (type === "find") return;
+    const sure = outputs.scores.filter((/** @type {number} */ score) => score >= LOW_SCORE).length;
     if (this.#file && !this.#trial && sure >= ENOUGH_JOINTS * outputs.scores.length) {
       tell({type: "trying"});
       tell({type: "trial", trial: await this.#tryGpu(this.#file, outputs)});

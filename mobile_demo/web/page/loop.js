@@ -1,5 +1,7 @@
 // From images to joints: always the newest image, one at a time, never a queue.
 
+import {wholePicture} from "../pose/crop.js";
+import {placePeople, readPeople} from "../pose/people.js";
 import {Tracker} from "../pose/tracker.js";
 
 const HAVE_PICTURE = 2; // HTMLMediaElement.HAVE_CURRENT_DATA
@@ -54,7 +56,7 @@ export class Loop {
   }
 
   /**
-   * Starts looking at the source, without a person to follow.
+   * Starts looking at the source, with a finder near the person who was followed.
    * @param {boolean} still whether its image stays the same
    */
   start(still) {
@@ -62,16 +64,37 @@ export class Loop {
     this.#missed = 0;
     const model = this.#engine?.model;
     if (!model || this.source.kind === "none") return;
+    const [x0, y0, x1, y1] = this.#tracker?.box ?? [];
     this.#tracker = new Tracker(model.inputSize, {
       follow: this.settings.follow,
       smooth: this.settings.smooth && !still,
     });
+    if (x1) this.#tracker.wish = [(x0 + x1) / 2, (y0 + y1) / 2];
     if (still) this.#lookAtStill(this.#going);
     else this.#await(this.#going);
   }
 
   stop() {
     this.#going += 1;
+  }
+
+  /** Forgets who was followed: there is another source or model. */
+  forget() {
+    this.#tracker = null;
+  }
+
+  /**
+   * Follows the person at a point, or nearest to it, from the next image on.
+   * @param {number[]} point x, y in the image
+   * @param {boolean} still whether there is no next image
+   */
+  choose(point, still) {
+    if (!this.#tracker) return;
+    this.#tracker.wish = point;
+    if (still) {
+      this.stop();
+      this.#lookAtStill(this.#going);
+    }
   }
 
   /** @param {number} going */
@@ -109,13 +132,22 @@ export class Loop {
     try {
       const grabbed = await this.source.grab().catch((error) => this.#miss(going, error));
       if (!grabbed) return;
+      if (going !== this.#going) return grabbed.close(); // the worker may be asked about another image already
       this.#missed = 0;
-      const crop = tracker.look(picture);
-      const {outputs, inferenceMs} = await engine.infer(grabbed, crop);
-      if (going !== this.#going || engine !== this.#engine) return;
       const timeS = Math.max((now - this.#start) / 1000, this.#timeS + LEAST_STEP_S);
       this.#timeS = timeS;
-      const pose = tracker.take(outputs, crop, picture, timeS);
+      let inferenceMs = 0;
+      /** @type {typeof grabbed | null} */
+      let unsent = grabbed;
+      const ask = async (/** @type {"frame" | "find"} */ type, /** @type {import("../pose/crop.js").Crop} */ crop) => {
+        const asked = engine.infer(type, unsent, crop);
+        unsent = null;
+        const answer = await asked;
+        inferenceMs += answer.inferenceMs;
+        return answer.outputs;
+      };
+      const pose = await this.#track(tracker, engine, picture, timeS, ask);
+      if (going !== this.#going || engine !== this.#engine) return;
       this.#frame += 1;
       const latest = {...pose, picture, frame: this.#frame, time_s: timeS, latency_ms: 0, inference_ms: inferenceMs};
       this.handlers.draw(latest, engine.model);
@@ -124,6 +156,23 @@ export class Loop {
     } finally {
       if (engine === this.#engine) this.#busy = false;
     }
+  }
+
+  /**
+   * @param {Tracker} tracker
+   * @param {Engine} engine
+   * @param {import("../pose/crop.js").Size} picture
+   * @param {number} timeS
+   * @param {(type: "frame" | "find", crop: import("../pose/crop.js").Crop) => Promise<any>} ask
+   */
+  async #track(tracker, {finder}, picture, timeS, ask) {
+    if (finder) {
+      const whole = wholePicture(picture, finder.inputSize);
+      const find = async () => placePeople(readPeople(await ask("find", whole), finder), whole, picture);
+      return tracker.see({infer: (crop) => ask("frame", crop), find}, picture, timeS);
+    }
+    const crop = tracker.look(picture);
+    return tracker.take(await ask("frame", crop), crop, picture, timeS);
   }
 
   /**

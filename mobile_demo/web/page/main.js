@@ -19,6 +19,7 @@ Object.assign(globalThis, {
       load_ms: demo.engine?.loadMs,
       webgpu: demo.engine?.trial,
       offline: demo.offline,
+      finder: Boolean(demo.engine?.finder),
     }),
   },
 });

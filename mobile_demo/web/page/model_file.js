@@ -4,8 +4,8 @@ import {metadataInside} from "../pose/metadata.js";
 import {Trouble} from "../pose/trouble.js";
 
 /**
- * A model served by the demo, or files on the phone.
- * @typedef {{url: string} | {file: File, sidecar: File | null}} ModelSource
+ * A model served by the demo, or files on the phone; each perhaps with a finder.
+ * @typedef {{url: string, finder: string} | {file: File, sidecar: File | null, finder: File | null}} ModelSource
  */
 
 const ATTEMPTS = 3;
@@ -19,6 +19,17 @@ const ATTEMPTS = 3;
  */
 export function getModel(source, onProgress) {
   return "url" in source ? download(source.url, onProgress) : readFiles(source);
+}
+
+/**
+ * The finder that belongs to a model; null if there is none.
+ * @param {ModelSource} source
+ * @returns {Promise<ModelFile | null>}
+ */
+export async function getFinder({finder}) {
+  if (typeof finder !== "string") return finder && readFiles({file: finder, sidecar: null});
+  const metadata = await checked(fetch(`${finder}.json`));
+  return (await metadata.text()) === "null" ? null : download(finder, () => {});
 }
 
 /**

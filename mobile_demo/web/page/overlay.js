@@ -42,6 +42,19 @@ export class Overlay {
     this.redraw();
   }
 
+  /**
+   * The pixel of the image at a place of the canvas.
+   * @param {MouseEvent} event
+   * @param {import("../pose/crop.js").Size} picture
+   * @param {boolean} mirrored
+   */
+  locate({offsetX, offsetY}, [height, width], mirrored) {
+    const {clientWidth, clientHeight} = this.canvas;
+    const scale = Math.min(clientWidth / width, clientHeight / height);
+    const right = (offsetX - clientWidth / 2) / scale;
+    return [width / 2 + (mirrored ? -right : right), height / 2 + (offsetY - clientHeight / 2) / scale];
+  }
+
   #erase() {
     this.context.setTransform(1, 0, 0, 1, 0, 0);
     this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);

@@ -2,8 +2,7 @@
 
 import {Trouble, troubleFrom} from "../pose/trouble.js";
 
-/** @typedef {import("../pose/metadata.js").Model} Model */
-/** @typedef {import("../pose/decode.js").Outputs} Outputs */
+/** @typedef {import("../pose/metadata.js").Network} Network */
 /** @typedef {Uint8Array<ArrayBuffer> | Float32Array<ArrayBuffer>} Pixels */
 
 const RUNTIME = "/runtime/";
@@ -62,56 +61,53 @@ export function hasGpu() {
 export class Runner {
   /**
    * @param {import("@litertjs/core").CompiledModel} compiled
-   * @param {Model} model
+   * @param {Network} network
    */
-  constructor(compiled, model) {
+  constructor(compiled, {inputSize: [height, width], dtype, layout, sizes}) {
     this.compiled = compiled;
-    const [height, width] = model.inputSize;
-    this.shape = model.layout === "nhwc" ? [1, height, width, 3] : [1, 3, height, width];
+    this.shape = layout === "nhwc" ? [1, height, width, 3] : [1, 3, height, width];
     this.names = compiled.getOutputDetails().map(({name}) => name);
     const inputs = compiled.getInputDetails();
-    const fits = inputs.length === 1 && inputs[0].dtype === model.dtype && `${inputs[0].shape}` === `${this.shape}`;
-    const joints = model.jointNames.length;
-    const sizes = Object.fromEntries(
+    const fits = inputs.length === 1 && inputs[0].dtype === dtype && `${inputs[0].shape}` === `${this.shape}`;
+    const found = new Map(
       compiled.getOutputDetails().map(({name, shape}) => [name, shape.reduce((product, side) => product * side, 1)]),
     );
-    const gives = sizes.keypoints_2d === 2 * joints && sizes.scores === joints;
-    if (!fits || !gives || (model.hasPose && sizes.pose_3d !== 3 * joints)) {
+    this.wanted = Object.keys(sizes);
+    if (!fits || this.wanted.some((name) => found.get(name) !== sizes[name])) {
       throw new Trouble("model-unreadable", "Its metadata belongs to another model.");
     }
   }
 
   /**
    * @param {Uint8Array} file
-   * @param {Model} model
+   * @param {Network} network
    * @param {"wasm" | "webgpu"} accelerator
    * @param {number} threads
    */
-  static async compile(file, model, accelerator, threads) {
+  static async compile(file, network, accelerator, threads) {
     const compiled = await litert.loadAndCompile(file, {accelerator, cpuOptions: {numThreads: threads}});
     if (accelerator === "webgpu" && !compiled.isFullyAccelerated) {
       compiled.delete();
       throw new Error("it cannot run the whole model");
     }
-    return new Runner(compiled, model);
+    return new Runner(compiled, network);
   }
 
   /**
    * @param {Pixels} pixels
-   * @returns {Promise<Outputs>}
+   * @returns {Promise<any>} the outputs by name, as a Float32Array each
    */
   async run(pixels) {
     const input = litert.Tensor.fromTypedArray(pixels, this.shape);
     const tensors = await this.compiled.run([input]);
     input.delete();
-    /** @type {Record<string, Float32Array>} */
+    /** @type {Record<string, unknown>} */
     const outputs = {};
     for (const [i, tensor] of tensors.entries()) {
-      outputs[this.names[i]] = /** @type {Float32Array} */ (await tensor.data());
+      if (this.wanted.includes(this.names[i])) outputs[this.names[i]] = await tensor.data();
       tensor.delete();
     }
-    const {keypoints_2d, scores, pose_3d} = outputs;
-    return {keypoints_2d, scores, ...(pose_3d && {pose_3d})};
+    return outputs;
   }
 
   /**

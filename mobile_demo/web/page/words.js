@@ -46,6 +46,7 @@ export const TROUBLES = {
 export const NOTICES = {
   oneThread: "This browser allows the page only one thread, so the model runs slower.",
   threadsHang: "The browser's threads did not start. The model runs on one thread, slower.",
+  finderUnusable: "The people finder cannot be used, so the page works without it.",
   modelKept: "The previous model stays in use.",
   recordingLong: "Recording stopped: it reached the longest time the page can keep.",
   noVideo: "This browser cannot record the video; only the joints are saved.",

@@ -10,10 +10,21 @@ const [END, ENTRY] = [0x06054b50, 0x02014b50];
 const STORED = 0;
 
 /**
- * @typedef {object} Model
+ * What a file takes and gives.
+ * @typedef {object} Network
  * @property {[height: number, width: number]} inputSize
  * @property {"uint8" | "float32"} dtype of the image; both mean 0 to 255
  * @property {"nhwc" | "nchw"} layout
+ * @property {Record<string, number>} sizes of the outputs that the page takes
+ */
+
+/**
+ * A finder of people; `score` and `overlap` are for reading its maps.
+ * @typedef {Network & {stride: number, score: number, overlap: number}} Finder
+ */
+
+/**
+ * @typedef {object} Joints
  * @property {{name: string, joint_names: string[], parents: number[], root: number | null}} skeleton as in the metadata
  * @property {string[]} jointNames
  * @property {import("./skeleton.js").Edge[]} edges
@@ -22,12 +33,57 @@ const STORED = 0;
  * @property {string} run the training run
  */
 
+/** @typedef {Network & Joints} Model */
+
 /**
  * Checks metadata and returns what the page needs.
  * @param {any} values
  * @returns {Model}
  */
 export function readMetadata(values) {
+  return read(values, () => {
+    if (!values.inputs.image || !values.outputs.keypoints_2d || !values.outputs.scores) {
+      throw new Trouble("model-unsuitable", "It does not find joints in an image. Export the part pose or keypoints.");
+    }
+    const hasPose = "pose_3d" in values.outputs;
+    const joints = values.joint_names.length;
+    /** @type {Model} */
+    const model = {
+      ...readNetwork(values, {keypoints_2d: 2 * joints, scores: joints, ...(hasPose && {pose_3d: 3 * joints})}),
+      skeleton: values.skeleton,
+      jointNames: values.joint_names,
+      edges: values.edges,
+      hasPose,
+      quantization: values.quantization,
+      run: values.source?.run ?? "",
+    };
+    return isSound(model) && model;
+  });
+}
+
+/**
+ * The same for a finder's.
+ * @param {any} values
+ * @returns {Finder}
+ */
+export function readFinder(values) {
+  return read(values, () => {
+    if (values.part !== "finder") throw new Trouble("model-unsuitable", "It does not find people.");
+    const {stride, score, overlap} = values;
+    const cells = (values.input_size[0] / stride) ** 2;
+    const finder = {...readNetwork(values, {centers: cells, boxes: 4 * cells}), stride, score, overlap};
+    const [height, width] = finder.inputSize;
+    return height === width && Number.isInteger(height / stride) && score > 0 && overlap > 0 && finder;
+  });
+}
+
+/**
+ * @template T
+ * @param {any} values
+ * @param {() => T | false} make false for values that do not match
+ * @returns {T}
+ */
+function read(values, make) {
   try {
     if (values.format_version !== FORMAT_VERSION) {
       throw new Trouble(
@@ -35,23 +91,9 @@ export function readMetadata(values) {
         `Its metadata has format version ${values.format_version}; the page needs ${FORMAT_VERSION}.`,
       );
     }
-    if (!values.inputs.image || !values.outputs.keypoints_2d || !values.outputs.scores) {
-      throw new Trouble("model-unsuitable", "It does not find joints in an image. Export the part pose or keypoints.");
-    }
-    /** @type {Model} */
-    const model = {
-      inputSize: values.input_size,
-      dtype: values.inputs.image.dtype,
-      layout: values.layout,
-      skeleton: values.skeleton,
-      jointNames: values.joint_names,
-      edges: values.edges,
-      hasPose: "pose_3d" in values.outputs,
-      quantization: values.quantization,
-      run: values.source?.run ?? "",
-    };
-    if (!isSound(model)) throw new TypeError("its values do not match");
-    return model;
+    const made = make();
+    if (!made) throw new TypeError("its values do not match");
+    return made;
   } catch (error) {
     if (error instanceof Trouble) throw error;
     throw new Trouble(
@@ -62,15 +104,27 @@ export function readMetadata(values) {
 }
 
 /**
- * @param {Model} model
+ * @param {any} values
+ * @param {Record<string, number>} sizes
+ * @returns {Network}
  */
-function isSound({inputSize, dtype, layout, skeleton, jointNames, edges}) {
+function readNetwork({input_size: inputSize, inputs, layout}, sizes) {
+  const {dtype} = inputs.image;
+  const sound =
+    inputSize.length === 2 &&
+    inputSize.every((/** @type {any} */ side) => Number.isInteger(side) && side > 0) &&
+    ["uint8", "float32"].includes(dtype) &&
+    ["nhwc", "nchw"].includes(layout);
+  if (!sound) throw new TypeError("its values do not match");
+  return {inputSize, dtype, layout, sizes};
+}
+
+/**
+ * @param {Joints} model
+ */
+function isSound({skeleton, jointNames, edges}) {
   const joints = jointNames.length;
   return (
-    inputSize.length === 2 &&
-    inputSize.every((side) => Number.isInteger(side) && side > 0) &&
-    ["uint8", "float32"].includes(dtype) &&
-    ["nhwc", "nchw"].includes(layout) &&
     typeof skeleton.name === "string" &&
     joints > 0 &&
     jointNames.every((name) => typeof name === "string") &&

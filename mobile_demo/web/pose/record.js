@@ -25,7 +25,7 @@ export function videoSize(size) {
  * @param {Pose} pose
  * @param {import("./crop.js").Size} inputSize
  */
-export function describe({keypoints_2d, scores, pose_3d, crop}, [height, width]) {
+export function describe({keypoints_2d, scores, pose_3d, crop, person_score}, [height, width]) {
   const [scaleX, scaleY] = [width / crop.width, height / crop.height];
   return {
     keypoints_px: rows(keypoints_2d, 2, 2),
@@ -35,6 +35,7 @@ export function describe({keypoints_2d, scores, pose_3d, crop}, [height, width])
       [scaleX, 0, -crop.x * scaleX],
       [0, scaleY, -crop.y * scaleY],
     ],
+    person_score: person_score && round(person_score, 4),
   };
 }
 

@@ -1,11 +1,21 @@
-// Follows one person from image to image: where to look next, and smoother joints. The Python predictor does the same.
+// Follows one person from image to image: where to look next, and smoother joints. With a finder, the rules are those
+// of keras_pose's PosePredictor and PoseTracker.
 
-import {isLost, nextCrop, wholePicture} from "./crop.js";
+import {boxOf, cropAround, isLost, nextCrop, wholePicture} from "./crop.js";
 import {toPicture} from "./decode.js";
+import {overlap, personAt} from "./people.js";
 import {KEYPOINTS_2D, OneEuroFilter, POSE_3D_MM} from "./smoothing.js";
 
 /** @typedef {import("./crop.js").Crop} Crop */
 /** @typedef {import("./crop.js").Size} Size */
+/** @typedef {import("./decode.js").Outputs} Outputs */
+/** @typedef {import("./people.js").Person} Person */
+
+const FOUND_MARGIN = 1.4; // around a finder's box, which may be a little off
+const STAYS = 0.2; // a second pass that overlaps the finder's box less has gone to somebody else
+const CHECK_S = 1; // how often the finder checks the crop
+const FOLLOWED = 0.2; // overlap of the finder's box and the joints' box from which both are the same person
+const MISSED_CHECKS = 2; // in a row, after which the person is lost
 
 /**
  * @typedef {object} Pose
@@ -15,6 +25,12 @@ import {KEYPOINTS_2D, OneEuroFilter, POSE_3D_MM} from "./smoothing.js";
  * @property {Float32Array} scores 0 to 1
  * @property {Crop} crop what the model saw
  * @property {boolean} lost whether no person was found there
+ * @property {number | null} person_score the finder's, 0 if it found nobody; null if it did not look for a person
+ */
+
+/**
+ * What can be asked of one image; `find` gives the people, the most prominent first.
+ * @typedef {{infer: (crop: Crop) => Promise<Outputs>, find: () => Promise<Person[]>}} Eyes
  */
 
 export class Tracker {
@@ -27,6 +43,10 @@ export class Tracker {
     this.follow = follow;
     this.smooth = smooth;
     this.picture = "";
+    /** Where to look for a person next, x and y in the image. @type {number[] | null} */
+    this.wish = null;
+    this.checkedS = Number.NEGATIVE_INFINITY;
+    this.missed = 0;
     this.keypointsFilter = new OneEuroFilter(KEYPOINTS_2D);
     this.poseFilter = new OneEuroFilter(POSE_3D_MM);
     this.reset();
@@ -36,6 +56,8 @@ export class Tracker {
   reset() {
     /** @type {Crop | null} */
     this.next = null;
+    /** Around the joints of the image before. @type {number[]} */
+    this.box = [];
     this.keypointsFilter.reset();
     this.poseFilter.reset();
   }
@@ -53,37 +75,120 @@ export class Tracker {
 
   /**
    * Takes what the model found in that crop.
-   * @param {import("./decode.js").Outputs} outputs
+   * @param {Outputs} outputs
    * @param {Crop} crop
    * @param {Size} picture
    * @param {number} timeS of the image; must increase
    * @returns {Pose}
    */
   take(outputs, crop, picture, timeS) {
-    const {scores, pose_3d = null} = outputs;
-    const found = toPicture(outputs.keypoints_2d, crop);
-    const raw = {
-      keypoints_2d: found,
-      raw_keypoints_2d: outputs.keypoints_2d,
-      pose_3d,
-      scores,
-      crop,
-      lost: isLost(scores),
-    };
+    const raw = read(outputs, crop);
     const search = this.follow && !this.next;
     if (raw.lost) this.reset();
     // A person who is small in the whole image scores low there: the first crop around the joints decides.
-    if (this.follow && (search || !raw.lost)) this.next = nextCrop(found, scores, crop, picture, this.inputSize);
-    if (raw.lost || search || !this.smooth) return raw;
-    const [height] = picture;
+    if (this.follow && (search || !raw.lost)) this.#proceed(raw, picture);
+    return raw.lost || search ? raw : this.#steady(raw, picture, timeS);
+  }
+
+  /**
+   * The same for one image and with a finder: looks for a person if none is followed, and checks now and then that the
+   * crop still holds the one who is.
+   * @param {Eyes} eyes
+   * @param {Size} picture
+   * @param {number} timeS of the image; must increase
+   * @returns {Promise<Pose>}
+   */
+  async see({infer, find}, picture, timeS) {
+    this.look(picture);
+    const {wish} = this;
+    this.wish = null;
+    /** @type {Person[] | null} */
+    let people = null;
+    if (wish || (this.next && timeS - this.checkedS >= CHECK_S)) {
+      people = await find();
+      if (!wish) this.#check(people);
+      else if (people.length) this.reset();
+      this.checkedS = timeS;
+    }
+    let [person_score, crop] = [/** @type {number | null} */ (null), this.next];
+    /** @type {Outputs} */
+    let outputs;
+    if (crop) outputs = await infer(crop);
+    else {
+      people ??= await find();
+      [this.checkedS, this.missed] = [timeS, 0];
+      const person = wish ? personAt(people, wish) : people[0];
+      if (!person) {
+        const whole = wholePicture(picture, this.inputSize);
+        this.reset();
+        return {...read(await infer(whole), whole), lost: true, person_score: 0};
+      }
+      person_score = person.score;
+      crop = cropAround(person.box, this.inputSize, FOUND_MARGIN);
+      outputs = await infer(crop);
+      // Once more, around the joints.
+      const again = cropAround(boxOf(read(outputs, crop).keypoints_2d, outputs.scores, crop), this.inputSize);
+      const second = await infer(again);
+      const box = boxOf(read(second, again).keypoints_2d, second.scores, again);
+      if (overlap(box, person.box) >= STAYS) [crop, outputs] = [again, second];
+    }
+    const raw = {...read(outputs, crop), person_score};
+    if (raw.lost) {
+      this.reset();
+      return raw;
+    }
+    this.#proceed(raw, picture);
+    return this.#steady(raw, picture, timeS);
+  }
+
+  /** @param {Person[]} people */
+  #check(people) {
+    if (people.some(({box}) => overlap(box, this.box) >= FOLLOWED)) this.missed = 0;
+    else if (++this.missed >= MISSED_CHECKS || people.length) this.reset();
+  }
+
+  /**
+   * @param {Pose} pose
+   * @param {Size} picture
+   */
+  #proceed({keypoints_2d, scores, crop}, picture) {
+    this.box = boxOf(keypoints_2d, scores, crop);
+    this.next = nextCrop(keypoints_2d, scores, crop, picture, this.inputSize);
+  }
+
+  /**
+   * @param {Pose} pose
+   * @param {Size} picture
+   * @param {number} timeS
+   * @returns {Pose}
+   */
+  #steady(pose, [height], timeS) {
+    if (!this.smooth) return pose;
     const steady = this.keypointsFilter.filter(
-      found.map((value) => value / height),
+      pose.keypoints_2d.map((value) => value / height),
       timeS,
     );
     return {
-      ...raw,
+      ...pose,
       keypoints_2d: steady.map((value) => value * height),
-      pose_3d: pose_3d && this.poseFilter.filter(pose_3d, timeS),
+      pose_3d: pose.pose_3d && this.poseFilter.filter(pose.pose_3d, timeS),
     };
   }
+}
+
+/**
+ * @param {Outputs} outputs
+ * @param {Crop} crop
+ * @returns {Pose}
+ */
+function read({keypoints_2d, scores, pose_3d}, crop) {
+  return {
+    keypoints_2d: toPicture(keypoints_2d, crop),
+    raw_keypoints_2d: keypoints_2d,
+    pose_3d: pose_3d ?? null,
+    scores,
+    crop,
+    lost: isLost(scores),
+    person_score: null,
+  };
 }
