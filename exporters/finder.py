@@ -158,7 +158,7 @@ def main(arguments: list[str]) -> int:
     if output.exists() and not FLAGS.overwrite:
         raise UserError(f"{output} already exists; choose another --output, or add --overwrite")
     if not FLAGS.finder and not FINDER.is_dir():
-        raise UserError("no finder ships yet; add --finder=RUN, a run of keras_pose.finding.train")
+        raise UserError("the shipped finder is missing; add --finder=RUN, a run of keras_pose.finding.train")
     figures = export(Path(FLAGS.finder) if FLAGS.finder else FINDER, output, FLAGS.quantize, FLAGS.calibration)
     for name, value in figures.items():
         print(f"{name:24} {value if isinstance(value, str | int) else f'{value:.5f}'}")

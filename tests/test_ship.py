@@ -116,8 +116,7 @@ def test_a_finder_ships_too(tmp_path):
         assert np.array_equal(weights, ship.round_weights(weights))
 
 
-@pytest.mark.skipif(not FINDER.is_dir(), reason="no finder ships")
 def test_the_shipped_finder_and_its_export_are_complete():
     assert ship.exports_of_others(FINDER) == [] and list(FINDER.glob("*_int8.tflite"))
     assert (FINDER / "README.md").is_file() and (FINDER / ship.RECIPE).is_file()
-    assert sum(path.stat().st_size for path in FINDER.iterdir()) < 2e6
+    assert sum(path.stat().st_size for path in FINDER.iterdir()) < 8e6

@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> None:
     labelled = photos.read_photos(FLAGS.photos, FLAGS.labels)
     finder = open_finder(FLAGS.finder, FLAGS.score) if FLAGS.finder else finder_beside(DEFAULT_WEIGHTS)
     if finder is None:
-        raise UserError("no finder ships yet; add --finder=RUN, a run of keras_pose.finding.train or an exported file")
+        raise UserError("the shipped finder is missing; name one with --finder=RUN or --finder=FILE")
     finder.score = FLAGS.score
     chosen = held_out_photos(labelled) + (lsp_photos(Path(FLAGS.lsp)) if FLAGS.lsp else [])
     if FLAGS.limit:

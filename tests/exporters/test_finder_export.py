@@ -67,7 +67,7 @@ def test_mistakes_give_one_line_errors(run, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="with exporters.finder"):
         default_part("finder")
     monkeypatch.setattr(command, "FINDER", tmp_path / "none")
-    with pytest.raises(UserError, match="no finder ships yet; add --finder=RUN"):
+    with pytest.raises(UserError, match="the shipped finder is missing; add --finder=RUN"):
         export(monkeypatch, f"--output={tmp_path}/f.tflite")
     with pytest.raises(UserError, match="kind pose, not a finder"):
         export(monkeypatch, "--finder=keras_pose/weights/phone", f"--output={tmp_path}/f.tflite")

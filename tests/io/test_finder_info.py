@@ -71,7 +71,6 @@ def test_the_kinds_are_distinguished(tmp_path):
     assert found == [True, True, False, False, False] and not is_finder(tmp_path / "gone.json")
 
 
-@pytest.mark.skipif(not FINDER.is_dir(), reason="no finder ships")
 def test_the_shipped_finder_is_described_as_it_stands():
     for path in FINDER.glob("*.json"):
         info = FinderInfo.read(path, "missing", "remedy")

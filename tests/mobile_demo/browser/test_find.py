@@ -4,7 +4,6 @@ The finder is of tests/mobile_demo/browser/marker.py, the pose model the oracle;
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -167,11 +166,7 @@ def test_without_a_finder_nothing_is_told_and_one_may_be_chosen(oracle_url, fold
 
 def test_the_shipped_finder_is_loaded(two_browser):
     """Its own tests say how well it finds people; here it loads, and sees nobody in dots."""
-    if not (FINDER / "finder_int8.tflite").is_file():
-        pytest.skip("no finder ships yet")
     model = FINDER.with_name("phone") / "pose_int8.tflite"
-    if not model.is_file():
-        pytest.fail(f"needs {model}") if os.environ.get("CI") else pytest.skip(f"needs {model}")
     with serving(model, http=True) as url, a_phone(two_browser, url) as phone:
         phone.open("accelerator=wasm").wait_for("running")
         phone.page.wait_for_function(HAS_FINDER)
