@@ -1,14 +1,16 @@
 """The file that keeps what teachers said."""
 
+import lzma
 import multiprocessing
 import sqlite3
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from keras_pose.core.errors import UserError
-from keras_pose.data.teachers.answers import Answers
+from keras_pose.data.teachers.answers import ROW, Answers
 from keras_pose.data.teachers.blazepose import Landmarks
 from keras_pose.data.teachers.crop import Crop
 from keras_pose.data.teachers.labeller import Labeller
@@ -129,3 +131,13 @@ def test_files_that_are_something_else_are_refused(tmp_path, teachers):
         assert "\n" not in str(error.value)
     assert text.read_text().startswith("not a database")
     assert sqlite3.connect(other).execute("SELECT count(*) FROM songs").fetchone() == (0,)
+
+
+def test_the_answers_of_the_training_photos_are_intact(tmp_path, teachers):
+    packed = Path(__file__).parents[3] / "configs" / "teacher_answers.sqlite.xz"
+    (tmp_path / "a.sqlite").write_bytes(lzma.decompress(packed.read_bytes()))
+    Answers(tmp_path / "a.sqlite", teachers)  # of this version
+    rows = sqlite3.connect(tmp_path / "a.sqlite").execute("SELECT row FROM answers").fetchall()
+    assert len(rows) == 11_459 and {len(row) for (row,) in rows} == {ROW.itemsize}
+    values = np.frombuffer(b"".join(row for (row,) in rows), ROW)
+    assert (values["has"] == 1).all() and (values["crop"][:, 2] > 0).all()
