@@ -97,7 +97,7 @@ def test_mistakes_give_one_line_errors(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="unknown video format 'gif'; known: mp4, webp"):
         video.VideoWriter(tmp_path / "a.gif", 10)
     monkeypatch.setattr(video, "WEBP_MOST_FRAMES", 3)
-    with pytest.raises(UserError, match="over 3 frames; shorten it, or write an mp4"):
+    with pytest.raises(UserError, match="exceed 3 frames; shorten it, or write an mp4"):
         write(tmp_path / "a.webp", [plain(grey) for grey in GREYS])
     (tmp_path / "file").write_text("")
     for suffix in video.FORMATS:

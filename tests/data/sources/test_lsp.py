@@ -76,7 +76,7 @@ def test_parts_of_the_photos_share_nothing(downloads, tmp_path):
         ),
         (lambda d: scipy.io.savemat(d / "joints.mat", {"points": 1}), "no numbers named joints"),
         (lambda d: scipy.io.savemat(d / "joints.mat", {"joints": joints(2)}), "has shape"),
-        (lambda d: [p.unlink() for p in (d / "images").iterdir()], "holds no im"),
+        (lambda d: [p.unlink() for p in (d / "images").iterdir()], "contains no im"),
         (lambda d: (d / "images/im0001.jpg").rename(d / "images/im0009.jpg"), r"im0009\.jpg: it has no joints"),
         (lambda d: (d / "images/im0001.jpg").write_bytes(b"half"), r"im0001\.jpg.*missing or damaged"),
         (lambda d: scipy.io.savemat(d / "joints.mat", {"joints": joints(2).transpose(2, 1, 0) * np.nan}), "NaN"),

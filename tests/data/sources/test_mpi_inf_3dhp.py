@@ -143,7 +143,7 @@ def cut(name, size=400):
         (nan_label, r"annot\.mat: S8/Seq1/1: a label is NaN"),
         (
             lambda d: (d / "mpi_inf_3dhp_test_set/TS1/imageSequence/img_000003.jpg").unlink(),
-            r"img_000003\.jpg: the pict",
+            r"img_000003\.jpg: the image",
         ),
     ],
 )
