@@ -19,8 +19,8 @@ FEWEST_FACING = 0.33
 # Range of the median distance from the root to the farthest joint (mm); a standing adult has about 900.
 TYPICAL_RADIUS_MM = (450.0, 1500.0)
 MOST_OUTSIDE = 0.2
-# Largest distance of projected 3D poses from 2D labels, in crop heights. Teachers' labels differ by 0.015 in street photos
-# and by 0.03 in photos of acrobatics.
+# Largest distance of projected 3D poses from 2D labels, in crop heights. Teachers' labels differ by 0.015 in photos of
+# the street and by 0.03 in photos of acrobatics.
 MOST_REPROJECTION = 0.04
 # A leg counts as bent if the knee is this far off the line from hip to ankle, in leg lengths.
 BENT = 0.08
