@@ -36,7 +36,7 @@ def test_it_trains_evaluates_and_reports_where_files_are(trained):
     assert evaluation["split"] == "test" and evaluation["count"] == 6
     assert {"mpjpe_mm", "pa_mpjpe_mm", "mean_pose_mpjpe_mm"} <= set(evaluation)
     assert "hrnet epoch 1/1" in text and "e2e epoch 1/1" in text and "MPJPE" in text and str(output) in text
-    assert "note: HRNet w8_tiny mixes 17 heatmaps of 8 channels" in text
+    assert "note: HRNet w8_tiny mixes 17 heatmaps from 8 channels" in text
     assert get_variant("w20_small").channels >= 17  # what the note recommends
 
 

@@ -111,7 +111,7 @@ def test_the_newest_run_is_the_default(runs, tmp_path, monkeypatch, capsys):
     assert "the newest run" in capsys.readouterr().out
     monkeypatch.setattr(inference_graph, "SHIPPED_WEIGHTS", {"phone": tmp_path})
     assert inference_graph.find_run(None, tmp_path / "none") == tmp_path
-    assert "weights that ship, phone" in capsys.readouterr().out
+    assert "shipped weights phone" in capsys.readouterr().out
     assert inference_graph.find_run("phone") == tmp_path
     monkeypatch.setattr(inference_graph, "SHIPPED_WEIGHTS", {})
     with pytest.raises(UserError, match="no shipped weights; train first"):

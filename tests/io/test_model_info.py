@@ -52,7 +52,7 @@ def test_the_shipped_export_is_rewritten_unchanged():
     path = ROOT / "keras_pose" / "weights" / "phone" / "pose_int8.tflite"
     values, info = json.loads(sidecar_path(path).read_text()), read_sidecar(path)
     assert without_units(info.to_dict()) == without_units(values) and list(info.to_dict()) == list(values)
-    assert info.export.inputs == {"image": Tensor((1, 64, 64, 3), "uint8")} and info.kind == "pose"
+    assert info.export.inputs == {"image": Tensor((1, 128, 128, 3), "uint8")} and info.kind == "pose"
 
 
 @pytest.mark.parametrize(

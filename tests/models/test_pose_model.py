@@ -111,7 +111,7 @@ def test_bad_configurations(statistics):
         PoseModelConfig.from_dict({"color": 1})
     with pytest.raises(UserError, match="no root joint"):
         build_lifter(PoseModelConfig("w8_tiny", COCO_17.name), statistics)
-    with pytest.raises(UserError, match="of 17 joints, mpii_16 has 16"):
+    with pytest.raises(UserError, match="statistics have 17 joints, mpii_16 has 16"):
         build_pose_model(PoseModelConfig("w8_tiny", "mpii_16"), statistics)
 
 

@@ -96,7 +96,7 @@ def test_a_failed_run_names_its_log(folder, monkeypatch):
         monkeypatch.setattr(subprocess, "Popen", lambda command, **kw: real(["/bin/sh", "-c", script], **kw))
 
     start("echo 'error: no such thing' >&2; echo bye; exit 2")
-    with pytest.raises(UserError, match=r"seed5 failed \(no such thing\); see .*seed5.log, and run"):
+    with pytest.raises(UserError, match=r"seed5 failed \(no such thing\); see .*seed5.log, fix the problem and run"):
         run(folder, "--seeds=5")
     start("kill -9 $$")
     with pytest.raises(UserError, match="seed5 was ended by SIGKILL; see .*seed5.log"):

@@ -139,7 +139,7 @@ def test_a_broken_conversion_is_reported(tmp_path):
     path = tmp_path / "hrnet.keras"
     refused(tmp_path, "there is no such file; convert one", pretrained=str(path))
     write_conversion(path, variant="w16_small")
-    refused(tmp_path, "is HRNet w16_small, the run's w8_tiny; add --variant=w16_small", pretrained=str(path))
+    refused(tmp_path, "is HRNet w16_small, the run has w8_tiny; add --variant=w16_small", pretrained=str(path))
     for text in ("{", "[]", "{}"):
         (tmp_path / "hrnet.keras.json").write_text(text)
         refused(tmp_path, "hrnet.keras.json is damaged", pretrained=str(path))

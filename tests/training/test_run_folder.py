@@ -83,7 +83,7 @@ def test_other_files_are_left_alone(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "holds no model.json"), ("{", "model.json is damaged"), ('{"format_version": 99}', "has format 99")],
+    [(None, "has no model.json"), ("{", "model.json is damaged"), ('{"format_version": 99}', "has format 99")],
 )
 def test_a_folder_that_is_not_a_run_is_reported(tmp_path, content, message):
     if content:

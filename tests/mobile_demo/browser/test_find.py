@@ -165,9 +165,10 @@ def test_without_a_finder_nothing_is_told_and_one_may_be_chosen(oracle_url, fold
 
 
 def test_the_shipped_finder_is_loaded(two_browser):
-    """Its own tests say how well it finds people; here it loads, and sees nobody in dots."""
+    """`keras_pose.finding.score` says how well it finds people; here it loads and answers."""
     model = FINDER.with_name("phone") / "pose_int8.tflite"
     with serving(model, http=True) as url, a_phone(two_browser, url) as phone:
         phone.open("accelerator=wasm").wait_for("running")
         phone.page.wait_for_function(HAS_FINDER)
-        assert phone.results(3)[-1]["person_score"] in (None, 0) and not phone.page.is_visible("#notice")
+        score = phone.results(3)[-1]["person_score"]
+        assert score is not None and 0 <= score <= 1 and not phone.page.is_visible("#notice")
