@@ -45,15 +45,8 @@ class Answers:
         self._path, self._teachers = path, _hash_of_files(teachers)
         try:
             self._connection = sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)
-            with_id = tuple(self._value(f"PRAGMA {name}") for name in ("application_id", "user_version"))
-            if with_id == (0, 0) and not self._value("SELECT count(*) FROM sqlite_master"):
-                self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                self._connection.execute(f"PRAGMA user_version = {VERSION}")
-            elif with_id != (APPLICATION_ID, VERSION):
-                raise UserError(f"--teacher_cache={path} is not a file of teachers' answers; name another one")
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID"
-            )
+            if self._ids() != (APPLICATION_ID, VERSION):
+                self._begin()
         except sqlite3.Error as error:
             raise self._error(error) from error
 
@@ -77,6 +70,21 @@ class Answers:
         except sqlite3.Error as error:
             raise self._error(error) from error
         return _unpack(row)
+
+    def _ids(self) -> tuple[int, int]:
+        return self._value("PRAGMA application_id"), self._value("PRAGMA user_version")
+
+    def _begin(self) -> None:
+        """Makes the table of a new file in one transaction: another process may be at it, too."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        ids = self._ids()
+        if ids == (0, 0) and not self._value("SELECT count(*) FROM sqlite_master"):
+            self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            self._connection.execute(f"PRAGMA user_version = {VERSION}")
+            self._connection.execute("CREATE TABLE answers (key BLOB PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID")
+        elif ids != (APPLICATION_ID, VERSION):
+            raise UserError(f"--teacher_cache={self._path} is not a file of teachers' answers; name another one")
+        self._connection.execute("COMMIT")
 
     def _value(self, statement: str, *values):
         """The single value that a statement gives; None for none."""
