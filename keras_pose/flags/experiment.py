@@ -52,6 +52,7 @@ def _read(config: type, values: flags.FlagValues, prefix: str = "", **given):
     for field in options_of(config):
         if field not in given:
             value = values[flag_name(config, field, prefix)].value
+            value = tuple(value) if isinstance(value, list) else value
             given[field] = None if types[field] == int | None and value == 0 else value
     return config(**given)
 

@@ -140,6 +140,10 @@ class TrainConfig:
         "",
         "Start from the weights of this run folder, or from shipped weights by name; a narrower backbone is widened.",
     )
+    init_without: tuple[str, ...] = option(
+        (),
+        "Parts (encoder) and layers of parts (hrnet/final_layer) that --init_from or --pretrained leaves random.",
+    )
     pretrained: str = option("", "Start the backbone from this .keras file, written by keras_pose.models.pretrained.")
     accumulate_steps: int = option(1, "Number of parts in which each device computes its batch, to save memory.")
     sync_batch_norm: bool = option(False, "Compute batch norm over the global batch, not per device.")
@@ -162,6 +166,10 @@ class TrainConfig:
         _check(
             not (self.init_from and self.pretrained),
             "--init_from (a run) and --pretrained (a converted backbone) are mutually exclusive; give one of them",
+        )
+        _check(
+            not self.init_without or bool(self.init_from or self.pretrained),
+            "--init_without leaves out weights of --init_from or --pretrained; give one of them, or leave it out",
         )
         _check(0 <= self.seed < 2**31, f"seed is {self.seed}; give a whole number from 0 to 2147483647")
         _check(self.log_steps >= 1, f"log interval is {self.log_steps} steps; give at least 1")

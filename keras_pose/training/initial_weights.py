@@ -8,7 +8,7 @@ from keras_pose.core.errors import UserError
 from keras_pose.io.model_info import ModelInfo, sidecar_path
 from keras_pose.models import model_folder
 from keras_pose.training.experiment import Experiment
-from keras_pose.training.phases import transfer_weights
+from keras_pose.training.phases import FINAL_LAYER, transfer_weights
 from keras_pose.weights import SHIPPED_WEIGHTS
 
 
@@ -17,7 +17,7 @@ def load_initial_weights(experiment: Experiment, model: keras.Model) -> None:
 
     Raises:
         UserError: a folder was given instead of a file or the reverse, or the weights are missing, damaged or of
-            another architecture.
+            another architecture, or `init_without` names what the model does not have.
     """
     train = experiment.train
     if not (train.init_from or train.pretrained):
@@ -36,10 +36,10 @@ def load_initial_weights(experiment: Experiment, model: keras.Model) -> None:
             )
         loaded = model_folder.load_model(source)
     joints = info.skeleton.joint_names
-    if "final_layer" in info.weights.get("initial", ()):  # from a classifier, which has no heatmaps
+    if FINAL_LAYER in info.weights.get("initial", ()):  # from a classifier, which has no heatmaps
         joints = ()
     same_joints = joints == experiment.model.get_skeleton().joint_names
-    untrained = transfer_weights(loaded, model, str(source), same_joints)
+    untrained = transfer_weights(loaded, model, str(source), same_joints, train.init_without)
     variant = info.model.get("variant", experiment.model.variant)
     widened = f", HRNet {variant}, widened" if variant != experiment.model.variant else ""
     print(f"weights from {source}{widened}" + (f"; untrained: {', '.join(untrained)}" if untrained else ""))

@@ -1,7 +1,7 @@
 """What each phase trains: the parts of the model, and how a batch runs through them."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -21,6 +21,7 @@ from keras_pose.models.widening import can_widen, widen
 from keras_pose.training.experiment import Experiment
 
 PARTS = ("hrnet", "encoder", "decoder")
+FINAL_LAYER = "final_layer"  # of hrnet: one heatmap per joint
 TRAINED_PARTS = {"hrnet": ("hrnet",), "lifter": ("encoder", "decoder"), "e2e": PARTS}
 
 
@@ -127,7 +128,9 @@ def synchronize_batch_norm(model: keras.Model) -> None:
             layer.synchronized = True
 
 
-def transfer_weights(source: keras.Model, target: keras.Model, name: str, same_joints: bool) -> list[str]:
+def transfer_weights(
+    source: keras.Model, target: keras.Model, name: str, same_joints: bool, without: Sequence[str] = ()
+) -> list[str]:
     """Copies the weights of the parts that both models share; returns the names of the parts left unchanged.
 
     A narrower backbone with the same layers is widened: it computes the same as before (`models.widening`).
@@ -137,22 +140,27 @@ def transfer_weights(source: keras.Model, target: keras.Model, name: str, same_j
         same_joints: whether both skeletons have the same joints in the same order. If not, even with equal counts,
             weights of single joints mean nothing here: only the backbone is copied, without its last layer, which has
             one heatmap per joint.
+        without: parts (`encoder`) and layers of parts (`hrnet/final_layer`) of `target` that keep their own weights,
+            named as in what is returned.
 
     Raises:
-        UserError: they share no part, or a layer is missing or has another size.
+        UserError: they share no part, a layer is missing or has another size, or `without` names what does not exist.
     """
     sources, targets = parts_of(source), parts_of(target)
-    shared = [part for part in PARTS if part in sources and part in targets and (same_joints or part == "hrnet")]
-    if not shared:
+    excluded = _check_excluded(without, targets)
+    if not same_joints:
+        excluded |= {f"hrnet/{FINAL_LAYER}", *(part for part in PARTS if part != "hrnet")}
+    shared = [part for part in PARTS if part in sources and part in targets and part not in excluded]
+    if not shared and not without:
         what = "part" if same_joints else "part, with the same joints,"
         raise UserError(f"{name} has no {what} of this model ({', '.join(targets)}); choose another run")
     kept = []
     for part in shared:
         known, ours = _layers_with_weights(sources[part]), _layers_with_weights(targets[part])
-        if not same_joints and "final_layer" in ours:
-            kept.append(f"{part}/final_layer")
+        for layer_name in [layer for layer in ours if f"{part}/{layer}" in excluded]:
+            kept.append(f"{part}/{layer_name}")
             for layers in (known, ours):
-                layers.pop("final_layer", None)
+                layers.pop(layer_name, None)
         is_wider = part == "hrnet" and can_widen(_shapes(known), _shapes(ours))
         for layer_name, layer in ours.items():
             found, shapes = _shapes(known).get(layer_name), _shapes(ours)[layer_name]
@@ -163,6 +171,18 @@ def transfer_weights(source: keras.Model, target: keras.Model, name: str, same_j
             else:
                 raise UserError(f"{name} has another architecture: {part}/{layer_name} has {found}, here {shapes}")
     return kept + [part for part in targets if part not in shared]
+
+
+def _check_excluded(without: Sequence[str], targets: dict[str, keras.Model]) -> set[str]:
+    for name in without:
+        part, _, layer = name.partition("/")
+        layers = _layers_with_weights(targets[part]) if part in targets else {}
+        if not layers or (layer and layer not in layers):
+            raise UserError(
+                f"--init_without: this model has no {name}; name parts ({', '.join(targets)}) "
+                f"or layers of them, such as hrnet/{FINAL_LAYER}"
+            )
+    return set(without)
 
 
 def _layers_with_weights(model: keras.Model) -> dict[str, keras.Layer]:

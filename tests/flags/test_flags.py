@@ -25,6 +25,7 @@ def test_flags_become_one_configuration(toy_dataset):
         f"--dataset={toy_dataset}", "--phases=e2e,hrnet", "--e2e_epochs=3", "--hrnet_learning_rate=0.5",
         "--noskip_connection", "--heatmap_kernel_size=0", "--schedule=step", "--step_epochs=5,7", "--augment_scale=0.3",
         "--variant=w8_tiny", "--ema=0.9", "--gamma=0.25", "--output=somewhere/", "--pretrained=hrnet.keras",
+        "--init_without=encoder,hrnet/conv1",
     )  # fmt: skip
     experiment = build_experiment(values)
     e2e, hrnet = experiment.train.phases
@@ -36,6 +37,7 @@ def test_flags_become_one_configuration(toy_dataset):
     assert experiment.optimizer.step_epochs == (5, 7) and experiment.optimizer.ema == 0.9
     assert experiment.augment.scale == 0.3 and experiment.augment.flip == 0.0
     assert experiment.output == "somewhere" and experiment.train.pretrained == "hrnet.keras"
+    assert experiment.train.init_without == ("encoder", "hrnet/conv1")
 
 
 def changed(values: flags.FlagValues, name: str) -> str:
@@ -54,7 +56,7 @@ def test_every_flag_reaches_the_configuration(toy_dataset):
     values = parse(f"--dataset={toy_dataset}")
     own = flags.FlagValues()
     define_flags(own)
-    others = {"dataset", "input_size", "phases", "step_epochs"}  # tested above
+    others = {"dataset", "input_size", "phases", "step_epochs", "init_without"}  # tested above
     for name in sorted(set(own) - others):
         phase = name.partition("_")[0]
         phases = f"--phases={phase}" if phase in PHASES else "--phases=hrnet,e2e"

@@ -13,6 +13,7 @@ from keras_pose.models.hrnet_checkpoint import Accounting
 from keras_pose.models.pose_model import PoseModelConfig, PoseStatistics, build_keypoint_model, build_pose_model
 from keras_pose.training.experiment import PhaseConfig
 from keras_pose.training.initial_weights import load_initial_weights
+from keras_pose.training.phases import parts_of
 from tests.training.runs import run, tiny_experiment
 
 SIZE = (64, 96)
@@ -83,6 +84,29 @@ def test_a_run_of_other_joints_gives_only_its_backbone(tmp_path, capsys):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize(
+    ("without", "untrained"),
+    [
+        (("hrnet/final_layer",), {"hrnet/final_layer"}),
+        (("encoder", "hrnet/final_layer"), {"hrnet/final_layer", "encoder"}),
+        (("hrnet", "decoder"), {"hrnet", "decoder"}),
+    ],
+)
+def test_named_parts_and_layers_keep_their_random_weights(tmp_path, capsys, without, untrained):
+    source = write_run(tmp_path / "same", HUMAN36M_17)
+    model, before, printed = start(
+        tmp_path, capsys, build_pose_model, init_from=str(tmp_path / "same"), init_without=without
+    )
+    assert set(printed.split("untrained: ")[1].split(", ")) == untrained
+    random = {id(weight): array for weight, array in zip(model.weights, before, strict=True)}
+    sources = parts_of(source)
+    layers = [(part, layer) for part, submodel in parts_of(model).items() for layer in submodel.layers]
+    for part, layer in layers:
+        is_random = part in untrained or f"{part}/{layer.name}" in untrained
+        for ours, theirs in zip(layer.weights, sources[part].get_layer(layer.name).get_weights(), strict=True):
+            np.testing.assert_array_equal(ours.numpy(), random[id(ours)] if is_random else theirs, err_msg=layer.name)
+
+
 def test_training_starts_from_a_converted_backbone(tmp_path, toy_dataset):
     source = write_conversion(tmp_path / "hrnet.keras")
     still = PhaseConfig("hrnet", 1, learning_rate=1e-30)
@@ -133,6 +157,19 @@ def test_each_flag_names_the_other_for_the_wrong_kind(tmp_path):
     refused(tmp_path, "--pretrained=.*e2e is a folder;.*--init_from", pretrained=str(tmp_path / "e2e"))
     own_model = str(tmp_path / "e2e" / "model.keras")
     refused(tmp_path, "lacks model.keras.json;.*--init_from", pretrained=own_model)
+
+
+def test_what_is_left_out_must_exist(tmp_path):
+    write_conversion(tmp_path / "hrnet.keras")
+    for name in ("encoder", "hrnet/last", "final_layer", ""):
+        refused(
+            tmp_path,
+            f"--init_without: this model has no {name}; name parts .hrnet. or layers of them, such as hrnet/final",
+            pretrained=str(tmp_path / "hrnet.keras"),
+            init_without=(name,),
+        )
+    with pytest.raises(UserError, match="--init_without leaves out weights of --init_from or --pretrained; give one"):
+        tiny_experiment(tmp_path / "run", "toy", train={"init_without": ("encoder",)})
 
 
 def test_a_broken_conversion_is_reported(tmp_path):
