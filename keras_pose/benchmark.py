@@ -23,8 +23,9 @@ from keras_pose.flags import parse_size
 from keras_pose.io import atomic
 from keras_pose.models.hrnet import VARIANTS
 from keras_pose.models.pose_model import PoseModelConfig
+from keras_pose.models.precision import PRECISIONS
 from keras_pose.studies.benchmark import contest, machine, report, rows, start, workers
-from keras_pose.training.experiment import PRECISIONS, DataConfig, Experiment, PhaseConfig, TrainConfig
+from keras_pose.training.experiment import DataConfig, Experiment, PhaseConfig, TrainConfig
 
 FLAGS = flags.FLAGS
 ROWS = ("contest", "contest_bfloat16", "batch_sizes", "machine", "start", "optimizer", "pipeline", "loop", "workers")

@@ -27,7 +27,7 @@ PATHS = ("photos", "labels", "mocap", "clothes_dir", "panoramas", "work", "outpu
 HELD_OUT_CUTOUTS = 100
 VALIDATION_SCENES = 256
 TEXTURES = 132
-WEIGHT_DECAY = 0.02
+CLIP_NORM, MUON_FACTOR = 5.0, 8.0
 BOX_WEIGHT = 1.0
 AVERAGING = 0.995  # of the moving average of the weights, a step
 
@@ -44,6 +44,9 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_string("init_from", "backbone_photos", "Start from a finder's run, or from the HRNet of a pose "
                         "model: a run folder, or shipped weights by name; empty: from random weights.",
                         flag_values=values)  # fmt: skip
+    flags.DEFINE_integer("input_size", 192, "Side of the square input, a multiple of 32.", flag_values=values)
+    flags.DEFINE_enum("precision", "auto", ("auto", "float32", "mixed_bfloat16"), "Of the training; auto: "
+                      "mixed_bfloat16 if the hardware supports it, else float32.", flag_values=values)  # fmt: skip
     flags.DEFINE_integer("rendered_people", 2400, "Rendered people to paste.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer("bodies", 240, "Different bodies of rendered people.", lower_bound=3, flag_values=values)
     flags.DEFINE_float("lsp_share", 1.0, "Share of the photos of lsp_extended_train to use.", 0, 1, flag_values=values)
@@ -54,6 +57,8 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_float("decay_share", 0.35, "Share of the steps at the end in which the rate falls to 0.", 0, 1,
                        flag_values=values)  # fmt: skip
     flags.DEFINE_integer("save_steps", 250, "Steps between two saved models.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("threads_per_operation", 1, "Processors per operation; with 1 the trunk's branches run in "
+                         "parallel instead; 0 uses all.", lower_bound=0, flag_values=values)  # fmt: skip
     flags.DEFINE_integer("seed", 1, "Of everything drawn.", lower_bound=0, flag_values=values)
 
 
@@ -125,47 +130,52 @@ def train(pools: dict[str, scenes.Pool], output: Path) -> None:
 
     from keras_pose.losses.centers import box_loss, center_loss
     from keras_pose.models import finder, model_folder
+    from keras_pose.models.precision import fastest_precision, layer_precision
+    from keras_pose.training.experiment import OptimizerConfig
+    from keras_pose.training.muon import make_optimizer
 
     keras.utils.set_random_seed(FLAGS.seed)
-    model = finder.build_finder()
-    average = finder.build_finder()
+    if FLAGS.threads_per_operation:
+        tf.config.threading.set_intra_op_parallelism_threads(FLAGS.threads_per_operation)
+    size = FLAGS.input_size
+    with layer_precision(fastest_precision() if FLAGS.precision == "auto" else FLAGS.precision):
+        model = finder.build_finder(size)
+    average = finder.build_finder(size)  # saved, so in float32
     if FLAGS.init_from:
         folder = SHIPPED_WEIGHTS.get(FLAGS.init_from, Path(FLAGS.init_from))
         untrained = finder.start_from(model, model_folder.load_model(folder / model_folder.MODEL))
         print(f"weights from {FLAGS.init_from}" + (f"; untrained: {', '.join(untrained)}" if untrained else ""))
     average.set_weights(model.get_weights())
     total, warmup = FLAGS.steps, min(100, FLAGS.steps // 4 + 1)
-    optimizer = keras.optimizers.AdamW(weight_decay=WEIGHT_DECAY, clipnorm=5.0)
-    optimizer.build(model.trainable_variables)
-    rate = tf.Variable(0.0, trainable=False)
+    optimizer = make_optimizer(
+        model.trainable_variables, OptimizerConfig(name="muon", muon_factor=MUON_FACTOR, clip_norm=CLIP_NORM)
+    )
 
     @tf.function(reduce_retracing=True)
-    def step(batch, momentum):
+    def step(batch, rate, momentum):
         with tf.GradientTape() as tape:
             outputs = model(tf.cast(batch["image"], tf.float32), training=True)
             centers = center_loss(batch["centers"], batch["center_weight"], outputs["centers"])
             boxes = box_loss(batch["boxes"], batch["box_weight"], outputs["boxes"])
             loss = centers + BOX_WEIGHT * boxes
-        optimizer.learning_rate.assign(rate)
-        gradients = tape.gradient(loss, model.trainable_variables)
-        optimizer.apply(gradients, model.trainable_variables)
+        optimizer.apply(optimizer.flatten(tape.gradient(loss, model.trainable_variables)), rate)
         for kept, now in zip(average.variables, model.variables, strict=True):
             kept.assign(momentum * kept + (1 - momentum) * now)
         return centers, boxes
 
-    example = next(batches(pools["train"], 0, 1, finder.INPUT_SIZE, finder.STRIDE))
+    example = next(batches(pools["train"], 0, 1, size, finder.STRIDE))
     signature = {key: tf.TensorSpec((FLAGS.batch_size, *v.shape[1:]), v.dtype) for key, v in example.items()}
     data = tf.data.Dataset.from_generator(
-        lambda: batches(pools["train"], FLAGS.seed, FLAGS.batch_size, finder.INPUT_SIZE, finder.STRIDE),
+        lambda: batches(pools["train"], FLAGS.seed, FLAGS.batch_size, size, finder.STRIDE),
         output_signature=signature,
     ).prefetch(4)
-    held_out = next(batches(pools["validation"], 7, VALIDATION_SCENES, finder.INPUT_SIZE, finder.STRIDE))
+    held_out = next(batches(pools["validation"], 7, VALIDATION_SCENES, size, finder.STRIDE))
     losses, start = [], time.monotonic()
     with open(output / "metrics.jsonl", "a") as log:
         for number, batch in enumerate(progress(data.take(total), total, "step"), 1):
-            rate.assign(FLAGS.learning_rate * rate_factor(number, total, warmup, FLAGS.decay_share))
+            rate = FLAGS.learning_rate * rate_factor(number, total, warmup, FLAGS.decay_share)
             momentum = min(AVERAGING, number / (number + 10.0))
-            losses.append([float(value) for value in step(batch, tf.constant(momentum, tf.float32))])
+            losses.append([float(value) for value in step(batch, *tf.constant([rate, momentum], tf.float32))])
             if number % FLAGS.save_steps and number != total:
                 continue
             values = dict(zip(("center_loss", "box_loss"), np.mean(losses, axis=0).round(4).tolist(), strict=True))
@@ -202,7 +212,7 @@ def save(model, output: Path, values: dict) -> None:
     from keras_pose.models import finder, model_folder
 
     info = FinderInfo(
-        input_size=(finder.INPUT_SIZE, finder.INPUT_SIZE),
+        input_size=(FLAGS.input_size, FLAGS.input_size),
         stride=finder.STRIDE,
         versions={"keras_pose": __version__},
         metrics=values,

@@ -17,6 +17,7 @@ from keras_pose.flags.definitions import define_flags, flag_name
 from keras_pose.losses import LossConfig
 from keras_pose.models.hrnet import SIZE_MULTIPLE
 from keras_pose.models.pose_model import PoseModelConfig
+from keras_pose.models.precision import fastest_precision
 from keras_pose.training.experiment import (
     PHASES,
     DataConfig,
@@ -25,7 +26,6 @@ from keras_pose.training.experiment import (
     PhaseConfig,
     TrainConfig,
 )
-from keras_pose.training.precision import fastest_precision
 
 
 def build_experiment(values: flags.FlagValues = flags.FLAGS) -> Experiment:

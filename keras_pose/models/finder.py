@@ -15,7 +15,7 @@ from keras_pose.models.batch_norm import FusedBatchNormalization
 from keras_pose.models.hrnet import hrnet_branches
 
 VARIANT = "w20_small"
-INPUT_SIZE = 160
+INPUT_SIZE = 192
 STRIDE = 8
 CHANNELS = 64  # of the head
 # A map of centers starts at this score everywhere; otherwise the first steps go into the cells without a person.

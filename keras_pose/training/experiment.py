@@ -9,12 +9,12 @@ from keras_pose.data.augment import AugmentConfig
 from keras_pose.data.pipeline import SHARD_BY
 from keras_pose.losses import LossConfig
 from keras_pose.models.pose_model import PoseModelConfig
+from keras_pose.models.precision import PRECISIONS
 
 PHASES = ("hrnet", "lifter", "e2e")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 OPTIMIZERS = ("adam", "muon")
 SCHEDULES = ("constant", "cosine", "step")
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,11 @@ class FlatMuon(FlatAdam):
     and scaled to the kernel's norm, which is held at the square root of the channels out; the batch norm after it
     cancels any scale. A step moves the kernel by `learning_rate * config.muon_factor` of that norm.
 
-    Args: see `FlatAdam`. Adam trains the heatmap layer, which has no batch norm after it.
+    Args: see `FlatAdam`. A convolution with a bias, such as the heatmap layer, has no batch norm after it: Adam.
     """
 
     def __init__(self, variables: Sequence[keras.Variable], config: OptimizerConfig):
+        self._biased = {v.path.removesuffix("/bias") for v in variables if v.path.endswith("/bias")}
         super().__init__(variables, config)
         kernels = sum(size for size, (_, is_kernel) in zip(self._sizes, self._groups, strict=True) if is_kernel)
         self.momentum = zeros(kernels, "momentum")
@@ -39,7 +40,7 @@ class FlatMuon(FlatAdam):
 
     def _kind(self, variable) -> bool:
         """Whether Muon trains this kernel."""
-        return len(variable.shape) == 4 and not variable.path.endswith("final_layer/kernel")
+        return len(variable.shape) == 4 and variable.path.removesuffix("/kernel") not in self._biased
 
     def _update(self, gradient, learning_rate, t, keep) -> None:
         moved, rest, moments, start = [], [], [], 0

@@ -180,10 +180,6 @@ class LossScale:
         self.scale = keras.Variable(initial, shape=(), dtype="float32", trainable=False, name="loss_scale")
         self.good_steps = keras.Variable(0, shape=(), dtype="int32", trainable=False, name="good_steps")
 
-    def _make_moments(self, total: int) -> None:
-        self.first_moment = zeros(total, "first_moment")
-        self.second_moment = zeros(total, "second_moment")
-
     @property
     def state(self) -> dict[str, keras.Variable]:
         """The state to checkpoint, by name."""

@@ -1,6 +1,5 @@
 """What each phase trains: the parts of the model, and how a batch runs through them."""
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -40,17 +39,6 @@ def build_discriminator(experiment: Experiment, statistics: dict) -> keras.Model
     if not experiment.loss.adversarial_weight:
         return None
     return build_pose_discriminator(PoseStatistics.from_dict(statistics).pose_3d, seed=experiment.train.seed)
-
-
-@contextlib.contextmanager
-def precision(name: str) -> Iterator[None]:
-    """Inside, new layers compute in this precision (one of `experiment.PRECISIONS`)."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def parts_of(model: keras.Model) -> dict[str, keras.Model]:

@@ -18,6 +18,7 @@ from keras_pose.core.progress import progress as progress_bar
 from keras_pose.data import audit
 from keras_pose.data.dataset import DatasetInfo, naming_broken_shards, open_dataset
 from keras_pose.models import model_folder
+from keras_pose.models.precision import layer_precision
 from keras_pose.models.tensorflow_speed import speed_tricks
 from keras_pose.training import checkpoint, distribution, phases, run_folder
 from keras_pose.training.checkpoint import EpochClock
@@ -55,7 +56,7 @@ def train(experiment: Experiment) -> bool:
         if experiment.kind != "lifter":
             dataset = dataset.at_size(experiment.model.input_size)
         keras.utils.set_random_seed(experiment.train.seed)
-        tricks, precision = speed_tricks(experiment.train.speed_tricks), phases.precision(experiment.train.precision)
+        tricks, precision = speed_tricks(experiment.train.speed_tricks), layer_precision(experiment.train.precision)
         with tricks, precision, strategy.scope():
             trainer = Trainer(experiment, dataset, strategy, watch, cluster is None or cluster.is_chief)
             with naming_broken_shards(dataset, lambda: f"at step {trainer.step}: "):
@@ -264,7 +265,7 @@ class Trainer:
 
     @cached_property
     def _float32_model(self) -> keras.Model:
-        with phases.precision("float32"):
+        with layer_precision("float32"):
             return phases.build_model(self.experiment, self.dataset.statistics)
 
     def _save_checkpoint(self, learner: Learner) -> None:

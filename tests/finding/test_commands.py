@@ -1,5 +1,6 @@
 """The finder's commands on a few small photos: labels by given teachers, training, and the test of what was trained."""
 
+import functools
 import json
 
 import cv2
@@ -10,7 +11,8 @@ from absl import flags
 from keras_pose.core.errors import UserError
 from keras_pose.finding import cutouts, score, train
 from keras_pose.finding.label import write
-from keras_pose.inference.finder import PersonFinder
+from keras_pose.inference.finder import PersonFinder, open_finder
+from keras_pose.models import finder as model
 
 
 @pytest.fixture
@@ -50,6 +52,22 @@ def test_cutouts_come_back_from_disk(photos):
     assert cutout.image.shape == (60, 30, 3) and cutout.points_px.tolist() == [[5, 5], [25, 55]]
     with pytest.raises(UserError, match="does not hold 101 cutouts"):
         cutouts.read(photos / "work" / "cutouts_train.npz", 101)
+
+
+def test_a_finder_learns_and_is_saved(photos, monkeypatch):
+    """Four steps of a tiny finder write a run that opens, in the size and from the start that were asked for."""
+    monkeypatch.setattr(model, "build_finder", functools.partial(model.build_finder, variant="w8_tiny", channels=8))
+    monkeypatch.setattr(train.cutouts, "load_or_render", lambda path, *rest: cutouts.read(path, 100))
+    monkeypatch.setattr(train.photos, "split_of", lambda path: "validation" if "1" in path else "train")
+    monkeypatch.setattr(train, "VALIDATION_SCENES", 4)
+    options = (f"--photos={photos}", f"--labels={photos / 'labels.npz'}", f"--work={photos / 'work'}", "--steps=4",
+               "--input_size=64", "--batch_size=2", "--save_steps=2", "--threads_per_operation=0")  # fmt: skip
+    run(train, monkeypatch, *options, "--init_from=", f"--output={photos / 'first'}")
+    run(train, monkeypatch, *options, f"--init_from={photos / 'first'}", f"--output={photos / 'second'}")
+    lines = [json.loads(line) for line in (photos / "second" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4]
+    assert all(np.isfinite(value) for line in lines for value in line.values())
+    assert open_finder(photos / "second", score=0.0).input_size == 64
 
 
 def test_a_finder_that_finds_nobody_scores_nothing(photos, monkeypatch):

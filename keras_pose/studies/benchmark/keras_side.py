@@ -10,6 +10,7 @@ from keras_pose.data.augment import AugmentConfig
 from keras_pose.models.batch_norm import FusedBatchNormalization
 from keras_pose.models.hrnet_checkpoint import load_weights
 from keras_pose.models.pose_model import PoseModelConfig
+from keras_pose.models.precision import layer_precision
 from keras_pose.studies.benchmark import kernels
 from keras_pose.studies.benchmark.side import Side, Spec
 from keras_pose.studies.benchmark.training_step import LEARNING_RATE, make_steps
@@ -36,7 +37,7 @@ class _KerasSide(Side):
             augment=AugmentConfig(brightness=0, contrast=0, saturation=0, flip=0),
         )
         self.images = tf.constant(self.batch["image"])
-        with phases.precision(spec.precision), self.strategy.scope():
+        with layer_precision(spec.precision), self.strategy.scope():
             self.phase = phases.Phase("hrnet", phases.build_model(self.experiment, {}))
             self.hrnet = self._network(self.phase.model.get_layer("hrnet"))
             weights = spec.weights()

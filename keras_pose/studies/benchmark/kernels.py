@@ -37,7 +37,7 @@ def matrix_peak_flops(precision: str, side: int = 0, seconds: float = 2.0) -> fl
     """The operations per second that the machine reaches multiplying two large square matrices.
 
     Args:
-        precision: one of `keras_pose.training.experiment.PRECISIONS`.
+        precision: one of `keras_pose.models.precision.PRECISIONS`.
         side: of the matrices; default 2048, on a GPU 8192.
         seconds: how long to time products; the fastest counts.
     """

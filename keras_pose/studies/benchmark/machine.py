@@ -4,8 +4,8 @@ import importlib.metadata
 import os
 import platform
 
+from keras_pose.models.precision import BFLOAT16_CPU_FLAGS, CPU_INFO, fastest_precision
 from keras_pose.studies.benchmark.contest import WORKERS
-from keras_pose.training.precision import BFLOAT16_CPU_FLAGS, CPU_INFO, fastest_precision
 
 BUSY = 0.3  # processors used by other processes, above which times are not reliable
 

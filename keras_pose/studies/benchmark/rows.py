@@ -107,13 +107,14 @@ def measure_loop(job: Job) -> dict[str, float]:
     """
     import tensorflow as tf
 
+    from keras_pose.models.precision import layer_precision
     from keras_pose.studies.benchmark.training_step import make_steps
     from keras_pose.training import distribution, phases
 
     experiment = job.experiment
     still = replace(experiment.augment, brightness=0, contrast=0, saturation=0, flip=0)
     strategy = distribution.make_strategy("one_device")
-    with tempfile.TemporaryDirectory() as directory, phases.precision(experiment.train.precision), strategy.scope():
+    with tempfile.TemporaryDirectory() as directory, layer_precision(experiment.train.precision), strategy.scope():
         dataset = _dataset(job, directory)
         phase = phases.Phase("hrnet", phases.build_model(experiment, {}))
         train, bare = make_steps(strategy, phase, experiment, replace(experiment, augment=still))

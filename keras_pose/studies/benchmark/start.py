@@ -21,6 +21,7 @@ def measure_start(job: Job) -> dict[str, float]:
 
 def start(rewritten: bool, job: Job) -> dict[str, float]:
     """From nothing to a first step and some later ones, without imports."""
+    from keras_pose.models.precision import layer_precision
     from keras_pose.models.tensorflow_speed import collections_paused
     from keras_pose.studies.benchmark.training_step import make_steps
     from keras_pose.training import distribution, phases
@@ -29,7 +30,7 @@ def start(rewritten: bool, job: Job) -> dict[str, float]:
     strategy = distribution.make_strategy("one_device")
     batch = _random_batch(job)
     began, cpu = time.perf_counter(), cpu_seconds()
-    with phases.precision(experiment.train.precision), strategy.scope():
+    with layer_precision(experiment.train.precision), strategy.scope():
         phase = phases.Phase("hrnet", phases.build_model(experiment, {}))
         (step,) = make_steps(strategy, phase, experiment)
         built = time.perf_counter()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_pose.training.precision import fastest_precision
+from keras_pose.models.precision import fastest_precision
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,27 @@
-"""The fastest precision of a machine."""
+"""The precision in which layers compute, and the fastest one of a machine."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
+import keras
 import tensorflow as tf
 
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 CPU_INFO = Path("/proc/cpuinfo")
 BFLOAT16_CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
 BFLOAT16_COMPUTE_CAPABILITY = (8, 0)  # NVIDIA's Ampere
+
+
+@contextlib.contextmanager
+def layer_precision(name: str) -> Iterator[None]:
+    """Inside, new layers compute in this precision, one of `PRECISIONS`."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def fastest_precision(cpu_info: Path = CPU_INFO) -> str:
