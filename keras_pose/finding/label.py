@@ -4,7 +4,8 @@
         --output=labels.npz
 
 Takes every .jpg below --input. The teachers are those of `keras_pose.data.prepare --source=photos`, and a
---teacher_cache that it filled serves here too. The file's keys are listed in `keras_pose.finding.photos`.
+--teacher_cache that it filled serves here too. In a folder of Leeds Sports Pose Extended (joints.mat and images) the
+human labels tell the teachers where the person is. The file's keys are listed in `keras_pose.finding.photos`.
 """
 
 from pathlib import Path
@@ -14,8 +15,12 @@ from absl import flags
 
 from keras_pose.core import command
 from keras_pose.core.errors import UserError
+from keras_pose.core.geometry import keypoints_box
 from keras_pose.core.progress import progress
-from keras_pose.data.teachers.labeller import Labeller
+from keras_pose.core.skeleton import HUMAN36M_17, LSP_14, map_joints
+from keras_pose.data.sources import lsp
+from keras_pose.data.teachers.crop import Crop
+from keras_pose.data.teachers.labeller import Labeller, crop_of_box
 from keras_pose.io import atomic, images
 
 FLAGS = flags.FLAGS
@@ -48,17 +53,28 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"--input={folder} holds no .jpg; name the folder of photos")
     count = min(FLAGS.limit or len(paths), len(paths))
     paths = [paths[i * len(paths) // count] for i in range(count)]
-    labeller = Labeller(FLAGS.teacher, FLAGS.teacher_cache)
-    rows = [label(path, labeller) for path in progress(paths, len(paths), "photo")]
+    labeller, known = Labeller(FLAGS.teacher, FLAGS.teacher_cache), known_crops(folder)
+    rows = [label(path, labeller, known.get(path)) for path in progress(paths, len(paths), "photo")]
     columns = {key: np.array([row[key] for row in rows]) for key in rows[0]}
     write(output, {"paths": np.array([path.relative_to(folder).as_posix() for path in paths])} | columns)
     print(f"{output}: {len(paths)} photos")
 
 
-def label(path: Path, labeller: Labeller) -> dict[str, np.ndarray]:
-    """What both teachers say of one photo."""
+def known_crops(folder: Path) -> dict[Path, Crop]:
+    """Where the labeled person is in the photos of each joints.mat below `folder`, as `data.prepare` sees them."""
+    crops = {}
+    for file in folder.rglob("joints.mat"):
+        for number, joints in enumerate(lsp.read_joints(file, extended=True), start=1):
+            points, valid = map_joints(joints[:, :2] - 0.5, joints[:, 2] > 0, LSP_14, HUMAN36M_17)
+            if valid.any():
+                crops[file.parent / "images" / f"im{number:05}.jpg"] = crop_of_box(keypoints_box(points, valid))
+    return crops
+
+
+def label(path: Path, labeller: Labeller, crop: Crop | None = None) -> dict[str, np.ndarray]:
+    """What both teachers say of one photo, or of the person in a crop of it."""
     image = images.read(path, turn=False)
-    seen, found = labeller.look(image)
+    seen, found = labeller.look(image, crop)
     return {
         "size": np.array(image.shape[:2]),
         "m_kp": seen.keypoints_px,

@@ -2,14 +2,17 @@
 
 import functools
 import json
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+import scipy.io
 from absl import flags
 
 from keras_pose.core.errors import UserError
-from keras_pose.finding import cutouts, score, train
+from keras_pose.data.teachers.movenet import Keypoints
+from keras_pose.finding import cutouts, label, score, train
 from keras_pose.finding.label import write
 from keras_pose.inference.finder import PersonFinder, open_finder
 from keras_pose.models import finder as model
@@ -45,6 +48,31 @@ def run(module, monkeypatch, *arguments):
     module.define_flags(values)
     monkeypatch.setattr(module, "FLAGS", values)
     return module.main(values(["command", *arguments])[1:])
+
+
+def test_human_labels_tell_the_teachers_where_the_person_is(tmp_path):
+    """The crop is around the labeled joints, here x from 60 to 100 and y from 20 to 120, counted from 0.5 pixels."""
+    joints = np.zeros((14, 3, 2))
+    joints[:, 0, 1], joints[:, 1, 1] = np.linspace(60.5, 100.5, 14), np.linspace(20.5, 120.5, 14)
+    joints[:, 2, 1] = 1  # of the second photo all joints are labeled, of the first none
+    (tmp_path / "lsp_extended_train").mkdir()
+    scipy.io.savemat(tmp_path / "lsp_extended_train" / "joints.mat", {"joints": joints})
+    ((path, crop),) = label.known_crops(tmp_path).items()
+    assert path == tmp_path / "lsp_extended_train" / "images" / "im00002.jpg"
+    np.testing.assert_allclose(crop.center_px, [80, 70], atol=1e-6)
+    assert crop.side_px > 100
+    seen = []
+    image = np.zeros((150, 150, 3), np.uint8)
+    path.parent.mkdir()
+    cv2.imwrite(str(path), image)
+
+    class Teachers:
+        def look(self, image, crop):
+            seen.append(crop)
+            keypoints = Keypoints(np.zeros((17, 2)), np.zeros(17))
+            return keypoints, SimpleNamespace(keypoints_px=np.zeros((18, 2)), score=0.5)
+
+    assert label.label(path, Teachers(), crop)["size"].tolist() == [150, 150] and seen == [crop]
 
 
 def test_cutouts_come_back_from_disk(photos):
