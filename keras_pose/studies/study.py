@@ -112,17 +112,26 @@ def _read(folder: Path, column: Column) -> float | None:
 
 
 def format_rows(rows: list[Row], figures: dict[str, dict[str, Spread | None]]) -> str:
-    """A Markdown table of all rows, mean ± standard deviation over the seeds."""
+    """A Markdown table of all rows, mean ± standard deviation over the seeds.
+
+    Where rows have a published MPJPE, two columns give it and ours as a share of that of the first such row.
+    """
     shown = [name for name in COLUMNS if any(values[name] for values in figures.values())]
-    has_paper = any(row.paper_mm for row in rows)
-    lines = [["row", "what", *(["paper, mm"] if has_paper else []), *(COLUMNS[n].heading for n in shown), "seeds"]]
+    first = next((row for row in rows if row.paper_mm), None)
+    published = ["paper, mm", f"paper / {first.name}", f"here / {first.name}"] if first else []
+    lines = [["row", "what", *published, *(COLUMNS[name].heading for name in shown), "seeds"]]
     lines.append(["---"] * len(lines[0]))
     for row in rows:
-        paper = [f"{row.paper_mm:.2f}" if row.paper_mm else ""] if has_paper else []
         values = figures[row.name]
+        paper = _beside_paper(row, first, values["mpjpe_mm"], figures[first.name]["mpjpe_mm"]) if first else []
         cells = [_cell(values[name], COLUMNS[name].form) for name in shown]
         lines.append([row.name, row.title, *paper, *cells, str(max([v.count for v in values.values() if v] or [0]))])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _beside_paper(row: Row, first: Row, found: Spread | None, first_found: Spread | None) -> list[str]:
+    ours = f"{found.mean / first_found.mean:.3f}" if found and first_found else "-"
+    return [f"{row.paper_mm:.2f}", f"{row.paper_mm / first.paper_mm:.3f}", ours] if row.paper_mm else ["", "", ours]
 
 
 def _cell(value: Spread | None, form: str) -> str:

@@ -47,14 +47,14 @@ def test_figures_are_means_over_runs(tmp_path):
 
 
 def test_a_table_has_a_line_per_row_and_no_empty_column():
-    rows = [make_row("a", 12.5), make_row("b"), make_row("c")]
+    rows = [make_row("a", 12.5), make_row("b"), make_row("c", 10.0)]
     values = {"a": figures([1, 3]), "b": figures([5], pck_0_2=[0.25]), "c": figures([])}
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in study.format_rows(rows, values).splitlines()]
-    assert lines[0] == ["row", "what", "paper, mm", "MPJPE mm", "PCK@0.2", "seeds"]
-    assert lines[2] == ["a", "what a is", "12.50", "2.0 ± 1.4", "-", "2"]
-    assert lines[3] == ["b", "what b is", "", "5.0", "0.250", "1"]
-    assert lines[4][3:] == ["-", "-", "0"]
-    assert "paper" not in study.format_rows(rows[1:], values)
+    assert lines[0] == ["row", "what", "paper, mm", "paper / a", "here / a", "MPJPE mm", "PCK@0.2", "seeds"]
+    assert lines[2] == ["a", "what a is", "12.50", "1.000", "1.000", "2.0 ± 1.4", "-", "2"]
+    assert lines[3] == ["b", "what b is", "", "", "2.500", "5.0", "0.250", "1"]
+    assert lines[4][2:] == ["10.00", "0.800", "-", "-", "-", "0"]
+    assert "paper" not in study.format_rows(rows[1:2], values)
 
 
 @pytest.mark.parametrize(
