@@ -17,13 +17,14 @@ from keras_pose.core import command
 from keras_pose.core.errors import UserError
 from keras_pose.core.geometry import keypoints_box
 from keras_pose.core.progress import progress
-from keras_pose.core.skeleton import HUMAN36M_17, LSP_14, map_joints
+from keras_pose.core.skeleton import COCO_17, HUMAN36M_17, LSP_14, TEACHER_22, map_joints
 from keras_pose.data.sources import lsp
 from keras_pose.data.teachers.crop import Crop
-from keras_pose.data.teachers.labeller import Labeller, crop_of_box
+from keras_pose.data.teachers.labeller import Labeller, agreed, crop_of_box
 from keras_pose.io import atomic, images
 
 FLAGS = flags.FLAGS
+SURE = 0.3  # MoveNet's score from which its joint counts although the other teacher differs
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
@@ -72,15 +73,16 @@ def known_crops(folder: Path) -> dict[Path, Crop]:
 
 
 def label(path: Path, labeller: Labeller, crop: Crop | None = None) -> dict[str, np.ndarray]:
-    """What both teachers say of one photo, or of the person in a crop of it."""
+    """The joints of the person in one photo, or in a crop of it, that the teachers find."""
     image = images.read(path, turn=False)
     seen, found = labeller.look(image, crop)
+    labels = agreed(seen, found)
+    both, valid = map_joints(labels.keypoints_px, labels.valid, TEACHER_22, COCO_17)
     return {
         "size": np.array(image.shape[:2]),
-        "m_kp": seen.keypoints_px,
-        "m_s": seen.scores,
-        "b_kp": found.keypoints_px,
-        "b_score": np.array(found.score),
+        "keypoints_px": np.where(valid[:, None], both, seen.keypoints_px),
+        "agreed": valid,
+        "sure": seen.scores > SURE,
     }
 
 

@@ -1,12 +1,14 @@
 """Photos with one labelled person each: where the person is, and which parts of a photo have nobody.
 
 A label file (.npz) comes from `keras_pose.finding.label`, which asks two teachers. Its keys: `paths` (N,), relative to
-the folder of photos; `size` (N, 2) height and width; `m_kp` (N, 17, 2) and `m_s` (N, 17), MoveNet's joints in pixels
-and their scores; `b_kp` (N, 18, 2) and `b_score` (N,), BlazePose's joints and its score for a person being there.
+the folder of photos; `size` (N, 2) height and width; `keypoints_px` (N, 17, 2), the joints of COCO; `agreed` (N, 17)
+bool, where both teachers agree; `sure` (N, 17) bool, where MoveNet alone is sure.
+
+Splits are those of `keras_pose.data.prepare --source=photos`: its validation photos are the finder's test, so a pose
+model trained on its training photos has not seen them either. Some of the training photos validate the finder.
 """
 
-import hashlib
-import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,23 +17,19 @@ import numpy as np
 
 from keras_pose.core import geometry
 from keras_pose.core.errors import UserError
-from keras_pose.core.skeleton import BLAZEPOSE_18, COCO_17
+from keras_pose.core.skeleton import COCO_17
+from keras_pose.data.sources import photos as unlabelled
 
-KEYS = ("paths", "size", "m_kp", "m_s", "b_kp", "b_score")
-AGREE = 0.2  # of the torso: teachers that are closer agree about a joint
-SURE = 0.3  # MoveNet's score from which its joint counts although the other teacher differs
+KEYS = ("paths", "size", "keypoints_px", "agreed", "sure")
 FEWEST_JOINTS = 8  # of the twelve of the limbs
 FEWEST_AGREED = 5
 HEAD = 0.7  # the top of the head lies so much farther from the shoulders than the nose does
-VALIDATION_SHARE, TEST_SHARE = 0.05, 0.15
+VALIDATION_SHARE = 16  # one group of the other photos in so many
 HELD_OUT = ("street", "exercise")  # folders that validation and test photos come from; the others train
 
 _LIMBS = np.array([COCO_17.index(f"{side}_{joint}") for side in ("left", "right")
                    for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")])  # fmt: skip
-_FROM_BLAZEPOSE = [BLAZEPOSE_18.index(name) for name in COCO_17.joint_names]
-_NOSE, _LEFT_SHOULDER, _RIGHT_SHOULDER, _LEFT_HIP, _RIGHT_HIP = (
-    COCO_17.index(name) for name in ("nose", "left_shoulder", "right_shoulder", "left_hip", "right_hip")
-)
+_NOSE, _LEFT_SHOULDER, _RIGHT_SHOULDER = (COCO_17.index(name) for name in ("nose", "left_shoulder", "right_shoulder"))
 
 
 @dataclass(frozen=True)
@@ -52,13 +50,14 @@ class Photo:
 
 
 def split_of(path: str) -> str:
-    """train, validation or test, by a hash of the name; start and end of one exercise stay together."""
+    """train, validation or test, by the name; start and end of one exercise stay together."""
     folder, _, name = path.partition("/")
     if folder not in HELD_OUT:
         return "train"
-    name = re.sub(r"_[01]\.jpg$", "", name) if folder == "exercise" else name
-    share = int(hashlib.sha256(f"{folder}/{name}".encode()).hexdigest()[:8], 16) / 2**32
-    return "validation" if share < VALIDATION_SHARE else "test" if share < VALIDATION_SHARE + TEST_SHARE else "train"
+    if unlabelled.split_of(Path(name)) == "validation":
+        return "test"
+    validates = zlib.crc32(f"finder {unlabelled.group_of(Path(name))}".encode()) % VALIDATION_SHARE == 0
+    return "validation" if validates else "train"
 
 
 def read_photos(folder: str | Path, label_files: Sequence[str | Path]) -> list[Photo]:
@@ -74,28 +73,19 @@ def _read_labels(folder: Path, file: Path) -> list[Photo]:
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{file} is not a label file ({error}); run keras_pose.finding.label") from error
     photos = []
-    for path, size, movenet, scores, blazepose, _ in zip(*(columns[key] for key in KEYS), strict=True):
-        valid = agreed(movenet, blazepose[_FROM_BLAZEPOSE], scores)
-        points = person_points(movenet, scores, valid, tuple(size))
-        photos.append(
-            Photo(folder / str(path), str(path).split("/")[0], split_of(str(path)), tuple(size), points, movenet, valid)
-        )
+    for path, size, keypoints, agreed, sure in zip(*(columns[key] for key in KEYS), strict=True):
+        points = person_points(keypoints, agreed, sure, tuple(size))
+        name = str(path)
+        photos.append(Photo(folder / name, name.split("/")[0], split_of(name), tuple(size), points, keypoints, agreed))
     return photos
 
 
-def agreed(movenet: np.ndarray, blazepose: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """(17,) bool, the joints of COCO about which two teachers of (17, 2) joints agree."""
-    torso = np.mean([np.linalg.norm(movenet[_LEFT_SHOULDER] - movenet[_RIGHT_HIP]),
-                     np.linalg.norm(movenet[_RIGHT_SHOULDER] - movenet[_LEFT_HIP])])  # fmt: skip
-    return (np.linalg.norm(movenet - blazepose, axis=-1) < AGREE * torso) & (scores > 0.1)
-
-
 def person_points(
-    keypoints_px: np.ndarray, scores: np.ndarray, valid: np.ndarray, size: tuple[int, int]
+    keypoints_px: np.ndarray, agreed: np.ndarray, sure: np.ndarray, size: tuple[int, int]
 ) -> np.ndarray | None:
     """(K, 2) of the sure joints and the top of the head; None where too few joints are sure."""
-    sure = (valid | (scores > SURE)) & geometry.inside_image(keypoints_px, (size[0] + 4, size[1] + 4))
-    if sure[_LIMBS].sum() < FEWEST_JOINTS or valid[_LIMBS].sum() < FEWEST_AGREED:
+    sure = (agreed | sure) & geometry.inside_image(keypoints_px, (size[0] + 4, size[1] + 4))
+    if sure[_LIMBS].sum() < FEWEST_JOINTS or agreed[_LIMBS].sum() < FEWEST_AGREED:
         return None
     points = keypoints_px[sure]
     if sure[_NOSE] and sure[_LEFT_SHOULDER] and sure[_RIGHT_SHOULDER]:

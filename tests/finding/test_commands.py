@@ -2,7 +2,6 @@
 
 import functools
 import json
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,9 +10,9 @@ import scipy.io
 from absl import flags
 
 from keras_pose.core.errors import UserError
+from keras_pose.data.teachers.blazepose import Landmarks
 from keras_pose.data.teachers.movenet import Keypoints
 from keras_pose.finding import cutouts, label, score, train
-from keras_pose.finding.label import write
 from keras_pose.inference.finder import PersonFinder, open_finder
 from keras_pose.models import finder as model
 
@@ -32,10 +31,10 @@ def photos(tmp_path):
         joints.append(np.stack([np.linspace(130, 170, 17), np.linspace(40, 160, 17)], axis=1))
     joints = np.array(joints)
     joints[:, 6::2, 0] += 20
-    columns = {"paths": np.array(paths), "size": np.tile([200, 300], (24, 1)), "m_kp": joints}
-    columns |= {"m_s": np.full((24, 17), 0.9), "b_score": np.ones(24)}
-    columns["b_kp"] = np.concatenate([joints.mean(1, keepdims=True), joints], axis=1)
-    write(tmp_path / "labels.npz", columns)
+    columns = {"paths": np.array(paths), "size": np.tile([200, 300], (24, 1)), "keypoints_px": joints}
+    label.write(
+        tmp_path / "labels.npz", columns | {"agreed": np.ones((24, 17), bool), "sure": np.zeros((24, 17), bool)}
+    )
     image = rng.integers(0, 255, (60, 30, 3)).astype(np.uint8)
     cutout = cutouts.Cutout(image, np.full((60, 30), 255, np.uint8), np.array([[5.0, 5], [25, 55]]))
     for split in ("train", "validation"):
@@ -69,10 +68,18 @@ def test_human_labels_tell_the_teachers_where_the_person_is(tmp_path):
     class Teachers:
         def look(self, image, crop):
             seen.append(crop)
-            keypoints = Keypoints(np.zeros((17, 2)), np.zeros(17))
-            return keypoints, SimpleNamespace(keypoints_px=np.zeros((18, 2)), score=0.5)
+            keypoints = Keypoints(np.linspace((60, 20), (100, 120), 17), np.full(17, 0.9))
+            keypoints.scores[0] = 0.1  # of the nose nobody is sure
+            both = np.concatenate([keypoints.keypoints_px[11:13].mean(0, keepdims=True), keypoints.keypoints_px + 2])
+            both[-1] += 60  # about the right ankle the teachers disagree
+            ones = np.ones(18)
+            return keypoints, Landmarks(both, np.zeros((18, 3)), ones, ones, 1.0, crop)
 
-    assert label.label(path, Teachers(), crop)["size"].tolist() == [150, 150] and seen == [crop]
+    labels = label.label(path, Teachers(), crop)
+    assert labels["size"].tolist() == [150, 150] and seen == [crop]
+    assert labels["agreed"].tolist() == [False] + 15 * [True] + [False]
+    assert labels["sure"].tolist() == [False] + 16 * [True]
+    np.testing.assert_allclose(labels["keypoints_px"][[1, -1]], [[63.5, 27.25], [100, 120]])
 
 
 def test_cutouts_come_back_from_disk(photos):

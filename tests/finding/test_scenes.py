@@ -1,9 +1,12 @@
 """Scenes and their labels: who counts as seen, what is not known, and the maps that are learned from."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from keras_pose.core import geometry
+from keras_pose.data.sources import photos as unlabelled
 from keras_pose.finding import photos, scenes
 from keras_pose.finding.cutouts import Cutout
 from keras_pose.finding.placed import LabelledPhoto, place
@@ -129,7 +132,9 @@ def test_both_photos_of_an_exercise_are_in_one_split_and_lsp_trains():
     names = [f"exercise/Move_{i}" for i in range(200)]
     assert all(photos.split_of(f"{name}_0.jpg") == photos.split_of(f"{name}_1.jpg") for name in names)
     splits = [photos.split_of(f"{name}_0.jpg") for name in names]
-    assert {"train", "validation", "test"} == set(splits) and 0.65 < splits.count("train") / 200 < 0.95
+    assert {"train", "validation", "test"} == set(splits) and 0.75 < splits.count("train") / 200 < 0.95
+    prepared = [unlabelled.split_of(Path(f"{name.partition('/')[2]}_1.jpg")) for name in names]
+    assert [split == "test" for split in splits] == [split == "validation" for split in prepared]
     assert photos.split_of("lsp_extended_train/images/im00001.jpg") == "train"
 
 
@@ -149,10 +154,10 @@ def test_empty_zones_keep_away_from_the_person():
 def test_teachers_that_disagree_label_nobody():
     rng = np.random.default_rng(0)
     joints = rng.uniform(50, 350, (17, 2))
-    scores = np.full(17, 0.2)
-    assert photos.person_points(joints, scores, np.zeros(17, bool), (400, 400)) is None
-    points = photos.person_points(joints, scores, np.ones(17, bool), (400, 400))
-    assert len(points) == 18  # and the top of the head
+    none, every = np.zeros(17, bool), np.ones(17, bool)
+    assert photos.person_points(joints, none, none, (400, 400)) is None
+    assert photos.person_points(joints, none, every, (400, 400)) is None  # one teacher alone does not suffice
+    assert len(photos.person_points(joints, every, none, (400, 400))) == 18  # and the top of the head
 
 
 def test_a_label_file_that_is_none_is_one_line(tmp_path):

@@ -40,8 +40,12 @@ def list_items(input_dir: Path, options: Options) -> list[Item]:
 
 def split_of(path: Path) -> str:
     """`validation` for one group of photos in sixteen, else `train`."""
-    group = path.with_name(re.sub(r"[_-]\d{1,2}$", "", path.stem)).as_posix()
-    return "validation" if zlib.crc32(group.encode()) % VALIDATION_SHARE == 0 else "train"
+    return "validation" if zlib.crc32(group_of(path).encode()) % VALIDATION_SHARE == 0 else "train"
+
+
+def group_of(path: Path) -> str:
+    """The name that photos share which may show one person: without its suffix and last number."""
+    return path.with_name(re.sub(r"[_-]\d{1,2}$", "", path.stem)).as_posix()
 
 
 def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
