@@ -26,20 +26,26 @@ class Tolerance:
 
     `held_by` selects the measure: `largest`, the distance of any joint; `mean`, over all joints; `growth`, of the MPJPE
     in 3D (the mean distance without labels) and the mean distance in 2D. Quantized forms may move a joint that the
-    model itself is unsure of, so their largest distance means little. `px` are pixels of the crop.
+    model itself is unsure of, so their largest distance means little. `px` are pixels of the crop; where its longer
+    side has more than `crop_px` pixels, as many times more are allowed.
     """
 
     held_by: str
     px: float
     mm: float
+    crop_px: int | None = None
+
+    def px_in(self, input_size: tuple[int, int]) -> float:
+        """`px` for a crop of (height, width)."""
+        return self.px * (max(1.0, max(input_size) / self.crop_px) if self.crop_px else 1.0)
 
 
 TOLERANCES = {
     "none": Tolerance("largest", px=0.01, mm=0.05),
     "float16": Tolerance("mean", px=0.1, mm=0.5),
     "float16_arithmetic": Tolerance("mean", px=0.1, mm=0.5),
-    "dynamic": Tolerance("growth", px=0.5, mm=1.5),
-    "int8": Tolerance("growth", px=0.5, mm=1.5),
+    "dynamic": Tolerance("growth", px=0.5, mm=1.5, crop_px=100),
+    "int8": Tolerance("growth", px=0.5, mm=1.5, crop_px=100),
 }
 
 
@@ -131,7 +137,7 @@ def compare_file(
         size_mb=path.stat().st_size / 1e6,
         operations=operations,
         samples=len(samples),
-        passed=_within(values, tolerance),
+        passed=_within(values, tolerance, source.info.input_size),
         **values,
     )
 
@@ -167,14 +173,14 @@ def _distances(
     return values
 
 
-def _within(values: dict[str, float | None], tolerance: Tolerance) -> bool:
+def _within(values: dict[str, float | None], tolerance: Tolerance, input_size: tuple[int, int]) -> bool:
     largest = tolerance.held_by == "largest"
     px, mm = values["largest_px" if largest else "mean_px"], values["largest_mm" if largest else "mean_mm"]
     mpjpe_mm, keras_mpjpe_mm = values["mpjpe_mm"], values["keras_mpjpe_mm"]
     if tolerance.held_by == "growth" and mpjpe_mm is not None and keras_mpjpe_mm is not None:
         mm = mpjpe_mm - keras_mpjpe_mm
-    # NaN exceeds every tolerance
-    return all(value is None or value <= bound for value, bound in ((px, tolerance.px), (mm, tolerance.mm)))
+    bounds = ((px, tolerance.px_in(input_size)), (mm, tolerance.mm))
+    return all(value is None or value <= bound for value, bound in bounds)  # NaN exceeds every tolerance
 
 
 def describe_failure(result: Parity) -> str:

@@ -7,15 +7,20 @@ The same command ships a finder (`keras_pose.finding.train`), to keras_pose/weig
 Weights are rounded to 11 significant bits (float16's precision, float32's range) and model.keras is compressed to less
 than half. --dataset names data that everyone has, which the exporters use to calibrate and check. The training data is
 recorded in model.json under `trained_on`. The run's resolved.flags is copied as recipe.flags.
+
+--average names further runs of the same network that started from one another or from the same weights: what ships is
+the mean of all their weights, which is often better than any of them (Wortsman et al. 2022, arXiv:2203.05482).
 """
 
 import hashlib
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 from absl import flags
 
@@ -38,6 +43,9 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     """Defines the command's flags."""
     flags.DEFINE_string("model", None, "Folder of a finished run.", flag_values=values)
     flags.DEFINE_string("output", None, "Folder to write; its last part names the weights.", flag_values=values)
+    flags.DEFINE_list(
+        "average", [], "Further runs, whose weights are averaged with those of --model.", flag_values=values
+    )
     flags.DEFINE_string("dataset", "embedded", "Data to calibrate and check exports with.", flag_values=values)
     flags.DEFINE_bool("overwrite", False, "Replace existing weights.", flag_values=values)
 
@@ -53,18 +61,20 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"{output} already holds weights; choose another --output, or add --overwrite")
     run = Path(FLAGS.model)
     if is_finder(run / model_folder.MODEL_INFO):
+        if FLAGS.average:
+            raise UserError("--average is of pose models, and this is a finder; leave it out")
         ship_finder(run, output)
     else:
-        ship(run, output, FLAGS.dataset)
+        ship(run, output, FLAGS.dataset, [Path(name) for name in FLAGS.average])
     print(f"wrote {output}: {(output / model_folder.MODEL).stat().st_size / 1e6:.1f} MB")
     for name in exports_of_others(output):
         print(f"{output / name} was exported from other weights; export it again with --overwrite")
 
 
-def ship(run: Path, output: Path, dataset: str) -> None:
-    """Writes model.keras, model.json and recipe.flags to `output`.
+def ship(run: Path, output: Path, dataset: str, others: Sequence[Path] = ()) -> None:
+    """Writes model.keras, model.json and recipe.flags to `output`; the weights are the mean of `run` and `others`.
 
-    Raises UserError if the run is missing or damaged, or its skeleton differs from the data's.
+    Raises UserError if a run is missing, damaged or of another network, or its skeleton differs from the data's.
     """
     model, info = model_folder.load_run(run)
     data = open_dataset(dataset)
@@ -73,7 +83,8 @@ def ship(run: Path, output: Path, dataset: str) -> None:
     recipe = run / run_folder.RESOLVED_FLAGS
     if not recipe.is_file():
         raise UserError(f"{run} has no {recipe.name}; name the folder that training wrote")
-    model.set_weights([round_weights(weights) for weights in model.get_weights()])
+    weights = averaged([model.get_weights(), *(_weights_of(other, info, model) for other in others)])
+    model.set_weights([round_weights(array) for array in weights])
     named = {"dataset": dataset, "manifest_hash": data.manifest_hash, "train": data.count("train")}
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output) as scratch:
@@ -84,6 +95,23 @@ def ship(run: Path, output: Path, dataset: str) -> None:
             shutil.move(Path(scratch) / name, output / name)
     lines = [name_data(line) for line in recipe.read_text().splitlines()]
     atomic.write_atomically(output / RECIPE, ("\n".join(lines) + "\n").encode())
+
+
+def averaged(runs: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """The mean of each weight over the runs, in its own type; whole numbers, such as counters, are the first run's."""
+    means = [
+        np.mean(arrays, axis=0, dtype=np.float64).astype(arrays[0].dtype) if arrays[0].dtype.kind == "f" else arrays[0]
+        for arrays in zip(*runs, strict=True)
+    ]
+    return means if len(runs) > 1 else list(runs[0])
+
+
+def _weights_of(run: Path, info: ModelInfo, model: keras.Model) -> list[np.ndarray]:
+    other, other_info = model_folder.load_run(run)
+    shapes = [[weight.shape for weight in each.weights] for each in (model, other)]
+    if shapes[0] != shapes[1] or other_info.skeleton != info.skeleton:
+        raise UserError(f"--average={run} is of another network or skeleton than --model; leave it out")
+    return other.get_weights()
 
 
 def ship_finder(run: Path, output: Path) -> None:

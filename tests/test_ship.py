@@ -58,6 +58,18 @@ def test_what_ships_is_smaller_and_nearly_the_same(tmp_path):
         assert archive.testzip() is None
 
 
+def test_runs_are_averaged(tmp_path):
+    models = [write_run(tmp_path / name) for name in ("first", "second")]
+    ship.ship(tmp_path / "first", tmp_path / "small", "embedded", [tmp_path / "second"])
+    loaded, _ = model_folder.load_run(tmp_path / "small")
+    for found, *both in zip(loaded.get_weights(), *(model.get_weights() for model in models), strict=True):
+        np.testing.assert_allclose(found, np.mean(both, axis=0), rtol=2.0**-11, atol=1e-12)
+    write_run(tmp_path / "coco", COCO_17)
+    with pytest.raises(UserError, match="coco is of another network or skeleton than --model; leave it out"):
+        ship.ship(tmp_path / "first", tmp_path / "other", "embedded", [tmp_path / "coco"])
+    assert not (tmp_path / "other").exists()
+
+
 def test_an_export_of_earlier_weights_is_reported(tmp_path):
     write_run(tmp_path / "run")
     ship.ship(tmp_path / "run", tmp_path / "small", "embedded")

@@ -37,12 +37,13 @@ class Part:
 class DatasetInfo:
     """The result of `open_dataset`. A mix has several `parts`, which share skeleton and size.
 
-    Images are read `shrink` times smaller than stored (see `at_size`), or not at all (see `without_pictures`).
+    Images are read in the size they are stored in, in the size `resized` (see `at_size`), or not at all (see
+    `without_pictures`).
     """
 
     spec: str
     parts: tuple[Part, ...]
-    shrink: int = 1
+    resized: tuple[int, int] | None = None
     has_pictures: bool = True
 
     @property
@@ -52,8 +53,7 @@ class DatasetInfo:
     @property
     def image_size(self) -> tuple[int, int] | None:
         """(height, width) of the images; None for poses without images."""
-        stored = self.parts[0].manifest.image_size if self.has_pictures else None
-        return stored and (stored[0] // self.shrink, stored[1] // self.shrink)
+        return (self.resized or self.parts[0].manifest.image_size) if self.has_pictures else None
 
     @cached_property
     def crop_size(self) -> tuple[int, int]:
@@ -73,19 +73,18 @@ class DatasetInfo:
         return height, width
 
     def at_size(self, image_size: tuple[int, int]) -> "DatasetInfo":
-        """The same data with images of (height, width): the stored size, or a whole fraction of it.
+        """The same data with images of (height, width), resized as they are read.
 
-        Raises UserError for any other size, or if there are no images.
+        Raises UserError if the shape is another than that of the stored images, or if there are no images.
         """
         stored = self.parts[0].manifest.image_size
-        shrink = stored[0] // image_size[0] if stored else 0
-        if shrink < 1 or (image_size[0] * shrink, image_size[1] * shrink) != stored:
+        if not stored or stored[0] * image_size[1] != stored[1] * image_size[0]:
             have = "images of {}x{}".format(*stored) if stored else "no images"
             raise UserError(
                 f"data set {self.spec} has {have}, the model sees {image_size[0]}x{image_size[1]}; "
-                "prepare the data at that size or a whole multiple of it, or leave --input_size out"
+                "prepare the data in that shape, or leave --input_size out"
             )
-        return replace(self, shrink=shrink)
+        return replace(self, resized=None if image_size == stored else tuple(image_size))
 
     def without_pictures(self) -> "DatasetInfo":
         """The same examples without reading their images, for models that learn only from joints."""

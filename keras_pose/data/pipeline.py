@@ -39,7 +39,8 @@ def _batch_record(record: tf.Tensor, info: DatasetInfo, with_metadata: bool) -> 
         "pose_3d_valid": tf.cast(fields["pose_3d_valid"], tf.float32),
     }
     if info.image_size:
-        result["image"] = _shrink(_decode(fields["image"], info.parts[0].manifest.image_size), info.shrink)
+        image = _decode(fields["image"], info.parts[0].manifest.image_size)
+        result["image"] = _resize(image, info.resized) if info.resized else image
     if with_metadata:
         result |= {name: fields[name] for name in METADATA}
         result["keypoint_hidden"] = tf.cast(result["keypoint_hidden"], tf.float32)
@@ -54,13 +55,11 @@ def _decode(jpeg: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
     return tf.ensure_shape(image, (*image_size, 3))
 
 
-def _shrink(image: tf.Tensor, factor: int) -> tf.Tensor:
-    """(H, W, 3) uint8 to (H / factor, W / factor, 3), each pixel the mean of its block."""
-    if factor == 1:
-        return image
-    size = (image.shape[0] // factor, image.shape[1] // factor)
-    means = tf.image.resize(image, size, tf.image.ResizeMethod.AREA)  # takes a fourth of reduce_mean's time
-    return tf.cast(tf.round(means), tf.uint8)
+def _resize(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """(H, W, 3) uint8 to another (height, width): smaller ones by the mean over each pixel's area, else bilinear."""
+    methods = tf.image.ResizeMethod
+    method = methods.AREA if size[0] < image.shape[0] else methods.BILINEAR  # AREA takes a fourth of reduce_mean's time
+    return tf.cast(tf.round(tf.image.resize(image, size, method)), tf.uint8)
 
 
 # --- batches ---------------------------------------------------------------------------------------------------

@@ -2,9 +2,8 @@
 
     python -m keras_pose.data.resize --input=embedded --image_size=256 --output=embedded_256
 
-2D labels and cameras are scaled too; splits, names and 3D stay the same. For example, the embedded data can then train
-a network of the paper's size, though without more detail. To shrink images to a whole fraction, no command is needed:
-training does it with --input_size.
+2D labels and cameras are scaled too; splits, names and 3D stay the same. Training and evaluation resize images to the
+model's size by themselves; this command saves them the work, and makes sets of one size that can be mixed.
 """
 
 from collections.abc import Iterator

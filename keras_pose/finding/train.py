@@ -41,7 +41,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_string("panoramas", None, "A folder of panoramas. Without it they are drawn.", flag_values=values)
     flags.DEFINE_string("work", None, "A folder that keeps the rendered people between runs.", flag_values=values)
     flags.DEFINE_string("output", None, "The run folder to write.", flag_values=values)
-    flags.DEFINE_string("init_from", "backbone", "Start from a finder's run, or from the HRNet of a pose "
+    flags.DEFINE_string("init_from", "phone", "Start from a finder's run, or from the HRNet of a pose "
                         "model: a run folder, or shipped weights by name; empty: from random weights.",
                         flag_values=values)  # fmt: skip
     flags.DEFINE_integer("input_size", 192, "Side of the square input, a multiple of 32.", flag_values=values)

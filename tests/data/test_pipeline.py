@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -142,6 +143,24 @@ def test_images_shrink_to_whole_fractions_by_the_mean(toy_dataset):
     assert half["image"].dtype == "uint8"
     np.testing.assert_allclose(half["image"], expected, atol=0.5)
     np.testing.assert_array_equal(half["keypoints_2d"], full["keypoints_2d"])
-    for size in ((64, 64), (128, 192), (20, 30)):
-        with pytest.raises(UserError, match="whole multiple"):
-            info.at_size(size)
+
+
+@pytest.mark.parametrize("size", [(128, 192), (80, 120), (40, 60)])
+def test_images_are_resized_to_any_size_of_their_shape(toy_dataset, size):
+    info = open_dataset(str(toy_dataset))
+    assert info.at_size(size).image_size == size
+    full, other = (
+        next(iter(pipeline.make_batches(i, "validation", 3, training=False))) for i in (info, info.at_size(size))
+    )
+    np.testing.assert_array_equal(other["keypoints_2d"], full["keypoints_2d"])
+    found, original = other["image"].numpy(), full["image"].numpy()
+    assert found.shape == (3, *size, 3) and found.dtype == np.uint8
+    interpolation = cv2.INTER_AREA if size[0] < 64 else cv2.INTER_LINEAR
+    expected = np.stack([cv2.resize(image, size[::-1], interpolation=interpolation) for image in original])
+    np.testing.assert_allclose(found.astype(float), expected, atol=1)
+
+
+def test_another_shape_is_refused(toy_dataset):
+    for size in ((64, 64), (128, 64)):
+        with pytest.raises(UserError, match="images of 64x96, the model sees .*; prepare the data in that shape"):
+            open_dataset(str(toy_dataset)).at_size(size)

@@ -42,6 +42,12 @@ def test_tflite_writes_file_metadata_and_figures(lifter, tmp_path, capsys):
     assert row["file"] == "lifter.tflite" and "lifter.tflite" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("size", "px"), [((64, 96), 0.5), ((100, 80), 0.5), ((160, 128), 0.8), ((256, 256), 1.28)])
+def test_eight_bits_may_move_joints_by_a_share_of_a_large_crop(size, px):
+    assert TOLERANCES["int8"].px_in(size) == TOLERANCES["dynamic"].px_in(size) == px
+    assert TOLERANCES["none"].px_in(size) == 0.01 and TOLERANCES["float16"].px_in(size) == 0.1
+
+
 def test_onnx_takes_opset_and_part(runs, tmp_path):
     import onnx as onnx_package
 
