@@ -51,7 +51,8 @@ def test_every_row_is_trained_and_reported(folder):
     scores = [json.loads((folder / f"runs/{name}/seed4/evaluation.json").read_text())["mpjpe_mm"] for name in "ab"]
     assert [row["mpjpe_mm"]["mean"] for row in rows] == scores and scores[0] != scores[1]
     text = (folder / "doc.md").read_text()
-    assert f"| b | symmetric | 90.00 | {scores[1]:.1f} |" in text and "| a | b | -10.0 |" in text
+    ratio = scores[1] / scores[0]
+    assert f"| b | symmetric | 90.00 | 0.900 | {ratio:.3f} | {scores[1]:.1f} |" in text and "| a | b | -10.0 |" in text
     resolved = (folder / "runs/b/seed4/resolved.flags").read_text()
     assert "--delta=3" in resolved and "--seed=4" in resolved and "--width=8" in resolved
     assert "lifter epoch 1/1" in (folder / "runs/a/seed4.log").read_text()
