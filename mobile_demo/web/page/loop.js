@@ -32,6 +32,7 @@ export class Loop {
   /** @type {Tracker | null} */
   #tracker = null;
   #busy = false;
+  #late = 0; // when the newest image came that had to wait for the model, ms; 0 if none does
   #going = 0; // counts starts, so that an image requested before a stop is dropped
   #frame = 0;
   #missed = 0;
@@ -104,8 +105,9 @@ export class Loop {
       if (going !== this.#going) return;
       this.#await(going);
       this.handlers.picture();
-      if (!this.#busy && video.readyState >= HAVE_PICTURE)
-        this.#look(going, now).catch((error) => this.#fail(going, error));
+      if (video.readyState < HAVE_PICTURE) return;
+      if (this.#busy) this.#late = now;
+      else this.#look(going, now).catch((error) => this.#fail(going, error));
     };
     if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(next);
     else requestAnimationFrame(next);
@@ -155,6 +157,10 @@ export class Loop {
       this.handlers.result(latest, engine.model);
     } finally {
       if (engine === this.#engine) this.#busy = false;
+      const late = this.#late;
+      this.#late = 0;
+      if (late && !this.#busy && going === this.#going)
+        this.#look(going, late).catch((error) => this.#fail(going, error));
     }
   }
 
