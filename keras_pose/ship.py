@@ -89,7 +89,11 @@ def ship(run: Path, output: Path, dataset: str, others: Sequence[Path] = ()) -> 
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output) as scratch:
         trained_on = {**info.data, "dataset": without_folders(info.data["dataset"])}
-        model_folder.write_model(scratch, model, replace(info, data=named, trained_on=trained_on))
+        shipped = replace(info, data=named, trained_on=trained_on)
+        if others:  # the first run's metrics are not those of the mean
+            names = [run.name, *(other.name for other in others)]
+            shipped = replace(shipped, metrics={}, trained_on=trained_on | {"averaged": names})
+        model_folder.write_model(scratch, model, shipped)
         compress(Path(scratch) / model_folder.MODEL)
         for name in (model_folder.MODEL, model_folder.MODEL_INFO):
             shutil.move(Path(scratch) / name, output / name)

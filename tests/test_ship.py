@@ -61,7 +61,8 @@ def test_what_ships_is_smaller_and_nearly_the_same(tmp_path):
 def test_runs_are_averaged(tmp_path):
     models = [write_run(tmp_path / name) for name in ("first", "second")]
     ship.ship(tmp_path / "first", tmp_path / "small", "embedded", [tmp_path / "second"])
-    loaded, _ = model_folder.load_run(tmp_path / "small")
+    loaded, info = model_folder.load_run(tmp_path / "small")
+    assert info.trained_on["averaged"] == ["first", "second"] and info.metrics == {}
     for found, *both in zip(loaded.get_weights(), *(model.get_weights() for model in models), strict=True):
         np.testing.assert_allclose(found, np.mean(both, axis=0), rtol=2.0**-11, atol=1e-12)
     write_run(tmp_path / "coco", COCO_17)

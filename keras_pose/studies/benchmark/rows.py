@@ -71,7 +71,7 @@ def _batches(dataset: DatasetInfo, batch_size: int) -> Iterator[dict]:
 
 
 def _dataset(job: Job, directory: str) -> DatasetInfo:
-    """The job's data set as training reads it; resized if its images do not shrink to the model's size."""
+    """The job's data set as training reads it; resized to a copy if its images are of another shape."""
     try:
         return open_dataset(job.experiment.data.dataset).at_size(job.experiment.model.input_size)
     except UserError:
