@@ -92,7 +92,7 @@ def main(arguments: list[str]) -> None:
         raise UserError("--photos and --labels are missing; see --help")
     labelled = read_photos(FLAGS.photos, FLAGS.labels)
     pyramid = load()
-    finder = PersonFinder(pyramid, pyramid.side, FLAGS.score)
+    finder = PersonFinder(pyramid, pyramid.side, FLAGS.score, levels=(1.0,))
     chosen = held_out_photos(labelled)
     if FLAGS.limit:
         chosen = chosen[:: max(1, len(chosen) // FLAGS.limit)]

@@ -1,8 +1,8 @@
 """PosePredictor: from an image to the joints of people in it.
 
 The model sees crops. Without a given box, a finder locates the people. The first pass runs on the crop around each,
-and the second on a crop around the joints that the first one found. Without a finder, the first pass sees the whole
-image.
+and the second on a crop around the joints that the first one found. A box about which the finder is unsure counts only
+if the first pass finds joints in it. Without a finder, the first pass sees the whole image.
 """
 
 import os
@@ -21,6 +21,9 @@ from keras_pose.io import images
 from keras_pose.visualization.drawing import LOW_SCORE
 
 CROP_MARGIN = 1.25
+# A finder's box is a person if its score is at least SURE_SCORE, or if LEAST_SCORE is reached and the score plus
+# JOINTS_WEIGHT times the joints' mean score is at least ENOUGH (docs/find.md).
+LEAST_SCORE, SURE_SCORE, JOINTS_WEIGHT, ENOUGH = 0.15, 0.4, 0.6, 0.5
 FOUND_MARGIN = 1.4  # around a finder's box, which may be slightly off
 # A second pass that leaves the finder's box by more than this has moved to somebody else; the first pass is used then.
 STAYS = 0.2
@@ -107,18 +110,7 @@ class PosePredictor:
         boxes = [None] * len(images) if boxes is None else list(boxes)
         for image, box in zip(images, boxes, strict=True):
             _check_picture(image, box)
-        found = [
-            None if box is not None else self._most_prominent(image) for image, box in zip(images, boxes, strict=True)
-        ]
-        first = [
-            self._around(box)
-            if box is not None
-            else self._whole(image)
-            if person is None
-            else self._around(person.box_px, FOUND_MARGIN)
-            for image, box, person in zip(images, boxes, found, strict=True)
-        ]
-        results = self._run(images, first)
+        found, results = self._first_pass(images, boxes)
         again = [i for i, box in enumerate(boxes) if box is None]
         if again:
             second = self._run([images[i] for i in again], [self._around(self.box_of(results[i])) for i in again])
@@ -126,12 +118,40 @@ class PosePredictor:
                 results[i] = self._settled(found[i], results[i], result)
         return results
 
+    def _first_pass(
+        self, images: Sequence[np.ndarray], boxes: Sequence[Sequence[float] | np.ndarray | None]
+    ) -> tuple[list[FoundPerson | None], list[PoseResult]]:
+        """The result in each box; without one, of the most prominent person, or else of the whole image."""
+        found: list[FoundPerson | None] = [None] * len(images)
+        results: list[PoseResult] = [None] * len(images)  # type: ignore[list-item]
+        candidates = [
+            self.finder(image, least_score=LEAST_SCORE) if box is None and self.finder else []
+            for image, box in zip(images, boxes, strict=True)
+        ]
+        waiting = list(range(len(images)))
+        while waiting:
+            asked = [candidates[i].pop(0) if candidates[i] else None for i in waiting]
+            crops = [self._first_crop(images[i], boxes[i], p) for i, p in zip(waiting, asked, strict=True)]
+            for i, person, result in zip(waiting, asked, self._run([images[i] for i in waiting], crops), strict=True):
+                if person is None or is_person(person, result):
+                    found[i], results[i] = person, result
+            waiting = [i for i in waiting if results[i] is None]
+        return found, results
+
     def find(self, image: np.ndarray, max_people: int = MAX_PEOPLE) -> list[FoundPerson]:
         """Finds people in an image, the most prominent first; raises UserError if the model has no finder."""
         _check_picture(image, None)
         if self.finder is None:
             raise UserError(f"{self.model.name} has no finder; put finder.tflite beside it, or give boxes")
-        return self.finder(image, max_people)
+        return [person for person, _ in self._people(image)][:max_people]
+
+    def _people(self, image: np.ndarray) -> list[tuple[FoundPerson, PoseResult]]:
+        """The people whom the finder finds, and the first pass for each."""
+        people = self.finder(image, least_score=LEAST_SCORE) if self.finder else []
+        if not people:
+            return []
+        results = self._run([image] * len(people), [self._around(p.box_px, FOUND_MARGIN) for p in people])
+        return [(p, result) for p, result in zip(people, results, strict=True) if is_person(p, result)]
 
     def predict_people(self, image: np.ndarray, max_people: int = MAX_PEOPLE) -> list[PoseResult]:
         """The people in an image, the most prominent first; empty if there are none.
@@ -142,23 +162,18 @@ class PosePredictor:
             raise UserError(f"max_people must be at least 1, got {max_people}")
         if self.finder is None:
             return [self(image)]
-        people = self.find(image)
+        _check_picture(image, None)
+        people = self._people(image)
         if not people:
             return []
-        copies = [image] * len(people)
-        first = self._run(copies, [self._around(person.box_px, FOUND_MARGIN) for person in people])
-        second = self._run(copies, [self._around(self.box_of(result)) for result in first])
+        second = self._run([image] * len(people), [self._around(self.box_of(first)) for _, first in people])
         results: list[PoseResult] = []
-        for person, before, after in zip(people, first, second, strict=True):
+        for (person, before), after in zip(people, second, strict=True):
             result = self._settled(person, before, after)
             box = self.box_of(result)
             if all(overlap(box, self.box_of(other)) < SAME_PERSON for other in results):
                 results.append(result)
         return results[:max_people]
-
-    def _most_prominent(self, image: np.ndarray) -> FoundPerson | None:
-        people = self.finder(image) if self.finder else []
-        return people[0] if people else None
 
     def _settled(self, person: FoundPerson | None, first: PoseResult, second: PoseResult) -> PoseResult:
         """The second pass, or the first if the second has moved to somebody else."""
@@ -175,6 +190,13 @@ class PosePredictor:
         crop_height_px = self.model.input_size[0] / np.sqrt(abs(np.linalg.det(result.crop_affine[:, :2])))
         short_of = np.maximum(crop_height_px / MOST_ZOOM - np.array([x1 - x0, y1 - y0]), 0) / 2
         return np.concatenate([np.array([x0, y0]) - short_of, np.array([x1, y1]) + short_of])
+
+    def _first_crop(
+        self, image: np.ndarray, box: Sequence[float] | np.ndarray | None, person: FoundPerson | None
+    ) -> np.ndarray:
+        if box is not None:
+            return self._around(box)
+        return self._around(person.box_px, FOUND_MARGIN) if person else self._whole(image)
 
     def _whole(self, image: np.ndarray) -> np.ndarray:
         return self._around((0, 0, image.shape[1], image.shape[0]), margin=1.0)
@@ -200,6 +222,11 @@ class PosePredictor:
             )
             for i, affine in enumerate(affines)
         ]
+
+
+def is_person(person: FoundPerson, first: PoseResult) -> bool:
+    """Whether a finder's box is a person, given the result of the pose model in it."""
+    return person.score >= SURE_SCORE or person.score + JOINTS_WEIGHT * float(first.scores.mean()) >= ENOUGH
 
 
 def _check_picture(image: np.ndarray, box: Sequence[float] | np.ndarray | None) -> None:

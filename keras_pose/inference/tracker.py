@@ -23,8 +23,8 @@ class PoseTracker:
     """Follows one person through the frames of a video and smooths the joints with One-Euro filters.
 
     Each crop is placed around the joints of the previous frame. If their mean score falls below `LOW_SCORE`, the person
-    counts as lost and the next frame is searched again. With a finder, the crop is checked every `CHECK_S` seconds and
-    given up if it contains nobody.
+    counts as lost and the next frame is searched again. With a finder, the surroundings of the crop are checked every
+    `CHECK_S` seconds, and the crop is given up if it contains nobody.
     """
 
     def __init__(self, predictor: PosePredictor):
@@ -36,8 +36,10 @@ class PoseTracker:
 
     def __call__(self, frame: np.ndarray, time_s: float) -> PoseResult:
         """The smoothed result of the next frame, (H, W, 3) uint8 RGB; `time_s` must increase from frame to frame."""
-        if self._box_px is not None and self.predictor.finder and time_s - self._checked_s >= CHECK_S:
-            self._check(frame, time_s, self._box_px)
+        finder = self.predictor.finder
+        if self._box_px is not None and finder and time_s - self._checked_s >= CHECK_S:
+            self._checked_s = time_s
+            self._check(finder.look_around(frame, self._box_px), self._box_px)
         if self._box_px is None:
             self._checked_s, self._missed = time_s, 0
         result = self.predictor(frame, self._box_px)
@@ -47,9 +49,7 @@ class PoseTracker:
         self._box_px = self.predictor.box_of(result)
         return self._smoother(result, frame.shape[0], time_s)
 
-    def _check(self, frame: np.ndarray, time_s: float, box_px: np.ndarray) -> None:
-        self._checked_s = time_s
-        found = self.predictor.find(frame)
+    def _check(self, found: Sequence[FoundPerson], box_px: np.ndarray) -> None:
         if any(overlap(person.box_px, box_px) >= FOLLOWED for person in found):
             self._missed = 0
             return

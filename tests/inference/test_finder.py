@@ -91,7 +91,7 @@ def test_boxes_come_back_to_the_images_pixels(size):
     middle = np.array([10.5, 10.5]) / 20
     person = (10, 10, 0.9, (*(middle - low), *(high - middle)))
     found = PersonFinder(lambda image: dict(zip(("centers", "boxes"), maps([person]), strict=True)), side)
-    (box,) = found(np.zeros((*size, 3), np.uint8))
+    (box,) = found.look(np.zeros((*size, 3), np.uint8))
     assert box.box_px == pytest.approx(corners.ravel(), abs=1e-6 * max(size))
 
 
@@ -99,7 +99,7 @@ def test_boxes_are_clipped_and_what_lies_in_the_black_bars_is_nobody():
     outputs = dict(
         zip(("centers", "boxes"), maps([(10, 2, 0.9, (0.5, 0.1, 0.1, 0.1)), (1, 10, 0.9, (0.05,) * 4)]), strict=True)
     )
-    (person,) = PersonFinder(lambda image: outputs, 160)(np.zeros((160, 320, 3), np.uint8))
+    (person,) = PersonFinder(lambda image: outputs, 160).look(np.zeros((160, 320, 3), np.uint8))
     assert person.box_px[0] == 0 and person.box_px[2] > 0
 
 
@@ -112,8 +112,76 @@ def test_the_most_prominent_comes_first():
             strict=True,
         )
     )
-    first, second = PersonFinder(lambda image: outputs, 160)(np.zeros((160, 160, 3), np.uint8))
+    first, second = PersonFinder(lambda image: outputs, 160, levels=(1.0,))(np.zeros((160, 160, 3), np.uint8))
     assert first.score == pytest.approx(0.7) and second.score == pytest.approx(0.9)
+
+
+# --- windows ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(480, 640), (641, 480), (100, 1000), (480, 853), (1080, 1920), (50, 50)])
+@pytest.mark.parametrize("level", [0.6, 0.4])
+def test_windows_cover_the_image_and_overlap(size, level):
+    seen = np.zeros(size, int)
+    for x0, y0, x1, y1 in finder.windows(size, level, 32):
+        assert max(x1 - x0, y1 - y0) == int(level * max(size) + 0.5)
+        seen[y0:y1, x0:x1] += 1
+    assert seen.min() >= 1 and seen.max() <= 6
+    narrow = round(finder.WINDOWS_OVERLAP * level * max(size))
+    along = (seen >= 2).any(0) if size[1] >= size[0] else (seen >= 2).any(1)
+    assert along.sum() >= narrow - 1
+    assert finder.windows(size, 1.0, 32) == [(0, 0, size[1], size[0])]
+    assert finder.windows(size, level, 10_000) == []  # no more pixels than the whole image gives
+
+
+def test_a_window_around_somebody_stays_in_the_image():
+    assert finder.window_around((100, 100, 140, 200), (480, 640)) == (0, 25, 250, 275)
+    assert finder.window_around((600, 400, 640, 480), (480, 640)) == (440, 280, 640, 480)
+    assert finder.window_around((100, 100, 140, 400), (480, 640)) == (0, 0, 640, 480)
+
+
+def test_a_box_that_a_window_may_cut_does_not_count():
+    size, window = (480, 640), (256, 0, 640, 384)
+    is_cut = lambda *box: finder.is_cut(np.array(box, float), window, size)  # noqa: E731
+    assert not is_cut(300, 50, 400, 250)
+    assert is_cut(258, 50, 400, 250) and is_cut(300, 200, 400, 380)  # at inner sides
+    assert not is_cut(500, 0, 640, 250)  # at the image's own border
+    assert is_cut(270, 20, 330, 320)  # larger than three quarters of the window
+    assert not finder.is_cut(np.array([0, 0, 640, 480.0]), (0, 0, 640, 480), size)
+
+
+def test_the_same_person_seen_from_two_windows_is_one():
+    person = lambda score, *box: finder.FoundPerson(np.array(box, float), score)  # noqa: E731
+    whole, closer, part = person(0.6, 0, 0, 100, 200), person(0.8, 5, 5, 105, 210), person(0.9, 20, 20, 60, 80)
+    other = person(0.5, 300, 0, 400, 200)
+    assert finder.merge([whole, other], [closer]) == [other, closer]
+    assert finder.merge([closer, other], [whole]) == [closer, other]
+    assert finder.merge([], [whole, closer]) == [whole, closer]  # of one look: decode has chosen already
+    assert finder.merge([person(0.95, 0, 0, 100, 200)], [part])[0].score == 0.95
+
+
+@pytest.mark.parametrize(
+    ("height", "levels", "looks"), [(300, finder.LEVELS, 1), (150, finder.LEVELS[:2], 5), (80, finder.LEVELS, 17)]
+)
+def test_the_search_looks_closer_unless_somebody_is_large(height, levels, looks):
+    people, truth = DotPeople(), standing_px((330, 250), height)
+    (person,) = PersonFinder(people, people.size, levels=levels)(people_picture([truth], SIZE))
+    assert len(people.images) == looks
+    assert overlap(person.box_px, np.array([*truth.min(0), *truth.max(0)])) > 0.7
+
+
+def test_a_box_without_joints_counts_only_if_the_finder_is_sure():
+    """The picture has no dots: the model is sure of no joint, wherever it looks."""
+    black, sides = np.zeros((160, 160, 3), np.uint8), (0.1, 0.3, 0.1, 0.3)
+    for score, is_person in ((0.3, False), (0.45, True)):
+        outputs = dict(zip(("centers", "boxes"), maps([(10, 10, score, sides)]), strict=True))
+        predictor = PosePredictor(dot_model(), PersonFinder(lambda image, o=outputs: o, 160, levels=(1.0,)))
+        assert bool(predictor.find(black)) == bool(predictor.predict_people(black)) == is_person
+        assert (predictor(black).person_score > 0) == is_person
+    dots = people_picture([standing_px((84, 84), 90)], (160, 160))
+    outputs = dict(zip(("centers", "boxes"), maps([(10, 10, 0.3, sides)]), strict=True))
+    predictor = PosePredictor(dot_model(), PersonFinder(lambda image: outputs, 160, levels=(1.0,)))
+    assert len(predictor.find(dots)) == 1 and predictor(dots).person_score == pytest.approx(0.3)
 
 
 # --- the predictor ---------------------------------------------------------------------------------------------
@@ -169,7 +237,7 @@ def test_without_a_finder_as_before():
 def test_the_finder_looks_at_the_start_and_once_a_second():
     people = DotPeople()
     tracker = PoseTracker(PosePredictor(dot_model(), PersonFinder(people, people.size)))
-    picture = people_picture([standing_px((320, 220), 200)], SIZE)
+    picture = people_picture([standing_px((320, 220), 300)], SIZE)  # large enough to end the search
     for t in range(61):
         tracker(picture, t / 30)
     assert len(people.images) == 1 + int(2 / CHECK_S)

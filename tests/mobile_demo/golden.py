@@ -6,12 +6,13 @@ writes the file anew, where the Python side was meant to change; test_golden.py 
 """
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
 from keras_pose.core import geometry
 from keras_pose.core.skeleton import Skeleton
-from keras_pose.inference import finder, smoothing
+from keras_pose.inference import finder, predictor, smoothing
 from keras_pose.inference.predictor import UNITS, PosePredictor
 from keras_pose.inference.runtimes import LoadedModel
 from keras_pose.inference.tracker import PoseTracker
@@ -30,7 +31,13 @@ def make() -> dict:
     """All of it, as values that JSON can hold."""
     rng = np.random.default_rng(0)
     values = {"one_euro": one_euro(rng), "crops": crops(rng), "orbits": orbits(), "track": track(rng), "units": UNITS}
-    return values | {"finder": FINDER, "maps": maps(rng), "overlaps": overlaps(rng), "found": found(rng)}
+    return values | {
+        "finder": FINDER,
+        "maps": maps(rng),
+        "overlaps": overlaps(rng),
+        "found": found(rng),
+        "places": places(rng),
+    }
 
 
 def one_euro(rng: np.random.Generator) -> list[dict]:
@@ -122,14 +129,42 @@ def maps(rng: np.random.Generator) -> list[dict]:
         centers[rows, columns] = np.round(rng.uniform(0.1, 1, count), 1)  # so that some are equal
         decoded, scores = finder.decode(centers, boxes, FINDER["score"])
         run = lambda image, maps=(centers, boxes): dict(zip(("centers", "boxes"), maps, strict=True))  # noqa: E731
-        people = finder.PersonFinder(run, FINDER["inputSize"][0])(np.zeros((*size, 3), np.uint8))
+        picture = np.zeros((*size, 3), np.uint8)
+        look = finder.PersonFinder(run, FINDER["inputSize"][0]).look
+        seen = [(0, 0, size[1], size[0]), *finder.windows(size, finder.LEVELS[1], FINDER["inputSize"][0])]
         cases.append({
             "picture": size,
             "cells": [[i, centers.flat[i], *boxes.reshape(-1, 4)[i]] for i in np.flatnonzero(centers).tolist()],
             "decoded": [{"box": box, "score": score} for box, score in zip(decoded, scores, strict=True)],
-            "people": [{"box": person.box_px, "score": person.score} for person in people],
+            "looks": [{"window": place, "people": as_dicts(look(picture, place))} for place in seen],
         })  # fmt: skip
     return cases
+
+
+def as_dicts(people: list[finder.FoundPerson]) -> list[dict]:
+    return [{"box": person.box_px, "score": person.score} for person in people]
+
+
+def places(rng: np.random.Generator) -> dict:
+    """Windows over images of several shapes and around boxes in them, and who counts as a person."""
+    sizes = [PICTURE, (641, 480), (100, 1000), (480, 853), (480, 480), (53, 77), (1920, 1080)]
+    corners = [np.sort(rng.uniform(0, 1, (2, 2)), axis=0) for _ in range(4)]
+    boxes = [(corner * [size[1], size[0]] * 1.2).ravel() for size in sizes for corner in corners]
+    pairs = [(score, mean) for score in (0.15, 0.3, 0.39, 0.4, 0.9) for mean in (0.0, 0.2, 0.4, 0.6)]
+    side = FINDER["inputSize"][0]
+    given = [SimpleNamespace(scores=np.full(JOINTS, mean)) for _, mean in pairs]
+    people = [finder.FoundPerson(np.zeros(4), score) for score, _ in pairs]
+    return {
+        "windows": [{"picture": size, "windows": finder.windows(size, finder.LEVELS[1], side)} for size in sizes],
+        "around": [
+            {"picture": size, "box": box, "window": finder.window_around(box, size)}
+            for size, box in zip([size for size in sizes for _ in corners], boxes, strict=True)
+        ],
+        "is_person": [
+            {"score": score, "joints": mean, "is": bool(predictor.is_person(person, first))}
+            for (score, mean), person, first in zip(pairs, people, given, strict=True)
+        ],
+    }
 
 
 def overlaps(rng: np.random.Generator) -> list[dict]:
@@ -145,10 +180,11 @@ def found(rng: np.random.Generator) -> dict:
     """A person followed with a finder: what finder and model give whenever they are asked, and what comes of it.
 
     Someone is found, stays, is missed by one check and then by two; another one is elsewhere at a check; the second
-    pass leaves the finder's box; the joints are lost; nobody is there.
+    pass leaves the finder's box; the joints are lost; nobody is there; the finder is unsure of two, and the model finds
+    joints in the second alone.
     """
     person, other = np.array([200.0, 100.0, 330.0, 400.0]), np.array([420.0, 150.0, 560.0, 420.0])
-    far = np.array([10.0, 10.0, 60.0, 120.0])
+    far, unsure = np.array([10.0, 10.0, 60.0, 120.0]), np.array([300.0, 40.0, 420.0, 300.0])
     # Each image: its time, whom the finder sees if it is asked, where the joints are that the model gives pass by pass.
     frames = [
         (0.0, [person, far], [person, person]), (0.4, [], [person]), (1.1, [person], [person]),
@@ -156,17 +192,18 @@ def found(rng: np.random.Generator) -> dict:
         (4.4, [], [person]), (5.5, [], [None]), (5.6, [], [None]), (5.7, [far], [far, person]),
         (5.8, [], [far]), (6.9, [other], [other, other]), (7.0, [], [None]), (7.1, [other, person], [other, other]),
         (7.2, [], [other]), (8.2, [person, other], [other]), (9.3, [person], [person, person]),
+        (9.4, [], [None]), (9.5, [far, unsure], [None, unsure, unsure]), (9.6, [], [unsure]),
     ]  # fmt: skip
     given = Given(rng)
     tracker = PoseTracker(given)
     steps = []
     for time, people, passes in frames:
-        given.people = [finder.FoundPerson(box, 0.5 + box[0] / 1000) for box in people]
+        given.people = [finder.FoundPerson(box, 0.3 + 0.2 * (len(passes) != 3) + box[0] / 10_000) for box in people]
         given.passes, given.outputs = list(passes), []
         result = tracker(np.zeros((*PICTURE, 3), np.uint8), time)
         steps.append({
             "time": time,
-            "people": [{"box": person.box_px, "score": person.score} for person in given.people],
+            "people": as_dicts(given.people),
             "outputs": given.outputs,
             "crop": affine_crop(result.crop_affine),
             "keypoints_px": result.keypoints_px.ravel(),
@@ -180,7 +217,7 @@ class Given(PosePredictor):
 
     def __init__(self, rng: np.random.Generator):
         super().__init__(LoadedModel("given", SKELETON, INPUT_SIZE, self._infer), None)
-        self.finder = lambda image, max_people=finder.MAX_PEOPLE: self.people[:max_people]
+        self.finder = Seen(self)
         self.rng = rng
 
     def _run(self, images, affines):
@@ -198,6 +235,19 @@ class Given(PosePredictor):
         outputs = {"keypoints_2d": keypoints.astype(np.float32), "scores": scores.astype(np.float32)}
         self.outputs.append({name: value.ravel() for name, value in outputs.items()})
         return {name: value[None] for name, value in outputs.items()}
+
+
+class Seen:
+    """A finder that sees `people` of what is given, wherever it looks."""
+
+    def __init__(self, given: Given):
+        self.given = given
+
+    def __call__(self, image, max_people=finder.MAX_PEOPLE, least_score=None):
+        return self.given.people[:max_people]
+
+    def look_around(self, image, box_px):
+        return self.given.people
 
 
 def affine_crop(affine: np.ndarray) -> dict[str, float]:

@@ -21,7 +21,7 @@ import {NOTICES, wordsFor} from "./words.js";
 
 export const SERVED = {url: "/model/pose.tflite", finder: "/model/finder.tflite"};
 const RATES_EVERY_MS = 500;
-const GONE = 3; // results in a row without a person before the page says so; a photo gets as many
+const GONE = 5; // results in a row without a person before the page says so: one look at each place; a photo gets as many
 
 export class Demo {
   settings = readSettings();

@@ -1,6 +1,6 @@
 // From images to joints: always the newest image, one at a time, never a queue.
 
-import {wholePicture} from "../pose/crop.js";
+import {cropAround} from "../pose/crop.js";
 import {placePeople, readPeople} from "../pose/people.js";
 import {Tracker} from "../pose/tracker.js";
 
@@ -173,9 +173,12 @@ export class Loop {
    */
   async #track(tracker, {finder}, picture, timeS, ask) {
     if (finder) {
-      const whole = wholePicture(picture, finder.inputSize);
-      const find = async () => placePeople(readPeople(await ask("find", whole), finder), whole, picture);
-      return tracker.see({infer: (crop) => ask("frame", crop), find}, picture, timeS);
+      const find = async (/** @type {number[] | undefined} */ window = [0, 0, picture[1], picture[0]]) => {
+        const crop = cropAround(window, finder.inputSize, 1);
+        return placePeople(readPeople(await ask("find", crop), finder), crop, picture);
+      };
+      const eyes = {infer: (/** @type {import("../pose/crop.js").Crop} */ crop) => ask("frame", crop), find, finder};
+      return tracker.see(eyes, picture, timeS);
     }
     const crop = tracker.look(picture);
     return tracker.take(await ask("frame", crop), crop, picture, timeS);

@@ -5,7 +5,16 @@ import {toPicture} from "./decode.js";
 /** @typedef {{box: number[], score: number}} Person `box` is x0, y0, x1, y1 */
 
 const MAX_PEOPLE = 10;
-const AROUND = [-1, 0, 1];
+/** A finder's box is a person from SURE_SCORE on, or from LEAST_SCORE on if the model finds enough joints in it. */
+export const LEAST_SCORE = 0.15;
+const [SURE_SCORE, JOINTS_WEIGHT, ENOUGH] = [0.4, 0.6, 0.5];
+const CLOSER = 0.6; // side of the windows of a closer look, in shares of the image's longer side
+const WINDOWS_OVERLAP = 0.3; // of neighbouring windows, in shares of their side
+const AROUND = 2.5; // side of the window around somebody known, in sides of the box
+// In a window inside the image, a box may be of a part of a person if it is larger than this share of the window, or
+// nearer to an inner side of it.
+const [LARGEST_IN_WINDOW, NEAR_SIDE] = [0.75, 0.02];
+const STEPS = [-1, 0, 1];
 
 /**
  * The people of a finder's maps, the highest score first; boxes in [0, 1] of its input. A cell is a person if its score
@@ -13,9 +22,10 @@ const AROUND = [-1, 0, 1];
  * @param {{centers: Float32Array, boxes: Float32Array}} maps a score per cell; distances from the cell's centre to the
  *   left, top, right and bottom side of the box
  * @param {import("./metadata.js").Finder} finder
+ * @param {number} [least] lowest score that counts
  * @returns {Person[]}
  */
-export function readPeople({centers, boxes}, {inputSize: [side], stride, score: least, overlap: most}) {
+export function readPeople({centers, boxes}, {inputSize: [side], stride, overlap: most}, least = LEAST_SCORE) {
   const cells = side / stride;
   /** @type {Person[]} */
   const peaks = [];
@@ -23,7 +33,7 @@ export function readPeople({centers, boxes}, {inputSize: [side], stride, score: 
     const [row, column] = [Math.floor(i / cells), i % cells];
     const higher = (/** @type {number} */ y, /** @type {number} */ x) =>
       x >= 0 && x < cells && centers[y * cells + x] > score;
-    if (!(score >= least) || AROUND.some((dy) => AROUND.some((dx) => higher(row + dy, column + dx)))) continue;
+    if (!(score >= least) || STEPS.some((dy) => STEPS.some((dx) => higher(row + dy, column + dx)))) continue;
     const [x, y] = [(column + 0.5) / cells, (row + 0.5) / cells];
     const [left, top, right, bottom] = boxes.subarray(4 * i);
     peaks.push({box: [x - left, y - top, x + right, y + bottom], score});
@@ -38,22 +48,98 @@ export function readPeople({centers, boxes}, {inputSize: [side], stride, score: 
 }
 
 /**
- * The same people in pixels of the image, clipped to it, the most prominent first.
+ * The same people in pixels of the image, clipped to what the finder saw of it, the most prominent first. Without those
+ * whom an inner side of the window may cut.
  * @param {Person[]} people
  * @param {import("./crop.js").Crop} crop what the finder saw
  * @param {import("./crop.js").Size} picture
  * @returns {Person[]}
  */
-export function placePeople(people, crop, [height, width]) {
-  const limits = [width, height];
+export function placePeople(people, crop, picture) {
+  const window = [
+    Math.max(crop.x, 0),
+    Math.max(crop.y, 0),
+    Math.min(crop.x + crop.width, picture[1]),
+    Math.min(crop.y + crop.height, picture[0]),
+  ];
   const prominence = (/** @type {Person} */ {box, score}) => score * Math.sqrt(area(box));
   return people
     .map(({box, score}) => ({
-      box: Array.from(toPicture(box, crop), (value, i) => Math.min(Math.max(value, 0), limits[i % 2])),
+      box: Array.from(toPicture(box, crop), (value, i) =>
+        Math.min(Math.max(value, window[i % 2]), window[2 + (i % 2)]),
+      ),
       score,
     }))
     .filter(({box: [x0, y0, x1, y1]}) => x1 - x0 >= 1 && y1 - y0 >= 1)
+    .filter(({box}) => !isCut(box, window, picture))
     .sort((a, b) => prominence(b) - prominence(a));
+}
+
+/**
+ * Whether a box in a window of the image may be of a part of a person.
+ * @param {number[]} box
+ * @param {number[]} window x0, y0, x1, y1
+ * @param {import("./crop.js").Size} picture
+ */
+function isCut([left, top, right, bottom], [x0, y0, x1, y1], [height, width]) {
+  if (x0 <= 0 && y0 <= 0 && x1 >= width && y1 >= height) return false;
+  const side = Math.max(x1 - x0, y1 - y0);
+  const near = NEAR_SIDE * side;
+  return (
+    Math.max(right - left, bottom - top) > LARGEST_IN_WINDOW * side ||
+    (x0 > 0 && left < x0 + near) ||
+    (y0 > 0 && top < y0 + near) ||
+    (x1 < width && right > x1 - near) ||
+    (y1 < height && bottom > y1 - near)
+  );
+}
+
+/**
+ * Overlapping square windows for a closer look at an image, row by row. They are cut where they are larger than it.
+ * Empty if they would be smaller than half the finder's input: then they show nothing new.
+ * @param {import("./crop.js").Size} picture
+ * @param {number} inputSize of the finder
+ * @returns {number[][]} x0, y0, x1, y1
+ */
+export function windows([height, width], inputSize, level = CLOSER) {
+  const side = Math.max(Math.round(level * Math.max(height, width)), 1);
+  if (side < inputSize / 2) return [];
+  const starts = (/** @type {number} */ length) => {
+    if (length <= side) return [0];
+    const count = Math.max(Math.ceil((length - WINDOWS_OVERLAP * side) / ((1 - WINDOWS_OVERLAP) * side)), 2);
+    return Array.from({length: count}, (_, i) => Math.floor((i * (length - side)) / (count - 1) + 0.5));
+  };
+  const columns = starts(width);
+  return starts(height).flatMap((y) =>
+    columns.map((x) => [x, y, Math.min(x + side, width), Math.min(y + side, height)]),
+  );
+}
+
+/**
+ * The square window around a box, moved into the image, or cut to it where it is larger.
+ * @param {number[]} box
+ * @param {import("./crop.js").Size} picture
+ * @returns {number[]} x0, y0, x1, y1
+ */
+export function windowAround([x0, y0, x1, y1], [height, width]) {
+  const side = Math.max(Math.floor(AROUND * Math.max(x1 - x0, y1 - y0) + 0.5), 1);
+  const place = (/** @type {number} */ a, /** @type {number} */ b, /** @type {number} */ length) => {
+    if (side >= length) return [0, length];
+    const start = Math.min(Math.max(Math.floor((a + b - side) / 2 + 0.5), 0), length - side);
+    return [start, start + side];
+  };
+  const [[left, right], [top, bottom]] = [place(x0, x1, width), place(y0, y1, height)];
+  return [left, top, right, bottom];
+}
+
+/**
+ * Whether a finder's box is a person, given the scores of the joints that the model found in it.
+ * @param {Person} person
+ * @param {ArrayLike<number>} scores
+ */
+export function isPerson({score}, scores) {
+  const mean = Array.from(scores).reduce((sum, value) => sum + value, 0) / scores.length;
+  return score >= SURE_SCORE || score + JOINTS_WEIGHT * mean >= ENOUGH;
 }
 
 /**

@@ -3,7 +3,7 @@
 
 import {boxOf, cropAround, isLost, nextCrop, wholePicture} from "./crop.js";
 import {toPicture} from "./decode.js";
-import {overlap, personAt} from "./people.js";
+import {isPerson, overlap, personAt, windowAround, windows} from "./people.js";
 import {KEYPOINTS_2D, OneEuroFilter, POSE_3D_MM} from "./smoothing.js";
 
 /** @typedef {import("./crop.js").Crop} Crop */
@@ -16,6 +16,8 @@ const STAYS = 0.2; // a second pass that overlaps the finder's box less has gone
 const CHECK_S = 1; // how often the finder checks the crop
 const FOLLOWED = 0.2; // overlap of the finder's box and the joints' box from which both are the same person
 const MISSED_CHECKS = 2; // in a row, after which the person is lost
+const MOST_TRIED = 3; // boxes of one image that the model looks into
+const TAPPED = 0.16; // side of a box that somebody far away may have around a tap, in shares of the longer side
 
 /**
  * @typedef {object} Pose
@@ -29,8 +31,9 @@ const MISSED_CHECKS = 2; // in a row, after which the person is lost
  */
 
 /**
- * What can be asked of one image; `find` gives the people, the most prominent first.
- * @typedef {{infer: (crop: Crop) => Promise<Outputs>, find: () => Promise<Person[]>}} Eyes
+ * What can be asked of one image; `find` gives the people in a window x0, y0, x1, y1, or in the whole image, the most
+ * prominent first.
+ * @typedef {{infer: (crop: Crop) => Promise<Outputs>, find: (window?: number[]) => Promise<Person[]>, finder: import("./metadata.js").Finder}} Eyes
  */
 
 export class Tracker {
@@ -47,6 +50,7 @@ export class Tracker {
     this.wish = null;
     this.checkedS = Number.NEGATIVE_INFINITY;
     this.missed = 0;
+    this.searched = 0; // images in a row in which nobody was found
     this.keypointsFilter = new OneEuroFilter(KEYPOINTS_2D);
     this.poseFilter = new OneEuroFilter(POSE_3D_MM);
     this.reset();
@@ -92,22 +96,26 @@ export class Tracker {
 
   /**
    * The same for one image and with a finder: looks for a person if none is followed, and checks now and then that the
-   * crop still holds the one who is.
+   * crop still holds the one who is. While nobody is found, the finder looks at the whole image and at closer windows
+   * in turn, at one of them in each image.
    * @param {Eyes} eyes
    * @param {Size} picture
    * @param {number} timeS of the image; must increase
    * @returns {Promise<Pose>}
    */
-  async see({infer, find}, picture, timeS) {
+  async see({infer, find, finder}, picture, timeS) {
     this.look(picture);
     const {wish} = this;
     this.wish = null;
     /** @type {Person[] | null} */
     let people = null;
-    if (wish || (this.next && timeS - this.checkedS >= CHECK_S)) {
-      people = await find();
-      if (!wish) this.#check(people);
-      else if (people.length) this.reset();
+    if (wish) {
+      people = await this.#lookAt(wish, find, picture);
+      if (people.length) this.reset();
+      this.checkedS = timeS;
+    } else if (this.next && timeS - this.checkedS >= CHECK_S) {
+      const around = await find(windowAround(this.box, picture));
+      this.#check(around.filter(({score}) => score >= finder.score));
       this.checkedS = timeS;
     }
     let [person_score, crop] = [/** @type {number | null} */ (null), this.next];
@@ -115,17 +123,19 @@ export class Tracker {
     let outputs;
     if (crop) outputs = await infer(crop);
     else {
-      people ??= await find();
+      people ??= await find(this.#turn(picture, finder.inputSize[0]));
       [this.checkedS, this.missed] = [timeS, 0];
-      const person = wish ? personAt(people, wish) : people[0];
-      if (!person) {
+      const found = await this.#firstPass(people, infer);
+      if (!found) {
+        this.searched += 1;
         const whole = wholePicture(picture, this.inputSize);
         this.reset();
         return {...read(await infer(whole), whole), lost: true, person_score: 0};
       }
+      this.searched = 0;
+      const {person} = found;
       person_score = person.score;
-      crop = cropAround(person.box, this.inputSize, FOUND_MARGIN);
-      outputs = await infer(crop);
+      [crop, outputs] = [found.crop, found.outputs];
       // Once more, around the joints.
       const again = cropAround(boxOf(read(outputs, crop).keypoints_2d, outputs.scores, crop), this.inputSize);
       const second = await infer(again);
@@ -139,6 +149,47 @@ export class Tracker {
     }
     this.#proceed(raw, picture);
     return this.#steady(raw, picture, timeS);
+  }
+
+  /**
+   * The people at a tap, the nearest first; looks closer if nobody large is there.
+   * @param {number[]} point
+   * @param {Eyes["find"]} find
+   * @param {Size} picture
+   */
+  async #lookAt(point, find, picture) {
+    const [x, y] = point;
+    const people = await find();
+    if (!people.some(({box: [x0, y0, x1, y1]}) => x >= x0 && x <= x1 && y >= y0 && y <= y1)) {
+      const half = (TAPPED * Math.max(...picture)) / 2;
+      people.push(...(await find(windowAround([x - half, y - half, x + half, y + half], picture))));
+    }
+    const person = personAt(people, point);
+    return person ? [person] : [];
+  }
+
+  /**
+   * Where the finder looks in this image: undefined for the whole one.
+   * @param {Size} picture
+   * @param {number} finderSize
+   */
+  #turn(picture, finderSize) {
+    const places = [undefined, ...windows(picture, finderSize)];
+    return places[this.searched % places.length];
+  }
+
+  /**
+   * The first of the finder's boxes that holds a person, and what the model finds in it.
+   * @param {Person[]} people
+   * @param {Eyes["infer"]} infer
+   */
+  async #firstPass(people, infer) {
+    for (const person of people.slice(0, MOST_TRIED)) {
+      const crop = cropAround(person.box, this.inputSize, FOUND_MARGIN);
+      const outputs = await infer(crop);
+      if (isPerson(person, outputs.scores)) return {person, crop, outputs};
+    }
+    return null;
   }
 
   /** @param {Person[]} people */

@@ -1,34 +1,89 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import {Overlay} from "../../../mobile_demo/web/page/overlay.js";
-import {wholePicture} from "../../../mobile_demo/web/pose/crop.js";
+import {cropAround} from "../../../mobile_demo/web/pose/crop.js";
 import {readFinder} from "../../../mobile_demo/web/pose/metadata.js";
-import {overlap, personAt, placePeople, readPeople} from "../../../mobile_demo/web/pose/people.js";
+import {
+  isPerson,
+  overlap,
+  personAt,
+  placePeople,
+  readPeople,
+  windowAround,
+  windows,
+} from "../../../mobile_demo/web/pose/people.js";
 import {Tracker} from "../../../mobile_demo/web/pose/tracker.js";
 import {assertClose, assertCrop, golden} from "./golden.js";
 
 test("people are read from a finder's maps as keras_pose reads them", () => {
   const {finder, maps} = golden;
   const count = (finder.inputSize[0] / finder.stride) ** 2;
-  for (const {picture, cells, decoded, people} of maps) {
+  for (const {picture, cells, decoded, looks} of maps) {
     const [centers, boxes] = [new Float32Array(count), new Float32Array(4 * count)];
     for (const [i, score, ...sides] of cells) {
       centers[i] = score;
       boxes.set(sides, 4 * i);
     }
-    const found = readPeople({centers, boxes}, finder);
+    const found = readPeople({centers, boxes}, finder, finder.score);
     assert.equal(found.length, decoded.length);
     for (const [i, {box, score}] of decoded.entries()) assertClose([...found[i].box, found[i].score], [...box, score]);
-    const placed = placePeople(found, wholePicture(picture, finder.inputSize), picture);
-    // keras_pose rounds the size of the small image, so that boxes may differ by half a pixel of that.
-    const scale = Math.max(...picture) / finder.inputSize[0];
-    const room = picture.every((side) => Number.isInteger(side / scale)) ? 1e-6 : scale / 2;
-    assert.equal(placed.length, people.length);
-    for (const [i, {box, score}] of people.entries()) {
-      assertClose([placed[i].score], [score]);
-      for (const k of [0, 1, 2, 3]) assert.ok(Math.abs(placed[i].box[k] - box[k]) <= room, `${picture}: ${i}`);
+    for (const {window, people} of looks) {
+      const [x0, y0, x1, y1] = window;
+      const placed = placePeople(found, cropAround(window, finder.inputSize, 1), picture);
+      // keras_pose rounds size and place of the small image, so that boxes may differ by a pixel of that.
+      const scale = Math.max(x1 - x0, y1 - y0) / finder.inputSize[0];
+      const room = [x1 - x0, y1 - y0].every((side) => Number.isInteger(side / scale)) ? 1e-6 : scale;
+      assert.equal(placed.length, people.length, `${picture}: ${window}`);
+      for (const {box, score} of people) {
+        const near = (/** @type {any} */ other) => box.every((side, k) => Math.abs(other.box[k] - side) <= room);
+        const same = placed.filter((other) => Math.abs(other.score - score) < 1e-6 && near(other));
+        assert.equal(same.length, 1, `${picture}: ${window}: ${box}`);
+      }
+      const order = placed.map(({score, box: [x0, y0, x1, y1]}) => score * Math.sqrt((x1 - x0) * (y1 - y0)));
+      assertClose(
+        order,
+        order.toSorted((a, b) => b - a),
+      );
     }
   }
+});
+
+test("windows and persons are those of keras_pose", () => {
+  const {windows: grids, around, is_person} = golden.places;
+  for (const {picture, windows: expected} of grids) {
+    assert.deepEqual(windows(picture, golden.finder.inputSize[0]), expected, `${picture}`);
+  }
+  for (const {picture, box, window} of around) assert.deepEqual(windowAround(box, picture), window);
+  for (const {score, joints, is} of is_person) {
+    assert.equal(isPerson({box: [], score}, Array(6).fill(joints)), is, `${score}, ${joints}`);
+  }
+});
+
+test("who is far away is found in a closer window, one look in each image", async () => {
+  const corners = [0.25, 0.25, 0.75, 0.25, 0.25, 0.75, 0.75, 0.75];
+  const outputs = {keypoints_2d: Float32Array.from(corners), scores: Float32Array.of(0.9, 0.9, 0.9, 0.9)};
+  const tracker = new Tracker([256, 192], {follow: true, smooth: true});
+  const picture = [480, 640];
+  const seen = [];
+  const person = {box: [500, 300, 530, 380], score: 0.9};
+  const eyes = {
+    infer: async () => outputs,
+    find: async (window) => {
+      seen.push(window);
+      return window?.[0] === 256 && window[1] === 96 ? [person] : [];
+    },
+    finder: golden.finder,
+  };
+  const places = windows(picture, golden.finder.inputSize[0]);
+  assert.equal(places.length, 4);
+  for (const [i] of [...places, 0].entries()) {
+    const pose = await tracker.see(eyes, picture, i / 25);
+    assert.equal(pose.lost, i < 4, `image ${i}`);
+  }
+  assert.deepEqual(seen, [undefined, ...places]);
+  await tracker.see(eyes, picture, 1.2); // the check looks around the person
+  assert.equal(seen.length, 6);
+  assert.ok(seen[5][2] - seen[5][0] < 256);
 });
 
 test("boxes overlap as in keras_pose", () => {
@@ -42,7 +97,7 @@ test("a person is found, checked, given up and found again as in keras_pose", as
   const tracker = new Tracker(input, {follow: true, smooth: true});
   for (const {time, people, outputs, crop, keypoints_px, person_score} of steps) {
     let asked = 0;
-    const eyes = {infer: async () => outputs[asked++], find: async () => people};
+    const eyes = {infer: async () => outputs[asked++], find: async () => people, finder: golden.finder};
     const pose = await tracker.see(eyes, picture, time);
     assert.equal(pose.person_score === null, person_score === null, `at ${time}`);
     assertClose([pose.person_score ?? 0], [person_score ?? 0]);
@@ -79,6 +134,7 @@ test("a tap chooses the person there, or the nearest", async () => {
       looks += 1;
       return there;
     },
+    finder: golden.finder,
   };
   const middle = async (time) => {
     const {crop} = await tracker.see(eyes, [480, 640], time);
