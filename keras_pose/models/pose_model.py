@@ -21,7 +21,7 @@ class PoseModelConfig:
         variant: a key of `keras_pose.models.hrnet.VARIANTS`.
         skeleton: a name of `keras_pose.core.skeleton`, or `Skeleton.to_dict()`.
         input_size: (height, width) of the crop.
-        soft_argmax_beta, soft_argmax_form, soft_argmax_relative: see `SoftArgmax`.
+        soft_argmax_beta, soft_argmax_form, soft_argmax_relative, left_right_inhibition: see `SoftArgmax`.
     """
 
     variant: str = option("w32", "Size of the HRNet backbone.", choices=sorted(VARIANTS))
@@ -34,6 +34,9 @@ class PoseModelConfig:
     soft_argmax_relative: bool = option(
         False, "Divide each heatmap by its peak first; --soft_argmax_beta should then be about 10."
     )
+    left_right_inhibition: float = option(
+        0.0, "Share of the other side's heatmap subtracted from a left or right joint's before it is read."
+    )
     width: int = option(1024, "Hidden units of the encoder and decoder.")
     dropout: float = option(0.5, "Share of hidden units dropped in training.")
     skip_connection: bool = option(True, "Add the 2D joints to the decoder's output.")
@@ -43,6 +46,10 @@ class PoseModelConfig:
         object.__setattr__(self, "input_size", check_input_size(self.input_size))
         if self.width < 1:
             raise UserError(f"autoencoder width is {self.width}; give at least 1, such as 1024")
+        if not 0 <= self.left_right_inhibition < 1:
+            raise UserError(
+                f"left/right inhibition is {self.left_right_inhibition}; give a share from 0 to below 1, such as 0.2"
+            )
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout is {self.dropout}; give a share from 0 to below 1, such as 0.5")
 
@@ -158,10 +165,16 @@ def _image_input(config: PoseModelConfig, batch_size: int | None):
 
 
 def _keypoints(image, config: PoseModelConfig, batch_size: int | None) -> dict:
-    hrnet = build_hrnet(config.variant, config.get_skeleton().num_joints, config.input_size, batch_size)
+    skeleton = config.get_skeleton()
+    hrnet = build_hrnet(config.variant, skeleton.num_joints, config.input_size, batch_size)
     heatmaps = hrnet(image)
     soft_argmax = SoftArgmax(
-        config.soft_argmax_beta, config.soft_argmax_form, config.soft_argmax_relative, name="soft_argmax"
+        config.soft_argmax_beta,
+        config.soft_argmax_form,
+        config.soft_argmax_relative,
+        config.left_right_inhibition,
+        skeleton.flip_permutation,
+        name="soft_argmax",
     )
     return {"heatmaps": heatmaps, "keypoints_2d": soft_argmax(heatmaps)}
 

@@ -3,6 +3,8 @@
 It uses only reshape, transpose, softmax and a matrix product: phones refuse ARG_MAX, GATHER_ND and ranks above 4.
 """
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from keras import ops
@@ -71,6 +73,23 @@ def relative_heatmaps(heatmaps):
     return heatmaps / ops.maximum(peaks, LOWEST_PEAK)
 
 
+def inhibit_other_side(heatmaps, mirror: Sequence[int], share: float):
+    """Heatmaps (B, H, W, J) less a share of the mirrored joint's, never below 0; float32.
+
+    Not in the paper. A network that is unsure of left and right gives both joints of a pair two peaks, and both are
+    read at the higher one. Subtracting makes it lower where the other joint is surer; where both joints are truly at
+    one place, both maps keep their peak. `mirror` is `Skeleton.flip_permutation`. A 1 x 1 convolution permutes the
+    maps, because phones refuse GATHER_ND.
+    """
+    joints = len(mirror)
+    kernel = np.eye(joints, dtype="float32")
+    for joint, other in enumerate(mirror):
+        if other != joint:
+            kernel[other, joint] = -share
+    heatmaps = ops.cast(heatmaps, "float32")
+    return ops.relu(ops.conv(heatmaps, kernel[None, None], padding="valid"))
+
+
 def joint_scores(heatmaps, peak: float = 1.0):
     """(B, H, W, J) to (B, J) in [0, 1]: each heatmap's maximum relative to `peak`, the training target's; float32."""
     return ops.clip(ops.max(ops.cast(heatmaps, "float32"), axis=(1, 2)) / peak, 0.0, 1.0)
@@ -87,12 +106,22 @@ class SoftArgmax(keras.layers.Layer):
         relative: divides each heatmap by its peak first (`relative_heatmaps`), unlike the paper. The best beta then
             depends neither on the target nor on how clearly a joint is seen: about 10 for 16 x 16 cells, 13 for
             64 x 64.
+        inhibition: share of the mirrored joint's heatmap that is subtracted first (`inhibit_other_side`), below 1.
+        mirror: the joint on the other side of each joint (`Skeleton.flip_permutation`); needed for `inhibition`.
 
     Raises:
-        UserError: beta is not positive, or the form is unknown.
+        UserError: beta is not positive, the form is unknown, or the inhibition is not in [0, 1).
     """
 
-    def __init__(self, beta: float = 100.0, form: str = "marginal", relative: bool = False, **kwargs):
+    def __init__(
+        self,
+        beta: float = 100.0,
+        form: str = "marginal",
+        relative: bool = False,
+        inhibition: float = 0.0,
+        mirror: Sequence[int] = (),
+        **kwargs,
+    ):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         if not beta > 0:
@@ -101,11 +130,18 @@ class SoftArgmax(keras.layers.Layer):
             raise unknown_name("soft-argmax form", form, FORMS)
         self.beta = float(beta)
         self.form = form
+        if not 0 <= inhibition < 1:
+            raise UserError(f"left/right inhibition is {inhibition}; give a share from 0 to below 1, such as 0.2")
         self.relative = bool(relative)
+        self.inhibition = float(inhibition)
+        self.mirror = tuple(int(joint) for joint in mirror)
 
     def call(self, heatmaps):
+        if self.inhibition:
+            heatmaps = inhibit_other_side(heatmaps, self.mirror, self.inhibition)
         read = marginal_soft_argmax if self.form == "marginal" else flat_soft_argmax
         return read(relative_heatmaps(heatmaps) if self.relative else heatmaps, self.beta)
 
     def get_config(self):
-        return {**super().get_config(), "beta": self.beta, "form": self.form, "relative": self.relative}
+        own = {name: getattr(self, name) for name in ("beta", "form", "relative", "inhibition", "mirror")}
+        return {**super().get_config(), **own}
