@@ -34,6 +34,8 @@ def compute(folder: Path) -> dict[str, np.ndarray]:
     unquantised = losses.LossConfig(heatmap_kernel_size=None, decoder_target="predicted")
     found["losses/unquantised"] = losses.pose_losses(batch, outputs, HUMAN36M_17, unquantised)["loss"]
     found["soft_argmax/flat"] = SoftArgmax(20.0, "flat")(batch["spikes"])
+    inhibited = SoftArgmax(10.0, relative=True, inhibition=0.3, mirror=HUMAN36M_17.flip_permutation)
+    found["soft_argmax/inhibited"] = inhibited(outputs["heatmaps"])
     found["scores"] = joint_scores(outputs["heatmaps"])
     found |= of_keras_losses(batch, outputs) | of_metrics(batch, outputs) | of_augmentation(batch)
     found |= of_adversary(batch, outputs) | of_training(batch["image"])

@@ -34,12 +34,12 @@ class PoseModelConfig:
     soft_argmax_relative: bool = option(
         False, "Divide each heatmap by its peak first; --soft_argmax_beta should then be about 10."
     )
-    left_right_inhibition: float = option(
-        0.0, "Share of the other side's heatmap subtracted from a left or right joint's before it is read."
-    )
     width: int = option(1024, "Hidden units of the encoder and decoder.")
     dropout: float = option(0.5, "Share of hidden units dropped in training.")
     skip_connection: bool = option(True, "Add the 2D joints to the decoder's output.")
+    left_right_inhibition: float = option(
+        0.0, "Share of the other side's heatmap subtracted from a left or right joint's before it is read."
+    )
 
     def __post_init__(self):
         get_variant(self.variant)

@@ -26,7 +26,9 @@ from keras_pose.models.pose_model import (
 )
 
 SIZE = (64, 96)
-CONFIG = PoseModelConfig("w8_tiny", input_size=SIZE, soft_argmax_relative=True, soft_argmax_beta=3.5, width=64)
+CONFIG = PoseModelConfig(
+    "w8_tiny", input_size=SIZE, soft_argmax_relative=True, soft_argmax_beta=3.5, width=64, left_right_inhibition=0.2
+)
 HEATMAP_STD = 0.01  # of each map; beta makes it about the softmax's 1, so that joints spread but do not jump
 HEATMAP_PEAK = 0.3  # of targets; neither the paper's nor HRNet's, so that the run's own must be read
 FORMS = {

@@ -14,6 +14,7 @@ from keras_pose.models.soft_argmax import SoftArgmax
 MEAN, STD = np.arange(6.0).reshape(3, 2), np.arange(1.0, 7).reshape(3, 2)
 LAYERS = [
     (SoftArgmax(7.5, "flat", name="a"), (2, 8, 4, 3)),
+    (SoftArgmax(7.5, relative=True, inhibition=0.2, mirror=(1, 0, 2), name="e"), (2, 8, 4, 3)),
     (FusedBatchNormalization(0.7, 0.5, name="b"), (2, 8, 4, 3)),
     (Standardize(MEAN, STD, name="c"), (2, 3, 2)),
     (Standardize(MEAN, STD, invert=True, name="d"), (2, 3, 2)),

@@ -87,7 +87,7 @@ def test_fixed_batch(statistics):
 
 @pytest.mark.parametrize("skeleton", ["mpii_16", HUMAN36M_17.to_dict()])
 def test_configuration_through_json(skeleton):
-    config = PoseModelConfig("w48", skeleton, (256, 192), 20.0, "flat", True, 512, 0.1, False)
+    config = PoseModelConfig("w48", skeleton, (256, 192), 20.0, "flat", True, 512, 0.1, False, 0.2)
     again = PoseModelConfig.from_dict(json.loads(json.dumps(config.to_dict())))
     assert again == config and again.get_skeleton() == (MPII_16 if skeleton == "mpii_16" else HUMAN36M_17)
 
@@ -103,6 +103,8 @@ def test_bad_configurations(statistics):
         PoseModelConfig("w99")
     with pytest.raises(UserError, match="multiples of 32"):
         PoseModelConfig(input_size=(100, 100))
+    with pytest.raises(UserError, match="left/right inhibition is 1.5"):
+        PoseModelConfig(left_right_inhibition=1.5)
     with pytest.raises(UserError, match="dropout"):
         PoseModelConfig(dropout=1.0)
     with pytest.raises(UserError, match="width"):

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from keras_pose.core.errors import UserError
 from keras_pose.losses import target_heatmaps
-from keras_pose.models.soft_argmax import FORMS, LOWEST_PEAK, SoftArgmax, joint_scores
+from keras_pose.models.soft_argmax import FORMS, LOWEST_PEAK, SoftArgmax, inhibit_other_side, joint_scores
 
 HEIGHT, WIDTH = 24, 16
 
@@ -98,6 +98,37 @@ def test_the_peak_of_a_relative_heatmap_passes_no_gradient():
     np.testing.assert_allclose(gradients[0], gradients[1], atol=1e-6)
 
 
+MIRROR = (1, 0, 2)  # a left joint, the right one, and one in the middle
+
+
+def of_pair(left, right):
+    """Maps of a pair and of a joint in the middle."""
+    return np.concatenate([left, right, blob(4, 4, 1.0)], -1)
+
+
+def test_an_unsure_pair_is_read_at_two_places():
+    """Both maps have both peaks; the left joint's are a little more for the first place than the right's."""
+    maps = of_pair(blob(3, 7, 0.5) + blob(11, 7, 0.35), blob(3, 7, 0.45) + blob(11, 7, 0.4))
+    plain = SoftArgmax(30, relative=True)(maps)[0] * WIDTH
+    found = SoftArgmax(30, relative=True, inhibition=0.6, mirror=MIRROR)(maps)[0] * WIDTH
+    assert abs(plain[0, 0] - plain[1, 0]) < 1.5 and plain[1, 0] < 6
+    np.testing.assert_allclose(found[:2, 0], [3.5, 11.5], atol=0.3)
+
+
+def test_a_pair_at_one_place_stays_there_and_so_does_the_middle():
+    maps = of_pair(blob(3, 7, 0.5), blob(3, 7, 0.5))
+    layer = SoftArgmax(10, relative=True, inhibition=0.2, mirror=MIRROR)
+    np.testing.assert_allclose(layer(maps), SoftArgmax(10, relative=True)(maps), atol=1e-5)
+
+
+def test_inhibition_subtracts_the_mirrored_map_and_stops_at_zero(heatmaps):
+    found = np.asarray(inhibit_other_side(heatmaps, MIRROR, 0.7))
+    for joint, other in enumerate(MIRROR):
+        share = 0.7 if other != joint else 0.0
+        expected = np.maximum(heatmaps[..., joint] - share * heatmaps[..., other], 0)
+        np.testing.assert_allclose(found[..., joint], expected, atol=1e-7)
+
+
 def test_default_beta_reads_the_papers_targets(rng):
     keypoints = rng.uniform(0.05, 0.95, (4, 17, 2)).astype(np.float32)
     targets = target_heatmaps(keypoints, np.ones((4, 17)), (64, 48))
@@ -124,3 +155,6 @@ def test_bad_arguments():
         SoftArgmax(0)
     with pytest.raises(UserError, match="marginal"):
         SoftArgmax(form="sideways")
+    for share in (-0.1, 1.0):
+        with pytest.raises(UserError, match="left/right inhibition is"):
+            SoftArgmax(inhibition=share, mirror=MIRROR)
