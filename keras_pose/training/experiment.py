@@ -167,10 +167,6 @@ class TrainConfig:
             not (self.init_from and self.pretrained),
             "--init_from (a run) and --pretrained (a converted backbone) are mutually exclusive; give one of them",
         )
-        _check(
-            not self.init_without or bool(self.init_from or self.pretrained),
-            "--init_without leaves out weights of --init_from or --pretrained; give one of them, or leave it out",
-        )
         _check(0 <= self.seed < 2**31, f"seed is {self.seed}; give a whole number from 0 to 2147483647")
         _check(self.log_steps >= 1, f"log interval is {self.log_steps} steps; give at least 1")
         _check(self.checkpoint_steps >= 0, f"checkpoint interval is {self.checkpoint_steps} steps; give 0 or more")

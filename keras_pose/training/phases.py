@@ -129,7 +129,7 @@ def transfer_weights(
             weights of single joints mean nothing here: only the backbone is copied, without its last layer, which has
             one heatmap per joint.
         without: parts (`encoder`) and layers of parts (`hrnet/final_layer`) of `target` that keep their own weights,
-            named as in what is returned.
+            named as in what is returned. A part that `target` lacks is ignored.
 
     Raises:
         UserError: they share no part, a layer is missing or has another size, or `without` names what does not exist.
@@ -165,9 +165,9 @@ def _check_excluded(without: Sequence[str], targets: dict[str, keras.Model]) -> 
     for name in without:
         part, _, layer = name.partition("/")
         layers = _layers_with_weights(targets[part]) if part in targets else {}
-        if not layers or (layer and layer not in layers):
+        if part not in PARTS or (layer and layer not in layers):
             raise UserError(
-                f"--init_without: this model has no {name}; name parts ({', '.join(targets)}) "
+                f"--init_without: this model has no {name}; name parts ({', '.join(PARTS)}) "
                 f"or layers of them, such as hrnet/{FINAL_LAYER}"
             )
     return set(without)
