@@ -34,6 +34,7 @@ def define_own_flags(values: flags.FlagValues = FLAGS) -> None:
         "with", "", "Flags of keras_pose.train for all runs, after those of the row.", flag_values=values
     )
     flags.DEFINE_string("doc", None, "Document to put the table into, between its marks.", flag_values=values)
+    flags.DEFINE_string("mark", "table", "The marks: <!-- MARK --> and <!-- end of MARK -->.", flag_values=values)
     flags.DEFINE_string("json", None, "File to write the numbers to.", flag_values=values)
     flags.DEFINE_bool(
         "train", True, "Train unfinished runs; --notrain only reports the finished ones.", flag_values=values
@@ -65,7 +66,7 @@ def report(rows: list[Row], figures: dict[str, dict[str, study.Spread | None]]) 
     text = "\n\n".join(part for part in (study.format_rows(rows, figures), study.format_order(rows, figures)) if part)
     print("\n" + text)
     if FLAGS.doc:
-        study.put_between_marks(Path(FLAGS.doc), "table", text)
+        study.put_between_marks(Path(FLAGS.doc), FLAGS.mark, text)
     if FLAGS.json:
         atomic.write_json(FLAGS.json, {"rows": study.to_dicts(rows, figures)})
 

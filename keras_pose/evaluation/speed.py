@@ -11,6 +11,7 @@ from keras_pose.data.teachers.blazepose import BlazePose, is_blazepose
 from keras_pose.evaluation.report import align
 from keras_pose.evaluation.result import EvaluationResult
 from keras_pose.inference.runtimes import SESSIONS, open_session
+from keras_pose.weights import SHIPPED_WEIGHTS
 
 WARMUP, REPETITIONS, ROUNDS = 3, 20, 3
 
@@ -40,9 +41,15 @@ def measure_speed(sources: list[str]) -> list[Speed]:
                 if i >= WARMUP:
                     taken.append(time.perf_counter() - start)
     return [
-        Speed(Path(source).name, float(np.median(taken)) * 1000 if taken else None, _megabytes(Path(source)))
+        Speed(_name(Path(source)), float(np.median(taken)) * 1000 if taken else None, _megabytes(Path(source)))
         for source, taken in zip(sources, times, strict=True)
     ]
+
+
+def _name(path: Path) -> str:
+    """The file's name; of shipped weights with their own, phone_pose_int8.tflite."""
+    shipped = path.resolve().parent in (folder.resolve() for folder in SHIPPED_WEIGHTS.values())
+    return f"{path.parent.name}_{path.name}" if shipped else path.name
 
 
 def _inference(path: Path) -> Callable[[], object] | None:

@@ -140,11 +140,11 @@ def plot_accuracy_over_time(rows: Sequence[dict], path: str | os.PathLike) -> No
         point = row["milliseconds_per_image"], row["pck_0_2_limbs"]
         color = _COLORS["validation"] if row["has_pose_3d"] else _COLORS["training"]
         axis.plot(*point, "o", color=color, markersize=8)
-        axis.annotate(row["model"], point, xytext=(7, 5), textcoords="offset points", fontsize=8)
+        axis.annotate(row["model"].rsplit(".", 1)[0], point, xytext=(7, 5), textcoords="offset points", fontsize=8)
     axis.set_xscale("log")
     axis.set_xlabel("milliseconds per image, one thread")
     axis.set_ylabel("PCK@0.2 of the limb joints")
-    axis.margins(0.2, 0.15)
+    axis.margins(0.3, 0.15)
     axis.grid(alpha=0.3, which="both")
     for color, label in ((_COLORS["validation"], "2D and 3D"), (_COLORS["training"], "2D alone")):
         axis.plot([], [], "o", color=color, label=label)
