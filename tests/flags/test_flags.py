@@ -97,7 +97,7 @@ def test_flag_files_hold_known_flags_each_with_a_comment(name, toy_dataset, monk
     assert experiment.model.variant == ("w32" if name == "configs/paper.flags" else "w20_small")
     assert experiment.output == f"runs/{Path(name).stem}"
     start = experiment.train.init_from
-    assert start == ("" if name == "configs/paper.flags" else "backbone")
+    assert start == ("" if name == "configs/paper.flags" else "phone_free")
     if start:  # the weights that ship are of this very network
         info = read_model_info(SHIPPED_WEIGHTS[start])
         assert info.model["variant"] == experiment.model.variant

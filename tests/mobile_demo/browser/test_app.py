@@ -10,7 +10,7 @@ from mobile_demo.server import Settings, serve
 from tests.mobile_demo.browser.conftest import a_phone
 from tests.mobile_demo.browser.test_joints import FIXED, cells_off
 
-PAGE_KB = 60  # as it is sent, without model and runtime, all icons with it
+PAGE_KB = 64  # as it is sent, without model and runtime, all icons with it
 LEAST_TARGET_PX = 48  # of a control that a finger meets
 NAMES = """() => [...document.querySelectorAll("button, input, select, [tabindex], video, canvas, [role]")]
     .filter((e) => e.checkVisibility())
