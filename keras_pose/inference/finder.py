@@ -7,7 +7,6 @@ A finder is a separate small model (`keras_pose.models.finder`): a run folder, o
 the outputs `centers` and `boxes`. It is stored beside the pose model: `finder.tflite` beside `pose.tflite`.
 """
 
-import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,19 +18,15 @@ import numpy as np
 
 from keras_pose.core import geometry
 from keras_pose.core.errors import UserError
+from keras_pose.inference import windows
 from keras_pose.inference.runtimes import SESSIONS, open_session
 from keras_pose.io.finder_info import OVERLAP, SCORE, FinderInfo
 from keras_pose.weights import SHIPPED_WEIGHTS, finder_for
 
 MAX_PEOPLE = 10
 LEVELS = (1.0, 0.6, 0.4)  # sides of the windows of a search, in shares of the image's longer side
-WINDOWS_OVERLAP = 0.3  # of neighboring windows, in shares of their side
 LARGE = 0.4  # of the image's longer side; a person so large ends the search
-# In a window inside the image, a box may be of a part of a person if it is larger than this share of the window, or
-# nearer to an inner side of it.
-LARGEST_IN_WINDOW, NEAR_SIDE = 0.75, 0.02
 INSIDE = 0.8  # a box that lies so far inside that of somebody seen from elsewhere is of a part of that person
-AROUND = 2.5  # side of the window around somebody known, in sides of the box
 PROMINENCE_POWER = 0.5  # the most prominent person has the highest score * area ** power
 
 
@@ -82,9 +77,11 @@ class PersonFinder:
         longer = max(image.shape[:2])
         people: list[FoundPerson] = []
         for level in self.levels:
-            for window in windows(image.shape[:2], level, self.input_size):
+            for window in windows.grid(image.shape[:2], level, self.input_size):
                 people = merge(people, self.look(image, window, least_score))
-            if any(person.score >= self.score and _side(person.box_px) >= LARGE * longer for person in people):
+            if any(
+                person.score >= self.score and windows.side_of(person.box_px) >= LARGE * longer for person in people
+            ):
                 break
         return sorted(people, key=lambda person: -person.prominence)[:max_people]
 
@@ -109,63 +106,12 @@ class PersonFinder:
             person
             for person in people
             if (person.box_px[2:] - person.box_px[:2] >= 1).all()
-            and not is_cut(person.box_px, (x0, y0, x1, y1), (height, width))
+            and not windows.is_cut(person.box_px, (x0, y0, x1, y1), (height, width))
         ]
 
     def look_around(self, image: np.ndarray, box_px: Sequence[float] | np.ndarray) -> list[FoundPerson]:
-        """The people in the square window around a box, `AROUND` times as large; one run of the network."""
-        return self.look(image, window_around(box_px, image.shape[:2]))
-
-
-def windows(size: tuple[int, int], level: float, input_size: int) -> list[tuple[int, int, int, int]]:
-    """Overlapping square windows (x0, y0, x1, y1) over an image of size (H, W), row by row.
-
-    Their side is `level` times the image's longer side, and at most the image's own. Empty if the windows would be
-    smaller than half the finder's input: then they show nothing new.
-    """
-    side = max(int(level * max(size) + 0.5), 1)
-    if level < 1 and side < input_size / 2:
-        return []
-    rows, columns = (_starts(length, side) for length in size)
-    return [(x, y, min(x + side, size[1]), min(y + side, size[0])) for y in rows for x in columns]
-
-
-def _starts(length: int, side: int) -> list[int]:
-    """Where windows of a side begin, at equal distances, so that they cover a length."""
-    if length <= side:
-        return [0]
-    count = max(math.ceil((length - WINDOWS_OVERLAP * side) / ((1 - WINDOWS_OVERLAP) * side)), 2)
-    return [int(i * (length - side) / (count - 1) + 0.5) for i in range(count)]
-
-
-def window_around(box_px: Sequence[float] | np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The square window around a box, moved into an image of size (H, W), or cut to it where it is larger."""
-    x0, y0, x1, y1 = (float(value) for value in box_px)
-    side = max(int(AROUND * max(x1 - x0, y1 - y0) + 0.5), 1)
-    sides = [(int((a + b - side) / 2 + 0.5), length) for a, b, length in ((x0, x1, size[1]), (y0, y1, size[0]))]
-    (left, right), (top, bottom) = (
-        (0, length) if side >= length else (min(max(start, 0), length - side), min(max(start, 0), length - side) + side)
-        for start, length in sides
-    )
-    return left, top, right, bottom
-
-
-def is_cut(box_px: np.ndarray, window: Sequence[int], size: tuple[int, int]) -> bool:
-    """Whether a box in a window of an image of size (H, W) may be of a part of a person."""
-    x0, y0, x1, y1 = window
-    height, width = size
-    if (x0, y0, x1, y1) == (0, 0, width, height):
-        return False
-    side = max(x1 - x0, y1 - y0)
-    near = NEAR_SIDE * side
-    left, top, right, bottom = box_px
-    return (
-        _side(box_px) > LARGEST_IN_WINDOW * side
-        or (x0 > 0 and left < x0 + near)
-        or (y0 > 0 and top < y0 + near)
-        or (x1 < width and right > x1 - near)
-        or (y1 < height and bottom > y1 - near)
-    )
+        """The people in the square window around a box, `windows.AROUND` times as large; one run of the network."""
+        return self.look(image, windows.around(box_px, image.shape[:2]))
 
 
 def merge(known: Sequence[FoundPerson], seen: Sequence[FoundPerson]) -> list[FoundPerson]:
@@ -177,10 +123,6 @@ def merge(known: Sequence[FoundPerson], seen: Sequence[FoundPerson]) -> list[Fou
 
     kept = [p for p in known if not any(same(p, other) and other.score > p.score for other in seen)]
     return kept + [p for p in seen if not any(same(p, other) for other in kept)]
-
-
-def _side(box_px: np.ndarray) -> float:
-    return float(max(box_px[2] - box_px[0], box_px[3] - box_px[1]))
 
 
 def fit(image: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:

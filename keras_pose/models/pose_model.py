@@ -46,10 +46,6 @@ class PoseModelConfig:
         object.__setattr__(self, "input_size", check_input_size(self.input_size))
         if self.width < 1:
             raise UserError(f"autoencoder width is {self.width}; give at least 1, such as 1024")
-        if not 0 <= self.left_right_inhibition < 1:
-            raise UserError(
-                f"left/right inhibition is {self.left_right_inhibition}; give a share from 0 to below 1, such as 0.2"
-            )
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout is {self.dropout}; give a share from 0 to below 1, such as 0.5")
 

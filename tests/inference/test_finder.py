@@ -7,7 +7,7 @@ import pytest
 
 from keras_pose import PosePredictor, PoseTracker
 from keras_pose.core.errors import UserError
-from keras_pose.inference import finder
+from keras_pose.inference import finder, windows
 from keras_pose.inference.finder import PersonFinder, best_matches, decode, fit, overlap
 from keras_pose.inference.tracker import CHECK_S, PeopleTracker
 from tests.oracles import DotPeople, dot_finder, dot_model, people_picture, standing_px
@@ -123,31 +123,31 @@ def test_the_most_prominent_comes_first():
 @pytest.mark.parametrize("level", [0.6, 0.4])
 def test_windows_cover_the_image_and_overlap(size, level):
     seen = np.zeros(size, int)
-    for x0, y0, x1, y1 in finder.windows(size, level, 32):
+    for x0, y0, x1, y1 in windows.grid(size, level, 32):
         assert max(x1 - x0, y1 - y0) == int(level * max(size) + 0.5)
         seen[y0:y1, x0:x1] += 1
     assert seen.min() >= 1 and seen.max() <= 6
-    narrow = round(finder.WINDOWS_OVERLAP * level * max(size))
+    narrow = round(windows.NEIGHBORS_OVERLAP * level * max(size))
     along = (seen >= 2).any(0) if size[1] >= size[0] else (seen >= 2).any(1)
     assert along.sum() >= narrow - 1
-    assert finder.windows(size, 1.0, 32) == [(0, 0, size[1], size[0])]
-    assert finder.windows(size, level, 10_000) == []  # no more pixels than the whole image gives
+    assert windows.grid(size, 1.0, 32) == [(0, 0, size[1], size[0])]
+    assert windows.grid(size, level, 10_000) == []  # no more pixels than the whole image gives
 
 
 def test_a_window_around_somebody_stays_in_the_image():
-    assert finder.window_around((100, 100, 140, 200), (480, 640)) == (0, 25, 250, 275)
-    assert finder.window_around((600, 400, 640, 480), (480, 640)) == (440, 280, 640, 480)
-    assert finder.window_around((100, 100, 140, 400), (480, 640)) == (0, 0, 640, 480)
+    assert windows.around((100, 100, 140, 200), (480, 640)) == (0, 25, 250, 275)
+    assert windows.around((600, 400, 640, 480), (480, 640)) == (440, 280, 640, 480)
+    assert windows.around((100, 100, 140, 400), (480, 640)) == (0, 0, 640, 480)
 
 
 def test_a_box_that_a_window_may_cut_does_not_count():
     size, window = (480, 640), (256, 0, 640, 384)
-    is_cut = lambda *box: finder.is_cut(np.array(box, float), window, size)  # noqa: E731
+    is_cut = lambda *box: windows.is_cut(np.array(box, float), window, size)  # noqa: E731
     assert not is_cut(300, 50, 400, 250)
     assert is_cut(258, 50, 400, 250) and is_cut(300, 200, 400, 380)  # at inner sides
     assert not is_cut(500, 0, 640, 250)  # at the image's own border
     assert is_cut(270, 20, 330, 320)  # larger than three quarters of the window
-    assert not finder.is_cut(np.array([0, 0, 640, 480.0]), (0, 0, 640, 480), size)
+    assert not windows.is_cut(np.array([0, 0, 640, 480.0]), (0, 0, 640, 480), size)
 
 
 def test_the_same_person_seen_from_two_windows_is_one():

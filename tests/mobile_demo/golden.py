@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_pose.core import geometry
 from keras_pose.core.skeleton import Skeleton
-from keras_pose.inference import finder, predictor, smoothing
+from keras_pose.inference import finder, predictor, smoothing, windows
 from keras_pose.inference.predictor import UNITS, PosePredictor
 from keras_pose.inference.runtimes import LoadedModel
 from keras_pose.inference.tracker import PoseTracker
@@ -131,7 +131,7 @@ def maps(rng: np.random.Generator) -> list[dict]:
         run = lambda image, maps=(centers, boxes): dict(zip(("centers", "boxes"), maps, strict=True))  # noqa: E731
         picture = np.zeros((*size, 3), np.uint8)
         look = finder.PersonFinder(run, FINDER["inputSize"][0]).look
-        seen = [(0, 0, size[1], size[0]), *finder.windows(size, finder.LEVELS[1], FINDER["inputSize"][0])]
+        seen = [(0, 0, size[1], size[0]), *windows.grid(size, finder.LEVELS[1], FINDER["inputSize"][0])]
         cases.append({
             "picture": size,
             "cells": [[i, centers.flat[i], *boxes.reshape(-1, 4)[i]] for i in np.flatnonzero(centers).tolist()],
@@ -155,9 +155,9 @@ def places(rng: np.random.Generator) -> dict:
     given = [SimpleNamespace(scores=np.full(JOINTS, mean)) for _, mean in pairs]
     people = [finder.FoundPerson(np.zeros(4), score) for score, _ in pairs]
     return {
-        "windows": [{"picture": size, "windows": finder.windows(size, finder.LEVELS[1], side)} for size in sizes],
+        "windows": [{"picture": size, "windows": windows.grid(size, finder.LEVELS[1], side)} for size in sizes],
         "around": [
-            {"picture": size, "box": box, "window": finder.window_around(box, size)}
+            {"picture": size, "box": box, "window": windows.around(box, size)}
             for size, box in zip([size for size in sizes for _ in corners], boxes, strict=True)
         ],
         "is_person": [

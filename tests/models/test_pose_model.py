@@ -104,7 +104,7 @@ def test_bad_configurations(statistics):
     with pytest.raises(UserError, match="multiples of 32"):
         PoseModelConfig(input_size=(100, 100))
     with pytest.raises(UserError, match="left/right inhibition is 1.5"):
-        PoseModelConfig(left_right_inhibition=1.5)
+        build_keypoint_model(PoseModelConfig("w8_tiny", input_size=(64, 64), left_right_inhibition=1.5))
     with pytest.raises(UserError, match="dropout"):
         PoseModelConfig(dropout=1.0)
     with pytest.raises(UserError, match="width"):
