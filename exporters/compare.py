@@ -15,6 +15,7 @@ from exporters.worker import measure
 from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import Skeleton
 from keras_pose.inference import runtimes
+from keras_pose.models.flip_test import with_flip_test
 
 LARGEST_RANK = 4
 Outputs = dict[str, np.ndarray]
@@ -82,13 +83,14 @@ def check_operations(path: Path) -> int:
     return len(found)
 
 
-def keras_outputs(source: Source, part: str, samples: Samples) -> Outputs:
-    """The Keras model's outputs for all samples."""
+def keras_outputs(source: Source, part: str, samples: Samples, flip_test: bool = False) -> Outputs:
+    """The Keras model's outputs for all samples; with `flip_test`, those of `keras_pose.models.flip_test`."""
     if part == "lifter":
         encoder = source.model.get_layer("encoder")
         batches = samples.batches("keypoints_2d")
         return {"pose_3d": np.concatenate([np.asarray(encoder(batch, training=False)) for batch in batches])}
-    model = runtimes.from_keras(source.model, *_skeleton_and_size(source), peak=source.info.heatmap_peak)
+    seen = with_flip_test(source.model, source.info.skeleton) if flip_test else source.model
+    model = runtimes.from_keras(seen, *_skeleton_and_size(source), peak=source.info.heatmap_peak)
     return _run_pictures(model, samples)
 
 

@@ -44,6 +44,7 @@ class Form:
         input_dtype: of the image; the range is always 0 to 255.
         layout: of the image, `nhwc` or `nchw`.
         heatmaps: whether the heatmaps are also an output.
+        flip_test: whether the file also looks at the mirrored image and averages the heatmaps of both views.
     """
 
     part: str
@@ -51,6 +52,7 @@ class Form:
     input_dtype: str = "uint8"
     layout: str = "nhwc"
     heatmaps: bool = False
+    flip_test: bool = False
 
     def __post_init__(self):
         for name, value, known in (
@@ -61,8 +63,8 @@ class Form:
         ):
             if value not in known:
                 raise unknown_name(name, value, known)
-        if self.part == "lifter" and (self.heatmaps or self.layout != "nhwc"):
-            raise UserError("a lifter sees no images; leave out the heatmaps and the layout")
+        if self.part == "lifter" and (self.heatmaps or self.flip_test or self.layout != "nhwc"):
+            raise UserError("a lifter sees no images; leave out the heatmaps, the flip test and the layout")
         if self.part == "lifter" and self.quantization not in ("none", "float16"):
             raise UserError("a lifter computes in float32; choose none or float16")
 
@@ -118,6 +120,7 @@ def describe_export(form: Form, info: ModelInfo, name: str, weights: Path) -> Mo
         run=name,
         model_sha256=sha256(weights),
         version=__version__,
+        flip_test=form.flip_test,
     )
     return ModelInfo(form.part, info.skeleton, info.input_size, export=export)
 

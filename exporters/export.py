@@ -50,7 +50,7 @@ def export(
         info.write(sidecar_path(partial))
         result = None
         if check:
-            expected = keras_outputs(source, read_part(partial, source), check.samples)
+            expected = keras_outputs(source, read_part(partial, source), check.samples, form.flip_test)
             result = compare_file(partial, source, check.samples, expected, check.tolerance_mm)
             result = dataclasses.replace(result, file=output.name)
             if not result.passed:

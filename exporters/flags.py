@@ -41,6 +41,12 @@ def define_export_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_enum("part", None, list(PARTS), "What to export; default: everything in the run.", flag_values=values)
     flags.DEFINE_enum("input", "uint8", INPUT_DTYPES, "Image dtype; the range is always 0 to 255.", flag_values=values)
     flags.DEFINE_bool("heatmaps", False, "Also output the heatmaps.", flag_values=values)
+    flags.DEFINE_bool(
+        "flip_test",
+        False,
+        "Look at the mirrored image, too, and average both views' heatmaps: twice the time, more joints found.",
+        flag_values=values,
+    )
     flags.DEFINE_bool("overwrite", False, "Replace an existing file.", flag_values=values)
     flags.DEFINE_bool(
         "parity", True, "Compare the file with the Keras model before it gets its name.", flag_values=values
@@ -87,7 +93,7 @@ def run_export(
         raise UserError(f"{output} already exists; choose another --output, or add --overwrite")
     source = load_source(find_run(values.model))
     part = values.part or default_part(source.info.kind)
-    form = Form(part, input_dtype=values.input, heatmaps=values.heatmaps, **attributes)
+    form = Form(part, input_dtype=values.input, heatmaps=values.heatmaps, flip_test=values.flip_test, **attributes)
     check = Check(parity_samples(source, part, values), values.tolerance_mm) if values.parity else None
     result = export(source, form, output, convert(source, form), check)
     if result:

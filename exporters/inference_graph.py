@@ -10,6 +10,7 @@ from keras import ops
 from exporters.contract import PARTS, Form, tensor_shapes
 from keras_pose.core.errors import UserError
 from keras_pose.io.model_info import OWN_CELL_CENTER, ModelInfo, read_sidecar
+from keras_pose.models.flip_test import mirrored, mirrored_heatmaps
 from keras_pose.models.hrnet import HEATMAP_STRIDE
 from keras_pose.models.model_folder import MODEL, load_model, load_run
 from keras_pose.models.soft_argmax import joint_scores
@@ -92,7 +93,7 @@ def build_inference_graph(source: Source, form: Form) -> keras.Model:
     pixels = ops.cast(image, "float32")
     if form.layout == "nchw":
         pixels = ops.transpose(pixels, (0, 2, 3, 1))  # (1, H, W, 3)
-    heatmaps = trained.get_layer("hrnet")(pixels)  # (1, H/4, W/4, J)
+    heatmaps = _heatmaps(source, pixels, form.flip_test)  # (1, H/4, W/4, J)
     keypoints_2d = trained.get_layer("soft_argmax")(heatmaps)  # (1, J, 2)
     if cell_offset(source.info).any():
         keypoints_2d = keypoints_2d + cell_offset(source.info)
@@ -104,3 +105,15 @@ def build_inference_graph(source: Source, form: Form) -> keras.Model:
     if "pose_3d" in output_shapes:
         outputs["pose_3d"] = trained.get_layer("encoder")(keypoints_2d)
     return keras.Model(image, {name: outputs[name] for name in output_shapes}, name="inference")
+
+
+def _heatmaps(source: Source, pixels, flip_test: bool):
+    """The network's heatmaps, or the mean of both views': it runs twice, since GPU delegates want a batch of one."""
+    network = source.model.get_layer("hrnet")
+    if not flip_test:
+        return network(pixels)
+    if cell_offset(source.info).any():
+        raise UserError(
+            f"{source.path} has its peaks off the cell centers, so mirrored maps do not match; leave --flip_test out"
+        )
+    return (network(pixels) + mirrored_heatmaps(network(mirrored(pixels)), source.info.skeleton)) / 2

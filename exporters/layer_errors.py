@@ -98,6 +98,7 @@ def float_reference(source: Source, info: ModelInfo) -> bytes:
         layout=info.exported.layout,
         input_dtype=image.dtype,
         heatmaps="heatmaps" in info.exported.outputs,
+        flip_test=info.exported.flip_test,
     )
     return tflite.convert_float(build_inference_graph(source, form), info)
 

@@ -37,10 +37,11 @@ def main(arguments: list[str], values: flags.FlagValues = flags.FLAGS) -> int:
     results = []
     for path in paths:
         part = compare.read_part(path, source)
-        if part not in reference:
+        flip_test = exporter_of(path).read_info(path).exported.flip_test
+        if (part, flip_test) not in reference:
             samples = shared_flags.parity_samples(source, part, values)
-            reference[part] = samples, compare.keras_outputs(source, part, samples)
-        results.append(compare.compare_file(path, source, *reference[part], values.tolerance_mm))
+            reference[part, flip_test] = samples, compare.keras_outputs(source, part, samples, flip_test)
+        results.append(compare.compare_file(path, source, *reference[part, flip_test], values.tolerance_mm))
     print(compare.format_table(results))
     if values.json:
         atomic.write_json(values.json, compare.to_dict(results))

@@ -3,9 +3,10 @@
     python -m keras_pose.evaluate --model=runs/e2e --dataset=embedded --split=test --output=evaluation
 
 Prints all metrics, per joint and per action. --output=DIR also writes evaluation.json, a histogram of the errors, and a
-sheet of the best, median and worst samples. --decoder reads joints from heatmaps the way published code does, and
---flip_test averages the heatmaps of both views (docs/pretrained.md). Predictions are mapped to the data set's skeleton
-by joint name, so a model of 17 joints can be scored on 14. Without 3D labels the 3D metrics are empty (null in JSON).
+sheet of the best, median and worst samples. --decoder reads joints from heatmaps the way published code does.
+--flip_test averages the heatmaps of the image and its mirror image (docs/pretrained.md), or for a lifter or an exported
+file, which give no heatmaps, the joints. Predictions are mapped to the data set's skeleton by joint name, so a model of
+17 joints can be scored on 14. Without 3D labels the 3D metrics are empty (null in JSON).
 
 --whole treats each image as a whole photo in which the finder must find the person first. Prepare such data with a
 large --margin, which keeps the person small in the image.
@@ -24,11 +25,11 @@ from keras_pose.core.skeleton import Skeleton
 from keras_pose.data.dataset import open_dataset
 from keras_pose.evaluation import speed
 from keras_pose.evaluation.peers import open_peer
-from keras_pose.evaluation.predictions import batch_predictor, heatmap_predictor, whole_predictor
+from keras_pose.evaluation.predictions import batch_predictor, heatmap_predictor, whole_predictor, with_flip_test
 from keras_pose.evaluation.report import format_comparison, format_tables, write_evaluation
 from keras_pose.evaluation.result import evaluate_model
 from keras_pose.inference.predictor import PosePredictor
-from keras_pose.inference.runtimes import open_model
+from keras_pose.inference.runtimes import is_run, open_model
 from keras_pose.io import atomic
 from keras_pose.models.decoders import DECODERS, HeatmapDecoder
 from keras_pose.models.model_folder import load_run
@@ -95,26 +96,26 @@ def main(arguments: list[str]) -> None:
     dataset = open_dataset(FLAGS.dataset)
     dataset.count(FLAGS.split)  # reports a wrong name before the model is loaded
     decoder = None
-    if FLAGS.whole and (FLAGS.decoder or FLAGS.flip_test):
-        raise UserError("--whole cannot be combined with --decoder or --flip_test; leave them out")
+    if FLAGS.whole and FLAGS.decoder:
+        raise UserError("--whole cannot be combined with --decoder; leave it out")
     if FLAGS.whole:
-        predictor = PosePredictor(FLAGS.model)
+        predictor = PosePredictor(FLAGS.model, flip_test=FLAGS.flip_test)
         predict, skeleton = whole_predictor(predictor), predictor.skeleton
     elif FLAGS.decoder:
         model = open_model(FLAGS.model)
         predict, skeleton = heatmap_predictor(model), model.skeleton
         decoder = HeatmapDecoder(FLAGS.decoder, model.cell_center)
     else:
-        predict, skeleton = open_predictor(FLAGS.model, dataset.skeleton)
-    peers = [(Path(name).name, open_peer(name)) for name in FLAGS.peer]  # reports a wrong name before the work begins
+        predict, skeleton = open_predictor(FLAGS.model, dataset.skeleton, FLAGS.flip_test)
+    # Opened first, which reports a wrong name before the work begins.
+    peers = [(Path(name).name, *open_predictor(name, dataset.skeleton, FLAGS.flip_test)) for name in FLAGS.peer]
+    data = dataset, FLAGS.split, FLAGS.batch_size
     result = evaluate_model(
-        predict, skeleton, dataset, FLAGS.split, FLAGS.batch_size, FLAGS.flip_test, decoder, name=FLAGS.model
+        predict, skeleton, *data, FLAGS.flip_test, decoder, name=FLAGS.model, flip_tested=decoder is None
     )
     others = [
-        evaluate_model(
-            batch_predictor(peer), peer.skeleton, dataset, FLAGS.split, FLAGS.batch_size, FLAGS.flip_test, name=name
-        )
-        for name, peer in peers
+        evaluate_model(of_peer, its_skeleton, *data, FLAGS.flip_test, name=name, flip_tested=True)
+        for name, of_peer, its_skeleton in peers
     ]
     print(format_tables(result))
     if others:
@@ -137,18 +138,29 @@ def main(arguments: list[str]) -> None:
         print(f"\nwrote figures and evaluation.json to {FLAGS.output}/")
 
 
-def open_predictor(source: str, labelled_as: Skeleton):
+def open_predictor(source: str, labelled_as: Skeleton, flip_test: bool = False):
     """The `BatchPredictor` and skeleton of any run, exported file or shipped weights.
 
     Args:
         labelled_as: the data set's skeleton, in which a lifter gets its input.
+        flip_test: average with the mirrored image: the heatmaps of a run (`keras_pose.models.flip_test`), but the
+            joints of a lifter or of a file, which give no heatmaps.
     """
     if Path(source).is_dir():
         model, info = load_run(source)
         if info.kind == "lifter":
-            return batch_predictor(model, info.skeleton, labelled_as, mean_keypoints(model)), info.skeleton
+            lift = batch_predictor(model, info.skeleton, labelled_as, mean_keypoints(model))
+            if flip_test:
+                lift = with_flip_test(lift, info.skeleton, labelled_as=labelled_as)
+            return lift, info.skeleton
+    if is_run(source):
+        model = open_model(source, flip_test)
+        return batch_predictor(model), model.skeleton
     loaded = open_peer(source)
-    return batch_predictor(loaded), loaded.skeleton
+    predict = batch_predictor(loaded)
+    if flip_test:
+        predict = with_flip_test(predict, loaded.skeleton, labelled_as=labelled_as)
+    return predict, loaded.skeleton
 
 
 if __name__ == "__main__":

@@ -57,6 +57,12 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
         "are searched.",
         flag_values=values,
     )
+    flags.DEFINE_bool(
+        "flip_test",
+        None,
+        "Average with the mirrored image; default: for runs and shipped weights, not for exported files.",
+        flag_values=values,
+    )
     flags.DEFINE_string("output", "predictions", "Folder for images, videos and JSON.", flag_values=values)
     flags.DEFINE_bool("overwrite", False, "Replace existing results.", flag_values=values)
     flags.DEFINE_integer("height", 480, "Height of the result images in pixels.", lower_bound=64, flag_values=values)
@@ -106,7 +112,7 @@ def main(inputs: list[str]) -> int:
     wanted = wanted_people(jobs)
     if not FLAGS.model:
         print(f"no --model given; using the shipped weights {DEFAULT_WEIGHTS}")
-    predictor = PosePredictor(FLAGS.model or DEFAULT_WEIGHTS)
+    predictor = PosePredictor(FLAGS.model or DEFAULT_WEIGHTS, flip_test=FLAGS.flip_test)
     if wanted.people > 1 and predictor.finder is None:
         raise UserError(f"--people={wanted.people} needs a finder, and {predictor.model.name} has none; leave it out")
     pictures = [job for job in jobs if not job.is_video]

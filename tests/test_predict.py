@@ -20,7 +20,7 @@ SIZE = (240, 320)
 def run(tmp_path, monkeypatch):
     """Runs the command on inputs in `tmp_path`, results in `tmp_path / "out"`; the model reads dots."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(predict, "PosePredictor", lambda name: PosePredictor(dot_model()))
+    monkeypatch.setattr(predict, "PosePredictor", lambda name, flip_test: PosePredictor(dot_model()))
 
     def run(*arguments):
         values = flags.FlagValues()
@@ -204,7 +204,7 @@ def test_without_a_model_the_shipped_one_is_used(run, tmp_path, capsys):
 @pytest.fixture
 def find(run, monkeypatch):
     """As `run`, with a model that has a finder: it finds the dots' people."""
-    monkeypatch.setattr(predict, "PosePredictor", lambda name: PosePredictor(dot_model(), dot_finder()))
+    monkeypatch.setattr(predict, "PosePredictor", lambda name, flip_test: PosePredictor(dot_model(), dot_finder()))
     return run
 
 

@@ -99,6 +99,7 @@ def evaluate_model(
     flip_test: bool = False,
     decoder: HeatmapDecoder | None = None,
     name: str = "model",
+    flip_tested: bool = False,
 ) -> EvaluationResult:
     """Runs a model on a split and scores it.
 
@@ -112,8 +113,9 @@ def evaluate_model(
         decoder: reads `keypoints_2d` from the `heatmaps` of `heatmap_predictor`, after the flip test; None uses the
             model's own.
         name: of the model, for the report.
+        flip_tested: `predict` does the flip test itself, if it is asked for.
     """
-    if flip_test:
+    if flip_test and not flip_tested:
         cell_center = decoder.cell_center if decoder else OWN_CELL_CENTER
         predict = with_flip_test(predict, skeleton, cell_center, dataset.skeleton)
     if decoder:

@@ -16,7 +16,7 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import Skeleton
 from keras_pose.core.units import units_of
 from keras_pose.inference.finder import MAX_PEOPLE, FoundPerson, PersonFinder, finder_beside, open_finder, overlap
-from keras_pose.inference.runtimes import LoadedModel, open_model
+from keras_pose.inference.runtimes import LoadedModel, is_run, open_model
 from keras_pose.io import images
 from keras_pose.visualization.drawing import LOW_SCORE
 
@@ -76,6 +76,9 @@ class PosePredictor:
         finder: finds people in whole images: a `PersonFinder`, the folder or file of one, or None for none. By default
             it is `finder.tflite` (or .onnx) beside an exported file, the shipped one for a run or shipped weights, and
             none for a `LoadedModel`.
+        flip_test: average the heatmaps of each crop and its mirror image (`keras_pose.models.flip_test`). By default
+            runs and shipped weights do, since a single image takes no longer; an exported file does if it was exported
+            with --flip_test.
 
     Raises UserError if there is no such model.
     """
@@ -84,8 +87,12 @@ class PosePredictor:
         self,
         source: str | os.PathLike | LoadedModel,
         finder: str | os.PathLike | PersonFinder | None = "beside",
+        flip_test: bool | None = None,
     ):
-        self.model = source if isinstance(source, LoadedModel) else open_model(source)
+        if isinstance(source, LoadedModel):
+            self.model = source
+        else:
+            self.model = open_model(source, is_run(source) if flip_test is None else flip_test)
         if finder == "beside":
             finder = None if isinstance(source, LoadedModel) else finder_beside(source)
         self.finder = finder if finder is None or isinstance(finder, PersonFinder) else open_finder(finder)

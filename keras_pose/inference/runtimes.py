@@ -37,14 +37,25 @@ class LoadedModel:
     cell_center: float = OWN_CELL_CENTER
 
 
-def open_model(source: str | os.PathLike) -> LoadedModel:
+def is_run(source: str | os.PathLike) -> bool:
+    """Whether a source is a run's folder or the name of shipped weights, and no file."""
+    return os.fspath(source) in SHIPPED_WEIGHTS or Path(source).is_dir()
+
+
+def open_model(source: str | os.PathLike, flip_test: bool = False) -> LoadedModel:
     """Opens a run folder, a .keras file, an exported file, or shipped weights by name.
+
+    Args:
+        flip_test: average the heatmaps of the image and its mirror image (`keras_pose.models.flip_test`), for runs and
+            shipped weights; an exported file does so if it was exported with --flip_test.
 
     The UserError for anything else lists the known ones.
     """
     path = SHIPPED_WEIGHTS.get(os.fspath(source), Path(source))
     if path.is_dir():
-        return _open_run(path)
+        return _open_run(path, flip_test)
+    if flip_test:
+        raise UserError(f"{path} is no run, so the flip test cannot be added to it; export a run with --flip_test")
     if path.is_file() and path.suffix == ".keras":
         from keras_pose.models.model_folder import load_model
 
@@ -65,13 +76,17 @@ def open_model(source: str | os.PathLike) -> LoadedModel:
 # --- Keras -----------------------------------------------------------------------------------------------------
 
 
-def _open_run(path: Path) -> LoadedModel:
+def _open_run(path: Path, flip_test: bool = False) -> LoadedModel:
+    from keras_pose.models.flip_test import with_flip_test
     from keras_pose.models.model_folder import load_run
 
     model, info = load_run(path)
     if info.kind == "lifter":
         raise UserError(f"{path} is a lifter, which sees no images; name a run of the phase hrnet or e2e")
-    return from_keras(model, info.skeleton, info.input_size, path.name, peak=info.heatmap_peak)
+    if flip_test:
+        model = with_flip_test(model, info.skeleton)
+    views = 2 if flip_test else 1
+    return from_keras(model, info.skeleton, info.input_size, path.name, peak=info.heatmap_peak, views=views)
 
 
 def from_keras(
@@ -81,10 +96,13 @@ def from_keras(
     name: str = "model",
     cell_center: float = OWN_CELL_CENTER,
     peak: float = TARGET_PEAK,
+    views: int = 1,
 ) -> LoadedModel:
     """Wraps a Keras pose or keypoints model (see `keras_pose.models`); traced once for any number of crops.
 
-    `peak` is the height of the target heatmaps, which scores 1.
+    Args:
+        peak: height of the target heatmaps, which scores 1.
+        views: how often the model sees each crop: 2 with the flip test.
     """
     import tensorflow as tf
 
@@ -98,7 +116,7 @@ def from_keras(
 
     def run_with_heatmaps(images: np.ndarray) -> dict[str, np.ndarray]:
         # TensorFlow's convolutions on a CPU take ten times as long for one image as for two (docs/performance.md).
-        fed = np.repeat(images, 2, axis=0) if len(images) == 1 else images
+        fed = np.repeat(images, 2, axis=0) if len(images) * views == 1 else images
         return {key: value[: len(images)].numpy() for key, value in infer(tf.constant(fed)).items()}
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:

@@ -49,6 +49,7 @@ class Export:
         run: the name of the exported run.
         model_sha256: of the run's weights.
         version: of the keras_pose that wrote the file.
+        flip_test: see `exporters.contract.Form`.
     """
 
     quantization: str
@@ -58,6 +59,7 @@ class Export:
     run: str
     model_sha256: str
     version: str
+    flip_test: bool = False
 
     @classmethod
     def from_dict(cls, values: dict) -> "Export":
@@ -77,6 +79,7 @@ class Export:
             run=values["source"]["run"],
             model_sha256=values["source"]["model_sha256"],
             version=values["keras_pose_version"],
+            flip_test=bool(values.get("flip_test", False)),
         )
 
 
@@ -242,6 +245,7 @@ class ModelInfo(Description):
             "inputs": self.describe(export.inputs),
             "outputs": self.describe(export.outputs),
             "source": {"run": export.run, "model_sha256": export.model_sha256},
+            **({"flip_test": True} if export.flip_test else {}),
         }
 
     @classmethod

@@ -194,11 +194,13 @@ def test_whole_images_are_searched_first(run, runs, tmp_path, monkeypatch):
 
     people = DotPeople()
     monkeypatch.setattr(
-        evaluate, "PosePredictor", lambda source: PosePredictor(source, PersonFinder(people, people.size))
+        evaluate,
+        "PosePredictor",
+        lambda source, flip_test: PosePredictor(source, PersonFinder(people, people.size), flip_test),
     )
     run(f"--model={runs / 'pose'}", "--whole", f"--json={tmp_path / 'numbers.json'}")
     values = json.loads((tmp_path / "numbers.json").read_text())
     assert len(people.images) >= values["count"] == 5
     assert values["mpjpe_mm"] is not None and values["pck_0_2"] is not None
     with pytest.raises(UserError, match="--whole cannot be combined with"):
-        run(f"--model={runs / 'pose'}", "--whole", "--flip_test")
+        run(f"--model={runs / 'pose'}", "--whole", "--decoder=dark")

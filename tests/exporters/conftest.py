@@ -36,12 +36,14 @@ FORMS = {
     "pose_float16.tflite": Form("pose", "float16"),
     "pose_dynamic.tflite": Form("pose", "dynamic"),
     "pose_int8.tflite": Form("pose", "int8"),
+    "pose_flip_test_int8.tflite": Form("pose", "int8", flip_test=True),
     "keypoints.tflite": Form("keypoints", input_dtype="float32", heatmaps=True),
     "lifter.tflite": Form("lifter"),
     "pose.onnx": Form("pose"),
     "pose_float16.onnx": Form("pose", "float16"),
     "pose_float16_arithmetic.onnx": Form("pose", "float16_arithmetic"),
     "pose_nchw.onnx": Form("pose", layout="nchw"),
+    "pose_flip_test.onnx": Form("pose", flip_test=True),
     "lifter.onnx": Form("lifter"),
     "lifter_float16.onnx": Form("lifter", "float16"),
 }
@@ -106,9 +108,12 @@ def samples(source, toy_dataset):
 
 @pytest.fixture(scope="session")
 def expected(source, samples):
-    """The Keras model's outputs by part."""
-    pose = keras_outputs(source, "pose", samples)
-    return {"pose": pose, "keypoints": pose, "lifter": keras_outputs(source, "lifter", samples)}
+    """The Keras model's outputs by part and whether with the flip test."""
+    pose, lifter = (keras_outputs(source, part, samples) for part in ("pose", "lifter"))
+    tested = keras_outputs(source, "pose", samples, flip_test=True)
+    return {
+        ("pose", False): pose, ("keypoints", False): pose, ("lifter", False): lifter, ("pose", True): tested
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +124,7 @@ def exported(source, toy_dataset, tmp_path_factory) -> dict[str, Path]:
     converted = {}  # the float form of each graph: all quantisations begin with it
 
     def once(convert_float, *arguments, info):
-        key = f"{convert_float.__module__} {info.export.inputs} {info.export.outputs}"
+        key = f"{convert_float.__module__} {info.export.inputs} {info.export.outputs} {info.export.flip_test}"
         if key not in converted:
             converted[key] = convert_float(*arguments)
         return copy.deepcopy(converted[key])

@@ -42,6 +42,14 @@ def test_tflite_writes_file_metadata_and_figures(lifter, tmp_path, capsys):
     assert row["file"] == "lifter.tflite" and "lifter.tflite" in capsys.readouterr().out
 
 
+def test_files_are_held_against_the_model_as_they_see_it(exported, runs, toy_dataset, tmp_path, capsys):
+    """One command checks files with and without the flip test, each against the same of the Keras model."""
+    figures = tmp_path / "figures.json"
+    files = [exported["pose.onnx"], exported["pose_flip_test.onnx"]]
+    assert run(parity, f"--model={runs['pose']}", f"--dataset={toy_dataset}", f"--json={figures}", *files) == 0
+    assert all(row["passed"] and row["largest_px"] < 0.01 for row in json.loads(figures.read_text())["files"])
+
+
 @pytest.mark.parametrize(("size", "px"), [((64, 96), 0.5), ((100, 80), 0.5), ((160, 128), 0.8), ((256, 256), 1.28)])
 def test_eight_bits_may_move_joints_by_a_share_of_a_large_crop(size, px):
     assert TOLERANCES["int8"].px_in(size) == TOLERANCES["dynamic"].px_in(size) == px

@@ -84,6 +84,7 @@ def test_metadata_inside_and_beside(exported, name, runs):
     assert [tuple(edge) for edge in inside["edges"]] == list(HUMAN36M_17.bones)
     assert (inside["part"], inside["quantization"], inside["layout"]) == (form.part, form.quantization, form.layout)
     assert inside["input_size"] == list(SIZE) and inside["colour_order"] == "RGB"
+    assert inside.get("flip_test", False) is form.flip_test
     assert set(inside["outputs"]) == OUTPUTS[form.part]
     weights = (runs["pose"] / "model.keras").read_bytes()
     assert inside["source"] == {"run": "pose", "model_sha256": hashlib.sha256(weights).hexdigest()}
@@ -95,7 +96,8 @@ def test_metadata_inside_and_beside(exported, name, runs):
 def test_equals_keras_over_real_samples(exported, name, source, samples, expected):
     path = exported[name]
     part = read_part(path, source)
-    result = compare_file(path, source, samples, expected[part])
+    of_keras = expected[part, FORMS[name].flip_test]
+    result = compare_file(path, source, samples, of_keras)
     px, mm = MEAN_BOUNDS[FORMS[name].quantization]
     assert result.mean_px is None if part == "lifter" else 0 <= result.mean_px < px, result
     assert result.mean_mm is None if part == "keypoints" else 0 <= result.mean_mm < mm, result
@@ -104,7 +106,15 @@ def test_equals_keras_over_real_samples(exported, name, source, samples, expecte
     if part != "lifter":
         found = file_outputs(path, source, part, samples)
         tolerance = {"none": 1e-5, "float16": 2e-3, "float16_arithmetic": 2e-3}.get(FORMS[name].quantization, 0.1)
-        assert np.allclose(found["scores"], expected["pose"]["scores"], atol=tolerance)
+        assert np.allclose(found["scores"], of_keras["scores"], atol=tolerance)
+
+
+def test_the_flip_test_is_inside_the_file_and_costs_no_bytes(exported, expected, samples):
+    """The network is stored once and runs twice."""
+    plain, tested = (exported[f"pose{name}_int8.tflite"].stat().st_size for name in ("", "_flip_test"))
+    assert tested < 1.3 * plain  # the graph is twice as long, its weights are not
+    apart = np.linalg.norm(expected["pose", True]["keypoints_2d"] - expected["pose", False]["keypoints_2d"], axis=-1)
+    assert apart.max() > 0.02  # of the crop: a file that left the mirrored view out would not pass as exact
 
 
 def test_scores_are_shares_of_the_runs_own_peak(exported, samples):
