@@ -1,8 +1,8 @@
 """PosePredictor: from an image to the joints of people in it.
 
 The model sees crops. Without a given box, a finder locates the people. The first pass runs on the crop around each,
-and the second on a crop around the joints that the first one found. A box about which the finder is unsure counts only
-if the first pass finds joints in it. Without a finder, the first pass sees the whole image.
+and the second on a crop around the joints that the first one found. Whether somebody is there is decided by the finder
+and the first pass together (`confirmed`). Without a finder, the first pass sees the whole image.
 """
 
 import os
@@ -21,11 +21,12 @@ from keras_pose.io import images
 from keras_pose.visualization.drawing import LOW_SCORE
 
 CROP_MARGIN = 1.25
-# A finder's box is a person if its score is at least SURE_SCORE, or if LEAST_SCORE is reached and the score plus
-# JOINTS_WEIGHT times the joints' mean score is at least ENOUGH (docs/find.md).
-LEAST_SCORE, SURE_SCORE, JOINTS_WEIGHT, ENOUGH = 0.15, 0.4, 0.6, 0.5
+LEAST_SCORE = 0.15  # a finder's box with a lower score is no person
+# A person's score is the mean of the finder's score, the joints' mean score and, with this weight, the overlap of the
+# finder's box with the joints' box. From ENOUGH on it is a person (docs/find.md).
+AGREEMENT_WEIGHT, ENOUGH = 0.5, 0.36
 FOUND_MARGIN = 1.4  # around a finder's box, which may be slightly off
-# A second pass that leaves the finder's box by more than this has moved to somebody else; the first pass is used then.
+# A second pass that overlaps the box of the first by less has moved to somebody else; the first pass is used then.
 STAYS = 0.2
 SAME_PERSON = 0.6  # overlap above which two results are the same person, found twice
 # The fewest confident joints for a box; with fewer, all joints are used.
@@ -44,8 +45,8 @@ class PoseResult:
         scores: (J,) in [0, 1].
         pose_3d_mm: (J, 3) camera frame (x right, y down, z away), relative to the root; None from a 2D model.
         crop_affine: (2, 3) from image pixels to pixels of the crop that the model saw.
-        person_score: the finder's score in [0, 1]; 0 if it found nobody and the whole image was used; None if the box
-            was given or the model has no finder.
+        person_score: how sure it is in [0, 1] that a person is there (`confirmed`); 0 if nobody was found and the whole
+            image was used; None if the box was given or the model has no finder.
     """
 
     keypoints_px: np.ndarray
@@ -129,36 +130,41 @@ class PosePredictor:
         self, images: Sequence[np.ndarray], boxes: Sequence[Sequence[float] | np.ndarray | None]
     ) -> tuple[list[FoundPerson | None], list[PoseResult]]:
         """The result in each box; without one, of the most prominent person, or else of the whole image."""
-        found: list[FoundPerson | None] = [None] * len(images)
-        results: list[PoseResult] = [None] * len(images)  # type: ignore[list-item]
-        candidates = [
-            self.finder(image, least_score=LEAST_SCORE) if box is None and self.finder else []
+        best = [
+            next(iter(self._people(image)), None) if box is None else None
             for image, box in zip(images, boxes, strict=True)
         ]
-        waiting = list(range(len(images)))
-        while waiting:
-            asked = [candidates[i].pop(0) if candidates[i] else None for i in waiting]
-            crops = [self._first_crop(images[i], boxes[i], p) for i, p in zip(waiting, asked, strict=True)]
-            for i, person, result in zip(waiting, asked, self._run([images[i] for i in waiting], crops), strict=True):
-                if person is None or is_person(person, result):
-                    found[i], results[i] = person, result
-            waiting = [i for i in waiting if results[i] is None]
-        return found, results
+        others = [i for i, person in enumerate(best) if person is None]
+        crops = [self._whole(images[i]) if boxes[i] is None else self._around(boxes[i]) for i in others]
+        results = dict(zip(others, self._run([images[i] for i in others], crops), strict=True)) if others else {}
+        return (
+            [person and person[0] for person in best],
+            [person[1] if person else results[i] for i, person in enumerate(best)],
+        )
 
     def find(self, image: np.ndarray, max_people: int = MAX_PEOPLE) -> list[FoundPerson]:
-        """Finds people in an image, the most prominent first; raises UserError if the model has no finder."""
+        """The people in an image, with boxes around their joints, the most prominent first.
+
+        Raises UserError if the model has no finder.
+        """
         _check_picture(image, None)
         if self.finder is None:
             raise UserError(f"{self.model.name} has no finder; put finder.tflite beside it, or give boxes")
         return [person for person, _ in self._people(image)][:max_people]
 
     def _people(self, image: np.ndarray) -> list[tuple[FoundPerson, PoseResult]]:
-        """The people whom the finder finds, and the first pass for each."""
-        people = self.finder(image, least_score=LEAST_SCORE) if self.finder else []
-        if not people:
+        """The people whom the finder and the first pass find, the most prominent first, and the first pass for each."""
+        boxes = self.finder(image, least_score=LEAST_SCORE) if self.finder else []
+        if not boxes:
             return []
-        results = self._run([image] * len(people), [self._around(p.box_px, FOUND_MARGIN) for p in people])
-        return [(p, result) for p, result in zip(people, results, strict=True) if is_person(p, result)]
+        results = self._run([image] * len(boxes), [self._around(box.box_px, FOUND_MARGIN) for box in boxes])
+        people = [(confirmed(b, result, image.shape[:2]), result) for b, result in zip(boxes, results, strict=True)]
+        people = sorted((p for p in people if p[0].score >= ENOUGH), key=lambda p: -p[0].prominence)
+        return [
+            (person, result)
+            for i, (person, result) in enumerate(people)
+            if all(overlap(person.box_px, other.box_px) < SAME_PERSON for other, _ in people[:i])
+        ]
 
     def predict_people(self, image: np.ndarray, max_people: int = MAX_PEOPLE) -> list[PoseResult]:
         """The people in an image, the most prominent first; empty if there are none.
@@ -198,13 +204,6 @@ class PosePredictor:
         short_of = np.maximum(crop_height_px / MOST_ZOOM - np.array([x1 - x0, y1 - y0]), 0) / 2
         return np.concatenate([np.array([x0, y0]) - short_of, np.array([x1, y1]) + short_of])
 
-    def _first_crop(
-        self, image: np.ndarray, box: Sequence[float] | np.ndarray | None, person: FoundPerson | None
-    ) -> np.ndarray:
-        if box is not None:
-            return self._around(box)
-        return self._around(person.box_px, FOUND_MARGIN) if person else self._whole(image)
-
     def _whole(self, image: np.ndarray) -> np.ndarray:
         return self._around((0, 0, image.shape[1], image.shape[0]), margin=1.0)
 
@@ -231,9 +230,16 @@ class PosePredictor:
         ]
 
 
-def is_person(person: FoundPerson, first: PoseResult) -> bool:
-    """Whether a finder's box is a person, given the result of the pose model in it."""
-    return person.score >= SURE_SCORE or person.score + JOINTS_WEIGHT * float(first.scores.mean()) >= ENOUGH
+def confirmed(found: FoundPerson, first: PoseResult, size: tuple[int, int]) -> FoundPerson:
+    """What a finder's box becomes, given the result of the pose model in it.
+
+    The box is that of all joints, which fits better than the finder's, inside the image of size (H, W). The score also
+    counts the joints' scores and whether both boxes agree: what only looks like a person has neither.
+    """
+    box = geometry.keypoints_box(first.keypoints_px, np.ones(len(first.scores), bool))
+    box = np.clip(box, 0, [size[1], size[0]] * 2)
+    total = found.score + float(first.scores.mean()) + AGREEMENT_WEIGHT * overlap(box, found.box_px)
+    return FoundPerson(box, total / (2 + AGREEMENT_WEIGHT))
 
 
 def _check_picture(image: np.ndarray, box: Sequence[float] | np.ndarray | None) -> None:

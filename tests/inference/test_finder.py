@@ -1,6 +1,7 @@
 """The finder's maps to boxes, its place before the pose model, and following several people."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from keras_pose import PosePredictor, PoseTracker
 from keras_pose.core.errors import UserError
 from keras_pose.inference import finder, windows
-from keras_pose.inference.finder import PersonFinder, best_matches, decode, fit, overlap
+from keras_pose.inference.finder import FoundPerson, PersonFinder, best_matches, decode, fit, overlap
+from keras_pose.inference.predictor import ENOUGH, confirmed
 from keras_pose.inference.tracker import CHECK_S, PeopleTracker
 from tests.oracles import DotPeople, dot_finder, dot_model, people_picture, standing_px
 
@@ -170,18 +172,35 @@ def test_the_search_looks_closer_unless_somebody_is_large(height, levels, looks)
     assert overlap(person.box_px, np.array([*truth.min(0), *truth.max(0)])) > 0.7
 
 
-def test_a_box_without_joints_counts_only_if_the_finder_is_sure():
-    """The picture has no dots: the model is sure of no joint, wherever it looks."""
-    black, sides = np.zeros((160, 160, 3), np.uint8), (0.1, 0.3, 0.1, 0.3)
-    for score, is_person in ((0.3, False), (0.45, True)):
+def test_a_box_without_joints_is_nobody():
+    """The finder, the joints' scores and the agreement of both boxes decide together (`confirmed`)."""
+    sides = (0.1, 0.3, 0.1, 0.3)
+
+    def predictor(score):
         outputs = dict(zip(("centers", "boxes"), maps([(10, 10, score, sides)]), strict=True))
-        predictor = PosePredictor(dot_model(), PersonFinder(lambda image, o=outputs: o, 160, levels=(1.0,)))
-        assert bool(predictor.find(black)) == bool(predictor.predict_people(black)) == is_person
-        assert (predictor(black).person_score > 0) == is_person
-    dots = people_picture([standing_px((84, 84), 90)], (160, 160))
-    outputs = dict(zip(("centers", "boxes"), maps([(10, 10, 0.3, sides)]), strict=True))
-    predictor = PosePredictor(dot_model(), PersonFinder(lambda image: outputs, 160, levels=(1.0,)))
-    assert len(predictor.find(dots)) == 1 and predictor(dots).person_score == pytest.approx(0.3)
+        return PosePredictor(dot_model(), PersonFinder(lambda image: outputs, 160, levels=(1.0,)))
+
+    black = np.zeros((160, 160, 3), np.uint8)  # the model is sure of no joint, wherever it looks
+    for score in (0.3, 0.7):
+        assert predictor(score).find(black) == predictor(score).predict_people(black) == []
+        assert predictor(score)(black).person_score == 0
+    truth = standing_px((84, 84), 90)
+    dots = people_picture([truth], (160, 160))
+    (person,) = predictor(0.3).find(dots)
+    assert np.abs(person.box_px - [*truth.min(0), *truth.max(0)]).max() < 1  # the joints' box, not the finder's
+    assert predictor(0.3)(dots).person_score == pytest.approx(person.score)
+    assert 1.3 / 2.5 < person.score < 1.8 / 2.5
+
+
+def test_a_box_and_joints_elsewhere_are_less_sure():
+    first = SimpleNamespace(keypoints_px=np.array([[10.0, 10.0], [30.0, 90.0], [20.0, 50.0]]), scores=np.full(3, 0.3))
+    here, beside = (confirmed(FoundPerson(np.array(box), 0.4), first, (100, 100)) for box in
+                    ((10.0, 10.0, 30.0, 90.0), (60.0, 10.0, 80.0, 90.0)))  # fmt: skip
+    assert here.box_px.tolist() == beside.box_px.tolist() == [10, 10, 30, 90]
+    assert here.score == pytest.approx(1.2 / 2.5) and beside.score == pytest.approx(0.7 / 2.5)
+    assert beside.score < ENOUGH < here.score
+    outside = confirmed(FoundPerson(np.array([10.0, 10.0, 30.0, 50.0]), 0.4), first, (50, 100))
+    assert outside.box_px.tolist() == [10, 10, 30, 50]
 
 
 # --- the predictor ---------------------------------------------------------------------------------------------
@@ -192,7 +211,7 @@ def test_finder_then_crop_then_once_more(centre):
     truth = standing_px(centre, 120)
     predictor = PosePredictor(dot_model(), dot_finder())
     result = predictor(people_picture([truth], SIZE))
-    assert np.abs(result.keypoints_px - truth).max() < 0.6 and result.person_score == pytest.approx(0.9)
+    assert np.abs(result.keypoints_px - truth).max() < 0.6 and result.person_score == pytest.approx(0.96, abs=0.04)
     assert len(predictor.model.run.crops) == 2
     first = predictor.model.run.crops[0][0]
     rows = np.flatnonzero(first.any((1, 2)))

@@ -5,9 +5,10 @@ import {toPicture} from "./decode.js";
 /** @typedef {{box: number[], score: number}} Person `box` is x0, y0, x1, y1 */
 
 const MAX_PEOPLE = 10;
-/** A finder's box is a person from SURE_SCORE on, or from LEAST_SCORE on if the model finds enough joints in it. */
+/** A finder's box with a lower score is no person. */
 export const LEAST_SCORE = 0.15;
-const [SURE_SCORE, JOINTS_WEIGHT, ENOUGH] = [0.4, 0.6, 0.5];
+/** Weight of the overlap of the finder's box with the joints' box in a person's score, and the least score of one. */
+const [AGREEMENT_WEIGHT, ENOUGH] = [0.5, 0.36];
 const CLOSER = 0.6; // side of the windows of a closer look, in shares of the image's longer side
 const WINDOWS_OVERLAP = 0.3; // of neighbouring windows, in shares of their side
 const AROUND = 2.5; // side of the window around somebody known, in sides of the box
@@ -62,7 +63,6 @@ export function placePeople(people, crop, picture) {
     Math.min(crop.x + crop.width, picture[1]),
     Math.min(crop.y + crop.height, picture[0]),
   ];
-  const prominence = (/** @type {Person} */ {box, score}) => score * Math.sqrt(area(box));
   return people
     .map(({box, score}) => ({
       box: Array.from(toPicture(box, crop), (value, i) =>
@@ -133,13 +133,26 @@ export function windowAround([x0, y0, x1, y1], [height, width]) {
 }
 
 /**
- * Whether a finder's box is a person, given the scores of the joints that the model found in it.
- * @param {Person} person
+ * What a finder's box becomes, given the joints that the model found in it: a person with the box around all joints
+ * inside the image and a score that also counts the joints' scores and whether both boxes agree. Null if the score is
+ * too low.
+ * @param {Person} found
+ * @param {ArrayLike<number>} keypointsPx x, y of each joint
  * @param {ArrayLike<number>} scores
+ * @param {import("./crop.js").Size} picture
+ * @returns {Person | null}
  */
-export function isPerson({score}, scores) {
+export function confirmed(found, keypointsPx, scores, [height, width]) {
+  const points = Array.from(keypointsPx);
+  const along = (/** @type {number} */ axis, /** @type {number} */ length) => {
+    const inside = points.filter((_, i) => i % 2 === axis).map((v) => Math.min(Math.max(v, 0), length));
+    return [Math.min(...inside), Math.max(...inside)];
+  };
+  const [[x0, x1], [y0, y1]] = [along(0, width), along(1, height)];
+  const box = [x0, y0, x1, y1];
   const mean = Array.from(scores).reduce((sum, value) => sum + value, 0) / scores.length;
-  return score >= SURE_SCORE || score + JOINTS_WEIGHT * mean >= ENOUGH;
+  const score = (found.score + mean + AGREEMENT_WEIGHT * overlap(box, found.box)) / (2 + AGREEMENT_WEIGHT);
+  return score >= ENOUGH ? {box, score} : null;
 }
 
 /**
@@ -155,6 +168,14 @@ export function personAt(people, [x, y]) {
   ];
   const ranked = people.map((person) => ({person, far: far(person)}));
   return ranked.sort((a, b) => a.far[0] - b.far[0] || a.far[1] - b.far[1])[0]?.person;
+}
+
+/**
+ * How prominent somebody is in an image; increases with score and size.
+ * @param {Person} person
+ */
+export function prominence({box, score}) {
+  return score * Math.sqrt(area(box));
 }
 
 /**

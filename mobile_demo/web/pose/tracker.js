@@ -3,7 +3,7 @@
 
 import {boxOf, cropAround, isLost, nextCrop, wholePicture} from "./crop.js";
 import {toPicture} from "./decode.js";
-import {isPerson, overlap, personAt, windowAround, windows} from "./people.js";
+import {confirmed, overlap, personAt, prominence, windowAround, windows} from "./people.js";
 import {KEYPOINTS_2D, OneEuroFilter, POSE_3D_MM} from "./smoothing.js";
 
 /** @typedef {import("./crop.js").Crop} Crop */
@@ -12,7 +12,7 @@ import {KEYPOINTS_2D, OneEuroFilter, POSE_3D_MM} from "./smoothing.js";
 /** @typedef {import("./people.js").Person} Person */
 
 const FOUND_MARGIN = 1.4; // around a finder's box, which may be a little off
-const STAYS = 0.2; // a second pass that overlaps the finder's box less has gone to somebody else
+const STAYS = 0.2; // a second pass that overlaps the first one's box less has gone to somebody else
 const CHECK_S = 1; // how often the finder checks the crop
 const FOLLOWED = 0.2; // overlap of the finder's box and the joints' box from which both are the same person
 const MISSED_CHECKS = 2; // in a row, after which the person is lost
@@ -27,7 +27,7 @@ const TAPPED = 0.16; // side of a box that somebody far away may have around a t
  * @property {Float32Array} scores 0 to 1
  * @property {Crop} crop what the model saw
  * @property {boolean} lost whether no person was found there
- * @property {number | null} person_score the finder's, 0 if it found nobody; null if it did not look for a person
+ * @property {number | null} person_score see `confirmed`; 0 if nobody was found, null if nobody was looked for
  */
 
 /**
@@ -125,7 +125,7 @@ export class Tracker {
     else {
       people ??= await find(this.#turn(picture, finder.inputSize[0]));
       [this.checkedS, this.missed] = [timeS, 0];
-      const found = await this.#firstPass(people, infer);
+      const found = await this.#firstPass(people, infer, picture);
       if (!found) {
         this.searched += 1;
         const whole = wholePicture(picture, this.inputSize);
@@ -179,17 +179,20 @@ export class Tracker {
   }
 
   /**
-   * The first of the finder's boxes that holds a person, and what the model finds in it.
+   * The most prominent person in the finder's boxes, and what the model finds there.
    * @param {Person[]} people
    * @param {Eyes["infer"]} infer
+   * @param {Size} picture
    */
-  async #firstPass(people, infer) {
-    for (const person of people.slice(0, MOST_TRIED)) {
-      const crop = cropAround(person.box, this.inputSize, FOUND_MARGIN);
+  async #firstPass(people, infer, picture) {
+    const found = [];
+    for (const {box, score} of people.slice(0, MOST_TRIED)) {
+      const crop = cropAround(box, this.inputSize, FOUND_MARGIN);
       const outputs = await infer(crop);
-      if (isPerson(person, outputs.scores)) return {person, crop, outputs};
+      const person = confirmed({box, score}, toPicture(outputs.keypoints_2d, crop), outputs.scores, picture);
+      if (person) found.push({person, crop, outputs});
     }
-    return null;
+    return found.sort((a, b) => prominence(b.person) - prominence(a.person)).at(0);
   }
 
   /** @param {Person[]} people */
