@@ -10,8 +10,9 @@ import numpy as np
 from keras_pose.core import geometry
 from keras_pose.core.skeleton import COCO_17, LSP_14, Skeleton
 from keras_pose.data.sources.lsp import read_joints
+from keras_pose.finding.material import Pool, draw_background
 from keras_pose.finding.photos import Photo
-from keras_pose.finding.scenes import ASPECTS, Pool, draw_background
+from keras_pose.finding.scenes import ASPECTS
 from keras_pose.io import images
 
 HEIGHT = 480  # pixels of a canvas
@@ -48,9 +49,9 @@ def lsp_photos(folder: Path) -> list[LabelledPhoto]:
     return [photo for photo in found if photo.valid.sum() >= FEWEST_JOINTS]
 
 
-def held_out_photos(photos: Sequence[Photo]) -> list[LabelledPhoto]:
-    """The test photos of street and exercise, with the joints about which both teachers agree."""
-    chosen = [photo for photo in photos if photo.split == "test" and photo.points_px is not None]
+def held_out_photos(photos: Sequence[Photo], split: str = "test") -> list[LabelledPhoto]:
+    """A split's photos of street and exercise, with the joints about which both teachers agree."""
+    chosen = [photo for photo in photos if photo.split == split and photo.points_px is not None]
     return [LabelledPhoto(photo.path, photo.kind, photo.keypoints_px, photo.valid, COCO_17) for photo in chosen]
 
 

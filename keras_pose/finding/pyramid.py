@@ -93,10 +93,10 @@ def main(arguments: list[str]) -> None:
     labelled = read_photos(FLAGS.photos, FLAGS.labels)
     pyramid = load()
     finder = PersonFinder(pyramid, pyramid.side, FLAGS.score, levels=(1.0,))
-    chosen = held_out_photos(labelled)
+    chosen = held_out_photos(labelled, FLAGS.split)
     if FLAGS.limit:
         chosen = chosen[:: max(1, len(chosen) // FLAGS.limit)]
-    pool = score.load_test_pool(labelled)
+    pool = score.load_pool(labelled, FLAGS.split)
     start = time.monotonic()
     figures, _ = score.score(finder, None, chosen, pool, FLAGS.seed)
     figures |= score.false_people(finder, pool, FLAGS.empty, FLAGS.seed)[0]

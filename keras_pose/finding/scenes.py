@@ -5,19 +5,14 @@ rendered cutouts, photos of people pasted as rectangles of many shapes and edges
 GrabCut. Rectangles without people are pasted in the same ways, so that edges tell nothing.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from keras_pose.core import geometry
-from keras_pose.finding.cutouts import Cutout
-from keras_pose.finding.photos import Photo, empty_zones
-from keras_pose.io import images
-from keras_pose.synthetic.render.panorama import Panorama
+from keras_pose.finding.material import Pool, Sprite, draw_background, patch
 
-LONGEST_PHOTO = 240  # pixels; photos are kept so small, a frame of the finder has fewer
 # height / width of frames: phones upright and across, old cameras, square
 ASPECTS = (16 / 9, 4 / 3, 3 / 2, 1.0, 3 / 4, 2 / 3, 9 / 16)
 PEOPLE_SHARES = (0.2, 0.48, 0.2, 0.08, 0.04)  # of scenes with 0, 1, 2, 3 and 4 people
@@ -27,160 +22,12 @@ SEEN_SHARE, KNOWN_SHARE = 0.35, 0.1  # of a person's box: from the first on a pe
 
 
 @dataclass
-class Sprite:
-    """Something to paste: `image` (h, w, 3), `alpha` (h, w) uint8, `points_px` (K, 2) of its person, or None.
-
-    `only_person`: people beside the labelled one may be on it, so that nothing is known away from the person.
-    """
-
-    image: np.ndarray
-    alpha: np.ndarray
-    points_px: np.ndarray | None
-    only_person: bool = False
-
-
-@dataclass
 class Scene:
     """`image` (S, S, 3) uint8; `boxes` (N, 4) x0, y0, x1, y1 in pixels; `known` (S, S) bool, where all people are."""
 
     image: np.ndarray
     boxes: np.ndarray
     known: np.ndarray
-
-
-@dataclass
-class Pool:
-    """What scenes of one split are made of."""
-
-    cutouts: list[Cutout]
-    photos: list[Sprite]
-    real_cutouts: list[Sprite]
-    empty: list[np.ndarray]
-    panoramas: list[np.ndarray] = field(default_factory=list)
-    textures: Sequence[np.ndarray] = ()
-
-
-# --- what scenes are made of -----------------------------------------------------------------------------------
-
-
-def make_pool(
-    photos: Sequence[Photo], cutouts: list[Cutout], panoramas: Sequence[Panorama], textures, cut_share: float = 0.0
-) -> Pool:
-    """Reads the photos; GrabCut cuts the person out of `cut_share` of those with one person in a plain place."""
-    pool = Pool(cutouts, [], [], [], [ldr_panorama(p) for p in panoramas], textures)
-    for number, photo in enumerate(photos):
-        image = images.read(photo.path, turn=False)
-        scale = min(1.0, LONGEST_PHOTO / max(image.shape[:2]))
-        for x0, y0, x1, y1 in empty_zones(photo):
-            pool.empty.append(_shrunk(image[y0:y1, x0:x1], scale))
-        if photo.points_px is None:
-            continue
-        small, points = _shrunk(image, scale), photo.points_px * scale
-        opaque = np.full(small.shape[:2], 255, np.uint8)
-        pool.photos.append(Sprite(small, opaque, points, only_person=photo.kind != "exercise"))
-        if photo.kind != "lsp_extended_train" and (number * 0.618) % 1 < cut_share:
-            sprite = cut_out(small, points)
-            if sprite is not None:
-                pool.real_cutouts.append(sprite)
-    return pool
-
-
-def _shrunk(image: np.ndarray, scale: float) -> np.ndarray:
-    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image.copy()
-
-
-def cut_out(image: np.ndarray, points_px: np.ndarray) -> Sprite | None:
-    """The person of a photo without the background, by GrabCut from the joints; None where too little is left."""
-    x0, y0, x1, y1 = geometry.keypoints_box(points_px, np.ones(len(points_px), bool))
-    size = max(x1 - x0, y1 - y0)
-    mask = np.full(image.shape[:2], cv2.GC_BGD, np.uint8)
-    left, top = (int(max(v - 0.08 * size, 0)) for v in (x0, y0))
-    mask[top : int(y1 + 0.08 * size), left : int(x1 + 0.08 * size)] = cv2.GC_PR_BGD
-    hull = cv2.convexHull(points_px.astype(np.int32))
-    cv2.fillPoly(mask, [hull], cv2.GC_PR_FGD)
-    for point in points_px:
-        cv2.circle(mask, tuple(int(v) for v in point), max(2, int(0.018 * size)), cv2.GC_FGD, -1)
-    try:
-        cv2.setRNGSeed(0)
-        cv2.grabCut(image, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
-    except cv2.error:
-        return None
-    person = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD))
-    if person.sum() < 0.15 * (x1 - x0) * (y1 - y0):
-        return None
-    alpha = cv2.GaussianBlur(255 * person.astype(np.uint8), (0, 0), 0.8)
-    rows, columns = np.flatnonzero(person.any(1)), np.flatnonzero(person.any(0))
-    inside = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return Sprite(image[inside].copy(), alpha[inside].copy(), points_px - [columns[0], rows[0]])
-
-
-def ldr_panorama(panorama: Panorama) -> np.ndarray:
-    """(H, W, 3) uint8 of a panorama, exposed to its mean."""
-    radiance = panorama.radiance * (0.5 / max(float(np.median(panorama.radiance.mean(-1))), 1e-6))
-    linear = radiance / (1 + radiance) * 1.15
-    return (255 * np.clip(linear, 0, 1) ** (1 / 2.2)).astype(np.uint8)
-
-
-# --- backgrounds -----------------------------------------------------------------------------------------------
-
-
-def draw_background(rng: np.random.Generator, pool: Pool, size: tuple[int, int]) -> np.ndarray:
-    """(height, width, 3) without anyone: part of a photo, a view of a panorama, a texture, or a patchwork of them."""
-    kind = rng.random()
-    if kind < 0.45 and pool.empty:
-        return _patch(rng, pool, size)
-    if kind < 0.78 and pool.panoramas:
-        return panorama_view(rng, pool.panoramas[rng.integers(len(pool.panoramas))], size)
-    if kind < 0.9 and pool.empty:  # two or four places side by side
-        height, width = size
-        image = _patch(rng, pool, size)
-        x, y = int(rng.uniform(0.2, 0.8) * width), int(rng.uniform(0.2, 0.8) * height)
-        image[:, x:] = _patch(rng, pool, (height, width - x))
-        if rng.random() < 0.5:
-            image[y:] = _patch(rng, pool, (height - y, width))
-        return image
-    if kind < 0.96 and len(pool.textures):
-        texture = pool.textures[rng.integers(len(pool.textures))]
-        return cv2.resize(texture, (size[1], size[0]), interpolation=cv2.INTER_AREA)
-    first, second = rng.integers(0, 256, (2, 3))
-    ramp = (
-        np.linspace(0, 1, size[0])[:, None, None] if rng.random() < 0.5 else np.linspace(0, 1, size[1])[None, :, None]
-    )
-    return np.broadcast_to(first + (second - first) * ramp, (*size, 3)).astype(np.uint8)
-
-
-def _patch(rng: np.random.Generator, pool: Pool, size: tuple[int, int]) -> np.ndarray:
-    """A part of a photo without people, stretched by less than twice, mirrored by chance."""
-    empty = pool.empty[rng.integers(len(pool.empty))]
-    height, width = empty.shape[:2]
-    aspect = np.exp(rng.uniform(-0.35, 0.35)) * size[1] / size[0]
-    crop_height = min(height, width / aspect) * rng.uniform(0.7, 1.0)
-    crop_width = min(crop_height * aspect, width)
-    y, x = int(rng.uniform(0, height - crop_height + 1e-3)), int(rng.uniform(0, width - crop_width + 1e-3))
-    part = empty[y : y + max(int(crop_height), 2), x : x + max(int(crop_width), 2)]
-    shrinks = part.shape[0] > size[0]
-    image = cv2.resize(
-        part, (max(size[1], 1), max(size[0], 1)), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
-    return image[:, ::-1].copy() if rng.random() < 0.5 else image
-
-
-def panorama_view(rng: np.random.Generator, panorama: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """What a level camera sees of a panorama, (height, width, 3)."""
-    height, width = size
-    focal = 0.5 * max(size) / np.tan(np.deg2rad(rng.uniform(40, 95)) / 2)
-    yaw, pitch = rng.uniform(0, 2 * np.pi), np.deg2rad(rng.normal(-3, 9))
-    x, y = np.meshgrid(np.arange(width) + 0.5 - width / 2, np.arange(height) + 0.5 - height / 2)
-    y, z = np.cos(pitch) * y - np.sin(pitch) * focal, np.sin(pitch) * y + np.cos(pitch) * focal
-    longitude, latitude = yaw + np.arctan2(x, z), np.arctan2(y, np.hypot(x, z))
-    columns = (longitude / (2 * np.pi) % 1) * panorama.shape[1]
-    rows = (latitude / np.pi + 0.5) * panorama.shape[0]
-    return cv2.remap(
-        panorama, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
-    )
-
-
-# --- composition -----------------------------------------------------------------------------------------------
 
 
 class Canvas:
@@ -296,7 +143,7 @@ def _thing(
     shape = np.exp(rng.uniform(np.log(0.12), np.log(largest), 2)) * size
     shape = tuple(int(v) for v in np.maximum(shape, 6))
     if rng.random() < 0.75 and pool.empty:
-        part = _patch(rng, pool, shape)
+        part = patch(rng, pool, shape)
     else:
         part = draw_background(rng, pool, shape)
     affine = np.array([[1.0, 0.0, rng.uniform(-0.5 * shape[1], size[1] - 0.5 * shape[1])],
@@ -357,41 +204,3 @@ def degrade(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     if rng.random() < 0.4:
         values = values + rng.normal(0, rng.uniform(1, 9), values.shape[:2] + (1,)).astype(np.float32)
     return values.clip(0, 255).astype(np.uint8)
-
-
-# --- targets ---------------------------------------------------------------------------------------------------
-
-SHARPNESS = 0.11  # of a person's width and height: the standard deviation of the centre's target
-REGRESSED = 0.5  # cells whose target is higher than this tell the person's box
-
-
-def targets(scene: Scene, stride: int) -> dict[str, np.ndarray]:
-    """Maps of (S / stride) squared cells: `centers` and `center_weight` (h, w, 1), `boxes` (h, w, 4), `box_weight`."""
-    cells = scene.image.shape[0] // stride
-    grid = (np.arange(cells) + 0.5) * stride  # pixels
-    heat, owner = np.zeros((cells, cells), np.float32), np.full((cells, cells), -1)
-    known = scene.known.reshape(cells, stride, cells, stride).mean((1, 3)) > 0.7
-    boxes = np.zeros((cells, cells, 4), np.float32)
-    order = np.argsort(-np.prod(scene.boxes[:, 2:] - scene.boxes[:, :2], axis=1))  # small people on top of large ones
-    for i in order:
-        x0, y0, x1, y1 = scene.boxes[i]
-        center, sides = np.array([x0 + x1, y0 + y1]) / 2, np.array([x1 - x0, y1 - y0])
-        column, row = np.clip((center / stride).astype(int), 0, cells - 1)
-        sigma = np.maximum(SHARPNESS * sides, 0.55 * stride)
-        spread = np.exp(-0.5 * ((grid[None] - grid[column]) / sigma[0]) ** 2) * np.exp(
-            -0.5 * ((grid[:, None] - grid[row]) / sigma[1]) ** 2
-        )
-        mine = (spread >= heat) & (spread > REGRESSED)
-        owner[mine] = i
-        heat = np.maximum(heat, spread)
-        known |= spread > 0.1
-        sized = np.stack(
-            np.broadcast_arrays(grid[None] - x0, grid[:, None] - y0, x1 - grid[None], y1 - grid[:, None]), axis=-1
-        )
-        boxes[mine] = sized[mine] / scene.image.shape[0]
-    return {
-        "centers": heat[..., None].astype(np.float32),
-        "center_weight": known[..., None].astype(np.float32),
-        "boxes": boxes,
-        "box_weight": np.where(owner >= 0, heat, 0)[..., None].astype(np.float32),
-    }

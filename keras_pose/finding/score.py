@@ -23,7 +23,7 @@ from keras_pose.core import command
 from keras_pose.core.errors import UserError
 from keras_pose.core.progress import progress
 from keras_pose.core.skeleton import COCO_17, map_joints
-from keras_pose.finding import photos, scenes
+from keras_pose.finding import material, photos
 from keras_pose.finding.cutouts import people_settings
 from keras_pose.finding.placed import LabelledPhoto, empty_canvas, held_out_photos, lsp_photos, place
 from keras_pose.inference.finder import SCORE, FoundPerson, finder_beside, open_finder, overlap
@@ -51,6 +51,9 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_string("photos", None, "The folder that the label files' paths start from.", flag_values=values)
     flags.DEFINE_list("labels", [], "Label files of keras_pose.finding.label.", flag_values=values)
     flags.DEFINE_string("lsp", None, "Photos in LSP Extended's format that were not trained on.", flag_values=values)
+    flags.DEFINE_enum(
+        "split", "test", ["validation", "test"], "Which photos and panoramas: choose by validation.", flag_values=values
+    )
     flags.DEFINE_string("panoramas", None, "The folder of panoramas of the training.", flag_values=values)
     flags.DEFINE_float(
         "score", SCORE, "Peaks from this one on count, and end the search if large.", 0, 1, flag_values=values
@@ -74,11 +77,11 @@ def main(arguments: list[str]) -> None:
     if finder is None:
         raise UserError("the shipped finder is missing; name one with --finder=RUN or --finder=FILE")
     finder.score = FLAGS.score
-    chosen = held_out_photos(labelled) + (lsp_photos(Path(FLAGS.lsp)) if FLAGS.lsp else [])
+    chosen = held_out_photos(labelled, FLAGS.split) + (lsp_photos(Path(FLAGS.lsp)) if FLAGS.lsp else [])
     if FLAGS.limit:
         rng = np.random.default_rng(FLAGS.seed)
         chosen = [p for kind in sorted({p.kind for p in chosen}) for p in _some(rng, chosen, kind, FLAGS.limit)]
-    pool = load_test_pool(labelled)
+    pool = load_pool(labelled, FLAGS.split)
     predictor = PosePredictor(FLAGS.model, finder) if FLAGS.pck else None
     find = predictor.find if predictor else finder
     figures, sheet = score(find, predictor, chosen, pool, FLAGS.seed)
@@ -96,17 +99,17 @@ def _some(rng: np.random.Generator, chosen: list[LabelledPhoto], kind: str, coun
     return [of_kind[i] for i in sorted(rng.permutation(len(of_kind))[:count])]
 
 
-def load_test_pool(labelled: list[photos.Photo]) -> scenes.Pool:
-    """What canvases are made of: test photos and panoramas that training has not seen."""
+def load_pool(labelled: list[photos.Photo], split: str = "test") -> material.Pool:
+    """What canvases are made of: a split's photos and panoramas, which training has not seen."""
     from keras_pose.synthetic.generate import load_panoramas
 
     settings = people_settings(FLAGS.seed, 3, None, None, FLAGS.panoramas)
-    held_out = [photo for photo in labelled if photo.split == "test"]
-    return scenes.make_pool(held_out, [], load_panoramas(settings, "test"), ())
+    held_out = [photo for photo in labelled if photo.split == split]
+    return material.make_pool(held_out, [], load_panoramas(settings, split), ())
 
 
 def score(
-    find: Find, predictor: PosePredictor | None, chosen: list[LabelledPhoto], pool: scenes.Pool, seed: int
+    find: Find, predictor: PosePredictor | None, chosen: list[LabelledPhoto], pool: material.Pool, seed: int
 ) -> tuple[dict, list[np.ndarray]]:
     """Figures by kind of photo and by size, and pictures: missed people first."""
     found, first, correct = defaultdict(list), defaultdict(list), defaultdict(list)
@@ -160,7 +163,7 @@ def joints_right(
     return np.linalg.norm(found[counted] - truth[counted], axis=-1) < PCK * np.mean(lengths)
 
 
-def false_people(find: Find, pool: scenes.Pool, count: int, seed: int) -> tuple[dict[str, float], list[np.ndarray]]:
+def false_people(find: Find, pool: material.Pool, count: int, seed: int) -> tuple[dict[str, float], list[np.ndarray]]:
     """The share of canvases without anyone in which somebody is seen, and pictures of those."""
     pictures, seen = [], 0
     for number in range(count):

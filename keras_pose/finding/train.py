@@ -17,7 +17,8 @@ from absl import flags
 from keras_pose.core import command
 from keras_pose.core.errors import UserError
 from keras_pose.core.progress import progress
-from keras_pose.finding import cutouts, photos, scenes
+from keras_pose.finding import cutouts, material, photos, scenes
+from keras_pose.finding.targets import targets
 from keras_pose.io.finder_info import FinderInfo
 from keras_pose.weights import SHIPPED_WEIGHTS
 
@@ -90,7 +91,7 @@ def recipe() -> str:
     return "\n".join(lines) + "\n"
 
 
-def load_pool(split: str) -> scenes.Pool:
+def load_pool(split: str) -> material.Pool:
     """What the scenes of a split are made of, by the flags."""
     from keras_pose.synthetic.generate import load_panoramas
     from keras_pose.synthetic.scene.surfaces import draw_surfaces
@@ -102,7 +103,7 @@ def load_pool(split: str) -> scenes.Pool:
     chosen = [p for i, p in enumerate(chosen) if p.kind in photos.HELD_OUT or (i * 0.618) % 1 < FLAGS.lsp_share]
     textures = draw_surfaces(FLAGS.seed, TEXTURES).images
     cut_share = FLAGS.cut_share if split == "train" else 0.0
-    pool = scenes.make_pool(chosen, people, load_panoramas(settings, split), textures, cut_share)
+    pool = material.make_pool(chosen, people, load_panoramas(settings, split), textures, cut_share)
     print(
         f"{split}: {len(people)} rendered people, {len(pool.photos)} photos, {len(pool.real_cutouts)} people cut from "
         f"photos, {len(pool.empty)} places without anyone",
@@ -111,19 +112,19 @@ def load_pool(split: str) -> scenes.Pool:
     return pool
 
 
-def batches(pool: scenes.Pool, seed: int, batch_size: int, size: int, stride: int):
-    """Endless batches: `image` (B, S, S, 3) uint8 and the maps of `scenes.targets`."""
+def batches(pool: material.Pool, seed: int, batch_size: int, size: int, stride: int):
+    """Endless batches: `image` (B, S, S, 3) uint8 and the maps of `targets`."""
     number = 0
     while True:
         drawn = [scenes.compose(np.random.default_rng([seed, number + i]), pool, size) for i in range(batch_size)]
         number += batch_size
-        maps = [scenes.targets(scene, stride) for scene in drawn]
+        maps = [targets(scene, stride) for scene in drawn]
         yield {"image": np.stack([scene.image for scene in drawn])} | {
             key: np.stack([each[key] for each in maps]) for key in maps[0]
         }
 
 
-def train(pools: dict[str, scenes.Pool], output: Path) -> None:
+def train(pools: dict[str, material.Pool], output: Path) -> None:
     """The training loop; saves the moving average of the weights."""
     import keras
     import tensorflow as tf

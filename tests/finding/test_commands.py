@@ -110,7 +110,7 @@ def test_a_finder_that_finds_nobody_scores_nothing(photos, monkeypatch):
     empty = {"centers": np.zeros((20, 20), np.float32), "boxes": np.zeros((20, 20, 4), np.float32)}
     monkeypatch.setattr(score, "open_finder", lambda source, limit: PersonFinder(lambda image: empty, 160, limit))
     monkeypatch.setattr("keras_pose.finding.photos.split_of", lambda path: "test")
-    monkeypatch.setattr(score, "load_test_pool", lambda labelled: score.scenes.make_pool(labelled, [], [], ()))
+    monkeypatch.setattr(score, "load_pool", lambda labelled, split: score.material.make_pool(labelled, [], [], ()))
     run(score, monkeypatch, f"--photos={photos}", f"--labels={photos / 'labels.npz'}", "--finder=none", "--nopck",
         "--limit=2", "--empty=5", f"--json={photos / 'find.json'}")  # fmt: skip
     figures = json.loads((photos / "find.json").read_text())

@@ -7,10 +7,12 @@ import pytest
 
 from keras_pose.core import geometry
 from keras_pose.data.sources import photos as unlabelled
-from keras_pose.finding import photos, scenes
+from keras_pose.finding import photos
 from keras_pose.finding.cutouts import Cutout
+from keras_pose.finding.material import Pool, Sprite, cut_out
 from keras_pose.finding.placed import LabelledPhoto, place
-from keras_pose.finding.scenes import Canvas, Pool, Scene, Sprite, compose, targets
+from keras_pose.finding.scenes import Canvas, Scene, compose
+from keras_pose.finding.targets import targets
 from keras_pose.inference.finder import decode
 
 POINTS = np.array([[5.0, 2], [15, 2], [5, 38], [15, 38]])
@@ -174,6 +176,6 @@ def test_cut_out_keeps_the_person():
     image += np.random.default_rng(0).integers(0, 20, image.shape).astype(np.uint8)
     image[20:100, 30:50] = (220, 180, 160)
     points = np.array([[y, x] for x in (24.0, 60, 96) for y in (34.0, 46)])
-    cut = scenes.cut_out(image, points)
+    cut = cut_out(image, points)
     middle = cut.points_px.mean(0).astype(int)
     assert cut.alpha[middle[1], middle[0]] == 255 and cut.image.shape[0] < 110
