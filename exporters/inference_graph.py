@@ -107,7 +107,7 @@ def build_inference_graph(source: Source, form: Form) -> keras.Model:
     return keras.Model(image, {name: outputs[name] for name in output_shapes}, name="inference")
 
 
-def _heatmaps(source: Source, pixels, flip_test: bool):
+def _heatmaps(source: Source, pixels: keras.KerasTensor, flip_test: bool) -> keras.KerasTensor:
     """The network's heatmaps, or the mean of both views': it runs twice, since GPU delegates want a batch of one."""
     network = source.model.get_layer("hrnet")
     if not flip_test:

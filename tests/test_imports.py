@@ -8,8 +8,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 # A folder may import itself and those before it. The modules beside the folders are commands and may import all.
-LAYERS = ("core", "io", "weights", "visualization", "data", "synthetic", "models", "losses", "inference", "evaluation")
-LAYERS += ("training", "finding", "flags", "studies")
+LAYERS = ("core", "io", "weights", "visualization", "data", "synthetic", "models", "losses")
+LAYERS += ("inference", "prediction", "evaluation", "training", "finding", "flags", "studies")
 SYNTHETIC = ("render", "body", "motion", "scene")  # the same within keras_pose/synthetic
 WITHOUT_TENSORFLOW = {"core", "io", "weights", "visualization", "synthetic"}
 FRAMEWORKS = {"tensorflow", "keras", "jax", "torch"}

@@ -10,6 +10,7 @@ from absl import flags
 from keras_pose import predict
 from keras_pose.core.errors import UserError
 from keras_pose.inference.predictor import PosePredictor
+from keras_pose.prediction import photos, videos
 from keras_pose.visualization.drawing import save_png
 from tests.oracles import dot_finder, dot_model, dot_picture, people_picture, standing_px
 
@@ -72,13 +73,13 @@ def test_a_sheet_has_every_photo(run, tmp_path):
 
 
 def test_a_folder_is_processed_despite_damaged_images_which_are_listed(run, tmp_path, capsys):
-    for i in range(predict.BATCH + 2):
+    for i in range(photos.BATCH + 2):
         write_picture(tmp_path / "photos" / f"{i}.png", (100 + 5 * i, 110))
     (tmp_path / "photos" / "bad.jpg").write_bytes(b"\xff\xd8 no image")
     (tmp_path / "photos" / "empty.jpg").write_bytes(b"")
     (tmp_path / "photos" / "notes.txt").write_text("not an image")
     assert run("photos") == 1
-    assert len(list((tmp_path / "out").glob("*_pose.png"))) == predict.BATCH + 2
+    assert len(list((tmp_path / "out").glob("*_pose.png"))) == photos.BATCH + 2
     out = capsys.readouterr().out
     assert "; 1 other files in folders are neither images nor videos" in out
     assert "10 of 12 done" in out and out.count("skipped: ") == 2 and "photos/bad.jpg does not decode" in out
@@ -99,11 +100,11 @@ def test_ctrl_c_before_the_first_frame_ends_the_list(run, tmp_path, monkeypatch,
     for name in ("a.mp4", "b.mp4"):
         write_video(tmp_path / name)
 
-    class Interrupted(predict.PoseTracker):
+    class Interrupted(videos.PoseTracker):
         def __call__(self, frame, time_s):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(predict, "PoseTracker", Interrupted)
+    monkeypatch.setattr(videos, "PoseTracker", Interrupted)
     assert run("a.mp4", "b.mp4") == 0
     out = capsys.readouterr().out
     assert out.count("stopped after 0 frames") == 1 and not list((tmp_path / "out").glob("*.json"))
@@ -157,13 +158,13 @@ def test_a_long_video_can_be_cut_or_stopped(run, tmp_path, monkeypatch, capsys):
     run("walk.mp4", "--max_frames=3")
     assert len(json.loads((tmp_path / "out" / "walk_pose.json").read_text())["frames"]) == 3
 
-    class Interrupted(predict.PoseTracker):
+    class Interrupted(videos.PoseTracker):
         def __call__(self, frame, time_s):
             if time_s > 0.15:
                 raise KeyboardInterrupt
             return super().__call__(frame, time_s)
 
-    monkeypatch.setattr(predict, "PoseTracker", Interrupted)
+    monkeypatch.setattr(videos, "PoseTracker", Interrupted)
     assert run("walk.mp4", "--output=stopped") == 0
     assert "stopped after 4 frames" in capsys.readouterr().out
     assert cv2.VideoCapture("stopped/walk_pose.mp4").get(cv2.CAP_PROP_FRAME_COUNT) == 4

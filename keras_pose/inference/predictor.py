@@ -130,17 +130,19 @@ class PosePredictor:
         self, images: Sequence[np.ndarray], boxes: Sequence[Sequence[float] | np.ndarray | None]
     ) -> tuple[list[FoundPerson | None], list[PoseResult]]:
         """The result in each box; without one, of the most prominent person, or else of the whole image."""
-        best = [
-            next(iter(self._people(image)), None) if box is None else None
-            for image, box in zip(images, boxes, strict=True)
-        ]
-        others = [i for i, person in enumerate(best) if person is None]
-        crops = [self._whole(images[i]) if boxes[i] is None else self._around(boxes[i]) for i in others]
-        results = dict(zip(others, self._run([images[i] for i in others], crops), strict=True)) if others else {}
-        return (
-            [person and person[0] for person in best],
-            [person[1] if person else results[i] for i, person in enumerate(best)],
-        )
+        found: list[FoundPerson | None] = [None] * len(images)
+        results: list[PoseResult] = [None] * len(images)  # type: ignore[list-item]
+        crops: dict[int, np.ndarray] = {}
+        for i, (image, box) in enumerate(zip(images, boxes, strict=True)):
+            people = self._people(image) if box is None else []
+            if people:
+                found[i], results[i] = people[0]
+            else:
+                crops[i] = self._whole(image) if box is None else self._around(box)
+        if crops:
+            for i, result in zip(crops, self._run([images[i] for i in crops], list(crops.values())), strict=True):
+                results[i] = result
+        return found, results
 
     def find(self, image: np.ndarray, max_people: int = MAX_PEOPLE) -> list[FoundPerson]:
         """The people in an image, with boxes around their joints, the most prominent first.
