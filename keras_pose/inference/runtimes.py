@@ -139,10 +139,15 @@ class Session:
     infer: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
 
+def _cores() -> int:
+    """The cores that this process may use: on Linux fewer than the machine has if it was confined to some."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def open_session(path: str | os.PathLike, threads: int | None = None) -> Session:
     """Opens an exported file with `threads` threads, by default one per core; raises UserError if it is damaged."""
     path = Path(path)
-    return SESSIONS[path.suffix](path, threads or os.cpu_count() or 1)
+    return SESSIONS[path.suffix](path, threads or _cores())
 
 
 def _tflite(path: Path, threads: int) -> Session:
