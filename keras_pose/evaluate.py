@@ -146,21 +146,16 @@ def open_predictor(source: str, labelled_as: Skeleton, flip_test: bool = False):
         flip_test: average with the mirrored image: the heatmaps of a run (`keras_pose.models.flip_test`), but the
             joints of a lifter or of a file, which give no heatmaps.
     """
-    if Path(source).is_dir():
-        model, info = load_run(source)
-        if info.kind == "lifter":
-            lift = batch_predictor(model, info.skeleton, labelled_as, mean_keypoints(model))
-            if flip_test:
-                lift = with_flip_test(lift, info.skeleton, labelled_as=labelled_as)
-            return lift, info.skeleton
-    if is_run(source):
+    if Path(source).is_dir() and (run := load_run(source))[1].kind == "lifter":
+        lifter, info = run
+        predict, skeleton = batch_predictor(lifter, info.skeleton, labelled_as, mean_keypoints(lifter)), info.skeleton
+    elif is_run(source):
         model = open_model(source, flip_test)
         return batch_predictor(model), model.skeleton
-    loaded = open_peer(source)
-    predict = batch_predictor(loaded)
-    if flip_test:
-        predict = with_flip_test(predict, loaded.skeleton, labelled_as=labelled_as)
-    return predict, loaded.skeleton
+    else:
+        loaded = open_peer(source)
+        predict, skeleton = batch_predictor(loaded), loaded.skeleton
+    return with_flip_test(predict, skeleton, labelled_as=labelled_as) if flip_test else predict, skeleton
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def open_model(source: str | os.PathLike, flip_test: bool = False) -> LoadedMode
     path = SHIPPED_WEIGHTS.get(os.fspath(source), Path(source))
     if path.is_dir():
         return _open_run(path, flip_test)
-    if flip_test:
+    if flip_test and path.is_file():
         raise UserError(f"{path} is no run, so the flip test cannot be added to it; export a run with --flip_test")
     if path.is_file() and path.suffix == ".keras":
         from keras_pose.models.model_folder import load_model

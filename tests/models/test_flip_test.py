@@ -79,5 +79,8 @@ def test_a_predictor_of_a_run_sees_both_views_by_default(model, statistics, imag
         return np.abs(turned[MIRROR] * [-1, 1] + [96, 0] - seen).max()
 
     assert difference() == difference(flip_test=True) < 0.01 < 0.1 < difference(flip_test=False)
+    (tmp_path / "pose.tflite").write_bytes(b"")
     with pytest.raises(UserError, match="pose.tflite is no run.*export a run with --flip_test"):
-        PosePredictor("pose.tflite", flip_test=True)
+        PosePredictor(tmp_path / "pose.tflite", flip_test=True)
+    with pytest.raises(UserError, match="no model 'fone'"):
+        PosePredictor("fone", flip_test=True)
