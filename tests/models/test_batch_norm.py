@@ -88,3 +88,27 @@ def test_precision(precision, x):
 def test_refuses_anything_but_images():
     with pytest.raises(ValueError, match=r"\(B, H, W, C\)"):
         FusedBatchNormalization().build((None, 6))
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4, 20), (2, 4, 4, 17), (3, 5, 4, 6)], ids=["folded", "odd", "not folded"])
+def test_bfloat16_is_float32_up_to_rounding(shape, rng):
+    """Where pixels are folded into channels, too: outputs, statistics and gradients, in training and in inference."""
+    x, direction = (rng.normal(3, 2, shape).astype(np.float32) for _ in range(2))
+    weights = [rng.uniform(0.5, 2, shape[-1]) for _ in range(4)]
+    found = []
+    for dtype in ("float32", "mixed_bfloat16"):
+        layer = FusedBatchNormalization(momentum=0.8, epsilon=1e-3, dtype=dtype)
+        layer.build(shape)
+        layer.set_weights(weights)
+        inference = layer(x)
+        with tf.GradientTape() as tape:
+            inputs = tf.constant(x)
+            tape.watch(inputs)
+            outputs = layer(inputs, training=True)
+        gradients = tape.gradient(
+            outputs, [inputs, *layer.trainable_weights], output_gradients=tf.cast(direction, outputs.dtype)
+        )
+        found.append([inference, outputs, *gradients, *layer.get_weights()])
+    for exact, rounded in zip(*found, strict=True):
+        rounded = np.asarray(tf.cast(rounded, tf.float32))
+        np.testing.assert_allclose(rounded, exact, atol=0.02 * np.abs(exact).max())
