@@ -82,10 +82,18 @@ def spread(values: list[float]) -> Spread | None:
 
 def read_figures(folders: list[Path]) -> dict[str, Spread | None]:
     """The results in `COLUMNS` over the finished runs of one row."""
-    return {
-        name: spread([value for folder in folders if (value := _read(folder, column)) is not None])
-        for name, column in COLUMNS.items()
-    }
+    return spreads([read_run(folder) for folder in folders])
+
+
+def read_run(folder: Path) -> dict[str, float]:
+    """The results in `COLUMNS` that a finished run has."""
+    found = {name: _read(folder, column) for name, column in COLUMNS.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def spreads(figures: list[dict[str, float]]) -> dict[str, Spread | None]:
+    """The spread of each of `COLUMNS` over runs, each given as from `read_run`."""
+    return {name: spread([run[name] for run in figures if name in run]) for name in COLUMNS}
 
 
 def to_dicts(rows: list[Row], figures: dict[str, dict[str, Spread | None]]) -> list[dict]:

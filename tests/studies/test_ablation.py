@@ -9,8 +9,9 @@ from absl import flags
 
 from keras_pose import ablation
 from keras_pose.core.errors import UserError
-from keras_pose.flags import build_experiment
+from keras_pose.flags import build_experiment, resolve
 from keras_pose.studies import runs
+from keras_pose.studies.kept_figures import KeptFigures
 from tests.conftest import ROOT
 from tests.flags.test_flags import parse
 from tests.training.runs import write_poses
@@ -72,6 +73,35 @@ def test_a_finished_run_with_other_flags_is_not_reused(folder, monkeypatch):
     no_training(monkeypatch)
     with pytest.raises(UserError, match="seed4 holds a finished run with other flags"):
         run(folder, f"--with={SIZES} --dropout=0.2")
+
+
+def test_figures_are_kept_and_continue_where_the_runs_are_gone(folder, monkeypatch, tmp_path, capsys):
+    no_training(monkeypatch)
+    figures = f"--figures={tmp_path / 'figures.json'}"
+    assert run(folder, figures) == 0
+    table = capsys.readouterr().out
+    assert run(folder, figures, f"--output={tmp_path / 'elsewhere'}") == 0
+    assert capsys.readouterr().out == table and "| b | symmetric | 90.00 |" in table
+    asked = []
+    monkeypatch.setattr(runs, "train", lambda arguments, folder: asked.append(folder.name) or 143)
+    assert run(folder, figures, f"--output={tmp_path / 'elsewhere'}", "--seeds=4,5") == 143 and asked == ["seed5"]
+    with pytest.raises(UserError, match="figures.json holds a trained with other flags; name another file"):
+        run(folder, figures, f"--output={tmp_path / 'elsewhere'}", f"--with={SIZES} --dropout=0.2")
+
+
+def test_figures_do_not_depend_on_the_machines_precision(folder, monkeypatch, tmp_path):
+    kept = KeptFigures(tmp_path / "figures.json")
+    kept.put("a", 1, resolve(["--seed=1", "--delta=3", "--precision=mixed_bfloat16"]), {"mpjpe_mm": 9.5})
+    again = KeptFigures(tmp_path / "figures.json")
+    assert again.get("a", 1, resolve(["--seed=1", "--delta=3", "--precision=float32"])) == {"mpjpe_mm": 9.5}
+    assert again.get("a", 2, resolve(["--seed=2", "--delta=3"])) is None and again.get("b", 1, "") is None
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"a": {}}', '{"a": {"flags": [], "seeds": {"0": {"mpjpe_mm": "x"}}}}'])
+def test_a_file_that_holds_no_figures_is_named(tmp_path, content):
+    (tmp_path / "figures.json").write_text(content)
+    with pytest.raises(UserError, match="figures.json does not hold figures of runs"):
+        KeptFigures(tmp_path / "figures.json")
 
 
 @pytest.mark.parametrize(
