@@ -53,6 +53,8 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_float("lsp_share", 1.0, "Share of the photos of lsp_extended_train to use.", 0, 1, flag_values=values)
     flags.DEFINE_float("cut_share", 0.3, "Share of the other photos to cut people from.", 0, 1, flag_values=values)
     flags.DEFINE_integer("steps", 6000, "Training steps.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("first_scene", 0, "Number of the first scene: to continue a run with scenes that it has not "
+                         "seen, its steps times its batch size.", lower_bound=0, flag_values=values)  # fmt: skip
     flags.DEFINE_integer("batch_size", 16, "Scenes per step.", lower_bound=1, flag_values=values)
     flags.DEFINE_float("learning_rate", 0.001, "After the warm-up.", lower_bound=0, flag_values=values)
     flags.DEFINE_float("decay_share", 0.35, "Share of the steps at the end in which the rate falls to 0.", 0, 1,
@@ -112,9 +114,8 @@ def load_pool(split: str) -> material.Pool:
     return pool
 
 
-def batches(pool: material.Pool, seed: int, batch_size: int, size: int, stride: int):
-    """Endless batches: `image` (B, S, S, 3) uint8 and the maps of `targets`."""
-    number = 0
+def batches(pool: material.Pool, seed: int, batch_size: int, size: int, stride: int, number: int = 0):
+    """Endless batches from scene `number` on: `image` (B, S, S, 3) uint8 and the maps of `targets`."""
     while True:
         drawn = [scenes.compose(np.random.default_rng([seed, number + i]), pool, size) for i in range(batch_size)]
         number += batch_size
@@ -167,7 +168,7 @@ def train(pools: dict[str, material.Pool], output: Path) -> None:
     example = next(batches(pools["train"], 0, 1, size, finder.STRIDE))
     signature = {key: tf.TensorSpec((FLAGS.batch_size, *v.shape[1:]), v.dtype) for key, v in example.items()}
     data = tf.data.Dataset.from_generator(
-        lambda: batches(pools["train"], FLAGS.seed, FLAGS.batch_size, size, finder.STRIDE),
+        lambda: batches(pools["train"], FLAGS.seed, FLAGS.batch_size, size, finder.STRIDE, FLAGS.first_scene),
         output_signature=signature,
     ).prefetch(4)
     held_out = next(batches(pools["validation"], 7, VALIDATION_SCENES, size, finder.STRIDE))

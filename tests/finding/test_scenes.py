@@ -13,6 +13,7 @@ from keras_pose.finding.material import Pool, Sprite, cut_out
 from keras_pose.finding.placed import LabelledPhoto, place
 from keras_pose.finding.scenes import Canvas, Scene, compose
 from keras_pose.finding.targets import targets
+from keras_pose.finding.train import batches
 from keras_pose.inference.finder import decode
 
 POINTS = np.array([[5.0, 2], [15, 2], [5, 38], [15, 38]])
@@ -179,3 +180,11 @@ def test_cut_out_keeps_the_person():
     cut = cut_out(image, points)
     middle = cut.points_px.mean(0).astype(int)
     assert cut.alpha[middle[1], middle[0]] == 255 and cut.image.shape[0] < 110
+
+
+def test_batches_start_at_any_scene():
+    pool = small_pool(np.random.default_rng(0))
+    first = batches(pool, seed=1, batch_size=2, size=96, stride=8)
+    later = next(batches(pool, seed=1, batch_size=2, size=96, stride=8, number=2))
+    assert not np.array_equal(next(first)["image"], later["image"])
+    np.testing.assert_array_equal(next(first)["image"], later["image"])
