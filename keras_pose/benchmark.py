@@ -28,7 +28,18 @@ from keras_pose.studies.benchmark import contest, machine, report, rows, start, 
 from keras_pose.training.experiment import DataConfig, Experiment, PhaseConfig, TrainConfig
 
 FLAGS = flags.FLAGS
-ROWS = ("contest", "contest_bfloat16", "batch_sizes", "machine", "start", "optimizer", "pipeline", "loop", "workers")
+ROWS = (
+    "contest",
+    "contest_bfloat16",
+    "batch_sizes",
+    "machine",
+    "start",
+    "optimizer",
+    "batch_norm",
+    "pipeline",
+    "loop",
+    "workers",
+)
 SETTINGS = ("variant", "input_size", "batch_size", "steps", "precision", "cores", "dataset")
 
 
@@ -105,6 +116,7 @@ def _measures() -> dict[str, Callable[[Callable[[str], None]], dict]]:
         "machine": lambda tell: rows.in_own_process(rows.measure_machine, job),
         "start": lambda tell: start.measure_start(job),
         "optimizer": lambda tell: rows.in_own_process(rows.measure_optimizer, job),
+        "batch_norm": lambda tell: rows.in_own_process(rows.measure_batch_norm, job),
         "pipeline": lambda tell: rows.in_own_process(rows.measure_pipeline, job),
         "loop": lambda tell: rows.in_own_process(rows.measure_loop, job),
         "workers": lambda tell: workers.measure_workers(base, machine.processors()),

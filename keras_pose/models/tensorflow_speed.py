@@ -114,7 +114,13 @@ def run_as_traced(step: Callable[..., dict]) -> Callable[..., dict]:
 
 
 def normalize_batch(inputs, layer: keras.layers.BatchNormalization, training: bool):
-    """Batch normalization of (B, H, W, C) with one fused kernel; in training it also updates the layer's statistics.
+    """Batch normalization of (B, H, W, C); in training it also updates the layer's statistics."""
+    fold = _pixels_to_fold(inputs)
+    return _normalize_folded(inputs, layer, training, fold) if fold > 1 else normalize_at_once(inputs, layer, training)
+
+
+def normalize_at_once(inputs, layer: keras.layers.BatchNormalization, training: bool):
+    """`normalize_batch` with one fused kernel.
 
     Keras 3's layer takes about 20 operations, and HRNet-W32 has 290 layers. For the kernel's oldest version, the
     gradient tape knows that only the first output is differentiated; for later versions it creates zeros for the
@@ -125,9 +131,6 @@ def normalize_batch(inputs, layer: keras.layers.BatchNormalization, training: bo
     """
     import tensorflow as tf
 
-    fold = _pixels_to_fold(inputs)
-    if fold > 1:
-        return _normalize_folded(inputs, layer, training, fold)
     first_version = training and inputs.dtype == tf.float32
     kernel = tf.raw_ops.FusedBatchNorm if first_version else tf.raw_ops.FusedBatchNormV3
     outputs, mean, variance, *_ = kernel(
@@ -167,7 +170,8 @@ def _normalize_folded(inputs, layer: keras.layers.BatchNormalization, training: 
     and 40. The kernel's statistics of the folded channels give those of the C channels; with these given, it normalizes
     and differentiates as in inference, to which the derivative through the statistics is added.
 
-    Gain: normalizing 64 x 32 x 32 x 20 values and its derivative take 3.9 instead of 54 ms on two cores with AMX.
+    Gain: normalizing 64 x 32 x 32 x 20 values and its derivative take 3.9 instead of 54 ms on two cores with AMX
+    (the benchmark's row `batch_norm`).
     Remove when oneDNN has a fast kernel for any number of channels.
     """
     import tensorflow as tf

@@ -184,6 +184,44 @@ def measure_optimizer(job: Job) -> dict[str, float]:
     return found
 
 
+# --- batch normalization ---------------------------------------------------------------------------------------
+
+
+def measure_batch_norm(job: Job) -> dict[str, float]:
+    """Normalizing a batch of the network's first branch, and its derivative: as training does, and with one kernel."""
+    import tensorflow as tf
+
+    from keras_pose.models.batch_norm import FusedBatchNormalization
+    from keras_pose.models.hrnet import HEATMAP_STRIDE, get_variant
+    from keras_pose.models.tensorflow_speed import normalize_at_once, normalize_batch
+
+    config, precision = job.experiment.model, job.experiment.train.precision
+    height, width = (side // HEATMAP_STRIDE for side in config.input_size)
+    shape = (job.batch_size, height, width, get_variant(config.variant).channels)
+    dtype = tf.as_dtype(precision.removeprefix("mixed_"))
+    images, upstream = (tf.cast(tf.random.stateless_normal(shape, (seed, 0)), dtype) for seed in (1, 2))
+
+    def compiled(normalize: Callable) -> Callable[[], float]:
+        layer = FusedBatchNormalization(dtype=precision)
+        layer.build(shape)
+
+        @tf.function(autograph=False)
+        def step():
+            with tf.GradientTape() as tape:
+                tape.watch(images)
+                outputs = normalize(images, layer, True)
+            gradients = tape.gradient(outputs, [images, *layer.trainable_weights], output_gradients=upstream)
+            return tf.add_n([tf.cast(tf.reshape(each, (-1,))[0], tf.float32) for each in gradients])
+
+        return lambda: float(step())
+
+    turns = _take_turns({"batch_norm": compiled(normalize_batch), "one_kernel": compiled(normalize_at_once)}, job.steps)
+    found = {}
+    for name, (wall, cpu) in turns.items():
+        found |= {f"{name}_ms": 1000 * wall, f"{name}_cpu_ms": 1000 * cpu}
+    return found | {"one_kernel_over_batch_norm": found["one_kernel_ms"] / found["batch_norm_ms"]}
+
+
 def _take_turns(work: dict[str, Callable], count: int) -> dict[str, tuple[float, float]]:
     """Median seconds and processor seconds of `count` calls of each, after two that compile."""
     times: dict[str, list] = {name: [] for name in work}

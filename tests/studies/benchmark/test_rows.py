@@ -36,6 +36,15 @@ def test_three_ways_of_updating_are_measured(job):
     assert len(found) == 6 and set(found) <= set(report.LABELS) and all(value > 0 for value in found.values())
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_two_ways_of_normalizing_are_measured(job, precision):
+    experiment = replace(job.experiment, train=replace(job.experiment.train, precision=precision))
+    found = rows.measure_batch_norm(replace(job, experiment=experiment))
+    assert len(found) == 5 and set(found) <= set(report.LABELS) and all(value > 0 for value in found.values())
+    ratio = found["one_kernel_ms"] / found["batch_norm_ms"]
+    assert found["one_kernel_over_batch_norm"] == pytest.approx(ratio)
+
+
 def test_the_start_is_measured_both_ways(job, monkeypatch):
     monkeypatch.setattr(start, "in_own_process", lambda row, job: row(job))  # importing TensorFlow again takes its time
     found = start.measure_start(job)
