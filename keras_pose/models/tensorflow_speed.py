@@ -11,7 +11,6 @@ conditions are in docs/performance.md. Backends other than TensorFlow never use 
 import contextlib
 import functools
 import gc
-import math
 from collections.abc import Callable, Iterator
 
 import keras
@@ -114,9 +113,16 @@ def run_as_traced(step: Callable[..., dict]) -> Callable[..., dict]:
 
 
 def normalize_batch(inputs, layer: keras.layers.BatchNormalization, training: bool):
-    """Batch normalization of (B, H, W, C); in training it also updates the layer's statistics."""
-    fold = _pixels_to_fold(inputs)
-    return _normalize_folded(inputs, layer, training, fold) if fold > 1 else normalize_at_once(inputs, layer, training)
+    """Batch normalization of (B, H, W, C); in training it also updates the layer's statistics.
+
+    Gain of folding pixels into channels (`models/folded_batch_norm.py`): for 64 x 32 x 32 x 20 bfloat16 values, this
+    and its derivative take 3.9 instead of 54 ms on two cores with AMX (the benchmark's row `batch_norm`).
+    Remove folding when oneDNN has a fast kernel for bfloat16 and any number of channels.
+    """
+    from keras_pose.models.folded_batch_norm import normalize_folded, pixels_to_fold  # imports TensorFlow
+
+    fold = pixels_to_fold(inputs)
+    return normalize_folded(inputs, layer, training, fold) if fold > 1 else normalize_at_once(inputs, layer, training)
 
 
 def normalize_at_once(inputs, layer: keras.layers.BatchNormalization, training: bool):
@@ -146,95 +152,6 @@ def normalize_at_once(inputs, layer: keras.layers.BatchNormalization, training: 
     if training:
         layer.moving_mean.assign(mean)
         layer.moving_variance.assign(variance)
-    return outputs
-
-
-VECTOR = 16  # channels that oneDNN's kernels of batch normalization handle at once
-
-
-def _pixels_to_fold(inputs) -> int:
-    """How many pixels to see as one with more channels (`_normalize_folded`); 1 to leave `inputs` as they are."""
-    import tensorflow as tf
-
-    height, width, channels = inputs.shape[1:]
-    fold = VECTOR // math.gcd(channels, VECTOR)
-    fits = height is not None and width is not None and height * width % fold == 0
-    slow = inputs.dtype == tf.bfloat16 and not tf.config.list_physical_devices("GPU")
-    return fold if fits and slow else 1
-
-
-def _normalize_folded(inputs, layer: keras.layers.BatchNormalization, training: bool, fold: int):
-    """`normalize_batch` for bfloat16 on processors: `fold` neighbouring pixels of C channels are one of fold x C.
-
-    For bfloat16, oneDNN has a fast kernel only where the number of channels is a multiple of 16, and w20_small has 20
-    and 40. The kernel's statistics of the folded channels give those of the C channels; with these given, it normalizes
-    and differentiates as in inference, to which the derivative through the statistics is added.
-
-    Gain: normalizing 64 x 32 x 32 x 20 values and its derivative take 3.9 instead of 54 ms on two cores with AMX
-    (the benchmark's row `batch_norm`).
-    Remove when oneDNN has a fast kernel for any number of channels.
-    """
-    import tensorflow as tf
-
-    height, width, channels = inputs.shape[1:]
-    shape, pixels = (-1, 1, height * width // fold, fold * channels), tf.size(inputs) // channels
-    count = tf.cast(pixels, tf.float32)
-    none = tf.zeros(0)
-
-    def repeated(values):
-        return tf.tile(values, [fold])
-
-    def averaged(values):
-        return tf.reduce_mean(tf.reshape(values, (fold, channels)), 0)
-
-    def kernel(x, scale, offset, mean, variance, training=False, epsilon=layer.epsilon):
-        return tf.raw_ops.FusedBatchNormV3(
-            x=x, scale=scale, offset=offset, mean=mean, variance=variance, epsilon=epsilon, is_training=training
-        )
-
-    def moments(x):
-        ones = tf.ones(fold * channels)
-        _, means, variances, *_ = kernel(x, ones, 0.0 * ones, none, none, training=True)
-        count_each = count / fold
-        biased = variances * (count_each - 1.0) / count_each  # the kernel gives unbiased ones
-        mean = averaged(means)
-        return mean, averaged(biased + tf.square(means - repeated(mean)))
-
-    @tf.custom_gradient
-    def normalized(inputs, scale, offset):
-        x = tf.reshape(inputs, shape)
-        mean, variance = moments(x)
-        outputs = kernel(x, repeated(scale), repeated(offset), repeated(mean), repeated(variance))[0]
-
-        def gradient(upstream, *_):
-            direct, d_scale, d_offset, *_ = tf.raw_ops.FusedBatchNormGradV3(
-                y_backprop=tf.reshape(upstream, shape),
-                x=x,
-                scale=repeated(scale),
-                reserve_space_1=repeated(mean),
-                reserve_space_2=repeated(variance),
-                reserve_space_3=none,
-                epsilon=layer.epsilon,
-                is_training=False,
-            )
-            d_scale, d_offset = fold * averaged(d_scale), fold * averaged(d_offset)
-            by_std = tf.math.rsqrt(variance + layer.epsilon)
-            slope, shift = -scale * d_scale * by_std**2 / count, -scale * d_offset * by_std / count
-            unit = tf.ones(fold * channels)
-            through = kernel(x, repeated(slope), repeated(shift), repeated(mean), unit, epsilon=0.0)[0]
-            return tf.reshape(direct + through, tf.shape(inputs)), d_scale, d_offset
-
-        return (tf.reshape(outputs, tf.shape(inputs)), mean, variance), gradient
-
-    if not training:
-        known = (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
-        outputs = kernel(tf.reshape(inputs, shape), *(repeated(tf.convert_to_tensor(values)) for values in known))[0]
-        return tf.reshape(outputs, tf.shape(inputs))
-    outputs, mean, variance = normalized(inputs, *map(tf.convert_to_tensor, (layer.gamma, layer.beta)))
-    share = 1.0 - layer.momentum
-    unbiased = variance * count / tf.maximum(count - 1.0, 1.0)
-    layer.moving_mean.assign(layer.moving_mean * layer.momentum + mean * share)
-    layer.moving_variance.assign(layer.moving_variance * layer.momentum + unbiased * share)
     return outputs
 
 
