@@ -19,17 +19,14 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.progress import progress
 from keras_pose.finding import cutouts, material, photos, scenes
 from keras_pose.finding.targets import targets
-from keras_pose.io.finder_info import FinderInfo
 from keras_pose.weights import SHIPPED_WEIGHTS
 
 FLAGS = flags.FLAGS
 RECIPE = "recipe.flags"
 PATHS = ("photos", "labels", "mocap", "clothes_dir", "panoramas", "work", "output", "init_from")
 HELD_OUT_CUTOUTS = 100
-VALIDATION_SCENES = 256
+VALIDATION_SCENES, VALIDATION_SEED = 256, 7
 TEXTURES = 132
-CLIP_NORM, MUON_FACTOR = 5.0, 8.0
-BOX_WEIGHT = 1.0
 AVERAGING = 0.995  # of the moving average of the weights, a step
 
 
@@ -127,99 +124,35 @@ def batches(pool: material.Pool, seed: int, batch_size: int, size: int, stride: 
 
 def train(pools: dict[str, material.Pool], output: Path) -> None:
     """The training loop; saves the moving average of the weights."""
-    import keras
-    import tensorflow as tf
+    from keras_pose.finding.learner import Learner
 
-    from keras_pose.losses.centers import box_loss, center_loss
-    from keras_pose.models import finder, model_folder
-    from keras_pose.models.precision import fastest_precision, layer_precision
-    from keras_pose.training.experiment import OptimizerConfig
-    from keras_pose.training.muon import make_optimizer
-
-    keras.utils.set_random_seed(FLAGS.seed)
-    if FLAGS.threads_per_operation:
-        tf.config.threading.set_intra_op_parallelism_threads(FLAGS.threads_per_operation)
-    size = FLAGS.input_size
-    with layer_precision(fastest_precision() if FLAGS.precision == "auto" else FLAGS.precision):
-        model = finder.build_finder(size)
-    average = finder.build_finder(size)  # saved, so in float32
+    size, batch_size = FLAGS.input_size, FLAGS.batch_size
+    learner = Learner(size, FLAGS.precision, FLAGS.threads_per_operation, FLAGS.seed)
     if FLAGS.init_from:
-        folder = SHIPPED_WEIGHTS.get(FLAGS.init_from, Path(FLAGS.init_from))
-        untrained = finder.start_from(model, model_folder.load_model(folder / model_folder.MODEL))
+        untrained = learner.start_from(SHIPPED_WEIGHTS.get(FLAGS.init_from, Path(FLAGS.init_from)))
         print(f"weights from {FLAGS.init_from}" + (f"; untrained: {', '.join(untrained)}" if untrained else ""))
-    average.set_weights(model.get_weights())
+    drawn = batches(pools["train"], FLAGS.seed, batch_size, size, learner.stride, FLAGS.first_scene)
+    held_out = next(batches(pools["validation"], VALIDATION_SEED, VALIDATION_SCENES, size, learner.stride))
     total, warmup = FLAGS.steps, min(100, FLAGS.steps // 4 + 1)
-    optimizer = make_optimizer(
-        model.trainable_variables, OptimizerConfig(name="muon", muon_factor=MUON_FACTOR, clip_norm=CLIP_NORM)
-    )
-
-    @tf.function(reduce_retracing=True)
-    def step(batch, rate, momentum):
-        with tf.GradientTape() as tape:
-            outputs = model(tf.cast(batch["image"], tf.float32), training=True)
-            centers = center_loss(batch["centers"], batch["center_weight"], outputs["centers"])
-            boxes = box_loss(batch["boxes"], batch["box_weight"], outputs["boxes"])
-            loss = centers + BOX_WEIGHT * boxes
-        optimizer.apply(optimizer.flatten(tape.gradient(loss, model.trainable_variables)), rate)
-        for kept, now in zip(average.variables, model.variables, strict=True):
-            kept.assign(momentum * kept + (1 - momentum) * now)
-        return centers, boxes
-
-    example = next(batches(pools["train"], 0, 1, size, finder.STRIDE))
-    signature = {key: tf.TensorSpec((FLAGS.batch_size, *v.shape[1:]), v.dtype) for key, v in example.items()}
-    data = tf.data.Dataset.from_generator(
-        lambda: batches(pools["train"], FLAGS.seed, FLAGS.batch_size, size, finder.STRIDE, FLAGS.first_scene),
-        output_signature=signature,
-    ).prefetch(4)
-    held_out = next(batches(pools["validation"], 7, VALIDATION_SCENES, size, finder.STRIDE))
     losses, start = [], time.monotonic()
     with open(output / "metrics.jsonl", "a") as log:
-        for number, batch in enumerate(progress(data.take(total), total, "step"), 1):
+        for number, batch in enumerate(progress(learner.prefetched(drawn, total), total, "step"), 1):
             rate = FLAGS.learning_rate * rate_factor(number, total, warmup, FLAGS.decay_share)
-            momentum = min(AVERAGING, number / (number + 10.0))
-            losses.append([float(value) for value in step(batch, *tf.constant([rate, momentum], tf.float32))])
+            losses.append(learner.step(batch, rate, min(AVERAGING, number / (number + 10.0))))
             if number % FLAGS.save_steps and number != total:
                 continue
-            values = dict(zip(("center_loss", "box_loss"), np.mean(losses, axis=0).round(4).tolist(), strict=True))
-            values |= {f"validation_{k}": v for k, v in evaluate(average, held_out).items()}
-            values = {"step": number, "seconds": round(time.monotonic() - start)} | values
+            values = {"step": number, "seconds": round(time.monotonic() - start)}
+            values |= {name: round(float(np.mean([each[name] for each in losses])), 4) for name in losses[0]}
+            values |= {f"validation_{name}": round(value, 4) for name, value in learner.losses(held_out).items()}
             print(json.dumps(values), file=log, flush=True)
             print(json.dumps(values), flush=True)
             losses = []
-            save(average, output, values)
+            learner.save(output, values)
 
 
 def rate_factor(step: int, total: int, warmup: int, decay_share: float) -> float:
     """Of the learning rate: rises over the warm-up, stays, and falls to 0 over the last share of the steps."""
     return min(1.0, step / warmup, (total - step + 1) / max(decay_share * total, 1.0))
-
-
-def evaluate(model, batch: dict) -> dict[str, float]:
-    """The losses over a batch."""
-    from keras_pose.losses.centers import box_loss, center_loss
-
-    found = [
-        model(batch["image"][i : i + 32].astype(np.float32), training=False) for i in range(0, len(batch["image"]), 32)
-    ]
-    outputs = {key: np.concatenate([np.asarray(part[key]) for part in found]) for key in found[0]}
-    return {
-        "center_loss": round(float(center_loss(batch["centers"], batch["center_weight"], outputs["centers"])), 4),
-        "box_loss": round(float(box_loss(batch["boxes"], batch["box_weight"], outputs["boxes"])), 4),
-    }
-
-
-def save(model, output: Path, values: dict) -> None:
-    """Writes model.keras and model.json."""
-    from keras_pose import __version__
-    from keras_pose.models import finder, model_folder
-
-    info = FinderInfo(
-        input_size=(FLAGS.input_size, FLAGS.input_size),
-        stride=finder.STRIDE,
-        versions={"keras_pose": __version__},
-        metrics=values,
-    )
-    model_folder.write_model(output, model, info)
 
 
 if __name__ == "__main__":

@@ -103,6 +103,8 @@ def test_a_finder_learns_and_is_saved(photos, monkeypatch):
     assert [line["step"] for line in lines] == [2, 4]
     assert all(np.isfinite(value) for line in lines for value in line.values())
     assert open_finder(photos / "second", score=0.0).input_size == 64
+    info = json.loads((photos / "second" / "model.json").read_text())
+    assert info["metrics"] == lines[-1] and set(info["versions"]) == {"keras_pose"}
 
 
 def test_a_finder_that_finds_nobody_scores_nothing(photos, monkeypatch):
