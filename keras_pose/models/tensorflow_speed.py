@@ -116,7 +116,7 @@ def normalize_batch(inputs, layer: keras.layers.BatchNormalization, training: bo
     """Batch normalization of (B, H, W, C); in training it also updates the layer's statistics.
 
     Gain of folding pixels into channels (`models/folded_batch_norm.py`): for 64 x 32 x 32 x 20 bfloat16 values, this
-    and its derivative take 3.9 instead of 54 ms on two cores with AMX (the benchmark's row `batch_norm`).
+    and its derivative take 4.1 instead of 50 ms on two cores with AMX (the benchmark's row `batch_norm`).
     Remove folding when oneDNN has a fast kernel for bfloat16 and any number of channels.
     """
     from keras_pose.models.folded_batch_norm import normalize_folded, pixels_to_fold  # imports TensorFlow
