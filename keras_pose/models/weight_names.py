@@ -39,13 +39,15 @@ def find_variant(weights: dict[str, np.ndarray]) -> str:
     def count(pattern: str) -> int:
         return len({match[1] for match in (re.match(pattern, name) for name in weights) if match})
 
+    channels, lowest = width("transition1.0.0.weight"), width("transition3.3.0.0.weight")
     row = HRNetVariant(
-        channels=width("transition1.0.0.weight"),
+        channels=channels,
         modules=tuple(count(rf"stage{stage}\.(\d+)\.") for stage in (2, 3, 4)),
         units=count(r"stage2\.0\.branches\.0\.(\d+)\."),
         stem_channels=width("conv1.weight"),
         bottlenecks=count(r"layer1\.(\d+)\."),
         bottleneck_channels=width("layer1.0.conv1.weight"),
+        lowest_channels=lowest if lowest != 8 * channels else None,
     )
     for name, known in VARIANTS.items():
         if known == row:

@@ -16,7 +16,7 @@ TINY = VARIANTS["w8_tiny"]
 def imagenet_weights(network, row) -> dict:
     """The names of an ImageNet classifier around the network's trunk: a head, and all outputs of the last module."""
     weights = {k: v for k, v in network.state_dict().items() if not k.startswith("final_layer.")}
-    widths = [row.channels * 2**i for i in range(4)]
+    widths = row.widths
     last = torch_hrnet.Exchange(widths, row.units, 4).state_dict()
     prefix = f"stage4.{row.modules[2] - 1}."
     weights |= {prefix + k: v for k, v in last.items() if prefix + k not in weights}

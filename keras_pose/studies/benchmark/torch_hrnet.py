@@ -80,7 +80,7 @@ class TorchHRNet(nn.Module):
         shape = [(c, 1), (c, 3), (4 * c, 1)]
         inputs = [row.stem_channels] + [4 * c] * (row.bottlenecks - 1)
         self.layer1 = nn.Sequential(*(Residual(n, shape) for n in inputs))
-        widths = [row.channels * 2**i for i in range(4)]
+        widths = row.widths
         self.transition1 = nn.ModuleList(
             [
                 nn.Sequential(*conv_bn(4 * c, widths[0], 3, relu=True)),
