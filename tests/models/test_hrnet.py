@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from keras_pose.core.errors import UserError
-from keras_pose.models import hrnet
+from keras_pose.models import hrnet, widening
 
 SIZE = (64, 96)
 
@@ -30,6 +30,17 @@ def test_heatmaps_are_a_quarter_of_the_input(variant):
     assert {f"{last}_0_1_0", f"{last}_0_3_0"} <= names and f"{last}_1_0_0_0" not in names
     if variant == "w32":
         check_published_w32(model)
+
+
+def test_a_narrow_last_branch_is_cheap_and_still_widens_w20_small():
+    narrow, slim = (hrnet.build_hrnet(name, 17, SIZE) for name in ("w20_small", "w32_slim"))
+    shapes = [
+        {layer.name: [w.shape for w in layer.weights] for layer in m.layers if layer.weights} for m in (narrow, slim)
+    ]
+    assert widening.can_widen(*shapes)
+    assert hrnet.VARIANTS["w32_slim"].widths == (32, 64, 128, 160)
+    assert slim.get_layer("stage4_0_branches_3_1_conv2").output.shape == (None, 2, 3, 160)
+    assert slim.count_params() < 4.3e6  # 5.8 million with 256 channels there
 
 
 def check_published_w32(model):

@@ -3,6 +3,8 @@
 Modules have the names of the official code (leoxiaobin/deep-high-resolution-net.pytorch), so its checkpoints fit.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -39,7 +41,7 @@ class Residual(nn.Module):
 class Exchange(nn.Module):
     """Residual units on every branch, then each of the first `outputs` branches becomes a sum over all."""
 
-    def __init__(self, widths: list[int], units: int, outputs: int):
+    def __init__(self, widths: Sequence[int], units: int, outputs: int):
         super().__init__()
         self.branches = nn.ModuleList(
             nn.Sequential(*(Residual(width, [(width, 3), (width, 3)]) for _ in range(units))) for width in widths
@@ -49,7 +51,7 @@ class Exchange(nn.Module):
         )
 
     @staticmethod
-    def path(widths: list[int], source: int, target: int) -> nn.Module:
+    def path(widths: Sequence[int], source: int, target: int) -> nn.Module:
         if source == target:
             return nn.Identity()
         if source > target:
