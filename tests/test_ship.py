@@ -33,13 +33,14 @@ def write_run(folder, skeleton=HUMAN36M_17):
     return model
 
 
+@pytest.mark.parametrize(("shape", "bits"), [((1, 1), 6), ((1,), 11)])
 @settings(deadline=None)
-@given(st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=False))
-def test_rounding_keeps_eleven_bits(value):
-    weights = np.array([value], np.float32)
+@given(value=st.floats(width=32, allow_nan=False, allow_infinity=False, allow_subnormal=False))
+def test_rounding_keeps_six_bits_of_kernels_and_eleven_of_vectors(value, shape, bits):
+    weights = np.full(shape, value, np.float32)
     rounded = ship.round_weights(weights)
-    assert abs(rounded[0] - np.float64(value)) <= abs(np.float64(value)) * 2.0**-11
-    assert abs(value) > 3.4e38 or rounded.view(np.uint32)[0] % (1 << ship.DROPPED_BITS) == 0
+    assert abs(rounded.item() - np.float64(value)) <= abs(np.float64(value)) * 2.0**-bits
+    assert abs(value) > 3.3e38 or rounded.view(np.uint32).item() % (1 << (24 - bits)) == 0
     np.testing.assert_array_equal(ship.round_weights(rounded), rounded)
 
 
@@ -49,9 +50,9 @@ def test_what_ships_is_smaller_and_nearly_the_same(tmp_path):
     loaded, info = model_folder.load_run(tmp_path / "small")
     image = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3)).astype("float32")
     expected, found = (np.asarray(m(image)["heatmaps"]) for m in (model, loaded))
-    np.testing.assert_allclose(found, expected, atol=0.01 * np.abs(expected).max())
+    np.testing.assert_allclose(found, expected, atol=0.03 * np.abs(expected).max())
     sizes = [(tmp_path / name / model_folder.MODEL).stat().st_size for name in ("run", "small")]
-    assert sizes[1] < 0.5 * sizes[0]
+    assert sizes[1] < 0.4 * sizes[0]
     assert info.data["dataset"] == "embedded" and info.trained_on == {"dataset": "where:0.7,embedded:0.3"}
     assert (tmp_path / "small" / ship.RECIPE).read_text() == "--dataset=where\n--seed=3\n"
     with zipfile.ZipFile(tmp_path / "small" / model_folder.MODEL) as archive:

@@ -44,6 +44,7 @@ class Learner:
     def start_from(self, folder: Path) -> list[str]:
         """Takes the weights of a finder's run, or of a pose model's HRNet; returns the layers that stay untrained."""
         untrained = finder.start_from(self._model, model_folder.load_model(folder / model_folder.MODEL))
+        self._optimizer.take_up()
         self._average.set_weights(self._model.get_weights())
         return untrained
 
