@@ -98,8 +98,7 @@ def main(arguments: list[str]) -> None:
         chosen = chosen[:: max(1, len(chosen) // FLAGS.limit)]
     pool = score.load_pool(labelled, FLAGS.split)
     start = time.monotonic()
-    figures, _ = score.score(finder, None, chosen, pool, FLAGS.seed)
-    figures |= score.false_people(finder, pool, FLAGS.empty, FLAGS.seed)[0]
+    figures, _ = score.measure(finder, FLAGS.score, None, chosen, pool, FLAGS.empty, FLAGS.seed)
     print(score.format_figures(figures))
     print(f"{time.monotonic() - start:.0f} s")
     if FLAGS.json:

@@ -7,12 +7,14 @@ docs/find.md has the figures. Test photos are put into canvases without anyone (
 person, held-out panoramas, patchworks of them) at each of `SHARES` of the height, at any place. A person is found where
 a box of `PosePredictor.find` overlaps the box around the labelled joints by at least `FOUND`. PCK@0.2 is of the twelve
 joints of the limbs, without a box and with the labelled one. With --nopck the finder works alone: boxes about which it
-is unsure are then not checked by the pose model.
+is unsure are then not checked by the pose model. A second table has the figures for other least scores; with
+--split=validation it chooses `ENOUGH` of `keras_pose.inference.predictor`.
 """
 
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -27,7 +29,7 @@ from keras_pose.finding import material, photos
 from keras_pose.finding.cutouts import people_settings
 from keras_pose.finding.placed import LabelledPhoto, empty_canvas, held_out_photos, lsp_photos, place
 from keras_pose.inference.finder import SCORE, FoundPerson, finder_beside, open_finder, overlap
-from keras_pose.inference.predictor import PosePredictor
+from keras_pose.inference.predictor import ENOUGH, PosePredictor
 from keras_pose.io import atomic
 from keras_pose.visualization import drawing
 from keras_pose.weights import DEFAULT_WEIGHTS
@@ -41,7 +43,8 @@ LIMBS = [COCO_17.index(f"{side}_{joint}") for side in ("left", "right")
          for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")]  # fmt: skip
 DIAGONALS = [("left_shoulder", "right_hip"), ("right_shoulder", "left_hip")]
 SHEET_COLUMNS, SHEET_HEIGHT = 12, 150
-Find = Callable[[np.ndarray], list[FoundPerson]]
+LEAST_SCORES = tuple(round(0.3 + 0.02 * i, 2) for i in range(16))  # of the second table
+Find = Callable[..., list[FoundPerson]]  # an image, and the keyword `least_score`
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
@@ -83,15 +86,13 @@ def main(arguments: list[str]) -> None:
         chosen = [p for kind in sorted({p.kind for p in chosen}) for p in _some(rng, chosen, kind, FLAGS.limit)]
     pool = load_pool(labelled, FLAGS.split)
     predictor = PosePredictor(FLAGS.model, finder) if FLAGS.pck else None
-    find = predictor.find if predictor else finder
-    figures, sheet = score(find, predictor, chosen, pool, FLAGS.seed)
-    false, seen = false_people(find, pool, FLAGS.empty, FLAGS.seed)
-    figures |= false
+    find, least = (predictor.find, ENOUGH) if predictor else (finder, FLAGS.score)
+    figures, pictures = measure(find, least, predictor, chosen, pool, FLAGS.empty, FLAGS.seed)
     print(format_figures(figures))
     if FLAGS.json:
         atomic.write_json(FLAGS.json, figures)
     if FLAGS.sheet:
-        drawing.save_png(FLAGS.sheet, drawing.contact_sheet([*sheet, *seen], SHEET_COLUMNS))
+        drawing.save_png(FLAGS.sheet, drawing.contact_sheet(pictures, SHEET_COLUMNS))
 
 
 def _some(rng: np.random.Generator, chosen: list[LabelledPhoto], kind: str, count: int) -> list[LabelledPhoto]:
@@ -108,26 +109,73 @@ def load_pool(labelled: list[photos.Photo], split: str = "test") -> material.Poo
     return material.make_pool(held_out, [], load_panoramas(settings, split), ())
 
 
-def score(
-    find: Find, predictor: PosePredictor | None, chosen: list[LabelledPhoto], pool: material.Pool, seed: int
+def measure(
+    find: Find,
+    least: float,
+    predictor: PosePredictor | None,
+    chosen: list[LabelledPhoto],
+    pool: material.Pool,
+    empty: int,
+    seed: int,
 ) -> tuple[dict, list[np.ndarray]]:
-    """Figures by kind of photo and by size, and pictures: missed people first."""
-    found, first, correct = defaultdict(list), defaultdict(list), defaultdict(list)
-    missed, hits, milliseconds = [], [], defaultdict(list)
+    """All figures, and pictures: missed people first, then found ones, then false ones.
+
+    Args:
+        find: finds people.
+        least: from this score on somebody is a person.
+        predictor: PCK is of its joints; None for no PCK.
+        chosen: the photos.
+        pool: what canvases are made of.
+        empty: so many canvases without anyone.
+        seed: of canvases and places.
+    """
+    figures, seen, pictures = score(find, least, predictor, chosen, pool, seed)
+    false_scores, false = false_people(find, least, pool, empty, seed)
+    figures |= {"empty_canvases": empty, "false_people": float(np.mean(false_scores >= least))}
+    figures |= {"least_score": least, "by_least_score": by_least_score(seen, false_scores)}
+    return figures, pictures + false
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The people seen in a canvas, the most prominent first: (N,) scores and overlaps with the one who is there."""
+
+    scores: np.ndarray
+    overlaps: np.ndarray
+
+    def is_found(self, least_score: float) -> bool:
+        """Whether a box from this score on is the person's."""
+        return bool((self.overlaps[self.scores >= least_score] >= FOUND).any())
+
+    def comes_first(self, least_score: float) -> bool:
+        """Whether the most prominent one from this score on is the person."""
+        return bool((self.overlaps[self.scores >= least_score][:1] >= FOUND).any())
+
+
+def score(
+    find: Find,
+    least: float,
+    predictor: PosePredictor | None,
+    chosen: list[LabelledPhoto],
+    pool: material.Pool,
+    seed: int,
+) -> tuple[dict, dict[tuple[str, float], list[Seen]], list[np.ndarray]]:
+    """Figures by kind of photo and by size, who was seen in each canvas, and pictures: missed people first."""
+    seen, correct, milliseconds = defaultdict(list), defaultdict(list), defaultdict(list)
+    missed, hits = [], []
     jobs = [(number, photo, share) for number, photo in enumerate(chosen) for share in SHARES]
     for number, photo, share in progress(jobs, len(jobs), "canvas"):
         placed = place(np.random.default_rng([seed, number, int(1000 * share)]), photo, pool, share)
         start = time.perf_counter()
-        people = find(placed.image)
+        people = find(placed.image, least_score=LEAST_SCORES[0])
         milliseconds[share].append(1000 * (time.perf_counter() - start))
         overlaps = [overlap(person.box_px, placed.box_px) for person in people]
-        is_found = max(overlaps, default=0.0) >= FOUND
+        canvas = Seen(np.array([person.score for person in people]), np.array(overlaps))
         for key in (photo.kind, "all"):
-            found[key, share].append(is_found)
-            first[key, share].append(bool(overlaps) and overlaps[0] >= FOUND)
-        kept = hits if is_found else missed
+            seen[key, share].append(canvas)
+        kept = hits if canvas.is_found(least) else missed
         if len(kept) < 4 * SHEET_COLUMNS and number % 7 == 0:
-            kept.append(_picture(placed.image, [p.box_px for p in people], placed.box_px))
+            kept.append(_picture(placed.image, [p.box_px for p in people if p.score >= least], placed.box_px))
         if predictor and share >= PCK_FROM:
             for way, box in (("without", None), ("with", placed.box_px)):
                 right = joints_right(predictor, placed.image, box, photo, placed.keypoints_px)
@@ -135,14 +183,16 @@ def score(
                     correct[key, share, way].append(right)
     figures = {
         "photos": len(chosen),
-        "found": _by_kind(found, np.mean),
-        "most_prominent_is_the_person": _by_kind(first, np.mean),
+        "found": _by_kind(seen, lambda canvases: np.mean([each.is_found(least) for each in canvases])),
+        "most_prominent_is_the_person": _by_kind(
+            seen, lambda canvases: np.mean([each.comes_first(least) for each in canvases])
+        ),
         "search_ms": _by_size(milliseconds),
     }
     for way in ("without", "with"):
         values = {(kind, share): right for (kind, share, w), right in correct.items() if w == way}
         figures[f"pck_0_2_{way}_a_box"] = _by_kind(values, lambda right: np.concatenate(right).mean())
-    return figures, missed + hits
+    return figures, seen, missed + hits
 
 
 def joints_right(
@@ -163,16 +213,27 @@ def joints_right(
     return np.linalg.norm(found[counted] - truth[counted], axis=-1) < PCK * np.mean(lengths)
 
 
-def false_people(find: Find, pool: material.Pool, count: int, seed: int) -> tuple[dict[str, float], list[np.ndarray]]:
-    """The share of canvases without anyone in which somebody is seen, and pictures of those."""
-    pictures, seen = [], 0
+def false_people(
+    find: Find, least: float, pool: material.Pool, count: int, seed: int
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The highest score seen in each canvas without anyone (0: nobody), and pictures of those from `least` on."""
+    pictures, scores = [], np.zeros(count)
     for number in range(count):
         image = empty_canvas(np.random.default_rng([seed, 99, number]), pool)
-        people = find(image)
-        seen += bool(people)
-        if people and len(pictures) < 2 * SHEET_COLUMNS:
-            pictures.append(_picture(image, [person.box_px for person in people], None))
-    return {"empty_canvases": count, "false_people": seen / count}, pictures
+        people = find(image, least_score=LEAST_SCORES[0])
+        scores[number] = max((person.score for person in people), default=0.0)
+        if scores[number] >= least and len(pictures) < 2 * SHEET_COLUMNS:
+            pictures.append(_picture(image, [person.box_px for person in people if person.score >= least], None))
+    return scores, pictures
+
+
+def by_least_score(seen: dict[tuple[str, float], list[Seen]], false_scores: np.ndarray) -> dict[str, dict[str, float]]:
+    """For each of `LEAST_SCORES`: the share of false people, and of the people of each size who come first."""
+    return {
+        f"{least:.2f}": {"false_people": float(np.mean(false_scores >= least))}
+        | {f"{share:.2f}": float(np.mean([each.comes_first(least) for each in seen["all", share]])) for share in SHARES}
+        for least in LEAST_SCORES
+    }
 
 
 def _by_size(milliseconds: dict[float, list[float]]) -> dict[str, float]:
@@ -210,8 +271,12 @@ def format_figures(figures: dict) -> str:
     rows.append(f"| search, ms | {' | '.join(str(figures['search_ms'][f'{share:.2f}']) for share in SHARES)} |")
     rows.append(
         f"\n{figures['photos']} photos; a person seen in {100 * figures['false_people']:.1f} % of "
-        f"{figures['empty_canvases']} canvases without anyone."
+        f"{figures['empty_canvases']} canvases without anyone.\n"
     )
+    rows.append(f"| least score | false people | {' | '.join(f'{100 * s:.0f} % comes first' for s in SHARES)} |")
+    rows.append("|---|---|" + "---|" * len(SHARES))
+    for least, values in figures["by_least_score"].items():
+        rows.append(f"| {least} | {' | '.join(f'{value:.3f}' for value in values.values())} |")
     return "\n".join(rows)
 
 

@@ -144,24 +144,28 @@ class PosePredictor:
                 results[i] = result
         return found, results
 
-    def find(self, image: np.ndarray, max_people: int = MAX_PEOPLE) -> list[FoundPerson]:
+    def find(self, image: np.ndarray, max_people: int = MAX_PEOPLE, least_score: float = ENOUGH) -> list[FoundPerson]:
         """The people in an image, with boxes around their joints, the most prominent first.
+
+        Args:
+            max_people: at most so many.
+            least_score: the lowest score of a person (`confirmed`).
 
         Raises UserError if the model has no finder.
         """
         _check_picture(image, None)
         if self.finder is None:
             raise UserError(f"{self.model.name} has no finder; put finder.tflite beside it, or give boxes")
-        return [person for person, _ in self._people(image)][:max_people]
+        return [person for person, _ in self._people(image, least_score)][:max_people]
 
-    def _people(self, image: np.ndarray) -> list[tuple[FoundPerson, PoseResult]]:
+    def _people(self, image: np.ndarray, least_score: float = ENOUGH) -> list[tuple[FoundPerson, PoseResult]]:
         """The people whom the finder and the first pass find, the most prominent first, and the first pass for each."""
         boxes = self.finder(image, least_score=LEAST_SCORE) if self.finder else []
         if not boxes:
             return []
         results = self._run([image] * len(boxes), [self._around(box.box_px, FOUND_MARGIN) for box in boxes])
         people = [(confirmed(b, result, image.shape[:2]), result) for b, result in zip(boxes, results, strict=True)]
-        people = sorted((p for p in people if p[0].score >= ENOUGH), key=lambda p: -p[0].prominence)
+        people = sorted((p for p in people if p[0].score >= least_score), key=lambda p: -p[0].prominence)
         return [
             (person, result)
             for i, (person, result) in enumerate(people)

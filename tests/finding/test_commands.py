@@ -118,6 +118,17 @@ def test_a_finder_that_finds_nobody_scores_nothing(photos, monkeypatch):
     figures = json.loads((photos / "find.json").read_text())
     assert figures["found"]["all"] == {f"{share:.2f}": 0.0 for share in score.SHARES}
     assert figures["false_people"] == 0 and figures["photos"] == 4
+    assert set(figures["by_least_score"]["0.42"].values()) == {0.0}
+
+
+def test_who_is_found_and_who_comes_first_depends_on_the_least_score():
+    """The person is seen second, with a score of 0.5; somebody else first, with 0.4."""
+    canvas = score.Seen(np.array([0.4, 0.5]), np.array([0.1, 0.7]))
+    assert [canvas.is_found(least) for least in (0.3, 0.45, 0.6)] == [True, True, False]
+    assert [canvas.comes_first(least) for least in (0.3, 0.45, 0.6)] == [False, True, False]
+    table = score.by_least_score({("all", share): [canvas] for share in score.SHARES}, np.array([0.0, 0.35, 0.41, 0.6]))
+    assert table["0.30"]["false_people"] == 0.75 and table["0.42"]["false_people"] == 0.25
+    assert table["0.40"]["0.60"] == 0 and table["0.42"]["0.60"] == 1 and table["0.52"]["0.60"] == 0
 
 
 def test_the_rate_rises_stays_and_falls():
