@@ -157,7 +157,10 @@ def transfer_weights(
             elif is_wider:
                 layer.set_weights(widen(known[layer_name].get_weights(), layer.get_weights()))
             else:
-                raise UserError(f"{name} has another architecture: {part}/{layer_name} has {found}, here {shapes}")
+                raise UserError(
+                    f"{name} has another architecture: {part}/{layer_name} has {found}, here {shapes}; give the "
+                    "--variant and --width of its resolved.flags or recipe.flags, or a wider --variant"
+                )
     return kept + [part for part in targets if part not in shared]
 
 

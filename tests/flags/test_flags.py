@@ -83,6 +83,15 @@ def test_resolved_flags_replay_the_run(toy_dataset, tmp_path):
     assert "--input_size=64x96" in path.read_text() and "--output" not in path.read_text().partition("\n")[2]
 
 
+@pytest.mark.parametrize("name", ["e2e.flags", "configs/finetune.flags"])
+def test_flag_files_have_the_network_of_the_weights_they_start_from(name, toy_dataset, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    experiment = build_experiment(parse(f"--flagfile={name}", f"--dataset={toy_dataset}"))
+    info = read_model_info(SHIPPED_WEIGHTS[experiment.train.init_from])
+    assert experiment.model.variant == info.model["variant"]
+    assert experiment.model.get_skeleton() == info.skeleton
+
+
 @pytest.mark.parametrize("name", ["e2e.flags", "configs/paper.flags"])
 def test_flag_files_hold_known_flags_each_with_a_comment(name, toy_dataset, monkeypatch):
     monkeypatch.chdir(ROOT)
@@ -96,12 +105,7 @@ def test_flag_files_hold_known_flags_each_with_a_comment(name, toy_dataset, monk
     assert experiment.data.batch_size == 32 and experiment.loss.decoder_target == "ground_truth"
     assert experiment.model.variant == ("w32" if name == "configs/paper.flags" else "w20_small")
     assert experiment.output == f"runs/{Path(name).stem}"
-    start = experiment.train.init_from
-    assert start == ("" if name == "configs/paper.flags" else "phone_free")
-    if start:  # the weights that ship are of this very network
-        info = read_model_info(SHIPPED_WEIGHTS[start])
-        assert info.model["variant"] == experiment.model.variant
-        assert info.skeleton == experiment.model.get_skeleton()
+    assert experiment.train.init_from == ("" if name == "configs/paper.flags" else "phone_free")
 
 
 @pytest.mark.parametrize(("crop", "size"), [((64, 96), (64, 96)), ((80, 80), (256, 256)), ((100, 80), (160, 128))])
