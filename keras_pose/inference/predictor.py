@@ -24,7 +24,7 @@ CROP_MARGIN = 1.25
 LEAST_SCORE = 0.15  # a finder's box with a lower score is no person
 # A person's score is the mean of the finder's score, the joints' mean score and, with this weight, the overlap of the
 # finder's box with the joints' box. From ENOUGH on it is a person (docs/find.md).
-AGREEMENT_WEIGHT, ENOUGH = 0.5, 0.42
+AGREEMENT_WEIGHT, ENOUGH = 0.5, 0.44
 FOUND_MARGIN = 1.4  # around a finder's box, which may be slightly off
 # A second pass that overlaps the box of the first by less has moved to somebody else; the first pass is used then.
 STAYS = 0.2

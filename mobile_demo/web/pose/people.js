@@ -8,7 +8,7 @@ const MAX_PEOPLE = 10;
 /** A finder's box with a lower score is no person. */
 export const LEAST_SCORE = 0.15;
 /** Weight of the overlap of the finder's box with the joints' box in a person's score, and the least score of one. */
-const [AGREEMENT_WEIGHT, ENOUGH] = [0.5, 0.42];
+const [AGREEMENT_WEIGHT, ENOUGH] = [0.5, 0.44];
 const CLOSER = 0.6; // side of the windows of a closer look, in shares of the image's longer side
 const WINDOWS_OVERLAP = 0.3; // of neighbouring windows, in shares of their side
 const AROUND = 2.5; // side of the window around somebody known, in sides of the box
