@@ -44,7 +44,7 @@ class Form:
         input_dtype: of the image; the range is always 0 to 255.
         layout: of the image, `nhwc` or `nchw`.
         heatmaps: whether the heatmaps are also an output.
-        flip_test: whether the file also looks at the mirrored image and averages the heatmaps of both views.
+        flip_test: whether the file also runs on the mirrored image and averages both heatmaps.
     """
 
     part: str

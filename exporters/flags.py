@@ -44,13 +44,11 @@ def define_export_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_bool(
         "flip_test",
         False,
-        "Look at the mirrored image, too, and average both views' heatmaps: twice the time, more joints found.",
+        "Also run on the mirrored image and average both heatmaps: takes twice as long, finds more joints.",
         flag_values=values,
     )
     flags.DEFINE_bool("overwrite", False, "Replace an existing file.", flag_values=values)
-    flags.DEFINE_bool(
-        "parity", True, "Compare the file with the Keras model before it gets its name.", flag_values=values
-    )
+    flags.DEFINE_bool("parity", True, "Write the file only if it agrees with the Keras model.", flag_values=values)
 
 
 def data_of(source: Source, values: flags.FlagValues) -> str:

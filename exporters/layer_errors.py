@@ -3,8 +3,8 @@
     python -m exporters.layer_errors --model=runs/e2e pose_int8.tflite
 
 Noise is the RMS of a tensor's error, as a share of the tensor's own RMS. `added` is the noise that an operation adds to
-its noisiest input, so the largest values show which layers to keep in higher precision. `exporters.tflite.
-float_additions` lists those that are.
+its noisiest input, so the largest values show which layers to keep in higher precision. int8 files already keep those
+of `exporters.tflite.float_additions`.
 """
 
 import contextlib

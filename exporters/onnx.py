@@ -104,7 +104,7 @@ def _load(path: Path) -> onnx.ModelProto:
 
 
 def _plain_resizes(model: onnx.ModelProto) -> None:
-    """Replaces TensorFlow's deprecated resizing rule, used by tf2onnx; for whole factors the plain one is the same."""
+    """Replaces TensorFlow's deprecated resizing rule, which tf2onnx writes, by one that is equal for whole factors."""
     for node in model.graph.node:
         for attribute in node.attribute if node.op_type == "Resize" else ():
             if attribute.name == "coordinate_transformation_mode":

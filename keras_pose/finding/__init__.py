@@ -1,1 +1,1 @@
-"""The finder's training: labelled photos, rendered people, scenes composed of both, and its test."""
+"""Trains and tests the finder: labelled photos, rendered people, and scenes composed of both."""

@@ -1,4 +1,4 @@
-"""Rendered people cut out of their background: colours, how much each pixel shows of the person, and the joints."""
+"""Rendered people without background: colors, alpha (the person's share of each pixel) and joints."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ from keras_pose.synthetic.render.raster import rasterize, to_homogeneous_pixels
 from keras_pose.synthetic.render.shade import join_meshes, shade
 from keras_pose.synthetic.scene.studio import SHADOW_RADIUS_MM, SceneSettings
 
-SIZE = 192  # pixels of a side of the picture that a cutout is cut from
-ROLLED_SHARE = 0.25  # of the people, turned by any angle
-DIFFICULTY = 0.6  # of the light
+SIZE = 192  # side in pixels of the rendered image, before it is cropped to the person
+ROLLED_SHARE = 0.25  # share of people rendered with the camera rolled by any angle
+DIFFICULTY = 0.6  # of the light, from 0 (clean) to 1 (full)
 
 
 @dataclass(frozen=True)
 class Cutout:
-    """A person without background: `image` (h, w, 3) uint8, `alpha` (h, w) uint8, `points_px` (K, 2)."""
+    """A person without background: `image` (h, w, 3) and `alpha` (h, w) uint8, joints `points_px` (K, 2)."""
 
     image: np.ndarray
     alpha: np.ndarray
@@ -37,13 +37,13 @@ class Cutout:
 def people_settings(
     seed: int, bodies: int, mocap: str | None, clothes_dir: str | None, panoramas: str | None
 ) -> Settings:
-    """The generator's settings for people of three splits."""
+    """The generator's settings, with bodies, poses and panoramas divided into three splits."""
     scene = SceneSettings((SIZE, SIZE), (0.0, 1.0), ROLLED_SHARE, 92)
     return Settings(0, seed, (0.8, 0.1, 0.1), scene, bodies, mocap, clothes_dir, panoramas)
 
 
 def render(settings: Settings, split: str, count: int) -> Iterator[Cutout]:
-    """So many people of a split; each is a function of the settings and its number alone."""
+    """Yields `count` people of a split; each depends only on the settings, the split and its number."""
     people, panoramas = settings.people(), load_panoramas(settings, split)
     for index in range(count):
         rng = np.random.default_rng(seed_of(settings.seed, "cutout", split, index))
@@ -73,7 +73,7 @@ def _render(rng: np.random.Generator, person, panoramas: list[Panorama]) -> Cuto
 
 
 def load_or_render(path: Path, settings: Settings, split: str, count: int) -> list[Cutout]:
-    """The cutouts that a file holds; without it they are rendered and written to it."""
+    """Reads the first `count` cutouts of a file, or renders them and writes the file if it does not exist."""
     if path.is_file():
         return read(path, count)
     cutouts = list(progress(render(settings, split, count), count, "person", description="rendering"))
@@ -82,7 +82,7 @@ def load_or_render(path: Path, settings: Settings, split: str, count: int) -> li
 
 
 def write(path: Path, cutouts: list[Cutout]) -> None:
-    """Writes cutouts as one .npz of PNG pictures with alpha."""
+    """Writes cutouts as one .npz of PNG images with alpha, whole or not at all; raises UserError if it cannot."""
     columns = {}
     for i, cutout in enumerate(cutouts):
         picture = np.concatenate([cutout.image, cutout.alpha[..., None]], axis=-1)
@@ -99,7 +99,7 @@ def write(path: Path, cutouts: list[Cutout]) -> None:
 
 
 def read(path: Path, count: int) -> list[Cutout]:
-    """The first `count` cutouts of a file; raises UserError where it holds fewer."""
+    """The first `count` cutouts of a file; raises UserError if it holds fewer."""
     try:
         with np.load(path, allow_pickle=False) as file:
             found = []

@@ -1,11 +1,11 @@
-"""Labels photos of one person each by two teachers, for the finder's training.
+"""Labels photos of one person each with two teachers, for training the finder.
 
     python -m keras_pose.finding.label --input=photos --teacher=movenet-thunder.json,pose_landmark_heavy.tflite \\
         --output=labels.npz
 
-Takes every .jpg below --input. The teachers are those of `keras_pose.data.prepare --source=photos`, and a
---teacher_cache that it filled serves here too. In a folder of Leeds Sports Pose Extended (joints.mat and images) the
-human labels tell the teachers where the person is. The file's keys are listed in `keras_pose.finding.photos`.
+Labels every .jpg below --input. The teachers are those of `keras_pose.data.prepare --source=photos`, and both commands
+can share a --teacher_cache. In a folder of Leeds Sports Pose Extended (joints.mat and images), the teachers get a crop
+around the human labels. `keras_pose.finding.photos` lists the keys of the output file.
 """
 
 from pathlib import Path
@@ -24,16 +24,16 @@ from keras_pose.data.teachers.labeller import Labeller, agreed, crop_of_box
 from keras_pose.io import atomic, images
 
 FLAGS = flags.FLAGS
-SURE = 0.3  # MoveNet's score from which its joint counts although the other teacher differs
+SURE = 0.3  # MoveNet's score above which its joint counts even if BlazePose disagrees
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
-    """The command's flags."""
-    flags.DEFINE_string("input", None, "The folder of photos.", flag_values=values)
-    flags.DEFINE_list("teacher", [], "MoveNet's .json, BlazePose's .tflite, with a comma.", flag_values=values)
-    flags.DEFINE_string("teacher_cache", None, "A file that keeps the answers, see data.prepare.", flag_values=values)
-    flags.DEFINE_integer("limit", None, "At most this many photos, spread over all.", 1, flag_values=values)
-    flags.DEFINE_string("output", None, "The .npz file to write.", flag_values=values)
+    """Defines the command's flags."""
+    flags.DEFINE_string("input", None, "Folder of photos.", flag_values=values)
+    flags.DEFINE_list("teacher", [], "MoveNet's .json and BlazePose's .tflite.", flag_values=values)
+    flags.DEFINE_string("teacher_cache", None, "File that keeps the teachers' answers.", flag_values=values)
+    flags.DEFINE_integer("limit", None, "Label at most this many photos, evenly spread.", 1, flag_values=values)
+    flags.DEFINE_string("output", None, ".npz file to write.", flag_values=values)
     flags.DEFINE_bool("overwrite", False, "Replace an existing file.", flag_values=values)
 
 
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> None:
 
 
 def known_crops(folder: Path) -> dict[Path, Crop]:
-    """Where the labeled person is in the photos of each joints.mat below `folder`, as `data.prepare` sees them."""
+    """The crop around the labeled person, by photo, for each joints.mat below `folder`, as in `data.prepare`."""
     crops = {}
     for file in folder.rglob("joints.mat"):
         for number, joints in enumerate(lsp.read_joints(file, extended=True), start=1):
@@ -73,7 +73,7 @@ def known_crops(folder: Path) -> dict[Path, Crop]:
 
 
 def label(path: Path, labeller: Labeller, crop: Crop | None = None) -> dict[str, np.ndarray]:
-    """The joints of the person in one photo, or in a crop of it, that the teachers find."""
+    """One photo's row of the label file: the joints that the teachers find in the photo, or in a crop of it."""
     image = images.read(path, turn=False)
     seen, found = labeller.look(image, crop)
     labels = agreed(seen, found)
@@ -87,7 +87,7 @@ def label(path: Path, labeller: Labeller, crop: Crop | None = None) -> dict[str,
 
 
 def write(path: Path, columns: dict[str, np.ndarray]) -> None:
-    """Writes an .npz, whole or not at all."""
+    """Writes an .npz, whole or not at all; raises UserError if it cannot."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name("partial_" + path.name)
     try:

@@ -1,4 +1,4 @@
-"""What learns to find people: the network, the moving average of its weights, its optimizer and its step."""
+"""The finder in training: its network, the moving average of its weights, its optimizer and its training step."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,39 +17,46 @@ from keras_pose.training.muon import make_optimizer
 
 CLIP_NORM, MUON_FACTOR = 5.0, 8.0
 BOX_WEIGHT = 1.0
-PART = 32  # scenes that are validated at once
-READY_BATCHES = 4  # composed while a step runs
+PART = 32  # scenes per forward pass in validation
+READY_BATCHES = 4  # batches composed ahead of the training step
 Batch = dict[str, np.ndarray]
 
 
 class Learner:
-    """A finder in training. Batches have `image` (B, S, S, 3) uint8 and the maps of `keras_pose.finding.targets`."""
+    """A finder in training, on batches of `image` (B, S, S, 3) uint8 and the maps of `keras_pose.finding.targets`."""
 
     stride = finder.STRIDE
 
     def __init__(self, size: int, precision: str, threads_per_operation: int, seed: int):
-        """`size` is the input's side, `precision` a layer precision or auto; 0 threads are as many as processors."""
+        """Builds the network.
+
+        Args:
+            size: side of the square input in pixels.
+            precision: a layer precision, or `auto` for the fastest on this hardware.
+            threads_per_operation: 0 leaves the number to TensorFlow, which uses all processors.
+            seed: of the initial weights.
+        """
         keras.utils.set_random_seed(seed)
         if threads_per_operation:
             tf.config.threading.set_intra_op_parallelism_threads(threads_per_operation)
         self._size = size
         with layer_precision(fastest_precision() if precision == "auto" else precision):
             self._model = finder.build_finder(size)
-        self._average = finder.build_finder(size)  # saved, so in float32
+        self._average = finder.build_finder(size)  # in float32, because this is what `save` writes
         self._average.set_weights(self._model.get_weights())
         self._optimizer = make_optimizer(
             self._model.trainable_variables, OptimizerConfig(name="muon", muon_factor=MUON_FACTOR, clip_norm=CLIP_NORM)
         )
 
     def start_from(self, folder: Path) -> list[str]:
-        """Takes the weights of a finder's run, or of a pose model's HRNet; returns the layers that stay untrained."""
+        """Copies the weights of a finder's run or of a pose model's HRNet; returns the layers that stay untrained."""
         untrained = finder.start_from(self._model, model_folder.load_model(folder / model_folder.MODEL))
         self._optimizer.take_up()
         self._average.set_weights(self._model.get_weights())
         return untrained
 
     def prefetched(self, batches: Iterator[Batch], count: int) -> tf.data.Dataset:
-        """The next `count` batches, composed in another thread."""
+        """The next `count` batches, composed in another thread while the training step runs."""
         first = next(batches)
         signature = {name: tf.TensorSpec(values.shape, values.dtype) for name, values in first.items()}
 
@@ -61,7 +68,7 @@ class Learner:
         return data.take(count).prefetch(READY_BATCHES)
 
     def step(self, batch: Batch, learning_rate: float, momentum: float) -> dict[str, float]:
-        """One step; `momentum` is the share that the averaged weights keep. Returns the losses."""
+        """Runs one training step and returns its losses; `momentum` is the share that the averaged weights keep."""
         values = self._step(batch, *tf.constant([learning_rate, momentum], tf.float32))
         return {name: float(value) for name, value in values.items()}
 
@@ -77,7 +84,7 @@ class Learner:
         return losses
 
     def losses(self, batch: Batch) -> dict[str, float]:
-        """The losses of the averaged weights."""
+        """The losses of the averaged weights on a batch."""
         images = batch["image"].astype(np.float32)
         parts = [self._average(images[i : i + PART], training=False) for i in range(0, len(images), PART)]
         outputs = {name: tf.concat([part[name] for part in parts], 0) for name in parts[0]}

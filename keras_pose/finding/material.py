@@ -1,4 +1,4 @@
-"""What scenes are made of: people to paste, and backgrounds without anyone."""
+"""The material of scenes: people to paste, and backgrounds without people."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ from keras_pose.finding.photos import Photo, empty_zones
 from keras_pose.io import images
 from keras_pose.synthetic.render.panorama import Panorama
 
-LONGEST_PHOTO = 240  # pixels; photos are kept so small, a frame of the finder has fewer
+LONGEST_PHOTO = 240  # longer side in pixels to which photos are shrunk; the finder's input (192) is smaller still
 
 
 @dataclass
 class Sprite:
-    """Something to paste: `image` (h, w, 3), `alpha` (h, w) uint8, `points_px` (K, 2) of its person, or None.
+    """Something to paste: `image` (h, w, 3) and `alpha` (h, w) uint8, and the person's `points_px` (K, 2), if any.
 
-    `only_person`: people beside the labelled one may be on it, so that nothing is known away from the person.
+    `only_person`: the image may show people besides the labelled one, so away from that person it counts as unknown.
     """
 
     image: np.ndarray
@@ -30,7 +30,7 @@ class Sprite:
 
 @dataclass
 class Pool:
-    """What scenes of one split are made of."""
+    """The material for the scenes of one split; `photos` show people, `empty` are parts of photos without any."""
 
     cutouts: list[Cutout]
     photos: list[Sprite]
@@ -43,7 +43,11 @@ class Pool:
 def make_pool(
     photos: Sequence[Photo], cutouts: list[Cutout], panoramas: Sequence[Panorama], textures, cut_share: float = 0.0
 ) -> Pool:
-    """Reads the photos; GrabCut cuts the person out of `cut_share` of those with one person in a plain place."""
+    """Reads the photos and collects a split's material.
+
+    GrabCut also cuts the person out of `cut_share` of the labelled photos, except those of `lsp_extended_train`: it
+    needs one person in a plain place.
+    """
     pool = Pool(cutouts, [], [], [], [ldr_panorama(p) for p in panoramas], textures)
     for number, photo in enumerate(photos):
         image = images.read(photo.path, turn=False)
@@ -67,7 +71,7 @@ def _shrunk(image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def cut_out(image: np.ndarray, points_px: np.ndarray) -> Sprite | None:
-    """The person of a photo without the background, by GrabCut from the joints; None where too little is left."""
+    """The person of a photo without the background, by GrabCut from the joints; None if GrabCut finds too little."""
     x0, y0, x1, y1 = geometry.keypoints_box(points_px, np.ones(len(points_px), bool))
     size = max(x1 - x0, y1 - y0)
     mask = np.full(image.shape[:2], cv2.GC_BGD, np.uint8)
@@ -92,7 +96,7 @@ def cut_out(image: np.ndarray, points_px: np.ndarray) -> Sprite | None:
 
 
 def ldr_panorama(panorama: Panorama) -> np.ndarray:
-    """(H, W, 3) uint8 of a panorama, exposed to its mean."""
+    """A panorama as (H, W, 3) uint8, exposed by its median and tone-mapped."""
     radiance = panorama.radiance * (0.5 / max(float(np.median(panorama.radiance.mean(-1))), 1e-6))
     linear = radiance / (1 + radiance) * 1.15
     return (255 * np.clip(linear, 0, 1) ** (1 / 2.2)).astype(np.uint8)
@@ -102,13 +106,13 @@ def ldr_panorama(panorama: Panorama) -> np.ndarray:
 
 
 def draw_background(rng: np.random.Generator, pool: Pool, size: tuple[int, int]) -> np.ndarray:
-    """(height, width, 3) without anyone: part of a photo, a view of a panorama, a texture, or a patchwork of them."""
+    """(height, width, 3) without people: part of a photo or several, a panorama view, a texture or a color gradient."""
     kind = rng.random()
     if kind < 0.45 and pool.empty:
         return patch(rng, pool, size)
     if kind < 0.78 and pool.panoramas:
         return panorama_view(rng, pool.panoramas[rng.integers(len(pool.panoramas))], size)
-    if kind < 0.9 and pool.empty:  # two or four places side by side
+    if kind < 0.9 and pool.empty:  # two or three photos side by side
         height, width = size
         image = patch(rng, pool, size)
         x, y = int(rng.uniform(0.2, 0.8) * width), int(rng.uniform(0.2, 0.8) * height)
@@ -127,7 +131,7 @@ def draw_background(rng: np.random.Generator, pool: Pool, size: tuple[int, int])
 
 
 def patch(rng: np.random.Generator, pool: Pool, size: tuple[int, int]) -> np.ndarray:
-    """A part of a photo without people, stretched by less than twice, mirrored by chance."""
+    """A part of a photo without people, resized to (height, width), slightly stretched, and mirrored half the time."""
     empty = pool.empty[rng.integers(len(pool.empty))]
     height, width = empty.shape[:2]
     aspect = np.exp(rng.uniform(-0.35, 0.35)) * size[1] / size[0]
@@ -143,7 +147,7 @@ def patch(rng: np.random.Generator, pool: Pool, size: tuple[int, int]) -> np.nda
 
 
 def panorama_view(rng: np.random.Generator, panorama: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """What a level camera sees of a panorama, (height, width, 3)."""
+    """The view of a nearly level camera into a panorama, (height, width, 3)."""
     height, width = size
     focal = 0.5 * max(size) / np.tan(np.deg2rad(rng.uniform(40, 95)) / 2)
     yaw, pitch = rng.uniform(0, 2 * np.pi), np.deg2rad(rng.normal(-3, 9))

@@ -1,11 +1,11 @@
-"""Photos with one labelled person each: where the person is, and which parts of a photo have nobody.
+"""Photos with one labelled person each: where the person is, and which parts of a photo show nobody.
 
-A label file (.npz) comes from `keras_pose.finding.label`, which asks two teachers. Its keys: `paths` (N,), relative to
+`keras_pose.finding.label` writes a label file (.npz) with the help of two teachers. Its keys: `paths` (N,), relative to
 the folder of photos; `size` (N, 2) height and width; `keypoints_px` (N, 17, 2), the joints of COCO; `agreed` (N, 17)
-bool, where both teachers agree; `sure` (N, 17) bool, where MoveNet alone is sure.
+bool, where both teachers agree; `sure` (N, 17) bool, where MoveNet is sure.
 
-Splits are those of `keras_pose.data.prepare --source=photos`: its validation photos are the finder's test, so a pose
-model trained on its training photos has not seen them either. Some of the training photos validate the finder.
+Splits follow `keras_pose.data.prepare --source=photos`: its validation photos test the finder, so a pose model trained
+on its training photos has not seen them either. Some of its training photos validate the finder.
 """
 
 import zlib
@@ -21,11 +21,11 @@ from keras_pose.core.skeleton import COCO_17
 from keras_pose.data.sources import photos as unlabelled
 
 KEYS = ("paths", "size", "keypoints_px", "agreed", "sure")
-FEWEST_JOINTS = 8  # of the twelve of the limbs
-FEWEST_AGREED = 5
-HEAD = 0.7  # the top of the head lies so much farther from the shoulders than the nose does
-VALIDATION_SHARE = 16  # one group of the other photos in so many
-HELD_OUT = ("street", "exercise")  # folders that validation and test photos come from; the others train
+FEWEST_JOINTS = 8  # of the twelve limb joints; with fewer, a photo has no label
+FEWEST_AGREED = 5  # of the twelve limb joints, on which both teachers must agree
+HEAD = 0.7  # distance from the nose to the top of the head, in distances from the neck to the nose
+VALIDATION_SHARE = 16  # one group of the photos that are not for test in this many
+HELD_OUT = ("street", "exercise")  # folders with validation and test photos; all other folders are for training
 
 _LIMBS = np.array([COCO_17.index(f"{side}_{joint}") for side in ("left", "right")
                    for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")])  # fmt: skip
@@ -36,8 +36,8 @@ _NOSE, _LEFT_SHOULDER, _RIGHT_SHOULDER = (COCO_17.index(name) for name in ("nose
 class Photo:
     """One photo and the person whom the teachers found in it.
 
-    `points_px` (K, 2) are the person's joints and the top of the head; None where the teachers disagree. `keypoints_px`
-    (17, 2) are COCO's joints, `valid` (17,) those that both teachers agree about. `size` is (height, width).
+    `points_px` (K, 2) are the sure joints and the top of the head, or None if too few joints are sure. `keypoints_px`
+    (17, 2) are COCO's joints, `valid` (17,) where both teachers agree. `size` is (height, width), `kind` the folder.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class Photo:
 
 
 def split_of(path: str) -> str:
-    """train, validation or test, by the name; start and end of one exercise stay together."""
+    """train, validation or test, by the photo's path; the start and end photo of an exercise share a split."""
     folder, _, name = path.partition("/")
     if folder not in HELD_OUT:
         return "train"
@@ -61,7 +61,7 @@ def split_of(path: str) -> str:
 
 
 def read_photos(folder: str | Path, label_files: Sequence[str | Path]) -> list[Photo]:
-    """The photos of all label files, by their paths; raises UserError for a file that is none."""
+    """The photos of all label files, sorted by path; raises UserError for a file that is not a label file."""
     photos = [photo for file in label_files for photo in _read_labels(Path(folder), Path(file))]
     return sorted(photos, key=lambda photo: photo.path)
 
@@ -83,7 +83,10 @@ def _read_labels(folder: Path, file: Path) -> list[Photo]:
 def person_points(
     keypoints_px: np.ndarray, agreed: np.ndarray, sure: np.ndarray, size: tuple[int, int]
 ) -> np.ndarray | None:
-    """(K, 2) of the sure joints and the top of the head; None where too few joints are sure."""
+    """(K, 2): the sure joints and the top of the head, or None if too few joints are sure.
+
+    A joint is sure if both teachers agree or MoveNet is sure, and it lies inside the image of `size` (height, width).
+    """
     sure = (agreed | sure) & geometry.inside_image(keypoints_px, (size[0] + 4, size[1] + 4))
     if sure[_LIMBS].sum() < FEWEST_JOINTS or agreed[_LIMBS].sum() < FEWEST_AGREED:
         return None
@@ -95,10 +98,11 @@ def person_points(
 
 
 def empty_zones(photo: Photo) -> list[tuple[int, int, int, int]]:
-    """(x0, y0, x1, y1) of the parts of a photo where nobody is, as far as one labelled person tells.
+    """(x0, y0, x1, y1) of the parts of a photo that should show nobody, given its one labelled person.
 
-    In gyms that is all beside and above the person. In the street passers-by stand at the person's own height, so only
-    what lies above the shoulders and below the knees counts. Photos of sports have spectators: nothing.
+    In exercise photos, that is everything around the person. In street photos, passers-by stand at the person's own
+    height, so only the parts above the shoulders and below the knees count. Photos from other folders have no such
+    parts, because sports have spectators.
     """
     if photo.points_px is None or photo.kind not in HELD_OUT:
         return []

@@ -1,4 +1,4 @@
-"""Test images: photos of one labelled person, put into canvases without anyone at a given size and any place."""
+"""Test images: photos of one labelled person, pasted at a given size and a random place into empty canvases."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from keras_pose.finding.photos import Photo
 from keras_pose.finding.scenes import ASPECTS
 from keras_pose.io import images
 
-HEIGHT = 480  # pixels of a canvas
-FEWEST_JOINTS = 6
+HEIGHT = 480  # of a canvas, in pixels
+FEWEST_JOINTS = 6  # labelled joints that a photo of Leeds Sports Pose needs
 
 
 @dataclass(frozen=True)
 class LabelledPhoto:
-    """A photo and the joints of its person: `keypoints_px` (J, 2), `valid` (J,), in a skeleton's order."""
+    """A photo and its person's joints: `keypoints_px` (J, 2) and `valid` (J,), in the order of `skeleton`."""
 
     path: Path
     kind: str
@@ -32,7 +32,7 @@ class LabelledPhoto:
 
 @dataclass(frozen=True)
 class Placed:
-    """A canvas (H, W, 3) uint8 with a photo in it, and the person's joints in its pixels."""
+    """A canvas (H, W, 3) uint8 with a photo in it, and the person's joints (J, 2) and box in the canvas's pixels."""
 
     image: np.ndarray
     keypoints_px: np.ndarray
@@ -40,7 +40,7 @@ class Placed:
 
 
 def lsp_photos(folder: Path) -> list[LabelledPhoto]:
-    """The photos of a folder in LSP Extended's own format."""
+    """The photos of a folder in the format of Leeds Sports Pose Extended (joints.mat and images)."""
     joints = read_joints(folder / "joints.mat", extended=True)
     found = []
     for path in sorted((folder / "images").glob("im*.jpg")):
@@ -50,15 +50,15 @@ def lsp_photos(folder: Path) -> list[LabelledPhoto]:
 
 
 def held_out_photos(photos: Sequence[Photo], split: str = "test") -> list[LabelledPhoto]:
-    """A split's photos of street and exercise, with the joints about which both teachers agree."""
+    """The labelled photos of a split, with the joints on which both teachers agree."""
     chosen = [photo for photo in photos if photo.split == split and photo.points_px is not None]
     return [LabelledPhoto(photo.path, photo.kind, photo.keypoints_px, photo.valid, COCO_17) for photo in chosen]
 
 
 def place(rng: np.random.Generator, photo: LabelledPhoto, pool: Pool, share: float) -> Placed:
-    """The photo in a canvas; the longest side of the person's box is `share` of the canvas' height.
+    """Pastes a photo so that the longer side of the person's box is `share` of the canvas's height.
 
-    The whole box is inside; where it would be wider than the canvas it is made smaller.
+    The whole box lies inside the canvas; a person who would not fit is made smaller.
     """
     image = images.read(photo.path, turn=False)
     x0, y0, x1, y1 = geometry.keypoints_box(photo.keypoints_px, photo.valid)
@@ -81,5 +81,5 @@ def place(rng: np.random.Generator, photo: LabelledPhoto, pool: Pool, share: flo
 
 
 def empty_canvas(rng: np.random.Generator, pool: Pool) -> np.ndarray:
-    """A canvas without anyone."""
+    """A canvas without people, (HEIGHT, width, 3) uint8."""
     return draw_background(rng, pool, (HEIGHT, round(HEIGHT / ASPECTS[rng.integers(len(ASPECTS))])))

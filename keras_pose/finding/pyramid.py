@@ -1,10 +1,10 @@
-"""The alternative to a finder: the pose network itself, run over a pyramid of the whole image, its heatmaps summed.
+"""The alternative to a finder: the pose network itself, run over an image pyramid, with its heatmaps averaged.
 
     python -m keras_pose.finding.pyramid --photos=photos --labels=labels.npz --panoramas=package/hdri --limit=40
 
-HRNet is a fully convolutional network, so its weights look at images of any size. At each level people who are about as
-tall as in a training crop have peaks of all their joints around them. Prints the same table as
-`keras_pose.finding.score` (docs/find.md compares the two).
+HRNet is fully convolutional, so its weights work for images of any size. At each level of the pyramid, people who are
+about as tall as in a training crop show peaks for all their joints. Prints the same table as
+`keras_pose.finding.score`; docs/find.md compares the two. Ignores --finder, --model, --lsp, --pck and --sheet.
 """
 
 import time
@@ -24,19 +24,19 @@ from keras_pose.io import atomic
 from keras_pose.weights import DEFAULT_WEIGHTS, SHIPPED_WEIGHTS
 
 FLAGS = flags.FLAGS
-LEVELS = (64, 96, 160, 256)  # pixels of a side of the square that the image is fitted into
-PERSON = 0.8  # of a training crop's height: how tall a person is in it
-WIDTH = 0.45  # of the height of a person's box
+LEVELS = (64, 96, 160, 256)  # sides in pixels of the square that holds the image
+PERSON = 0.8  # height of a person in a training crop, as a share of the crop's height
+WIDTH = 0.45  # width of a person's box, as a share of its height
 STRIDE = 4
 
 
 class PyramidFinder:
-    """A finder's `run` (see `PersonFinder`) made of a pose network; maps of the finest level.
+    """A finder's `run` (see `PersonFinder`) from a pose network; its maps have the finest level's resolution.
 
     Args:
-        networks: from (1, S, S, 3) float32 to heatmaps (1, S/4, S/4, J), by S.
-        crop_height: of the crops that the network was trained on.
-        peak: the heatmaps' height that counts as 1.
+        networks: for each side S, a function from (1, S, S, 3) float32 to heatmaps (1, S/4, S/4, J).
+        crop_height: height in pixels of the crops that the network was trained on.
+        peak: the heatmap value that counts as 1.
     """
 
     def __init__(self, networks: dict, crop_height: int, peak: float):
@@ -49,7 +49,7 @@ class PyramidFinder:
         for side, network in self._networks.items():
             level = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
             heatmaps = np.asarray(network(level[None].astype(np.float32)))[0] / self._peak  # (S/4, S/4, J)
-            height = PERSON * self._crop_height / side  # of a person, in shares of the image
+            height = PERSON * self._crop_height / side  # of a person, as a share of the image
             reach = max(1, round(height * side / STRIDE)) | 1
             window = np.ones((reach, max(1, round(WIDTH * reach)) | 1), np.uint8)
             joints = cv2.dilate(heatmaps.clip(0, 1), window)  # each joint's best peak in a person's box around a cell
@@ -80,7 +80,7 @@ def load(levels: Sequence[int] = LEVELS) -> PyramidFinder:
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
-    """The command's flags: those of `keras_pose.finding.score`."""
+    """Defines the command's flags, those of `keras_pose.finding.score`."""
     score.define_flags(values)
 
 

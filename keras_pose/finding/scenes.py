@@ -1,8 +1,8 @@
-"""Scenes to train and test the finder on: people of any size, anywhere, on backgrounds without anyone.
+"""Scenes for training and validating the finder: people of any size, anywhere, on backgrounds without people.
 
-A scene is composed at the finder's input size, in layers: a background, things, people, things in front. People are
-rendered cutouts, photos of people pasted as rectangles of many shapes and edges, or real people cut from photos by
-GrabCut. Rectangles without people are pasted in the same ways, so that edges tell nothing.
+A scene is composed in layers at the finder's input size: a background, things, people, and things in front of them.
+People are rendered cutouts, photos pasted as rectangles of many shapes and edges, or people that GrabCut cut from
+photos. Rectangles without people are pasted the same way, so the edges of a rectangle do not give a person away.
 """
 
 from dataclasses import dataclass
@@ -13,17 +13,22 @@ import numpy as np
 from keras_pose.core import geometry
 from keras_pose.finding.material import Pool, Sprite, draw_background, patch
 
-# height / width of frames: phones upright and across, old cameras, square
+# height / width of frames: phones upright and sideways, cameras, square
 ASPECTS = (16 / 9, 4 / 3, 3 / 2, 1.0, 3 / 4, 2 / 3, 9 / 16)
 PEOPLE_SHARES = (0.2, 0.48, 0.2, 0.08, 0.04)  # of scenes with 0, 1, 2, 3 and 4 people
-SMALLEST, LARGEST = 0.12, 1.2  # longest side of a person, of the frame's height
-SMALLEST_PX = 12  # smaller people count neither as found nor as missed
-SEEN_SHARE, KNOWN_SHARE = 0.35, 0.1  # of a person's box: from the first on a person, from the second on unknown
+SMALLEST, LARGEST = 0.12, 1.2  # longest side of a person, as a share of the frame's height
+SMALLEST_PX = 12  # the area of smaller people counts as unknown
+# Visible share of a person's box: from the first on it is a person, from the second on unknown, below that background.
+SEEN_SHARE, KNOWN_SHARE = 0.35, 0.1
 
 
 @dataclass
 class Scene:
-    """`image` (S, S, 3) uint8; `boxes` (N, 4) x0, y0, x1, y1 in pixels; `known` (S, S) bool, where all people are."""
+    """`image` (S, S, 3) uint8, `boxes` (N, 4) x0, y0, x1, y1 in pixels, and `known` (S, S) bool.
+
+    `known` is False where there may be people without a box. `targets` gives such cells no weight, except close to a
+    person with a box.
+    """
 
     image: np.ndarray
     boxes: np.ndarray
@@ -31,16 +36,16 @@ class Scene:
 
 
 class Canvas:
-    """A frame of (height, width) that things are pasted on; it knows who is seen where."""
+    """A frame of (height, width) to paste on, which keeps track of the people and of what covers them."""
 
     def __init__(self, image: np.ndarray):
         self.image = image.copy()
         self.known = np.ones(image.shape[:2], bool)
-        self.people: list[tuple[np.ndarray, float]] = []  # box (clipped to the frame), its whole area
+        self.people: list[tuple[np.ndarray, float]] = []  # box clipped to the frame, area before clipping
         self.hidden: list[np.ndarray] = []  # (h, w) bool, where later things cover the person's box
 
     def paste(self, sprite: Sprite, affine: np.ndarray) -> None:
-        """Pastes through a (2, 3) affine from the sprite's pixels to the frame's."""
+        """Pastes a sprite; `affine` (2, 3) maps its pixels to the frame's."""
         height, width = self.image.shape[:2]
         scale = np.sqrt(abs(np.linalg.det(affine[:, :2])))
         colours, alpha = sprite.image, sprite.alpha
@@ -77,7 +82,7 @@ class Canvas:
         self.hidden.append(np.zeros((height, width), bool))
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes (N, 4) of the people who count, and (height, width) bool, where it is known who is there."""
+        """Boxes (N, 4) of the people who are visible enough, and `known` (height, width), as in `Scene`."""
         boxes, known = [], self.known.copy()
         for (box, area), hidden in zip(self.people, self.hidden, strict=True):
             x0, y0, x1, y1 = box
@@ -92,7 +97,7 @@ class Canvas:
 
 
 def compose(rng: np.random.Generator, pool: Pool, size: int) -> Scene:
-    """A scene of a square input of `size` pixels: a frame of some shape, black beside it."""
+    """Draws a scene of `size` x `size` pixels: a frame of random shape between black bars."""
     aspect = ASPECTS[rng.integers(len(ASPECTS))]
     height, width = (size, round(size / aspect)) if aspect >= 1 else (round(size * aspect), size)
     canvas = Canvas(draw_background(rng, pool, (height, width)))
@@ -139,7 +144,7 @@ def _someone(rng: np.random.Generator, pool: Pool) -> Sprite:
 def _thing(
     rng: np.random.Generator, pool: Pool, size: tuple[int, int], largest: float = 0.9
 ) -> tuple[Sprite, np.ndarray]:
-    """A rectangle without people and where it goes."""
+    """A rectangle without people, and the (2, 3) affine that places it."""
     shape = np.exp(rng.uniform(np.log(0.12), np.log(largest), 2)) * size
     shape = tuple(int(v) for v in np.maximum(shape, 6))
     if rng.random() < 0.75 and pool.empty:
@@ -152,7 +157,7 @@ def _thing(
 
 
 def edge(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """(height, width) uint8: how a pasted rectangle ends: sharp, soft, round, or as an ellipse."""
+    """(height, width) uint8: the alpha of a pasted rectangle, with sharp, soft or rounded edges, or an ellipse."""
     height, width = size
     kind = rng.random()
     if kind < 0.45:
@@ -169,7 +174,7 @@ def edge(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
 
 
 def _anywhere(rng: np.random.Generator, sprite: Sprite, size: tuple[int, int]) -> np.ndarray:
-    """A (2, 3) affine that puts the sprite's person anywhere in a frame, at any size, also across its border."""
+    """A (2, 3) affine that puts the sprite's person anywhere in a frame, at any size, possibly across its border."""
     low, high = sprite.points_px.min(0), sprite.points_px.max(0)
     longest = np.exp(rng.uniform(np.log(SMALLEST), np.log(LARGEST))) * size[0]
     scale = max(longest, 0.9 * SMALLEST_PX) / max(max(high - low), 1.0)
@@ -183,7 +188,7 @@ def _anywhere(rng: np.random.Generator, sprite: Sprite, size: tuple[int, int]) -
 
 
 def _turned(rng: np.random.Generator, affine: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The affine, by chance turned a little about the middle of what is pasted."""
+    """The affine, in 40 % of cases rotated a little about the center of the pasted image."""
     if rng.random() < 0.6:
         return affine
     angle = np.deg2rad(rng.normal(0, 12))
@@ -193,7 +198,7 @@ def _turned(rng: np.random.Generator, affine: np.ndarray, size: tuple[int, int])
 
 
 def degrade(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """What cameras do to the whole frame: exposure, colour, blur, noise."""
+    """Camera effects on the whole frame: exposure, color, blur and noise."""
     gain = np.exp(rng.normal(0, 0.15)) * np.exp(rng.normal(0, 0.06, 3))
     values = (image.astype(np.float32) - 110) * np.float32(np.exp(rng.normal(0, 0.15))) + 110
     values = values * gain.astype(np.float32) + np.float32(rng.normal(0, 8))

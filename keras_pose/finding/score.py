@@ -1,14 +1,14 @@
-"""Scores a finder: how many people it finds by their size, how many it makes up, and what PCK it costs.
+"""Scores a finder: people found by size, people reported where nobody is, and the loss of PCK.
 
     python -m keras_pose.finding.score --photos=photos --labels=labels.npz --lsp=lsp_extended_sample \\
         --panoramas=package/hdri --json=find.json --sheet=find.png
 
-docs/find.md has the figures. Test photos are put into canvases without anyone (parts of held-out photos away from the
-person, held-out panoramas, patchworks of them) at each of `SHARES` of the height, at any place. A person is found where
-a box of `PosePredictor.find` overlaps the box around the labelled joints by at least `FOUND`. PCK@0.2 is of the twelve
-joints of the limbs, without a box and with the labelled one. With --nopck the finder works alone: boxes about which it
-is unsure are then not checked by the pose model. A second table has the figures for other least scores; with
---split=validation it chooses `ENOUGH` of `keras_pose.inference.predictor`.
+docs/find.md has the figures. Each test photo is pasted at random places into canvases without people (parts of held-out
+photos away from the person, held-out panoramas, patchworks of photos), once for each of `SHARES`, the size of the
+person's box. A person is found if a box of `PosePredictor.find` overlaps the box around the labelled joints by at least
+`FOUND`. PCK@0.2 is over the twelve limb joints, once without a box and once with the labelled one. With --nopck the
+finder is scored alone, without confirmation by the pose model. A second table has the figures for other least scores;
+with --split=validation, it serves to choose `ENOUGH` of `keras_pose.inference.predictor`.
 """
 
 import time
@@ -35,38 +35,43 @@ from keras_pose.visualization import drawing
 from keras_pose.weights import DEFAULT_WEIGHTS
 
 FLAGS = flags.FLAGS
-SHARES = (0.15, 0.25, 0.4, 0.6, 1.0)
+SHARES = (0.15, 0.25, 0.4, 0.6, 1.0)  # longer side of a person's box, as a share of the canvas's height
 FOUND = 0.4  # intersection over union with the labelled box
-PCK_FROM = 0.4  # of the height; smaller people's joints are not scored
-PCK = 0.2  # of the torso
+PCK_FROM = 0.4  # size, as in SHARES, from which a person's joints are scored
+PCK = 0.2  # largest error of a correct joint, as a share of the torso
 LIMBS = [COCO_17.index(f"{side}_{joint}") for side in ("left", "right")
          for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")]  # fmt: skip
 DIAGONALS = [("left_shoulder", "right_hip"), ("right_shoulder", "left_hip")]
 SHEET_COLUMNS, SHEET_HEIGHT = 12, 150
-LEAST_SCORES = tuple(round(0.3 + 0.02 * i, 2) for i in range(16))  # of the second table
-Find = Callable[..., list[FoundPerson]]  # an image, and the keyword `least_score`
+LEAST_SCORES = tuple(round(0.3 + 0.02 * i, 2) for i in range(16))  # rows of the second table
+Find = Callable[..., list[FoundPerson]]  # called with an image and the keyword `least_score`
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
-    """The command's flags."""
-    flags.DEFINE_string("finder", None, "A finder's folder or file; by default what ships.", flag_values=values)
-    flags.DEFINE_string("model", DEFAULT_WEIGHTS, "The pose model that PCK is of.", flag_values=values)
-    flags.DEFINE_string("photos", None, "The folder that the label files' paths start from.", flag_values=values)
+    """Defines the command's flags."""
+    flags.DEFINE_string("finder", None, "Finder's folder or file; default: the shipped one.", flag_values=values)
+    flags.DEFINE_string("model", DEFAULT_WEIGHTS, "Pose model that confirms people and gives PCK.", flag_values=values)
+    flags.DEFINE_string("photos", None, "Folder that the paths in the label files start from.", flag_values=values)
     flags.DEFINE_list("labels", [], "Label files of keras_pose.finding.label.", flag_values=values)
-    flags.DEFINE_string("lsp", None, "Photos in LSP Extended's format that were not trained on.", flag_values=values)
+    flags.DEFINE_string("lsp", None, "Photos in LSP Extended's format, unseen in training.", flag_values=values)
     flags.DEFINE_enum(
-        "split", "test", ["validation", "test"], "Which photos and panoramas: choose by validation.", flag_values=values
+        "split", "test", ["validation", "test"], "Split of photos and panoramas to score on.", flag_values=values
     )
-    flags.DEFINE_string("panoramas", None, "The folder of panoramas of the training.", flag_values=values)
+    flags.DEFINE_string("panoramas", None, "Folder of panoramas, as in training.", flag_values=values)
     flags.DEFINE_float(
-        "score", SCORE, "Peaks from this one on count, and end the search if large.", 0, 1, flag_values=values
+        "score",
+        SCORE,
+        "Score from which on a large person ends the search; with --nopck, also the lowest score of a person.",
+        0,
+        1,
+        flag_values=values,
     )
-    flags.DEFINE_integer("limit", 0, "At most so many photos of each kind; 0 for all.", 0, flag_values=values)
-    flags.DEFINE_integer("empty", 1000, "Canvases without anyone.", lower_bound=1, flag_values=values)
-    flags.DEFINE_bool("pck", True, "Score the pose model, too.", flag_values=values)
-    flags.DEFINE_integer("seed", 1, "Of canvases and places; the training's, for its panoramas.", 0, flag_values=values)
-    flags.DEFINE_string("json", None, "Write the figures to this file.", flag_values=values)
-    flags.DEFINE_string("sheet", None, "Draw found, missed and false people into this PNG.", flag_values=values)
+    flags.DEFINE_integer("limit", 0, "At most this many photos of each kind; 0 uses all.", 0, flag_values=values)
+    flags.DEFINE_integer("empty", 1000, "Number of canvases without people.", lower_bound=1, flag_values=values)
+    flags.DEFINE_bool("pck", True, "Confirm people with the pose model and score it.", flag_values=values)
+    flags.DEFINE_integer("seed", 1, "Of canvases and places; must be the training's seed.", 0, flag_values=values)
+    flags.DEFINE_string("json", None, "File to write the figures to.", flag_values=values)
+    flags.DEFINE_string("sheet", None, "PNG of missed, found and false people to write.", flag_values=values)
 
 
 def main(arguments: list[str]) -> None:
@@ -101,7 +106,10 @@ def _some(rng: np.random.Generator, chosen: list[LabelledPhoto], kind: str, coun
 
 
 def load_pool(labelled: list[photos.Photo], split: str = "test") -> material.Pool:
-    """What canvases are made of: a split's photos and panoramas, which training has not seen."""
+    """The material of canvases: a split's photos and panoramas, which training has not seen.
+
+    The seed divides the panoramas into splits, so --seed must be that of the training.
+    """
     from keras_pose.synthetic.generate import load_panoramas
 
     settings = people_settings(FLAGS.seed, 3, None, None, FLAGS.panoramas)
@@ -118,15 +126,15 @@ def measure(
     empty: int,
     seed: int,
 ) -> tuple[dict, list[np.ndarray]]:
-    """All figures, and pictures: missed people first, then found ones, then false ones.
+    """All figures, and small images of missed people, then of found ones, then of false ones.
 
     Args:
-        find: finds people.
-        least: from this score on somebody is a person.
-        predictor: PCK is of its joints; None for no PCK.
+        find: a finder, or `PosePredictor.find`.
+        least: lowest score of a person.
+        predictor: predicts the joints for PCK; None leaves PCK out.
         chosen: the photos.
-        pool: what canvases are made of.
-        empty: so many canvases without anyone.
+        pool: the material of canvases.
+        empty: number of canvases without people.
         seed: of canvases and places.
     """
     figures, seen, pictures = score(find, least, predictor, chosen, pool, seed)
@@ -138,17 +146,17 @@ def measure(
 
 @dataclass(frozen=True)
 class Seen:
-    """The people seen in a canvas, the most prominent first: (N,) scores and overlaps with the one who is there."""
+    """The people found in a canvas, the most prominent first: scores (N,), and overlaps (N,) with the true box."""
 
     scores: np.ndarray
     overlaps: np.ndarray
 
     def is_found(self, least_score: float) -> bool:
-        """Whether a box from this score on is the person's."""
+        """Whether any box with at least this score is the person's."""
         return bool((self.overlaps[self.scores >= least_score] >= FOUND).any())
 
     def comes_first(self, least_score: float) -> bool:
-        """Whether the most prominent one from this score on is the person."""
+        """Whether the most prominent box with at least this score is the person's."""
         return bool((self.overlaps[self.scores >= least_score][:1] >= FOUND).any())
 
 
@@ -160,7 +168,7 @@ def score(
     pool: material.Pool,
     seed: int,
 ) -> tuple[dict, dict[tuple[str, float], list[Seen]], list[np.ndarray]]:
-    """Figures by kind of photo and by size, who was seen in each canvas, and pictures: missed people first."""
+    """Figures by kind of photo and by size, the people found per canvas, and small images, missed people first."""
     seen, correct, milliseconds = defaultdict(list), defaultdict(list), defaultdict(list)
     missed, hits = [], []
     jobs = [(number, photo, share) for number, photo in enumerate(chosen) for share in SHARES]
@@ -198,7 +206,7 @@ def score(
 def joints_right(
     predictor: PosePredictor, image: np.ndarray, box, photo: LabelledPhoto, truth_px: np.ndarray
 ) -> np.ndarray:
-    """(K,) bool of the labelled joints of the limbs: whether they are within 0.2 of the torso."""
+    """(K,) bool: whether each labelled limb joint is within 0.2 torso of its label; empty without a labelled torso."""
     result = predictor(image, box)
     skeleton = predictor.skeleton
     all_valid = np.ones(skeleton.num_joints, bool)
@@ -216,7 +224,7 @@ def joints_right(
 def false_people(
     find: Find, least: float, pool: material.Pool, count: int, seed: int
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The highest score seen in each canvas without anyone (0: nobody), and pictures of those from `least` on."""
+    """The highest score (0: nobody) in each of `count` canvases without people, and images of those from `least` on."""
     pictures, scores = [], np.zeros(count)
     for number in range(count):
         image = empty_canvas(np.random.default_rng([seed, 99, number]), pool)
@@ -228,7 +236,7 @@ def false_people(
 
 
 def by_least_score(seen: dict[tuple[str, float], list[Seen]], false_scores: np.ndarray) -> dict[str, dict[str, float]]:
-    """For each of `LEAST_SCORES`: the share of false people, and of the people of each size who come first."""
+    """By least score: the share of empty canvases with a person, and by size that of people who come first."""
     return {
         f"{least:.2f}": {"false_people": float(np.mean(false_scores >= least))}
         | {f"{share:.2f}": float(np.mean([each.comes_first(least) for each in seen["all", share]])) for share in SHARES}
@@ -251,7 +259,7 @@ def _by_kind(values: dict, reduce) -> dict[str, dict[str, float]]:
 
 
 def _picture(image: np.ndarray, found: list[np.ndarray], truth: np.ndarray | None) -> np.ndarray:
-    """A small picture: the labelled box white, found ones yellow."""
+    """A small image with the labelled box in white and found ones in yellow."""
     scale = SHEET_HEIGHT / image.shape[0]
     canvas = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     for box, color in [*((box, (255, 220, 0)) for box in found), (truth, (255, 255, 255))]:
@@ -270,8 +278,8 @@ def format_figures(figures: dict) -> str:
             rows.append(f"| {name}, {kind} | {' | '.join(cells)} |")
     rows.append(f"| search, ms | {' | '.join(str(figures['search_ms'][f'{share:.2f}']) for share in SHARES)} |")
     rows.append(
-        f"\n{figures['photos']} photos; a person seen in {100 * figures['false_people']:.1f} % of "
-        f"{figures['empty_canvases']} canvases without anyone.\n"
+        f"\n{figures['photos']} photos; a person reported in {100 * figures['false_people']:.1f} % of "
+        f"{figures['empty_canvases']} canvases without people.\n"
     )
     rows.append(f"| least score | false people | {' | '.join(f'{100 * s:.0f} % comes first' for s in SHARES)} |")
     rows.append("|---|---|" + "---|" * len(SHARES))

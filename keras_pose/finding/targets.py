@@ -1,15 +1,21 @@
-"""The finder's targets: the maps that it should give for a scene."""
+"""The finder's targets: the maps that it should predict for a scene."""
 
 import numpy as np
 
 from keras_pose.finding.scenes import Scene
 
-SHARPNESS = 0.11  # of a person's width and height: the standard deviation of the centre's target
-REGRESSED = 0.5  # cells whose target is higher than this tell the person's box
+SHARPNESS = 0.11  # standard deviation of a center's target, as a share of the person's width and height
+REGRESSED = 0.5  # cells with a higher target than this predict the person's box
 
 
 def targets(scene: Scene, stride: int) -> dict[str, np.ndarray]:
-    """Maps of (S / stride) squared cells: `centers` and `center_weight` (h, w, 1), `boxes` (h, w, 4), `box_weight`."""
+    """The target maps of a scene, S / stride cells high and wide.
+
+    Returns:
+        `centers` (h, w, 1) with a Gaussian per person, at most 1; `center_weight` (h, w, 1), 0 where people are
+        unknown; `boxes` (h, w, 4), the distances from a cell's center to the left, top, right and bottom side as shares
+        of S; and `box_weight` (h, w, 1), which is `centers` near a person's center and 0 elsewhere.
+    """
     cells = scene.image.shape[0] // stride
     grid = (np.arange(cells) + 0.5) * stride  # pixels
     heat, owner = np.zeros((cells, cells), np.float32), np.full((cells, cells), -1)

@@ -1,10 +1,11 @@
-"""Trains the finder on rendered people and photos.
+"""Trains the finder on scenes of rendered people and photos.
 
     python -m keras_pose.finding.train --photos=photos --labels=labels.npz --mocap=mocap_bvh.zip \\
         --clothes_dir=makehuman-assets/base --panoramas=package/hdri --work=finder_work --output=runs/finder
 
-It starts from the HRNet of a trained pose network. --labels is what `keras_pose.finding.label` writes. --work keeps the
-rendered people for the next run. A run folder holds model.keras, model.json, recipe.flags and metrics.jsonl.
+Training starts from the HRNet of a trained pose network (--init_from). `keras_pose.finding.label` writes the --labels.
+--work keeps the rendered people for the next run. The run folder gets model.keras, model.json, recipe.flags and
+metrics.jsonl.
 """
 
 import json
@@ -24,42 +25,44 @@ from keras_pose.weights import SHIPPED_WEIGHTS
 FLAGS = flags.FLAGS
 RECIPE = "recipe.flags"
 PATHS = ("photos", "labels", "mocap", "clothes_dir", "panoramas", "work", "output", "init_from")
-HELD_OUT_CUTOUTS = 100
+HELD_OUT_CUTOUTS = 100  # rendered people in the validation scenes
 VALIDATION_SCENES, VALIDATION_SEED = 256, 7
 TEXTURES = 132
-AVERAGING = 0.995  # of the moving average of the weights, a step
+AVERAGING = 0.995  # decay of the moving average of the weights, per step
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
-    """The command's flags."""
-    flags.DEFINE_string("photos", None, "The folder that the label files' paths start from.", flag_values=values)
+    """Defines the command's flags."""
+    flags.DEFINE_string("photos", None, "Folder that the paths in the label files start from.", flag_values=values)
     flags.DEFINE_list("labels", [], "Label files of keras_pose.finding.label.", flag_values=values)
-    flags.DEFINE_string("mocap", None, "A folder or zip of BVH files. Without it poses are drawn.", flag_values=values)
-    flags.DEFINE_string("clothes_dir", None, "MakeHuman clothes. Without it they are painted on.", flag_values=values)
-    flags.DEFINE_string("panoramas", None, "A folder of panoramas. Without it they are drawn.", flag_values=values)
-    flags.DEFINE_string("work", None, "A folder that keeps the rendered people between runs.", flag_values=values)
-    flags.DEFINE_string("output", None, "The run folder to write.", flag_values=values)
+    flags.DEFINE_string("mocap", None, "Folder or zip of BVH files; default: random poses.", flag_values=values)
+    flags.DEFINE_string("clothes_dir", None, "Folder of MakeHuman clothes; default: painted on.", flag_values=values)
+    flags.DEFINE_string("panoramas", None, "Folder of panoramas; default: procedural ones.", flag_values=values)
+    flags.DEFINE_string("work", None, "Folder that keeps the rendered people between runs.", flag_values=values)
+    flags.DEFINE_string("output", None, "Run folder to write.", flag_values=values)
     flags.DEFINE_string("init_from", "phone", "Start from a finder's run, or from the HRNet of a pose "
                         "model: a run folder, or shipped weights by name; empty: from random weights.",
                         flag_values=values)  # fmt: skip
     flags.DEFINE_integer("input_size", 192, "Side of the square input, a multiple of 32.", flag_values=values)
-    flags.DEFINE_enum("precision", "auto", ("auto", "float32", "mixed_bfloat16"), "Of the training; auto: "
-                      "mixed_bfloat16 if the hardware supports it, else float32.", flag_values=values)  # fmt: skip
+    flags.DEFINE_enum("precision", "auto", ("auto", "float32", "mixed_bfloat16"), "Precision of training. auto "
+                      "is mixed_bfloat16 if the hardware supports it, else float32.", flag_values=values)  # fmt: skip
     flags.DEFINE_integer("rendered_people", 2400, "Rendered people to paste.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer("bodies", 240, "Different bodies of rendered people.", lower_bound=3, flag_values=values)
-    flags.DEFINE_float("lsp_share", 1.0, "Share of the photos of lsp_extended_train to use.", 0, 1, flag_values=values)
-    flags.DEFINE_float("cut_share", 0.3, "Share of the other photos to cut people from.", 0, 1, flag_values=values)
+    flags.DEFINE_float("lsp_share", 1.0, "Share of the photos to use from folders other than street and exercise, such "
+                       "as lsp_extended_train.", 0, 1, flag_values=values)  # fmt: skip
+    flags.DEFINE_float("cut_share", 0.3, "Share of the photos outside lsp_extended_train to cut people from.", 0, 1,
+                       flag_values=values)  # fmt: skip
     flags.DEFINE_integer("steps", 6000, "Training steps.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("first_scene", 0, "Number of the first scene: to continue a run with scenes that it has not "
-                         "seen, its steps times its batch size.", lower_bound=0, flag_values=values)  # fmt: skip
+    flags.DEFINE_integer("first_scene", 0, "Number of the first scene. To continue a run with new scenes, give its "
+                         "steps times its batch size.", lower_bound=0, flag_values=values)  # fmt: skip
     flags.DEFINE_integer("batch_size", 16, "Scenes per step.", lower_bound=1, flag_values=values)
-    flags.DEFINE_float("learning_rate", 0.001, "After the warm-up.", lower_bound=0, flag_values=values)
-    flags.DEFINE_float("decay_share", 0.35, "Share of the steps at the end in which the rate falls to 0.", 0, 1,
+    flags.DEFINE_float("learning_rate", 0.001, "Learning rate after the warm-up.", lower_bound=0, flag_values=values)
+    flags.DEFINE_float("decay_share", 0.35, "Last share of the steps, in which the rate falls to 0.", 0, 1,
                        flag_values=values)  # fmt: skip
     flags.DEFINE_integer("save_steps", 250, "Steps between two saved models.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("threads_per_operation", 1, "Processors per operation; with 1 the trunk's branches run in "
-                         "parallel instead; 0 uses all.", lower_bound=0, flag_values=values)  # fmt: skip
-    flags.DEFINE_integer("seed", 1, "Of everything drawn.", lower_bound=0, flag_values=values)
+    flags.DEFINE_integer("threads_per_operation", 1, "Threads per operation; 0 uses all processors. With 1, the "
+                         "trunk's branches run in parallel instead.", lower_bound=0, flag_values=values)  # fmt: skip
+    flags.DEFINE_integer("seed", 1, "Seed of people, scenes and weights.", lower_bound=0, flag_values=values)
 
 
 def main(arguments: list[str]) -> None:
@@ -77,7 +80,7 @@ def main(arguments: list[str]) -> None:
 
 
 def recipe() -> str:
-    """The flags that repeat the run, folders and files by their last names."""
+    """The run's flags, one per line, without --output; paths are reduced to their last part."""
     lines = []
     own = flags.FlagValues()
     define_flags(own)
@@ -91,7 +94,7 @@ def recipe() -> str:
 
 
 def load_pool(split: str) -> material.Pool:
-    """What the scenes of a split are made of, by the flags."""
+    """The material for the scenes of a split, by the flags."""
     from keras_pose.synthetic.generate import load_panoramas
     from keras_pose.synthetic.scene.surfaces import draw_surfaces
 
@@ -105,14 +108,14 @@ def load_pool(split: str) -> material.Pool:
     pool = material.make_pool(chosen, people, load_panoramas(settings, split), textures, cut_share)
     print(
         f"{split}: {len(people)} rendered people, {len(pool.photos)} photos, {len(pool.real_cutouts)} people cut from "
-        f"photos, {len(pool.empty)} places without anyone",
+        f"photos, {len(pool.empty)} backgrounds without people",
         flush=True,
     )
     return pool
 
 
 def batches(pool: material.Pool, seed: int, batch_size: int, size: int, stride: int, number: int = 0):
-    """Endless batches from scene `number` on: `image` (B, S, S, 3) uint8 and the maps of `targets`."""
+    """Yields batches without end, from scene `number` on: `image` (B, S, S, 3) uint8 and the maps of `targets`."""
     while True:
         drawn = [scenes.compose(np.random.default_rng([seed, number + i]), pool, size) for i in range(batch_size)]
         number += batch_size
@@ -123,7 +126,7 @@ def batches(pool: material.Pool, seed: int, batch_size: int, size: int, stride: 
 
 
 def train(pools: dict[str, material.Pool], output: Path) -> None:
-    """The training loop; saves the moving average of the weights."""
+    """Trains by the flags; every `save_steps`, validates and saves the moving average of the weights."""
     from keras_pose.finding.learner import Learner
 
     size, batch_size = FLAGS.input_size, FLAGS.batch_size
@@ -151,7 +154,7 @@ def train(pools: dict[str, material.Pool], output: Path) -> None:
 
 
 def rate_factor(step: int, total: int, warmup: int, decay_share: float) -> float:
-    """Of the learning rate: rises over the warm-up, stays, and falls to 0 over the last share of the steps."""
+    """The learning rate's factor in step 1 to `total`: rises in the warm-up, stays at 1, then falls towards 0."""
     return min(1.0, step / warmup, (total - step + 1) / max(decay_share * total, 1.0))
 
 

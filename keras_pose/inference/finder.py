@@ -1,10 +1,10 @@
 """PersonFinder: finds the boxes of people in a whole image.
 
-The finder looks at the whole image first. Unless it finds somebody large there, it looks again at overlapping square
+The finder runs on the whole image first. Unless it finds somebody large there, it also runs on overlapping square
 windows, in which small people appear larger.
 
 A finder is a separate small model (`keras_pose.models.finder`): a run folder, or an exported .tflite or .onnx file with
-the outputs `centers` and `boxes`. It is stored beside the pose model: `finder.tflite` beside `pose.tflite`.
+the outputs `centers` and `boxes`. An exported finder lies beside the pose model: `finder.tflite` beside `pose.tflite`.
 """
 
 import os
@@ -24,9 +24,9 @@ from keras_pose.io.finder_info import OVERLAP, SCORE, FinderInfo
 from keras_pose.weights import SHIPPED_WEIGHTS, finder_for
 
 MAX_PEOPLE = 10
-LEVELS = (1.0, 0.6, 0.4)  # sides of the windows of a search, in shares of the image's longer side
-LARGE = 0.4  # of the image's longer side; a person so large ends the search
-INSIDE = 0.8  # a box that lies so far inside that of somebody seen from elsewhere is of a part of that person
+LEVELS = (1.0, 0.6, 0.4)  # sides of the windows of a search, as shares of the image's longer side
+LARGE = 0.4  # share of the image's longer side from which on a person ends the search
+INSIDE = 0.8  # two boxes are the same person if this share of the smaller one lies inside the other
 PROMINENCE_POWER = 0.5  # the most prominent person has the highest score * area ** power
 
 
@@ -50,8 +50,8 @@ class PersonFinder:
     Args:
         run: maps (S, S, 3) uint8 to `centers` (h, w) and `boxes` (h, w, 4); see `keras_pose.models.finder`.
         input_size: S, the side of the input.
-        score: lowest peak that counts.
-        levels: sides of the windows that are looked at, in shares of the image's longer side.
+        score: lowest peak that counts as a person.
+        levels: sides of the windows to search, as shares of the image's longer side.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class PersonFinder:
         The search goes from the whole image to smaller windows and ends at the level at which a large person is found.
 
         Args:
-            max_people: at most so many.
+            max_people: returns at most this many.
             least_score: lowest peak to return; by default `score`, which also decides whether the search ends.
         """
         longer = max(image.shape[:2])
@@ -90,7 +90,7 @@ class PersonFinder:
     ) -> list[FoundPerson]:
         """The people in one window (x0, y0, x1, y1) of an image, or in the whole image; one run of the network.
 
-        Boxes that may be of a part of a person, because an inner side of the window cuts them, are left out.
+        Leaves out boxes that may show only a part of a person, because an inner side of the window cuts them off.
         """
         height, width = image.shape[:2]
         x0, y0, x1, y1 = (0, 0, width, height) if window is None else window
@@ -115,7 +115,7 @@ class PersonFinder:
 
 
 def merge(known: Sequence[FoundPerson], seen: Sequence[FoundPerson]) -> list[FoundPerson]:
-    """People of two windows; of two who are the same person, the one with the higher score."""
+    """The people of two sets of windows; if two are the same person, the one with the higher score."""
 
     def same(person: FoundPerson, other: FoundPerson) -> bool:
         inside = overlap_area(person.box_px, other.box_px) >= INSIDE * min(_area(person.box_px), _area(other.box_px))
@@ -128,8 +128,8 @@ def merge(known: Sequence[FoundPerson], seen: Sequence[FoundPerson]) -> list[Fou
 def fit(image: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
     """(side, side, 3): the whole image centered in a black square; and the (2, 3) affine that put it there.
 
-    Uses area interpolation instead of `geometry.warp_image`, which would take longer than the finder itself to smooth a
-    phone photo before shrinking it so much.
+    Uses area interpolation instead of `geometry.warp_image`, which smooths the image before shrinking it. For a phone
+    photo, that would take longer than the finder itself.
     """
     height, width = image.shape[:2]
     scale = side / max(height, width)
@@ -216,7 +216,7 @@ def open_finder(source: str | os.PathLike, score: float = SCORE) -> PersonFinder
 def finder_beside(source: str | os.PathLike) -> PersonFinder | None:
     """The finder that belongs to a pose model (`keras_pose.weights.finder_for`).
 
-    None for an exported file without a finder beside it, which then works as files without a finder always have.
+    None for an exported file without a finder beside it; the pose model then works without one.
     """
     path = finder_for(SHIPPED_WEIGHTS.get(os.fspath(source), Path(source)))
     return open_finder(path) if path.exists() else None

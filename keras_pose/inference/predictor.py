@@ -21,12 +21,12 @@ from keras_pose.io import images
 from keras_pose.visualization.drawing import LOW_SCORE
 
 CROP_MARGIN = 1.25
-LEAST_SCORE = 0.15  # a finder's box with a lower score is no person
-# A person's score is the mean of the finder's score, the joints' mean score and, with this weight, the overlap of the
-# finder's box with the joints' box. From ENOUGH on it is a person (docs/find.md).
+LEAST_SCORE = 0.15  # finder's boxes with a lower score are ignored
+# A person's score is the weighted mean of the finder's score, the joints' mean score and, with this weight, the overlap
+# of the finder's box with the joints' box. From ENOUGH on, it is a person (docs/find.md).
 AGREEMENT_WEIGHT, ENOUGH = 0.5, 0.44
-FOUND_MARGIN = 1.4  # around a finder's box, which may be slightly off
-# A second pass that overlaps the box of the first by less has moved to somebody else; the first pass is used then.
+FOUND_MARGIN = 1.4  # larger, because a finder's box may be slightly off
+# If the second pass overlaps the box of the first by less, it has moved to somebody else, and the first pass is used.
 STAYS = 0.2
 SAME_PERSON = 0.6  # overlap above which two results are the same person, found twice
 # The fewest confident joints for a box; with fewer, all joints are used.
@@ -43,9 +43,9 @@ class PoseResult:
     Attributes:
         keypoints_px: (J, 2) pixels of the image; may lie outside it.
         scores: (J,) in [0, 1].
-        pose_3d_mm: (J, 3) camera frame (x right, y down, z away), relative to the root; None from a 2D model.
+        pose_3d_mm: (J, 3) mm in the camera frame (x right, y down, z away), relative to the root; None from a 2D model.
         crop_affine: (2, 3) from image pixels to pixels of the crop that the model saw.
-        person_score: how sure it is in [0, 1] that a person is there (`confirmed`); 0 if nobody was found and the whole
+        person_score: in [0, 1], how likely somebody is there (`confirmed`); 0 if nobody was found and the whole
             image was used; None if the box was given or the model has no finder.
     """
 
@@ -73,10 +73,10 @@ class PosePredictor:
     """Finds the joints of people in RGB images.
 
     Args:
-        source: a run folder, an exported .tflite or .onnx file, the name of shipped weights, or a `LoadedModel`.
+        source: a run folder, a .keras, .tflite or .onnx file, the name of shipped weights, or a `LoadedModel`.
         finder: finds people in whole images: a `PersonFinder`, the folder or file of one, or None for none. By default
-            it is `finder.tflite` (or .onnx) beside an exported file, the shipped one for a run or shipped weights, and
-            none for a `LoadedModel`.
+            it is `finder.tflite` (or .onnx) beside an exported file, none for a `LoadedModel`, and otherwise the
+            shipped one.
         flip_test: average the heatmaps of each crop and its mirror image (`keras_pose.models.flip_test`). By default
             runs and shipped weights do, since a single image takes no longer; an exported file does if it was exported
             with --flip_test.
@@ -148,7 +148,7 @@ class PosePredictor:
         """The people in an image, with boxes around their joints, the most prominent first.
 
         Args:
-            max_people: at most so many.
+            max_people: returns at most this many.
             least_score: the lowest score of a person (`confirmed`).
 
         Raises UserError if the model has no finder.
@@ -237,10 +237,11 @@ class PosePredictor:
 
 
 def confirmed(found: FoundPerson, first: PoseResult, size: tuple[int, int]) -> FoundPerson:
-    """What a finder's box becomes, given the result of the pose model in it.
+    """Combines a finder's box with the pose model's first pass in that box.
 
-    The box is that of all joints, which fits better than the finder's, inside the image of size (H, W). The score also
-    counts the joints' scores and whether both boxes agree: what only looks like a person has neither.
+    The box becomes that of all joints, clipped to the image of size (H, W), which fits better than the finder's. The
+    score also counts the joints' scores and the overlap of the two boxes; both are low for things that only resemble a
+    person.
     """
     box = geometry.keypoints_box(first.keypoints_px, np.ones(len(first.scores), bool))
     box = np.clip(box, 0, [size[1], size[0]] * 2)

@@ -1,4 +1,4 @@
-"""A common interface to models in any format: a run folder, shipped weights, a TFLite or an ONNX file.
+"""A common interface to models in any format: run folders, shipped weights, and Keras, TFLite and ONNX files.
 
 An exported file has the input `image` (1, H, W, 3), uint8 or float32 in 0..255, RGB, and the outputs `keypoints_2d`
 (1, J, 2) in [0, 1] of the crop, `scores` (1, J) and, unless it is 2D only, `pose_3d` (1, J, 3) mm. The file
@@ -38,7 +38,7 @@ class LoadedModel:
 
 
 def is_run(source: str | os.PathLike) -> bool:
-    """Whether a source is a run's folder or the name of shipped weights, and no file."""
+    """Whether a source is a run's folder or the name of shipped weights, rather than a file."""
     return os.fspath(source) in SHIPPED_WEIGHTS or Path(source).is_dir()
 
 
@@ -49,7 +49,7 @@ def open_model(source: str | os.PathLike, flip_test: bool = False) -> LoadedMode
         flip_test: average the heatmaps of the image and its mirror image (`keras_pose.models.flip_test`), for runs and
             shipped weights; an exported file does so if it was exported with --flip_test.
 
-    The UserError for anything else lists the known ones.
+    Raises UserError for anything else, with the known names, and for a lifter, which has no image input.
     """
     path = SHIPPED_WEIGHTS.get(os.fspath(source), Path(source))
     if path.is_dir():
@@ -140,7 +140,7 @@ class Session:
 
 
 def _cores() -> int:
-    """The cores that this process may use: on Linux fewer than the machine has if it was confined to some."""
+    """The number of cores that this process may use; on Linux, CPU affinity may allow fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -15,7 +15,7 @@ from keras_pose.visualization.drawing import LOW_SCORE
 CHECK_S = 1.0
 SEARCH_S = 0.3  # interval of the search for more people, while there are fewer than wanted
 FOLLOWED = 0.2  # overlap of the finder's box and the joints' box above which both are the same person
-MISSED_CHECKS = 2  # a person missed by this many checks in a row is lost
+MISSED_CHECKS = 2  # a person whom this many checks in a row miss is lost
 REMEMBERED_S = 2.0  # a person who reappears in the same place within this time keeps the id
 
 
@@ -23,8 +23,9 @@ class PoseTracker:
     """Follows one person through the frames of a video and smooths the joints with One-Euro filters.
 
     Each crop is placed around the joints of the previous frame. If their mean score falls below `LOW_SCORE`, the person
-    counts as lost and the next frame is searched again. With a finder, the surroundings of the crop are checked every
-    `CHECK_S` seconds, and the crop is given up if it contains nobody.
+    counts as lost and the next frame is searched again. With a finder, the surroundings of the person are checked every
+    `CHECK_S` seconds. The person also counts as lost if a check finds only other people, or if `MISSED_CHECKS` checks
+    in a row find nobody.
     """
 
     def __init__(self, predictor: PosePredictor):

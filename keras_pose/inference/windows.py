@@ -1,14 +1,14 @@
-"""The windows in which a finder looks at parts of an image: (x0, y0, x1, y1) in pixels."""
+"""The windows of an image that a finder searches: (x0, y0, x1, y1) in pixels."""
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
-NEIGHBORS_OVERLAP = 0.3  # of neighboring windows, in shares of their side
-AROUND = 2.5  # side of the window around somebody known, in sides of the box
-# In a window inside the image, a box may be of a part of a person if it is larger than this share of the window, or
-# nearer to an inner side of it.
+NEIGHBORS_OVERLAP = 0.3  # smallest overlap of neighboring windows, as a share of their side
+AROUND = 2.5  # side of the window around a known person, relative to the longer side of their box
+# In a window that is only a part of the image, a box may show only a part of a person if its longer side exceeds the
+# first share of the window's side, or if it is nearer than the second share to a side inside the image.
 LARGEST, NEAR_SIDE = 0.75, 0.02
 
 
@@ -26,7 +26,7 @@ def grid(size: tuple[int, int], level: float, input_size: int) -> list[tuple[int
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Where windows of a side begin, at equal distances, so that they cover a length."""
+    """Where windows of one side length begin, at equal distances, so that they cover `length`."""
     if length <= side:
         return [0]
     count = max(math.ceil((length - NEIGHBORS_OVERLAP * side) / ((1 - NEIGHBORS_OVERLAP) * side)), 2)
@@ -34,7 +34,7 @@ def _starts(length: int, side: int) -> list[int]:
 
 
 def around(box_px: Sequence[float] | np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The square window around a box, moved into an image of size (H, W), or cut to it where it is larger."""
+    """The square window around a box, moved into an image of size (H, W), or cut to the image where it is larger."""
     x0, y0, x1, y1 = (float(value) for value in box_px)
     side = max(int(AROUND * max(x1 - x0, y1 - y0) + 0.5), 1)
     sides = [(int((a + b - side) / 2 + 0.5), length) for a, b, length in ((x0, x1, size[1]), (y0, y1, size[0]))]
@@ -46,7 +46,7 @@ def around(box_px: Sequence[float] | np.ndarray, size: tuple[int, int]) -> tuple
 
 
 def is_cut(box_px: np.ndarray, window: Sequence[int], size: tuple[int, int]) -> bool:
-    """Whether a box in a window of an image of size (H, W) may be of a part of a person."""
+    """Whether a box in a window of an image of size (H, W) may show only a part of a person."""
     x0, y0, x1, y1 = window
     height, width = size
     if (x0, y0, x1, y1) == (0, 0, width, height):

@@ -1,1 +1,1 @@
-"""What keras_pose.predict does with its inputs: which files and people, results of photos, results of videos."""
+"""The parts of keras_pose.predict: its inputs, and the results for photos and for videos."""

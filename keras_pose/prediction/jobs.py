@@ -15,7 +15,7 @@ CAMERA = "camera:"
 
 @dataclass(frozen=True)
 class Job:
-    """One input and the path of its results: `output` plus a suffix. `listed` if the user named it, not its folder."""
+    """One input and the path of its results, `output` plus a suffix; `listed` if the user named it, not its folder."""
 
     source: str
     output: Path
@@ -111,7 +111,7 @@ def _jobs_of(name: str, output: Path) -> list[Job]:
     if path.is_dir():
         found = [(p, media.kind_of(p)) for p in _files(path)]
         if not any(kind for _, kind in found):
-            raise UserError(f"folder {name} contains no images or videos; known are {images.FORMATS}, and any video")
+            raise UserError(f"folder {name} contains no images or videos; supported: {images.FORMATS}, and any video")
         return [_file_job(p, kind, output, listed=False) for p, kind in found if kind]
     if not path.is_file():
         raise UserError(f"{name} is neither a file nor a folder; check the path")

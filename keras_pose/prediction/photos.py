@@ -14,7 +14,7 @@ from keras_pose.io import atomic, images
 from keras_pose.prediction.jobs import Job, Wanted
 from keras_pose.visualization.drawing import contact_sheet, draw_keypoints, draw_result, fit_height, save_png
 
-BATCH = 8
+BATCH = 8  # photos per batch, fewer if they are large
 SHEET_SUFFIXES = (".png", ".webp")
 
 
@@ -41,14 +41,15 @@ class Sheet:
 def predict_pictures(
     predictor: PosePredictor, jobs: Sequence[Job], height: int, wanted: Wanted, sheet: Sheet | None = None
 ) -> tuple[list[str], int]:
-    """Writes a PNG and a JSON file for each image.
+    """Writes a PNG and a JSON file for each image, and adds the PNGs to `sheet`.
 
-    Returns messages for unreadable files in folders, and the number of images without people.
+    Returns messages for unreadable files in folders, and the number of images without people. Raises UserError if a
+    file that the user named is unreadable.
     """
     unread: list[str] = []
     empty = 0
     batch: list[tuple[Job, np.ndarray]] = []
-    with progress(None, len(jobs), "picture") as bar:
+    with progress(None, len(jobs), "image") as bar:
         for number, job in enumerate(jobs, 1):
             try:
                 batch.append((job, images.read(job.source, turn=True)))
@@ -103,6 +104,7 @@ def _people_of(
 
 
 def without(shared: dict, result: PoseResult) -> dict:
+    """A result for JSON, without the entries that the file holds once for all people."""
     return {key: value for key, value in result.to_dict().items() if key not in shared}
 
 

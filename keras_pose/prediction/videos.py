@@ -22,7 +22,11 @@ FALLBACK_FPS = 30.0  # for cameras and files that do not report a rate
 def predict_video(
     predictor: PosePredictor, job: Job, height: int, max_frames: int | None, video_format: str, max_people: int
 ) -> bool:
-    """Writes the video and JSON for one video. Ctrl-C ends it and keeps the frames so far; returns whether it did."""
+    """Writes the video and the JSON file for one video or camera.
+
+    Ctrl-C ends it and keeps the frames so far; returns whether that happened. Raises UserError if the source cannot be
+    opened or has no frames.
+    """
     is_camera = job.source.startswith(CAMERA)
     capture = cv2.VideoCapture(int(job.source[len(CAMERA) :]) if is_camera else job.source)
     if not capture.isOpened():

@@ -1,4 +1,4 @@
-"""The figures of finished runs in one small file, for studies that are continued where the runs' folders are gone."""
+"""The figures of finished runs in one small file, so that a study can continue without the runs' folders."""
 
 import json
 from pathlib import Path

@@ -33,7 +33,10 @@ def _count(weights: list) -> int:
 
 
 def baseline_is_finished(folder: Path, asked: dict) -> bool:
-    """Whether it is finished; raises UserError if it has other data or noise, or is not for the lifter beside it."""
+    """Whether the baseline in `folder` is finished.
+
+    Raises UserError if it was trained with other values than those of `asked`, such as other data or noise.
+    """
     if not (folder / run_folder.EVALUATION).is_file():
         return False
     cost = json.loads((folder / COST).read_text())
@@ -49,7 +52,7 @@ def baseline_is_finished(folder: Path, asked: dict) -> bool:
 def train_baseline(
     dataset: DatasetInfo, folder: Path, width: int, processor_seconds: float, noise: float, seed: int
 ) -> None:
-    """Trains and scores the baseline."""
+    """Trains the baseline for the given processor time, and writes its cost and its test scores to `folder`."""
     views = martinez.read_views(dataset, "train")
     model, examples = martinez.fit_martinez(views, width, processor_seconds, noise, seed)
 

@@ -1,8 +1,8 @@
-"""The usual baseline for lifters: Martinez et al. 2017, "A simple yet effective baseline", as published.
+"""The usual baseline for lifters: Martinez et al. 2017, "A simple yet effective baseline" (arXiv:1705.03098).
 
-Its network, normalization and schedule, in plain Keras: 2D joints in image pixels and 3D joints relative to the hip,
-both z-scored; a linear layer and two residual modules, each layer with batch norm, ReLU and dropout of one half; every
-weight matrix clipped to a norm of 1; Adam at 0.001, falling by 4 % every 100,000 steps; batches of 64.
+Network, normalization and schedule are as published, in plain Keras: 2D joints in image pixels and 3D joints relative
+to the hip, both z-scored; a linear layer and two residual modules, each layer with batch norm, ReLU and dropout of one
+half; every weight matrix clipped to a norm of 1; Adam at 0.001, falling by 4 % every 100,000 steps; batches of 64.
 """
 
 import time

@@ -20,9 +20,9 @@ class Measured:
 
     Attributes:
         example_bytes: mean size of an example in a shard.
-        image_bytes: size of a decoded image.
+        picture_bytes: size of a decoded image.
         decode_images_per_core_second: images read, checked, parsed, decoded and batched per second on one core.
-        gradient_bytes: sent and received by every node in a step.
+        gradient_bytes: size of the model's gradients.
     """
 
     example_bytes: float

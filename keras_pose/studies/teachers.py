@@ -15,12 +15,12 @@ from keras_pose.data.sources.photo_labels import Label
 from keras_pose.data.teachers.labeller import LIMBS, Labeller, crop_of_box
 
 FRACTION = 0.2  # of the torso, PCK's threshold
-TOLERANCES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+TOLERANCES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4)  # distances of two teachers' joints, in torsos
 
 
 @dataclass(frozen=True)
 class Opinions:
-    """Results of two teachers against human labels for the 12 limb joints of N people, in torsos.
+    """Two teachers compared with human labels, for the 12 limb joints of N people, in torsos.
 
     `movenet_error`, `blazepose_error` and `mean_error` (N, 12) are distances from the human label, NaN without one;
     `apart` (N, 12) is the distance between the two teachers.
@@ -75,7 +75,7 @@ def _opinions(image: np.ndarray, label: Label, skeleton: Skeleton, teachers: Lab
 
 
 def tabulate(opinions: Opinions) -> list[dict]:
-    """A row for all joints, then for those that agree within each tolerance, and for the rest."""
+    """A row for all joints, then for each tolerance one for the joints that agree within it and one for the rest."""
     labelled = np.isfinite(opinions.movenet_error)
     groups = {"all": labelled}
     for tolerance in TOLERANCES:

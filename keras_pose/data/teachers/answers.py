@@ -1,8 +1,9 @@
-"""A file that keeps what teachers said of each image, so that no image is looked at twice.
+"""A file that keeps the teachers' answers, so that no image runs through them twice.
 
-Preparing photos for another size, skeleton or margin needs the same answers again, and they take most of the time. The
-file is an SQLite database: a key (a hash of the teachers' files, of the image's pixels and of the crop) and a row of
-numbers. Positions are rounded to 1/8192 of the person's crop, poses to half-precision millimetres, scores to 1/255.
+Preparing photos for another size, skeleton or margin needs the same answers, and computing them takes most of the time.
+The file is an SQLite database. Its keys are hashes of the teachers' files, the image's pixels and the crop; its values
+are rows of numbers. Positions are rounded to 1/8192 of the person's crop, poses to half-precision millimeters, and
+scores to 1/255.
 """
 
 import hashlib
@@ -17,8 +18,8 @@ from keras_pose.data.teachers.blazepose import Landmarks
 from keras_pose.data.teachers.crop import Crop
 from keras_pose.data.teachers.movenet import Keypoints
 
-APPLICATION_ID, VERSION = 0x6B706F73, 1  # "kpos": how SQLite tells whose file it is
-STEPS = 8192  # of a position, across the crop
+APPLICATION_ID, VERSION = 0x6B706F73, 1  # "kpos"; SQLite stores both to identify the file's format
+STEPS = 8192  # positions are stored in this many steps across the crop
 PATIENCE_S = 60  # how long a worker waits while another one writes
 ROW = np.dtype([
     ("crop", "<f4", 4),
@@ -36,9 +37,9 @@ Answer = tuple[Keypoints | None, Landmarks | None]
 
 
 class Answers:
-    """The answers of the teachers in `teachers`, kept in `path`, which is made where it is missing.
+    """The answers of the teachers whose files are `teachers`, kept in `path`, which is created if missing.
 
-    Several processes may use one file. Raises UserError where it is no such file, or cannot be written.
+    Several processes may use one file. Raises UserError if it is a file of another kind or cannot be written.
     """
 
     def __init__(self, path: str | Path, teachers: Sequence[str]):
@@ -51,17 +52,20 @@ class Answers:
             raise self._error(error) from error
 
     def get(self, image: np.ndarray, crop: Crop | None) -> Answer | None:
-        """What the teachers said of (H, W, 3) uint8 RGB pixels and a crop; None where they were not asked yet."""
+        """The answer for an (H, W, 3) uint8 RGB image and a crop of it; None if the file does not have it.
+
+        Raises UserError if the file is damaged or cannot be read.
+        """
         try:
             row = self._value("SELECT row FROM answers WHERE key = ?", self._key(image, crop))
         except sqlite3.Error as error:
             raise self._error(error) from error
         if row is not None and len(row) != ROW.itemsize:
-            raise UserError(f"--teacher_cache={self._path} is damaged; remove it, the teachers are asked again")
+            raise UserError(f"--teacher_cache={self._path} is damaged; remove it, and the teachers run again")
         return None if row is None else _unpack(np.frombuffer(row, ROW)[0])
 
     def put(self, image: np.ndarray, crop: Crop | None, answer: Answer) -> Answer:
-        """Keeps an answer; returns it as `get` will."""
+        """Keeps an answer and returns it rounded, as `get` will; raises UserError if the file cannot be written."""
         row = _pack(answer)
         try:
             self._connection.execute(
@@ -75,7 +79,7 @@ class Answers:
         return self._value("PRAGMA application_id"), self._value("PRAGMA user_version")
 
     def _begin(self) -> None:
-        """Makes the table of a new file in one transaction: another process may be at it, too."""
+        """Creates the table of a new file in one transaction, since another process may be doing the same."""
         self._connection.execute("BEGIN IMMEDIATE")
         ids = self._ids()
         if ids == (0, 0) and not self._value("SELECT count(*) FROM sqlite_master"):
@@ -87,7 +91,7 @@ class Answers:
         self._connection.execute("COMMIT")
 
     def _value(self, statement: str, *values):
-        """The single value that a statement gives; None for none."""
+        """The single value that a statement returns, or None."""
         row = self._connection.execute(statement, values).fetchone()
         return row and row[0]
 
@@ -103,7 +107,7 @@ class Answers:
 
 
 def _hash_of_files(paths: Sequence[str]) -> bytes:
-    """A hash of model files, and of the weights that lie beside a TensorFlow.js graph, in any order of `paths`."""
+    """A hash of model files, with the weights beside a TensorFlow.js graph; independent of the order of `paths`."""
     digests = []
     for path in map(Path, paths):
         files = [path, *sorted(path.parent.glob(f"{path.stem}*.bin"))] if path.suffix == ".json" else [path]
@@ -112,7 +116,7 @@ def _hash_of_files(paths: Sequence[str]) -> bytes:
 
 
 def _pack(answer: Answer) -> np.ndarray:
-    """One row (a scalar array of ROW)."""
+    """An answer as one row, a scalar array of dtype `ROW`."""
     seen, found = answer
     crop = found.next_crop if found else _box_of(seen)
     row = np.zeros((), ROW)

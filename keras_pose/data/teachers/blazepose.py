@@ -1,9 +1,9 @@
 """BlazePose as a teacher: its landmark model in a .tflite file, run through LiteRT on crops that follow the person.
 
-The file is the user's: `pose_landmark_lite.tflite`, `_full` or `_heavy` of the npm package `@mediapipe/pose`.
-Input (1, 256, 256, 3) RGB in [0, 1]; outputs 39 landmarks of (x, y, z, visibility, presence), a score, and the same
-landmarks in metres around the hips. Numbers 33 and 34 give the next crop: the hips' middle, and a point above it that
-tells how large the person is and which way is up.
+The user provides the file: `pose_landmark_lite.tflite`, `_full` or `_heavy` of the npm package `@mediapipe/pose`
+(Bazarevsky et al. 2020, arXiv:2006.10204). Its input is (1, 256, 256, 3) RGB in [0, 1]. Its outputs are 39 landmarks of
+(x, y, z, visibility, presence), a score, and the same landmarks in meters around the hips. Landmarks 33 and 34 define
+the next crop: the middle of the hips, and a point above it that gives the person's size and rotation.
 """
 
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ SIZE = 256
 LANDMARKS = 39
 HIPS, ABOVE = 33, 34
 CROP_MARGIN = 1.25
-# From the whole picture to a crop that fits takes some passes: until it moves and grows by less than this share.
+# From the whole image, it takes several passes until the crop fits: until it moves and grows by less than this share.
 SETTLED, MOST_PASSES = 0.05, 10
-# BlazePose's number of each joint but the pelvis.
+# BlazePose's landmark number of each joint except the pelvis.
 _NUMBERS = {"nose": 0, "left_eye": 2, "right_eye": 5, "left_ear": 7, "right_ear": 8}
 for _i, _joint in enumerate(("shoulder", "elbow", "wrist")):
     _NUMBERS |= {f"left_{_joint}": 11 + 2 * _i, f"right_{_joint}": 12 + 2 * _i}
@@ -34,8 +34,9 @@ for _i, _joint in enumerate(("hip", "knee", "ankle")):
 class Landmarks:
     """The joints of BLAZEPOSE_18 that the teacher found.
 
-    `keypoints_px` (18, 2) of the picture; `pose_mm` (18, 3) relative to the pelvis, camera axes; `visibility` and
-    `presence` (18,) in [0, 1]; `score` in [0, 1], whether there is a person; `next_crop` follows them.
+    `keypoints_px` (18, 2) are pixels of the image; `pose_mm` (18, 3) is relative to the pelvis, in camera axes;
+    `visibility` and `presence` (18,) are in [0, 1], and so is `score`, whether there is a person. `next_crop` is the
+    crop around that person.
     """
 
     keypoints_px: np.ndarray
@@ -47,7 +48,7 @@ class Landmarks:
 
 
 class BlazePose:
-    """Runs a landmark model; raises UserError where LiteRT is not installed or the file is another model."""
+    """Runs a landmark model; raises UserError if LiteRT is not installed or the file is another model."""
 
     def __init__(self, path: str | Path):
         try:
@@ -68,18 +69,18 @@ class BlazePose:
             raise UserError(f"--teacher={path} is not BlazePose's landmark model; get pose_landmark_full.tflite")
 
     def __call__(self, picture: np.ndarray, crop: Crop) -> Landmarks:
-        """The person in a crop of an (H, W, 3) RGB picture."""
+        """The person in a crop of an (H, W, 3) uint8 RGB image."""
         image = geometry.warp_image(picture, crop.affine(SIZE), (SIZE, SIZE)).astype(np.float32) / 255
         self._interpreter.set_tensor(self._input[0]["index"], image[None])
         self.step()
         return read_landmarks(*(self._interpreter.get_tensor(index).ravel() for index in self._outputs), crop)
 
     def step(self) -> None:
-        """One inference on the last crop: what a measurement of speed repeats."""
+        """One inference on the last crop; speed measurements repeat it."""
         self._interpreter.invoke()
 
     def find(self, picture: np.ndarray) -> Landmarks:
-        """The upright person in a picture of which nothing is known: from the whole of it to a crop that fits."""
+        """The upright person in an (H, W, 3) uint8 RGB image: starts with the whole image, then fits the crop."""
         crop = whole_image(picture.shape[:2])
         for _ in range(MOST_PASSES):
             found = self(picture, crop)
@@ -90,7 +91,7 @@ class BlazePose:
 
 
 def is_blazepose(path: Path) -> bool:
-    """Whether a file is a landmark model, not a file that this project exported, which has metadata beside it."""
+    """Whether a file is a landmark model, rather than an export of this project, which has metadata beside it."""
     if path.suffix != ".tflite" or not path.is_file() or path.with_name(f"{path.name}.json").is_file():
         return False
     try:
@@ -101,11 +102,11 @@ def is_blazepose(path: Path) -> bool:
 
 
 def read_landmarks(values: np.ndarray, score: np.ndarray, world: np.ndarray, crop: Crop) -> Landmarks:
-    """From the model's outputs (195,), (1,) and (117,) for a crop to joints of the picture."""
+    """Converts the model's outputs (195,), (1,) and (117,) for a crop to joints in the image."""
     values, world = values.reshape(LANDMARKS, 5).astype(np.float64), world.reshape(LANDMARKS, 3).astype(np.float64)
     points = geometry.apply_affine(geometry.invert_affine(crop.affine(SIZE)), values[:, :2])  # (39, 2)
-    linear = crop.affine(SIZE)[:, :2] * crop.side_px / SIZE  # the turn alone
-    metres = np.concatenate([world[:, :2] @ linear, world[:, 2:]], axis=1)  # turned back
+    linear = crop.affine(SIZE)[:, :2] * crop.side_px / SIZE  # the rotation alone
+    metres = np.concatenate([world[:, :2] @ linear, world[:, 2:]], axis=1)  # rotated back
     visibility, presence = 1 / (1 + np.exp(-np.clip(values[:, 3:].T, -50, 50)))
     pose = _joints(metres)
     return Landmarks(
@@ -125,7 +126,12 @@ def _joints(landmarks: np.ndarray) -> np.ndarray:
 
 
 def crop_around(hips_px: np.ndarray, above_px: np.ndarray) -> Crop:
-    """The crop for a person whose hips' middle and point above are known: upright, with both arms' reach."""
+    """The upright crop around a person: the square around the circle through the point above, plus a margin.
+
+    Args:
+        hips_px: (2,) the middle of the hips, the circle's center.
+        above_px: (2,) the point above it.
+    """
     x, y = above_px - hips_px
     side = max(2 * CROP_MARGIN * float(np.hypot(x, y)), 1.0)
     return Crop(hips_px, side, -float(np.rad2deg(np.arctan2(x, -y))))

