@@ -1,4 +1,4 @@
-"""Serves a page that finds 3D skeletons in a phone's camera. Images never leave the phone.
+"""Serves a page that finds 3D skeletons in the images of a phone's camera. Images never leave the phone.
 
     python -m mobile_demo [--model=pose.tflite] [--port=8443] [--http]
 
@@ -50,7 +50,7 @@ Browsers give a page from another machine neither camera nor threads over plain 
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_string(
         "model",
         None,

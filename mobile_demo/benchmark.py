@@ -26,7 +26,7 @@ from mobile_demo.server import Settings, serve
 
 FLAGS = flags.FLAGS
 WARMUP = 20  # results before the measurement
-TRACED = 0.1  # the share of frames, in addition, to trace for short tasks; separate because tracing takes time
+TRACED = 0.1  # additional frames to trace for short tasks, relative to --frames; separate because tracing takes time
 PARTS = 10  # memory is measured after each part
 TIMEOUT_MS = 120_000
 CLIP_SIZE, CLIP_FPS, CLIP_FRAMES = (480, 640), 30, 30
@@ -73,7 +73,7 @@ COLLECT = """([count, timeout]) => new Promise((resolve, reject) => {
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
-    """The command's flags."""
+    """Defines the command's flags."""
     flags.DEFINE_string("model", None, "Exported .tflite file. Default: the one the demo serves.", flag_values=values)
     flags.DEFINE_multi_integer("threads", [1, 2], "Threads for inference. Repeat for several.", 1, flag_values=values)
     flags.DEFINE_integer("frames", 1000, "Number of results to measure.", 1, flag_values=values)
@@ -93,7 +93,7 @@ def main(arguments: list[str]) -> None:
 
 
 def moving_pattern() -> np.ndarray:
-    """(N, H, W, 3) a bright bar moving over noise. The content does not affect the time per frame."""
+    """(N, H, W, 3) uint8: a bright bar moving over noise, without a person, so a finder would run on each frame."""
     height, width = CLIP_SIZE
     frames = np.random.default_rng(0).integers(0, 128, (CLIP_FRAMES, height, width, 1)).repeat(3, -1).astype(np.uint8)
     for i, frame in enumerate(frames):
@@ -103,7 +103,7 @@ def moving_pattern() -> np.ndarray:
 
 
 def measure(model: str | None, clip: Path, threads: int, frames: int) -> dict[str, float]:
-    """Measures one visit of the page: the numbers in `UNITS`, and `page_kb` per file.
+    """Measures one visit to the page: the numbers in `UNITS`, and `page_kb` per file.
 
     Raises UserError if the page does not run.
     """

@@ -44,7 +44,7 @@ def camera(clip: Path | None, allowed: bool = True) -> list[str]:
 
 @contextlib.contextmanager
 def open_browser(options: list[str], home: Path | None = None) -> Iterator:
-    """A `playwright` Browser; with `home`, a BrowserContext of a phone with its profile and authorities in that folder.
+    """Yields a `playwright` Browser; with `home`, a phone's BrowserContext with its profile and authorities in it.
 
     Raises UserError if Chromium or playwright is missing.
     """

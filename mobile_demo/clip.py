@@ -12,7 +12,7 @@ OFFSET = np.array([16.0, 128.0, 128.0])
 
 
 def write_clip(path: Path, frames: np.ndarray, fps: int) -> Path:
-    """Writes (N, H, W, 3) uint8 RGB as .y4m. Colour has half the resolution, so H and W must be even.
+    """Writes (N, H, W, 3) uint8 RGB as .y4m. Color has half the resolution, so H and W must be even.
 
     Raises UserError for odd sizes.
     """

@@ -91,7 +91,7 @@ class Site:
 
 
 def _half(pair: Pair, path: str) -> Resource:
-    """A model or its metadata, as the path says."""
+    """The metadata of a pair if `path` ends in .json, else its model."""
     suffix = Path(path).suffix
     return Resource(TYPES[suffix], pair.tag, pair.metadata if suffix == ".json" else pair.model)
 

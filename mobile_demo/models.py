@@ -55,7 +55,7 @@ class Pair:
     tag: str
 
 
-NO_FINDER = Pair(b"", b"null", "none")  # a page that asks for a finder gets an answer that it can keep
+NO_FINDER = Pair(b"", b"null", "none")  # an answer that the page can cache, instead of an error
 
 
 class ModelFile:
@@ -114,9 +114,9 @@ class ModelFile:
 
 
 class FinderFile(ModelFile):
-    """The finder of a model, which may come, change and go while it is served.
+    """The finder of a model, which may appear, change and disappear while the model is served.
 
-    It is served as it is: the page says what is wrong with it, and works on without it.
+    It is served unchecked: the page reports what is wrong with it and works without it.
     """
 
     def __init__(self, model: str | os.PathLike):
@@ -149,7 +149,7 @@ def describes_image_model(metadata) -> bool:
 
 
 def _stamp(path: Path) -> tuple:
-    """Changes with the file."""
+    """A value that changes when the file changes."""
     stat = path.stat()
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 

@@ -119,9 +119,9 @@ class Server:
 
 
 def serve(settings: Settings) -> Server:
-    """Starts to serve and returns immediately.
+    """Starts the server and returns immediately.
 
-    Raises UserError if the model, the runtime, the port or the state folder cannot be used.
+    Raises UserError if the model, the page, the runtime, the port or the state folder cannot be used.
     """
     model, _ = find_model(settings.model)
     tls, authority = None, None
@@ -152,7 +152,7 @@ class _Listener:
         self._redirect = self._http(lambda request: point_to_https(request, line_bytes))
 
     def accept(self, connection: socket.socket, address: tuple) -> None:
-        """Takes in a connection, or closes it at once if there are too many."""
+        """Accepts a connection, or closes it at once if there are too many."""
         self._clients = {other: client for other, client in self._clients.items() if other.fileno() >= 0}
         each = sum(client.address == address[0] for client in self._clients.values())
         if len(self._clients) >= self._settings.connections or each >= self._settings.connections_each:

@@ -19,7 +19,7 @@ CHECKSUMS = PACKAGE / "runtime.sha256"
 MANIFEST = "manifest.json"
 LIBRARY, UTILITIES = "litert.js", "wasm_utils.js"
 BARE_IMPORT, RELATIVE_IMPORT = '"@litertjs/wasm-utils"', f'"./{UTILITIES}"'
-# Part of the file whose SHA-256 `runtime.sha256` has: a change here changes that, too.
+# Becomes part of the library: a change here also changes its SHA-256 in `runtime.sha256`.
 NOTE = "// Changed for keras_pose: the import of @litertjs/wasm-utils is a path, since import maps reach no workers.\n"
 SOURCES = {LIBRARY: "core/dist/index.js", UTILITIES: "wasm-utils/dist/index.js"} | {
     f"litert_wasm{build}_internal.{suffix}": f"core/wasm/litert_wasm{build}_internal.{suffix}"
@@ -39,7 +39,7 @@ def read_checksums(path: Path = CHECKSUMS) -> dict[str, str]:
 
 
 def vendor(modules: Path, output: Path, checksums: dict[str, str], licence: Path) -> None:
-    """Writes the runtime from a node_modules folder to `output`, with the licence of both its packages.
+    """Writes the runtime from a node_modules folder to `output`, with the license of both its packages.
 
     Raises UserError, and writes nothing, if a file is missing or does not match `checksums`.
     """

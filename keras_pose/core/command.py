@@ -9,7 +9,7 @@ from keras_pose.core.errors import UserError
 
 
 def run(main: Callable[[list[str]], int | None]) -> None:
-    """Runs `main(positional_arguments)` under absl flags; exits 2 with one line on a `UserError`."""
+    """Runs `main(positional_arguments)` with absl flags. On a `UserError`, prints one line and exits with status 2."""
 
     def guarded(argv: list[str]) -> int | None:
         try:

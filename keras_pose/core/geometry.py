@@ -1,7 +1,7 @@
 """Pixels, crops and cameras. NumPy only, which keeps the start of worker processes fast.
 
 Pixel convention throughout: pixel i covers [i, i + 1) and its center is i + 0.5. Normalized coordinates in [0, 1] are
-pixels divided by the image size. (OpenCV puts centers at integers; only `warp_image` has to account for it.)
+pixels divided by the image size. (OpenCV puts centers at integers; in this module only `warp_image` calls it.)
 Points are (x, y), images (height, width). Camera frame: x right, y down, z away from the camera, in millimeters.
 """
 
@@ -36,10 +36,10 @@ def inside_image(keypoints_px: np.ndarray, image_size: tuple[int, int]) -> np.nd
 def crop_affine(
     center_px: np.ndarray, crop_size_px: tuple[float, float], output_size: tuple[int, int], rotation_deg: float = 0.0
 ) -> np.ndarray:
-    """(2, 3) affine from image pixels to crop pixels.
+    """The (2, 3) affine from image pixels to crop pixels.
 
     The crop is centered on `center_px` (x, y), covers `crop_size_px` (height, width) of the image and has
-    `output_size` (height, width). The image is rotated clockwise by `rotation_deg`.
+    `output_size` (height, width). Its content is rotated clockwise by `rotation_deg`.
     """
     scale = np.array([output_size[1] / crop_size_px[1], output_size[0] / crop_size_px[0]])
     angle = np.deg2rad(rotation_deg)
@@ -52,9 +52,9 @@ def crop_affine(
 def box_crop(
     box_px: Sequence[float] | np.ndarray, output_size: tuple[int, int], margin: float = 1.25
 ) -> tuple[np.ndarray, tuple[float, float]]:
-    """Center (x, y) and size (height, width) of the crop around a box (x0, y0, x1, y1).
+    """Center (x, y) and size (height, width) of the crop around a box (x0, y0, x1, y1), in pixels.
 
-    The box grows by `margin`, then to the aspect ratio of `output_size`, which avoids stretching.
+    The box is enlarged by the factor `margin`, then to the aspect ratio of `output_size`, to avoid stretching.
     """
     x0, y0, x1, y1 = (float(v) for v in box_px)
     width, height = max(x1 - x0, 1.0) * margin, max(y1 - y0, 1.0) * margin
@@ -67,7 +67,7 @@ def box_crop(
 
 
 def keypoints_box(keypoints_px: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """The box (x0, y0, x1, y1) around the valid keypoints among (J, 2)."""
+    """The box (x0, y0, x1, y1) around the valid ones of (J, 2) keypoints; raises UserError if none is valid."""
     points = np.asarray(keypoints_px)[np.asarray(valid, bool)]
     if len(points) == 0:
         raise UserError("no valid keypoint to fit a box to; drop the example")
@@ -135,8 +135,8 @@ class Camera:
 def distort(plane: np.ndarray, radial: tuple[float, ...], tangential: tuple[float, ...]) -> np.ndarray:
     """Human3.6M's lens distortion of (..., 2) points on the plane z = 1.
 
-    With r2 = x^2 + y^2 a point is scaled by 1 + k1 r2 + k2 r2^2 + k3 r2^3 + p1 y + p2 x
-    and shifted by (p2, p1) r2. (The data set's own code and Martinez et al. 2017. OpenCV's has 2 (p1 y + p2 x).)
+    With r2 = x^2 + y^2, a point is scaled by 1 + k1 r2 + k2 r2^2 + k3 r2^3 + p1 y + p2 x and shifted by (p2, p1) r2, as
+    in the data set's own code and Martinez et al. 2017. (OpenCV has 2 (p1 y + p2 x) instead of p1 y + p2 x.)
     """
     p1, p2 = tangential or (0.0, 0.0)
     r2 = (plane**2).sum(-1, keepdims=True)

@@ -27,7 +27,7 @@ class Option:
 def option(
     default: Any, help: str, choices: Iterable[str] | None = None, flag: str | None = None, flag_default: object = SAME
 ) -> Any:
-    """A dataclass field that is also a flag; see `Option`. `dataclasses.MISSING` means no default."""
+    """A dataclass field that is also a flag; see `Option`. A field without a default has `dataclasses.MISSING`."""
     told = Option(help, tuple(choices) if choices else None, flag, flag_default)
     return dataclasses.field(default=default, metadata={"option": told})
 

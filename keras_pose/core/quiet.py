@@ -39,7 +39,7 @@ NOTES = re.compile(
     rb"|.*TF-TRT Warning: Could not find TensorRT"
     rb"|W\d{4} .*flatbuffer_helpers.* Ignored (output_format|drop_control_dependency))"  # of the TFLite converter
 )
-# Dropped only without a GPU: on a machine with one, these lines explain why it is not used.
+# Held back only on machines without a GPU: with one, these lines explain why it is not used.
 NOTES_WITHOUT_GPU = re.compile(rb".*(Could not find cuda drivers|failed call to cuInit)")
 GPU_DRIVERS = ("/proc/driver/nvidia/version", "/dev/nvidiactl")
 
@@ -48,7 +48,7 @@ _LOCK = threading.Lock()  # held inside `quiet`
 
 
 def install() -> None:
-    """Silences the noisy imports and calls, unless TF_CPP_MIN_LOG_LEVEL is 0; the variable then stays set.
+    """Silences the noisy imports and calls, unless TF_CPP_MIN_LOG_LEVEL is 0. Sets it to 1 if it is not set.
 
     Call it before TensorFlow is imported. It imports nothing itself.
     """
@@ -62,7 +62,7 @@ def install() -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Drops messages written to descriptor 2 inside the block; prints them if the block raises.
+    """Drops the lines that match `NOTES` from descriptor 2 inside the block; prints them if the block raises.
 
     Does not nest: inside another `quiet`, in any thread, it does nothing.
     """
@@ -165,7 +165,7 @@ def _quiet_once(owner: Any, name: str, method: Callable) -> Callable:
 
 
 def pass_on(lines: Iterable[bytes], output: BinaryIO, has_gpu: bool) -> None:
-    """Writes lines to `output`; notes only if the lines do not end with `ENDED_WELL`."""
+    """Writes lines to `output`; those that match `NOTES` last, and only if `ENDED_WELL` does not follow."""
     notes = []
     for line in lines:
         text, end, reason = line.partition(b"\0")

@@ -17,8 +17,8 @@ from keras_pose.core.errors import UserError, unknown_name
 class Skeleton:
     """A named set of joints.
 
-    `parents[j]` is the parent of joint `j`, or -1 for the top of a tree.
-    `root` is the joint that `pose_3d` is relative to; None for 2D-only skeletons without such a joint.
+    `parents[j]` is the parent of joint `j`, or -1 for the top of a tree. `root` is the joint that `pose_3d` is relative
+    to; None for 2D skeletons without such a joint. Raises UserError for duplicate names or invalid indices.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Skeleton:
 
     @cached_property
     def left_right_pairs(self) -> tuple[tuple[int, int], ...]:
-        """(left, right) joint indices, found by the names `left_*` and `right_*`."""
+        """(left, right) joint indices of each pair, found by the names `left_*` and `right_*`."""
         return tuple(
             (j, self.index("right_" + name[5:]))
             for j, name in enumerate(self.joint_names)
@@ -63,7 +63,7 @@ class Skeleton:
 
     @cached_property
     def symmetric_bones(self) -> tuple[tuple[tuple[int, int], tuple[int, int]], ...]:
-        """Pairs of (parent, child) on the left and the mirrored bone on the right; Eq. 8 of the paper."""
+        """Pairs of bones (parent, child), the left one and its mirror image on the right, for Eq. 8 of the paper."""
         mirror = self.flip_permutation
         bones = set(self.bones)
         return tuple(
@@ -177,7 +177,7 @@ STAND_INS = {
 
 
 def get_skeleton(name: str) -> Skeleton:
-    """Returns the skeleton with that name. A .json file (see `Skeleton.to_dict`) is read and registered by its name.
+    """The skeleton with that name, or the one in a .json file (see `Skeleton.to_dict`), which is then registered.
 
     Raises UserError that lists the known skeletons, or explains what is wrong with the file.
     """
@@ -190,7 +190,7 @@ def get_skeleton(name: str) -> Skeleton:
 
 
 def register_skeleton(skeleton: Skeleton) -> Skeleton:
-    """Makes a skeleton known to `get_skeleton`; raises UserError if the name belongs to a different one."""
+    """Makes a skeleton known to `get_skeleton` and returns it; raises UserError if another one has its name."""
     if SKELETONS.setdefault(skeleton.name, skeleton) != skeleton:
         raise UserError(f"skeleton {skeleton.name}: the name is taken by other joints; choose another name")
     return skeleton
@@ -211,14 +211,17 @@ def _read_skeleton(path: str) -> Skeleton:
 def map_joints(
     joints: np.ndarray, valid: np.ndarray, source: Skeleton, target: Skeleton
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Maps the joints of one skeleton to another by name.
+    """Maps the joints of one skeleton to another by name, or by `STAND_INS`.
 
     Args:
         joints: (..., J_source, D) coordinates, 2D or 3D, in any unit.
         valid: (..., J_source) bool, which joints are labeled.
 
     Returns:
-        (..., J_target, D) and (..., J_target); joints that the source does not have are zero and invalid.
+        (..., J_target, D) and (..., J_target) bool; joints that the source does not have are zero and invalid.
+
+    Raises:
+        UserError: the shapes do not belong to `source`.
     """
     joints, valid = np.asarray(joints), np.asarray(valid, bool)
     if joints.shape[-2] != source.num_joints or valid.shape != joints.shape[:-1]:

@@ -1,1 +1,1 @@
-"""Evaluation: scores a model on a split of a data set, with all metrics in one table, as JSON and as figures."""
+"""Evaluation: scores a model on a split of a data set, and reports all metrics as tables, JSON and figures."""

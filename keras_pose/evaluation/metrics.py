@@ -1,4 +1,4 @@
-"""Metrics of 2D and 3D pose as pure functions, with one value per example and joint, ready for any kind of average.
+"""Metrics of 2D and 3D pose as pure functions, with a value per example or per joint, ready for any kind of average.
 
 3D poses are (B, J, 3) in millimeters, 2D keypoints (B, J, 2) in PIXELS of the crop ([0, 1] of a crop that is not square
 would distort distances). `valid` is (B, J), 1 if a joint counts. If a function returns values and weights, average them
@@ -12,7 +12,7 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import Skeleton
 
 PCK3D_THRESHOLD_MM = 150.0
-# A similarity has 7 degrees of freedom: it maps any two points onto any others, and nearly so three.
+# A similarity has 7 degrees of freedom: it maps any two points exactly onto any other two, and three almost exactly.
 PA_FEWEST_JOINTS = 4
 AUC_THRESHOLDS_MM = tuple(np.arange(0.0, 151.0, 5.0))
 # The joint at the base of the neck, in order of preference.
@@ -29,12 +29,12 @@ def weighted_mean(values, weights, axis=None):
 
 
 def joint_errors(target, predicted):
-    """(B, J, D) and (B, J, D) to the distances (B, J); mm for poses, pixels for keypoints."""
+    """The distances (B, J) of two (B, J, D); mm for poses, pixels for keypoints."""
     return ops.sqrt(ops.sum(ops.square(target - predicted), axis=-1))
 
 
 def mpjpe(target, predicted, valid=None):
-    """Protocol 1: the mean distance of joints, mm; both poses relative to the root, which counts as a joint. (B,)"""
+    """Protocol 1: the mean joint error in mm of root-relative poses; the root counts as a joint. (B,)"""
     return weighted_mean(joint_errors(target, predicted), _weights(target, valid)[..., 0], axis=-1)
 
 
@@ -85,7 +85,7 @@ def align_procrustes(target, predicted, valid=None):
 
 
 def pck3d(target, predicted, threshold_mm: float = PCK3D_THRESHOLD_MM):
-    """1 if a joint is within `threshold_mm` (MPI-INF-3DHP's 3D PCK at 150 mm; root-relative poses). (B, J)"""
+    """1 if the error of a joint is at most `threshold_mm`: MPI-INF-3DHP's 3D PCK, for root-relative poses. (B, J)"""
     return ops.cast(joint_errors(target, predicted) <= threshold_mm, "float32")
 
 
@@ -104,22 +104,26 @@ def _weights(target, valid):
 
 
 def pck(target_px, predicted_px, valid, skeleton: Skeleton, fraction: float = 0.2):
-    """PCK relative to the torso, as for Leeds Sports Pose: within `fraction` of the distance from the left shoulder to
-    the right hip.
+    """PCK by the torso, as for Leeds Sports Pose: a joint is correct if its error is at most `fraction` of the torso.
+
+    The torso is the distance from the left shoulder to the right hip.
 
     Returns:
         (B, J) 1 if correct, and (B, J) weights: valid joints of people with a labeled torso.
+
+    Raises:
+        UserError: the skeleton lacks these joints.
     """
     return _within(target_px, predicted_px, valid, *_torso_px(target_px, valid, skeleton), fraction)
 
 
 def pckh(target_px, predicted_px, valid, skeleton: Skeleton, fraction: float = 0.5):
-    """PCKh relative to the head, as for MPII: within `fraction` of the head's size.
+    """PCKh, by the head as for MPII: a joint is correct if its error is at most `fraction` of the head's size.
 
-    MPII's head size is 0.6 times the diagonal of an annotated head box. A skeleton has no box, so the distance from the
-    top of the head to the base of the neck is used (`upper_neck` of MPII; `thorax` of Human3.6M, whose `neck_nose` is
-    too high; otherwise `neck`). For the latter two it is about a quarter longer than MPII's, so results are comparable
-    only within one skeleton.
+    MPII's head size is 0.6 times the diagonal of an annotated head box. A skeleton has no box, so the size is the
+    distance from the top of the head to the base of the neck (`upper_neck` of MPII; `thorax` of Human3.6M, whose
+    `neck_nose` is too high; otherwise `neck`). With `thorax` and `neck` it is about a quarter longer than MPII's, so
+    only results for one skeleton are comparable.
 
     Returns:
         (B, J) 1 if correct, and (B, J) weights: valid joints of people with a labeled head.
@@ -135,10 +139,13 @@ def pckh(target_px, predicted_px, valid, skeleton: Skeleton, fraction: float = 0
 
 
 def pck_either_side(target_px, predicted_px, valid, skeleton: Skeleton, fraction: float = 0.2):
-    """`pck` if the two predictions of a left/right pair may be swapped: the result if sides were known.
+    """`pck` if the two predictions of each left/right pair may be swapped: the result if sides were known.
 
     Returns:
-        (B, J) 1 if correct, with the better order for each pair, and (B, J) weights as for `pck`.
+        (B, J) 1 if correct, in the better order of each pair, and (B, J) weights as for `pck`.
+
+    Raises:
+        UserError: as `pck`.
     """
     other_side = np.arange(skeleton.num_joints)
     for left, right in skeleton.left_right_pairs:
@@ -152,10 +159,13 @@ def pck_either_side(target_px, predicted_px, valid, skeleton: Skeleton, fraction
 def left_right_collapse(target_px, predicted_px, valid, skeleton: Skeleton, smallest_gap: float = 0.4):
     """Whether both predictions of a left/right pair are closer to the same one of the pair's labels.
 
-    Only pairs with labels more than `smallest_gap` torsos apart count.
+    Only pairs whose labels are more than `smallest_gap` torsos apart count.
 
     Returns:
         (B, pairs) 1 if collapsed, and (B, pairs) weights.
+
+    Raises:
+        UserError: as `pck`.
     """
     left, right = np.array(skeleton.left_right_pairs).T
     torso_px, torso_valid = _torso_px(target_px, valid, skeleton)  # (B,)
@@ -189,7 +199,7 @@ def upright(target_px, valid, skeleton: Skeleton, largest_deg: float = 45.0):
 
 
 def _neck(skeleton: Skeleton) -> int | None:
-    """The joint at the base of the neck."""
+    """The index of the joint at the base of the neck; None if the skeleton has none."""
     name = next((name for name in NECK_JOINTS if name in skeleton.joint_names), None)
     return None if name is None else skeleton.index(name)
 

@@ -1,4 +1,4 @@
-"""Other people's models, evaluated on the same crops as the project's own: MoveNet and BlazePose."""
+"""Published models of others, MoveNet and BlazePose, opened for evaluation on the same crops as the project's own."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def open_peer(source: str) -> LoadedModel:
 
 
 def _open_movenet(path: Path) -> LoadedModel:
-    """MoveNet (single pose): int32 RGB in, one row of y, x and score per joint of COCO, in [0, 1] of the image."""
+    """MoveNet (single pose), which returns a row (y, x, score) per joint of COCO, positions in [0, 1] of the image."""
     movenet = MoveNet(path)
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:

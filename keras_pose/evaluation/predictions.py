@@ -1,4 +1,4 @@
-"""Predictions for evaluation: for batches, from any model format and skeleton."""
+"""Predictions for the batches of an evaluation, from models of any format and any skeleton."""
 
 import zlib
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from keras_pose.inference.runtimes import LoadedModel
 from keras_pose.io.model_info import OWN_CELL_CENTER
 from keras_pose.models.decoders import HeatmapDecoder, flip_average
 
-# Noise for testing lifters besides exact joints: 1 % of the crop, about 6 pixels for a person 400 pixels tall.
+# Lifters are also tested with noisy joints (`disturb`). The standard deviation is 1 % of the crop, 5 of 500 pixels.
 DETECTOR_DEVIATION = 0.01
 
 # Takes a batch (docs/architecture.md) as NumPy arrays. Returns `keypoints_2d` (B, J, 2) and/or `pose_3d` (B, J, 3) mm,
@@ -30,10 +30,10 @@ def batch_predictor(
 ) -> BatchPredictor:
     """A `BatchPredictor` for a `LoadedModel` that sees images, or for a Keras lifter.
 
-    A lifter gets the labeled keypoints, and again with a detector's errors for `pose_3d_noisy`.
+    A lifter predicts `pose_3d` from the labeled keypoints, and `pose_3d_noisy` from these with a detector's errors.
 
     Args:
-        skeleton, labelled_as: a lifter's and its data's, if they differ: it gets its own joints, by name.
+        skeleton, labelled_as: a lifter's skeleton and the data's, if they differ; the labels are then mapped by name.
         unlabelled_at: where a lifter sees unlabeled keypoints, in [0, 1] of the crop: the (J, 2) of `mean_keypoints`,
             as in training.
     """
@@ -54,16 +54,17 @@ def batch_predictor(
 
 
 def with_detector_errors(keypoints_2d: np.ndarray) -> np.ndarray:
-    """(B, J, 2) with a detector's errors (`augment_ops.disturb`), which are the same for the same example."""
+    """(B, J, 2) keypoints with a detector's errors (`augment_ops.disturb`); equal keypoints get equal errors."""
     seeds = [zlib.crc32(np.ascontiguousarray(points).tobytes()) for points in keypoints_2d]
     errors = [np.random.default_rng(seed).standard_normal((keypoints_2d.shape[1], 3), np.float32) for seed in seeds]
     return np.asarray(augment_ops.disturb(keypoints_2d, DETECTOR_DEVIATION, np.stack(errors)))
 
 
 def whole_predictor(predictor: PosePredictor) -> BatchPredictor:
-    """A `BatchPredictor` that treats each image as a whole one, in which it must find the person.
+    """A `BatchPredictor` that must find the person in each image, which it does not take for a crop.
 
-    If the finder finds nobody, the joints are predicted from the whole image.
+    If the finder finds nobody, the joints are predicted from the whole image. Predicting raises UserError for poses
+    without images.
     """
 
     def predict(batch: dict) -> dict:
@@ -81,14 +82,14 @@ def whole_predictor(predictor: PosePredictor) -> BatchPredictor:
 
 
 def heatmap_predictor(model: LoadedModel) -> BatchPredictor:
-    """Like `batch_predictor`, with `heatmaps` for a `HeatmapDecoder`; raises UserError for a model without them."""
+    """As `batch_predictor`, with `heatmaps` for a `HeatmapDecoder`; raises UserError for a model without them."""
     if model.run_with_heatmaps is None:
         raise UserError(f"{model.name} has no heatmap output to decode; name a run or a .keras file")
     return lambda batch: model.run_with_heatmaps(_images_of_size(batch, model.input_size))
 
 
 def with_decoder(predict: BatchPredictor, decoder: HeatmapDecoder) -> BatchPredictor:
-    """Reads `keypoints_2d` from the predicted `heatmaps`; `pose_3d` stays the model's own."""
+    """Makes `predict` read `keypoints_2d` from its `heatmaps`; `pose_3d` stays the model's own."""
 
     def decode(batch: dict) -> dict:
         outputs = predict(batch)
@@ -98,7 +99,7 @@ def with_decoder(predict: BatchPredictor, decoder: HeatmapDecoder) -> BatchPredi
 
 
 def _images_of_size(batch: dict, size: tuple[int, int]) -> np.ndarray:
-    """(B, *size, 3); raises UserError if images would be stretched."""
+    """The images as (B, *size, 3); raises UserError if there are none, or if they would be stretched."""
     if "image" not in batch:
         raise UserError("the data set holds poses without images; evaluate a lifter on it")
     images = batch["image"]
@@ -154,7 +155,7 @@ def with_flip_test(
 
 
 def _with_joints_of(target: Skeleton, batch: dict, source: Skeleton) -> dict:
-    """The batch with labeled joints of another skeleton."""
+    """The batch with its labeled joints mapped to another skeleton."""
     if source == target:
         return batch
     points, valid = map_joints(batch["keypoints_2d"], batch["keypoint_valid"] > 0, source, target)
@@ -164,8 +165,8 @@ def _with_joints_of(target: Skeleton, batch: dict, source: Skeleton) -> dict:
 def to_skeleton(outputs: dict, source: Skeleton, target: Skeleton) -> dict:
     """`keypoints_2d` and poses in another skeleton, NaN for joints that the source lacks.
 
-    Poses become relative to the target's root; without a root there are none. Raises UserError if the model predicts
-    NaN.
+    Poses become relative to the target's root; without a root they are left out. Raises UserError if the model predicts
+    NaN or infinity.
     """
     mapped = {}
     for name in ("keypoints_2d", "pose_3d", "pose_3d_noisy"):

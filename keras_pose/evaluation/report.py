@@ -1,4 +1,4 @@
-"""An evaluation as text, as JSON and as images."""
+"""Reports an evaluation as text, JSON and images."""
 
 import os
 from collections.abc import Iterable
@@ -32,8 +32,9 @@ COLUMNS = {
 
 
 def write_evaluation(directory: str | os.PathLike, result: EvaluationResult) -> None:
-    """Writes evaluation_errors.png (a histogram per joint), evaluation_samples.png and, last because it marks a run as
-    finished, evaluation.json.
+    """Writes evaluation_errors.png (a histogram per joint), evaluation_samples.png and evaluation.json.
+
+    The last file marks a run as finished, so it is written last. Raises UserError if a file cannot be written.
     """
     directory = Path(directory)
     for key, unit in (("error_mm", "mm"), ("error_px", "px")):
@@ -49,7 +50,10 @@ def write_evaluation(directory: str | os.PathLike, result: EvaluationResult) -> 
 
 
 def draw_samples(result: EvaluationResult, height: int = 200) -> np.ndarray:
-    """A row each of the best, median and worst: image and skeleton, 3D from two sides; the truth is gray."""
+    """A row each of the best, median and worst samples: image with skeleton, and 3D pose from two sides.
+
+    The ground truth is gray.
+    """
     pictures = [_draw_sample(sample, result, height) for sample in result.samples]
     titles = [
         f"{sample.place}: {sample.error:.1f} {sample.unit}  {sample.example['subject'].decode()} "
@@ -80,7 +84,7 @@ def _draw_sample(sample: Sample, result: EvaluationResult, height: int) -> np.nd
 
 
 def format_tables(result: EvaluationResult) -> str:
-    """The tables for the terminal: all metrics, then per joint, posture and action."""
+    """The tables for the terminal: all metrics, then per joint, and per posture and action if there are several."""
     title = f"{result.model['name']} on {result.dataset['spec']}, split {result.split}, {result.count} examples"
     summary = [[COLUMNS[name][0], _cell(name, value)] for name, value in result.summary().items()]
     parts = [title, align(summary), _table("joint", result.per_joint().items())]

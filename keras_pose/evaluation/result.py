@@ -24,8 +24,8 @@ SAMPLES_EACH = 3  # best, median and worst samples
 class Sample:
     """One example with its prediction.
 
-    `place` is best, median or worst; `example` and `predicted` are one row of a batch and of the outputs; `error` is
-    the mean over the joints, in `unit`.
+    `place` is best, median or worst. `example` is one row of a batch, and `predicted` of the outputs, in the data set's
+    skeleton. `error` is the mean over the joints, in `unit`.
     """
 
     place: str
@@ -41,11 +41,11 @@ class EvaluationResult:
 
     Attributes:
         dataset, model: what was evaluated, as values for JSON.
-        skeleton, image_size: the data set's.
+        skeleton, image_size: of the data set.
         scores: from `score_batch`, one row per example.
         actions: (N,) strings.
-        outputs: what the model predicts: `keypoints_2d`, `pose_3d` ...
-        samples: best, median and worst by 3D error, or by 2D error without 3D; none without images.
+        outputs: names of what the model predicts: `keypoints_2d`, `pose_3d` ...
+        samples: best, median and worst by 3D error, or by 2D error if there is no 3D; empty without images.
     """
 
     split: str
@@ -63,7 +63,7 @@ class EvaluationResult:
         return len(self.actions)
 
     def summary(self, rows=slice(None)) -> dict:
-        """The metrics over all or some examples; None if nothing is labeled or predicted."""
+        """The metrics over all or some examples; a metric is None if nothing is labeled or predicted for it."""
         return {name: scoring.mean(self.scores[key][rows]) for name, key in scoring.SUMMARY.items()}
 
     def per_joint(self) -> dict[str, dict]:
@@ -79,7 +79,10 @@ class EvaluationResult:
         return {action: {"count": int(these.sum())} | self.summary(these) for action, these in rows.items()}
 
     def per_posture(self) -> dict[str, dict]:
-        """The metrics of upright people and of the others, each with its `count`, if the labels allow it."""
+        """The metrics of upright people and of the others, each with its `count`.
+
+        Examples whose labels do not show the posture are in neither.
+        """
         rows = {"upright": self.scores["upright"] == 1, "not upright": self.scores["upright"] == 0}
         return {name: {"count": int(these.sum())} | self.summary(these) for name, these in rows.items()}
 
@@ -110,10 +113,13 @@ def evaluate_model(
         predict: see `batch_predictor`.
         skeleton: of the predictions.
         flip_test: average with the prediction for the mirrored image.
-        decoder: reads `keypoints_2d` from the `heatmaps` of `heatmap_predictor`, after the flip test; None uses the
+        decoder: reads `keypoints_2d` from the `heatmaps` of `heatmap_predictor`, after the flip test; None keeps the
             model's own.
         name: of the model, for the report.
-        flip_tested: `predict` does the flip test itself, if it is asked for.
+        flip_tested: whether `predict` already does the flip test; `flip_test` is then only reported.
+
+    Raises:
+        UserError: images do not fit the model, predictions are NaN, or a shard is broken.
     """
     if flip_test and not flip_tested:
         cell_center = decoder.cell_center if decoder else OWN_CELL_CENTER
@@ -169,7 +175,7 @@ def _training_mean_pose(dataset: DatasetInfo) -> np.ndarray | None:
 
 
 def _choose_samples(scores: dict, one_row: Callable[[int], tuple[dict, ...]]) -> tuple[Sample, ...]:
-    """The best, median and worst examples; `one_row` returns an example and its prediction."""
+    """The best, median and worst examples; `one_row` returns an example and its prediction by row."""
     has_3d = not np.isnan(scores["error_mm"]).all()
     key, unit = ("error_mm", "mm") if has_3d else ("error_px", "px")
     errors = np.array([np.nan if (value := scoring.mean(row)) is None else value for row in scores[key]])

@@ -8,7 +8,7 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import Skeleton
 from keras_pose.evaluation import metrics
 
-# Metric in the report: the scores it averages.
+# Metrics of the report, and the scores that each averages.
 SUMMARY = {
     "mpjpe_mm": "error_mm",
     "mpjpe_noisy_mm": "noisy_error_mm",
@@ -24,13 +24,13 @@ SUMMARY = {
     "pck_0_2_either_side": "either_side_pck",
     "left_right_collapse": "collapse",
 }
-# The joints that skeletons of whole bodies define alike, which makes models comparable.
+# The joints that all whole-body skeletons define alike, so that models with different skeletons are comparable.
 LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 PER_JOINT = {"mpjpe_mm": "error_mm", "pck3d_150mm": "pck3d", "pck_0_2": "pck", "pckh_0_5": "pckh"}
 
 
 def mean(values: np.ndarray) -> float | None:
-    """The mean without NaN; None if everything is NaN."""
+    """The mean of the values that are not NaN; None if there are none."""
     known = values[~np.isnan(values)]
     return float(known.mean(dtype=np.float64)) if len(known) else None
 
@@ -47,8 +47,9 @@ def score_batch(
     Args:
         batch: labels as in docs/architecture.md.
         predicted: from `to_skeleton`, in the skeleton of the labels.
+        skeleton: of the labels.
         image_size: (height, width) of the crops, None for poses without images.
-        mean_pose_mm: (J, 3), the constant prediction for the mean-pose error.
+        mean_pose_mm: (J, 3), the constant prediction for the mean-pose error; None if it is unknown.
 
     Returns:
         (B, J): `error_px`, `pck`, `either_side_pck`, `pckh`, `error_mm`, `noisy_error_mm`, `mean_pose_error_mm`,
@@ -89,7 +90,7 @@ def _scores_2d(batch: dict, predicted: dict, skeleton: Skeleton, image_size: tup
 
 
 def _upright(batch: dict, skeleton: Skeleton, image_size: tuple[int, int] | None) -> np.ndarray:
-    """(B,) 1 for upright people, 0 for others, NaN if the labels do not show it."""
+    """(B,) 1 for upright people, 0 for others, NaN if the hips or the neck have no label."""
     size = image_size or (1, 1)  # crops of poses without images are square
     target_px = geometry.denormalize_keypoints(batch["keypoints_2d"], size)
     try:

@@ -1,4 +1,4 @@
-"""Compares the speed of models: one thread, one image at a time, all models taking turns."""
+"""Compares the speed of models: one thread, one image at a time; the models take turns."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ WARMUP, REPETITIONS, ROUNDS = 3, 20, 3
 
 @dataclass(frozen=True)
 class Speed:
-    """One model: the median inference time (None if it is not a phone format), and the size of its files."""
+    """One model: its median inference time (None if phones cannot run its format), and the size of its files."""
 
     model: str
     milliseconds_per_image: float | None
@@ -28,8 +28,8 @@ class Speed:
 def measure_speed(sources: list[str]) -> list[Speed]:
     """The speed of exported files, MoveNet's .json and BlazePose's .tflite, each on one thread.
 
-    Models take turns, so a busy machine slows all of them alike. Runs and .keras files, which phones do not run, have
-    no time.
+    Models take turns, so that a busy machine slows all of them alike. Runs and .keras files, which phones cannot run,
+    get no time.
     """
     steps = [_inference(Path(source)) for source in sources]
     times: list[list[float]] = [[] for _ in steps]
@@ -47,13 +47,13 @@ def measure_speed(sources: list[str]) -> list[Speed]:
 
 
 def _name(path: Path) -> str:
-    """The file's name; of shipped weights with their own, phone_pose_int8.tflite."""
+    """The file's name, after that of the weights if it is shipped with them: phone_pose_int8.tflite."""
     shipped = path.resolve().parent in (folder.resolve() for folder in SHIPPED_WEIGHTS.values())
     return f"{path.parent.name}_{path.name}" if shipped else path.name
 
 
 def _inference(path: Path) -> Callable[[], object] | None:
-    """Runs one inference on a fixed image, without finding the person and without reading the outputs."""
+    """A function that runs one inference on a fixed input, or None for other formats; it does not find the person."""
     if path.suffix == ".json":
         return _movenet_step(path)
     if is_blazepose(path):
@@ -66,7 +66,7 @@ def _inference(path: Path) -> Callable[[], object] | None:
 
 
 def _movenet_step(path: Path) -> Callable[[], object]:
-    """MoveNet as TFLite, in the same runtime as the other files."""
+    """`_inference` of MoveNet, converted to TFLite and run by LiteRT, as the project's own .tflite files are."""
     import tensorflow as tf
 
     from keras_pose.data.teachers.tfjs import load_tfjs_graph
@@ -89,7 +89,7 @@ def _noise(shape: tuple[int, ...], dtype) -> np.ndarray:
 
 
 def _megabytes(path: Path) -> float:
-    """The size of a file, including the weights beside MoveNet's graph; for a folder, of its model."""
+    """The size of a file, including the weights beside MoveNet's graph; for a folder, that of its model.keras."""
     path = path / "model.keras" if path.is_dir() else path
     parts = [path, path.with_suffix(".bin")] if path.suffix == ".json" else [path]
     return sum(part.stat().st_size for part in parts if part.is_file()) / 1e6

@@ -1,6 +1,7 @@
 """The training flags, generated from the fields of the configuration (`keras_pose.core.options`).
 
-To add a flag, add a field with `option(...)` to one of `CONFIGS`. Its default and help are defined only there.
+To add a flag, add a field with `option(...)` to one of `CONFIGS`, or to `PhaseConfig` for a flag of each phase. Its
+default and help are defined there; only `PHASE_DEFAULTS` has defaults that differ between phases.
 """
 
 from dataclasses import fields
@@ -48,7 +49,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def flag_name(config: type, field: str, prefix: str = "") -> str:
-    """The name of the flag for a field."""
+    """The name of the flag for a field of a configuration."""
     return prefix + (options_of(config)[field].flag or field)
 
 

@@ -1,4 +1,4 @@
-"""The configuration built from the training flags. Nothing below the commands uses flags."""
+"""Builds the configuration from the training flags, and turns it back into a flag file."""
 
 import math
 import shlex
@@ -47,7 +47,7 @@ def build_experiment(values: flags.FlagValues = flags.FLAGS) -> Experiment:
 
 
 def _read(config: type, values: flags.FlagValues, prefix: str = "", **given):
-    """One part of the configuration: the `given` fields, and the rest from the flags."""
+    """One part of the configuration: the `given` fields, and the rest from the flags (0 is None for `int | None`)."""
     types = get_type_hints(config)
     for field in options_of(config):
         if field not in given:
@@ -67,7 +67,7 @@ def _model_config(values, dataset: DatasetInfo) -> PoseModelConfig:
 
 
 def _usual_size(dataset: DatasetInfo) -> tuple[int, int]:
-    """A model size for poses without images: the shape of their crops, in a size that HRNet accepts."""
+    """(height, width) of a model for poses without images: a size that HRNet accepts, in the shape of their crops."""
     usual = PoseModelConfig().input_size
     height, width = dataset.crop_size
     if usual[0] * width == usual[1] * height:
@@ -81,7 +81,7 @@ def _train_config(values) -> TrainConfig:
     phases = []
     for name in values.phases:
         if name not in PHASES:
-            PhaseConfig(name, 1)  # the error lists the known phases
+            PhaseConfig(name, 1)  # raises UserError that lists the known phases
         phases.append(_read(PhaseConfig, values, f"{name}_", name=name))
     precision = fastest_precision() if values.precision == "auto" else values.precision
     return _read(TrainConfig, values, phases=tuple(phases), precision=precision)
@@ -103,7 +103,10 @@ def _whole_numbers(flag: str, texts: list[str]) -> tuple[int, ...]:
 
 
 def resolved_flags(experiment: Experiment, values: flags.FlagValues = flags.FLAGS) -> str:
-    """A flag file that replays the run: every training flag, given or not, except those that name a place."""
+    """The text of a flag file that replays the run: all training flags but --output and --data_service.
+
+    --input_size and --precision have their resolved values.
+    """
     own = flags.FlagValues()
     define_flags(own)
     lines = ["# Replays this run: python -m keras_pose.train --flagfile=resolved.flags --output=FOLDER"]
@@ -126,7 +129,7 @@ def default_flags() -> set[str]:
 
 
 def resolve(arguments: list[str]) -> str:
-    """`resolved_flags` for a run of keras_pose.train with these arguments; raises UserError if they are wrong."""
+    """`resolved_flags` for a run of keras_pose.train with these arguments; raises UserError if they are invalid."""
     values = flags.FlagValues()
     flags.DEFINE_multi_string("flagfile", [], "", flag_values=values)
     define_flags(values)

@@ -11,7 +11,7 @@ MOST_PACKED = 100  # compression ratio: text and numbers reach about 10, a zip b
 
 
 def check_archive(archive: zipfile.ZipFile, name: str | os.PathLike, largest: int = LARGEST_UNPACKED) -> None:
-    """Raises UserError if an archive would unpack to an absurd size. Nothing is unpacked for this."""
+    """Raises UserError if an archive would unpack to an absurd size; reads only its directory, unpacks nothing."""
     parts = archive.infolist()
     bomb = next((p for p in parts if p.file_size > max(ALWAYS_TAKEN, MOST_PACKED * p.compress_size)), None)
     if bomb or sum(part.file_size for part in parts) > largest:

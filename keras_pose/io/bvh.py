@@ -32,7 +32,7 @@ class BvhJoint:
 class Bvh:
     """A motion: `joints` with parents before children, and `motion` (F, C) float64 in degrees and the file's unit.
 
-    `axes` (3, 3) turns the file's world into that of `rotation`, `rest_positions` and the others; see `turned`.
+    `axes` (3, 3) rotates the file's world. All methods return values in the rotated world; see `turned`.
     """
 
     name: str
@@ -41,12 +41,12 @@ class Bvh:
     axes: np.ndarray = field(default_factory=lambda: np.eye(3))
 
     def index(self, *names: str) -> int | None:
-        """The joint with one of `names`, ignoring case; None if there is none."""
+        """The index of the first joint with one of `names`, ignoring case; None if there is none."""
         wanted = {name.lower() for name in names}
         return next((j for j, joint in enumerate(self.joints) if joint.name.lower() in wanted), None)
 
     def turned(self, axes: np.ndarray) -> "Bvh":
-        """The same motion in a world turned by (3, 3) `axes`."""
+        """The same motion in a world rotated further by (3, 3) `axes`."""
         return dataclasses.replace(self, axes=axes @ self.axes)
 
     def rotation(self, joint: int) -> np.ndarray:
@@ -68,7 +68,7 @@ class Bvh:
         return np.stack(places, axis=-1) @ self.axes.T
 
     def forward_kinematics(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Positions (F, 3) and rotations (F, 3, 3) of every joint in the world, without the root's own position."""
+        """Positions (F, 3) relative to the root and world rotations (F, 3, 3), per joint."""
         positions, turns = [], []
         for j, joint in enumerate(self.joints):
             if joint.parent < 0:
@@ -80,7 +80,7 @@ class Bvh:
         return positions, turns
 
     def rest_positions(self) -> np.ndarray:
-        """(J, 3) joints at rest, relative to the root's offset."""
+        """(J, 3) positions of the joints at rest: sums of offsets, the root's included."""
         positions = np.array([joint.offset for joint in self.joints])
         for j, joint in enumerate(self.joints):
             if joint.parent >= 0:
@@ -94,7 +94,7 @@ def is_motion_file(name: str) -> bool:
 
 
 def parse_bvh(text: str, name: str) -> Bvh:
-    """Parses the text of a BVH file; `name` is used in messages."""
+    """Parses the text of a BVH file; raises UserError that begins with `name`."""
     lines = text.splitlines()
     reader = _Reader(lines, name)
     joints = _read_hierarchy(reader)
@@ -117,7 +117,7 @@ def parse_skeleton(text: str, name: str) -> Bvh:
 
 
 class _Reader:
-    """The words of the hierarchy and their line numbers."""
+    """Reads the file word by word and counts lines, for messages."""
 
     def __init__(self, lines: list[str], name: str):
         self.name, self.line, self._lines = name, 0, lines

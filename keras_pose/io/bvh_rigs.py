@@ -45,8 +45,8 @@ _UPRIGHT, _CLEARLY_UPRIGHT = 0.6, 0.8  # component of the mean direction from fe
 def find_joints(motion: Bvh) -> dict[str, int]:
     """The joint of each part: `Head`, `Neck`, `Hips`, `Chest`, and `LeftUpLeg` ... `RightHand`, by CMU names.
 
-    `Neck` is the first joint above the chest toward the head, or the head itself if there is none between.
-    Raises UserError that names the part without a joint and lists the joints of the file.
+    `Neck` is the joint of that name between chest and head, else the first joint above the chest toward the head, which
+    may be the head itself. Raises UserError that names the part without a joint and lists the joints of the file.
     """
     parts = [_part(name) for name in _without_namespace([joint.name for joint in motion.joints])]
     joints: dict[str, int] = {}

@@ -16,11 +16,11 @@ import numpy as np
 from keras_pose.core.errors import UserError
 
 SMALLEST_SIDE = 8  # pixels; a person is not recognizable in fewer
-LARGEST_PIXELS = 1 << 26  # 67 megapixels, 200 MB decoded; phone sensors have up to 64
+LARGEST_PIXELS = 1 << 26  # 67 megapixels, 200 MB decoded; enough for 64-megapixel cameras
 LARGEST_SIDE = 32766  # cv2.warpAffine indexes the source's rows and columns with 16 bits
 LARGEST_FILE = 1 << 29  # bytes; enough for anything that decodes to 200 MB
 FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF or BMP"
-# Formats for Pillow: no formats that are not from cameras, and none that start other programs (EPS).
+# What Pillow may decode. Its other formats are left out; decoding EPS, for example, starts another program.
 _PILLOW_FORMATS = ("PNG", "WEBP", "HEIF", "AVIF", "TIFF", "GIF", "JPEG2000", "PPM", "PSD", "SGI", "PCX", "DDS", "QOI")
 # File endings of images; `keras_pose.io.media` recognizes all other files.
 SUFFIXES = (
@@ -48,7 +48,7 @@ def check_size(size: tuple[int, int], name: str | os.PathLike) -> None:
 
 
 def read(path: str | os.PathLike, turn: bool) -> np.ndarray:
-    """Reads an image file as (H, W, 3) uint8 RGB; `turn` applies its EXIF rotation. The UserError names the file."""
+    """Reads an image file as (H, W, 3) uint8 RGB; `turn` applies its EXIF rotation. Raises UserError naming it."""
     try:
         if os.stat(path).st_size > LARGEST_FILE:
             raise UserError(f"{path} is larger than {LARGEST_FILE >> 20} MiB; save it as JPEG")
@@ -59,7 +59,7 @@ def read(path: str | os.PathLike, turn: bool) -> np.ndarray:
 
 
 def decode(content: bytes, name: str | os.PathLike, turn: bool) -> np.ndarray:
-    """Like `read`, from the bytes of a file; `name` is used in messages."""
+    """Like `read`, from the bytes of a file; a UserError names it `name`."""
     size = header_size(content)
     if size is None or _has_alpha(content):
         return _decode_by_pillow(content, name, turn)

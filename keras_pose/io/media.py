@@ -1,4 +1,4 @@
-"""Tells images from videos, by file name if the ending is known, otherwise by decoding."""
+"""Distinguishes images from videos, by file name if the ending is known, otherwise by decoding."""
 
 import os
 from pathlib import Path

@@ -63,7 +63,7 @@ class Export:
 
     @classmethod
     def from_dict(cls, values: dict) -> "Export":
-        """Builds it from the output of `Description.describe` and the keys beside it."""
+        """Builds it from the description of an exported file, as `Description.to_dict` returns it."""
 
         def tensors(key: str) -> dict[str, Tensor]:
             return {
@@ -84,7 +84,7 @@ class Export:
 
 
 class Description:
-    """Shared by the descriptions of all models: reading, writing, and export."""
+    """The base of all descriptions of models: reading, writing, and export."""
 
     OWN_KINDS: ClassVar[tuple[str, ...]]
     NAME: ClassVar[str]  # of this kind of model, in errors
@@ -150,7 +150,7 @@ class Description:
 
     @classmethod
     def read(cls, path: str | os.PathLike, missing: str, remedy: str) -> Self:
-        """Reads the file; raises UserError with `missing` if there is none, otherwise as `from_text` does."""
+        """Reads the file; raises UserError with the text `missing` if there is none, else as `from_text` does."""
         try:
             text = Path(path).read_bytes()
         except FileNotFoundError:
@@ -175,7 +175,7 @@ class ModelInfo(Description):
     """The description of a trained pose model, or part of one.
 
     Attributes:
-        kind: a key of `KINDS`: image to 3D, image to 2D, or 2D to 3D.
+        kind: one of `KINDS`, in this order: image to 3D, image to 2D, or 2D to 3D.
         input_size: (height, width) of the crops.
         heatmap_peak: the peak of the training target; a heatmap with this peak scores 1.
         cell_center: where the peak of a joint lies within its heatmap cell.

@@ -1,9 +1,9 @@
 """Reads the tensors of PyTorch files (.pth, .pt, .bin) without PyTorch and without running any code in them.
 
 A .pth file is a pickle, and a pickle is a program. Only the instructions that build dicts, lists, numbers and tensors
-are allowed. All others, and all names except the few below, are refused before anything is built. Both layouts are
-read: the zip archive of PyTorch 1.6 and later, and the bare pickles of older versions, such as the official HRNet
-checkpoints.
+are allowed; all others are refused before anything is built. Every name except the few below is refused, and none is
+imported. Both layouts are read: the zip archive of PyTorch 1.6 and later, and the bare pickles of older versions, such
+as the official HRNet checkpoints.
 """
 
 import io
@@ -72,9 +72,10 @@ _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
 
 def read_torch_file(path: str | os.PathLike) -> Any:
-    """Reads what `torch.save` wrote: nested dicts, lists and tuples, tensors as NumPy arrays, bfloat16 as float32.
+    """Reads what `torch.save` wrote: nested dicts, lists and tuples, with tensors as read-only arrays.
 
-    Raises UserError if the file is missing, damaged, or contains anything but tensors.
+    bfloat16 becomes float32, and parts of training records (`_IGNORED`) become empty objects. Raises UserError if the
+    file is missing or damaged, or asks for anything else.
     """
     try:
         with open(path, "rb") as file:
@@ -214,7 +215,7 @@ def _refuse_module(stream: io.BytesIO) -> None:
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Knows tensors and ordered dicts. Each callable is created anew, which keeps a file from altering the next's."""
+    """Knows tensors, dicts and ignored objects. Creates each callable anew, so no file can alter the next one's."""
 
     def find_class(self, module: str, name: str) -> object:
         module = _PYTHON_2.get(module, module)

@@ -18,7 +18,7 @@ class VideoWriter:
 
     Args:
         path: ends in one of `FORMATS`; its folder is created.
-        fps: frames per second; for frames with their own times, the highest rate that is kept.
+        fps: frames per second; in an MP4 of frames with their own times, the highest rate.
 
     Raises UserError for another ending and where the file cannot be written.
     """
@@ -40,7 +40,7 @@ class VideoWriter:
 
         Args:
             time_s: when to show the frame, if frames do not come at `fps`, as from a camera. The previous frame stays
-                until then. Times must rise; frames that come faster than `fps` are dropped.
+                until then. Times must rise. An MP4 drops frames that come faster than `fps`.
         """
         image = image[: image.shape[0] - image.shape[0] % 2, : image.shape[1] - image.shape[1] % 2]
         picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
@@ -68,12 +68,12 @@ class VideoWriter:
             self._last, self._written = picture, place + 1
 
     def close(self) -> None:
-        """Finishes the file, which does not have its name yet."""
+        """Finishes an MP4, which is still under its temporary name."""
         if self._writer is not None:
             self._writer.release()
 
     def publish(self) -> None:
-        """Gives the closed video its name; without frames there is no file."""
+        """Gives the closed video its name, and writes a WebP first; without frames there is no file."""
         if self._pictures:
             self._make_folder()
             animation = cv2.Animation()

@@ -3,14 +3,14 @@
 from keras import ops
 
 ALPHA, BETA = 2.0, 4.0  # from the paper
-SMALLEST_SIDE = 0.04  # of the input; smaller boxes are weighted as if they had this size
+SMALLEST_SIDE = 0.04  # of the input's side; errors of smaller boxes are relative to this size
 EPSILON = 1e-4
 
 
 def center_loss(target, weight, scores):
     """The focal loss for a map of centers.
 
-    L = -1/N sum [ (1 - p)^a log p  if the target is 1, else (1 - target)^b p^a log(1 - p) ]
+    L = -1/N sum [ (1 - p)^a log p  if the target is 1, else (1 - target)^b p^a log(1 - p) ], for N people
 
     Args:
         target: (B, h, w, 1), 1 at a person's cell and falling off around it.
@@ -25,7 +25,7 @@ def center_loss(target, weight, scores):
 
 
 def box_loss(target, weight, boxes):
-    """The mean error of the boxes' sides, relative to the box, over the cells that belong to a person.
+    """The errors of a box's four sides, relative to its width or height, summed; the mean over cells with a person.
 
     Args:
         target, boxes: (B, h, w, 4) distances to the left, top, right and bottom side.

@@ -9,7 +9,7 @@ from keras_pose.losses.terms import bone_symmetry_loss, decoder_loss, encoder_lo
 
 
 class _PoseLoss(keras.losses.Loss):
-    """A weighted mean: sample weights are masks, as in the pure functions."""
+    """A loss that is reduced to its weighted mean; sample weights are masks, as for the pure functions."""
 
     def __init__(self, name: str, reduction="mean_with_sample_weight", dtype=None):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
@@ -20,7 +20,10 @@ class _PoseLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="keras_pose")
 class Joint2DLoss(_PoseLoss):
-    """Eq. 1: `y_true` (B, J, 2) keypoints in [0, 1], `y_pred` (B, H, W, J) heatmaps, weights (B, J) validity."""
+    """Eq. 1: `y_true` (B, J, 2) keypoints in [0, 1], `y_pred` (B, H, W, J) heatmaps, weights (B, J) validity.
+
+    Raises UserError for an invalid `kernel_size` or `sigma` (see `target_heatmaps`).
+    """
 
     def __init__(self, kernel_size: int | None = 3, sigma: float = 1.0, name="joint2d", **kwargs):
         super().__init__(name, **kwargs)
@@ -39,7 +42,7 @@ class Joint2DLoss(_PoseLoss):
 
 @keras.saving.register_keras_serializable(package="keras_pose")
 class EncoderLoss(_PoseLoss):
-    """Eq. 6: (B, J, 3) mm against (B, J, 3) mm, in square meters; weights (B, J) `pose_3d_valid`."""
+    """Eq. 6: labeled and predicted poses (B, J, 3) mm, loss in square meters; weights (B, J) `pose_3d_valid`."""
 
     def __init__(self, name="encoder", **kwargs):
         super().__init__(name, **kwargs)
@@ -50,7 +53,7 @@ class EncoderLoss(_PoseLoss):
 
 @keras.saving.register_keras_serializable(package="keras_pose")
 class DecoderLoss(_PoseLoss):
-    """Eq. 7: (B, J, 2) keypoints, predicted or labeled, against the re-projected ones; weights (B, J) validity."""
+    """Eq. 7: `y_true` (B, J, 2) predicted or labeled keypoints, `y_pred` the re-projected ones; weights (B, J)."""
 
     def __init__(self, name="decoder", **kwargs):
         super().__init__(name, **kwargs)

@@ -7,7 +7,7 @@ from keras_pose.core.errors import UserError
 
 
 def check_kernel(kernel_size: int | None, sigma: float) -> None:
-    """Raises UserError for an invalid size or sigma of a Gaussian."""
+    """Raises UserError unless the kernel size is odd and positive, or None, and sigma is positive."""
     if kernel_size is not None and (kernel_size < 1 or kernel_size % 2 == 0):
         raise UserError(f"heatmap kernel size is {kernel_size}; give an odd number such as 3, or None")
     if not sigma > 0:
@@ -32,6 +32,9 @@ def target_heatmaps(
 
     Returns:
         (B, height, width, J) float32.
+
+    Raises:
+        UserError: `kernel_size` is not odd and positive, or `sigma` is not positive.
     """
     check_kernel(kernel_size, sigma)
     height, width = heatmap_size

@@ -3,9 +3,9 @@
 Units are chosen to make weights of order 1 sensible: heatmaps are unscaled (a missed joint costs 0.13, the sum of
 squares of its target), 3D is in meters (a pose 0.25 m off costs 0.06), 2D in crops (a crop is about two meters).
 
-Each function returns one loss per element; `Term` pairs sum them. A term is (sum of losses, sum of weights), both over
-examples, so replicas may add up theirs before `combine_terms` divides: the loss of a global batch is the same number on
-one device and on many.
+Each function returns one loss per element, such as a joint of an example. `weighted_term` reduces them to a term: the
+pair (sum of weighted losses, sum of weights). `combine_terms` divides by the weights of the global batch, so the loss
+of a global batch is the same number on one device and on many.
 """
 
 from dataclasses import dataclass
@@ -29,6 +29,9 @@ class LossConfig:
 
     Attributes:
         heatmap_kernel_size: see `target_heatmaps`; None means a whole Gaussian, for which the flag has 0.
+
+    Raises:
+        UserError: unknown decoder target, invalid kernel or sigma, or a negative optional weight.
     """
 
     alpha: float = option(1.0, "Weight of the heatmap loss (L_joint2D).")
@@ -44,7 +47,7 @@ class LossConfig:
         "Weight of the adversarial loss, from a small discriminator of 3D poses, in phases lifter and e2e; not used in "
         "phase hrnet. 0, as in the paper, trains no discriminator.",
     )
-    alpha_decay: float = option(1.0, "Factor on alpha after every epoch.")
+    alpha_decay: float = option(1.0, "Factor on alpha after each epoch; each phase starts with the full alpha.")
     decoder_target: str = option(
         "ground_truth",
         "2D target of the decoder: the model's own prediction, as printed in the paper, or the label.",
@@ -64,7 +67,7 @@ class LossConfig:
                 raise UserError(f"{name} is {getattr(self, name)}; give a positive number, or 0 for off")
 
     def alpha_at(self, epoch: int) -> float:
-        """Alpha in `epoch`, counted from 0."""
+        """Alpha in `epoch`, counted from 0 in each phase."""
         return self.alpha * self.alpha_decay**epoch
 
 
@@ -79,8 +82,8 @@ def joint2d_loss(target, predicted):
 def left_right_loss(target, predicted, skeleton: Skeleton):
     """(B, H, W, J) heatmaps to (B, pairs): Eq. 1 for the DIFFERENCE between a left and a right joint's heatmaps.
 
-    An unsure network shows both limbs on both maps, and Eq. 1 rewards it for being half right. The difference is then
-    zero, so this loss penalizes exactly that, independent of the sum. Not in the paper.
+    Not in the paper. A network that is unsure of left and right shows both joints in both maps, and Eq. 1 rewards it
+    for being half right. The difference of the maps is then zero, which this loss penalizes, whatever their sum is.
     """
     error = ops.cast(target, "float32") - ops.cast(predicted, "float32")
     left, right = np.array(skeleton.left_right_pairs).T
@@ -108,9 +111,10 @@ def bone_symmetry_loss(predicted_mm, skeleton: Skeleton):
 
 
 def adversarial_loss(pose_score):
-    """The critic's scores (B,) of predicted poses to (B, 1), the squared distance from a labeled pose's 1.
+    """The discriminator's scores (B,) of predicted poses to (B, 1), the squared distance from 1.
 
-    Least squares, as in Mao et al. 2017. Not in the paper, which mentions it as future work.
+    1 is the score of a labeled pose: least squares, as in Mao et al. 2017. Not in the paper, which mentions it as
+    future work.
     """
     return ops.square(ops.cast(pose_score, "float32") - 1.0)[:, None]
 
@@ -127,13 +131,19 @@ def _bone_lengths_m(pose_mm, bones: np.ndarray):
 def pose_loss_terms(batch: dict, outputs: dict, skeleton: Skeleton, config: LossConfig) -> dict:
     """The terms of Eq. 9 that `outputs` allow, each as scalars (sum, weight).
 
-    `joint2d` needs the output `heatmaps`; `encoder` and `bone_symmetry` need `pose_3d`; `decoder` needs
-    `reprojected_2d` and a gamma other than 0, without which the decoder is not computed. `left_right` accompanies
-    `joint2d` if its weight is not 0; `adversarial` needs `pose_score` (B,), the critic's score of `pose_3d`, likewise.
-    `encoder` counts every joint with a 3D label. The regularizers need no labels and count every example, but a decoder
-    trained on ground truth counts only valid joints. Gradients of Eq. 7 reach both sides, as printed. A lifter has no
-    predicted keypoints: its input is the target. Its batch marks the labeled joints of the input in `seen_valid`
-    (B, J): Eq. 7 counts only those, and Eq. 6 omits examples whose input has no labels.
+    - `joint2d` needs the output `heatmaps`. It counts joints with a 2D label.
+    - `left_right` needs `heatmaps` and a weight other than 0. It counts pairs of joints with 2D labels.
+    - `encoder` needs `pose_3d`. It counts joints with a 3D label.
+    - `bone_symmetry` needs `pose_3d` and a skeleton with symmetric bones. It counts every example.
+    - `decoder` needs `reprojected_2d` and a gamma other than 0; otherwise the decoder need not be computed. If the
+      target is the label, it counts joints with a 2D label. If it is the prediction, it counts every joint, and
+      gradients reach both sides of Eq. 7, as printed.
+    - `adversarial` needs `pose_score` (B,), the discriminator's score of `pose_3d`, and a weight other than 0. It
+      counts every example.
+
+    A lifter predicts no keypoints, so its input, `seen_keypoints_2d`, stands for the prediction. Its batch marks the
+    labeled joints of the input in `seen_valid` (B, J): `decoder` counts only these, and `encoder` omits examples
+    whose input has no labels.
 
     Args:
         batch, outputs: as in docs/architecture.md.
@@ -200,12 +210,12 @@ def combine_terms(terms: dict, config: LossConfig, alpha=None, weights: dict | N
 
     Args:
         terms: from `pose_loss_terms`.
-        alpha: overrides `config.alpha`, to decay it; a number or a scalar tensor.
-        weights: name to weight of the GLOBAL batch, for a replica with a part of it. The replicas' losses and
-            gradients then ADD UP to those of one device.
+        alpha: replaces `config.alpha` where it decays; a number or a scalar tensor.
+        weights: from `pose_loss_weights` of the GLOBAL batch, for a replica with a part of it. The losses and gradients
+            of the replicas then ADD UP to those of one device.
 
     Returns:
-        Scalars: one per term, by name, and `loss`. A term without any weight is 0.
+        Scalars: the mean of each term by name, and `loss`. A term with a weight of 0 is 0.
     """
     alpha = config.alpha if alpha is None else alpha
     factors = {

@@ -15,9 +15,11 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Batch normalization over the last axis of (B, H, W, C), with the same variables as Keras' layer.
 
     The running variance is unbiased, n / (n - 1) times the batch's, as in PyTorch and in the fused kernel (Keras 3's
-    layer keeps the biased one). Statistics are computed in float32 in every precision.
+    layer keeps the biased one). Statistics are computed in float32 in every precision. With `synchronized` (as in
+    Keras, only under TensorFlow), training statistics cover the images of all replicas.
 
-    With `synchronized` (as in Keras, only in TensorFlow), training statistics cover the images of all replicas.
+    Raises:
+        ValueError: when it is built for inputs that are not (B, H, W, C).
     """
 
     def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):

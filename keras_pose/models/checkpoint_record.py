@@ -2,7 +2,7 @@
 
 MMPose, Lightning, DataParallel, timm and the official code name the weights of HRNet differently. `find_record` finds
 the network in any of them and converts it to the official code's input: RGB with ImageNet's mean and standard
-deviation. If the file does not describe its images, the usual is assumed and a note reports it.
+deviation. If the file does not describe its images, such input is assumed, and a note reports it.
 """
 
 import ast
@@ -15,12 +15,12 @@ import numpy as np
 from keras_pose.core.errors import UserError
 from keras_pose.models.hrnet import IMAGENET_MEAN, IMAGENET_STD
 
-# The first weight of a trunk, which no other part of a network has.
+# A weight that every trunk has and no other part of a network.
 _ANCHOR = "transition1.0.0.weight"
-# If a file contains a network more than once, the first of these wins.
+# If a file contains a network more than once, the copy in the first of these containers is used.
 _CONTAINERS = ("best_state_dict", "state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
 _AVERAGED = re.compile(r"(^|[._])(ema|swa|avg|averaged?|averaging|shadow|polyak)([._]|\d|$)")
-# Heads with a single convolution beside the trunk: MMPose 1.x, 0.x, and the official code.
+# Prefixes of the heatmap layer beside a trunk, as in MMPose 1.x, in 0.x, and with the official code's names.
 _HEADS = ("head.", "keypoint_head.", "")
 _DEPTH = 8
 _LONGEST_CONFIG = 1 << 20
@@ -40,8 +40,8 @@ DATASETS = {
 class Preprocessing:
     """The file's description of its images and heatmaps; None for what it does not mention.
 
-    `mean` and `std` (3,) are on a scale of 0 to 255, in the channel order of the network's input; `is_rgb` is that
-    order; `is_udp` says whether heatmaps follow UDP; `dataset` names the data set of the joints.
+    `mean` and `std` (3,) are on a scale of 0 to 255, in the channel order of the network's input: RGB if `is_rgb`, else
+    BGR. `is_udp` is whether the heatmaps follow UDP. `dataset` is the data set of the joints.
     """
 
     mean: tuple[float, ...] | None = None
@@ -73,7 +73,7 @@ class Record(dict):
 
 @dataclass(frozen=True)
 class _Network:
-    """One copy of HRNet: the dict `group` of arrays at the path `container`, and the `prefix` of its trunk's names."""
+    """One copy of HRNet: the path of the dict it is in, the prefix of its trunk's names, and that dict of arrays."""
 
     container: str
     prefix: str
@@ -87,8 +87,9 @@ class _Network:
 def find_record(values) -> Record:
     """Finds HRNet in the content of a checkpoint file.
 
-    Raises UserError if there are no named weights, if no names match (showing some of them), if there are two networks
-    and neither is known to be better, or if its preprocessing or heatmaps cannot be converted.
+    Raises:
+        UserError: there are no named weights, no names match (the message shows some), two networks are equally
+            eligible, or the preprocessing or the heatmaps cannot be converted.
     """
     groups = list(_groups(values, "", _DEPTH, set()))
     if not groups:
@@ -109,7 +110,7 @@ def find_record(values) -> Record:
 
 
 def _groups(values, path: str, depth: int, seen: set[int]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """All dicts with arrays in a file, however nested, with the keys that lead to them."""
+    """All dicts with arrays in a file, nested at most `depth` deep, each with the path of keys that leads to it."""
     if not isinstance(values, dict) or id(values) in seen or depth == 0:
         return
     seen.add(id(values))
@@ -121,7 +122,7 @@ def _groups(values, path: str, depth: int, seen: set[int]) -> Iterator[tuple[str
 
 
 def _sample(groups: list[tuple[str, dict[str, np.ndarray]]]) -> str:
-    """Some names from the largest group, enough to recognize it."""
+    """A few names from the largest group, for an error message."""
     container, group = max(groups, key=lambda pair: len(pair[1]))
     names = list(group)
     shown = names if len(names) <= 6 else [*names[:3], "...", *names[-3:]]
@@ -133,7 +134,7 @@ def _sample(groups: list[tuple[str, dict[str, np.ndarray]]]) -> str:
 
 
 def _choose(networks: list[_Network], values: dict) -> tuple[_Network, tuple[str, ...]]:
-    """The copy to use, averaged weights before raw ones, and notes about it."""
+    """The copy to use, and notes about it; averaged weights are preferred to raw ones."""
     averaged = [network for network in networks if _is_averaged(network, values)]
     chosen = averaged or networks
     ranks = [_rank(network) for network in chosen]
@@ -150,10 +151,10 @@ def _choose(networks: list[_Network], values: dict) -> tuple[_Network, tuple[str
 
 
 def _is_averaged(network: _Network, values: dict) -> bool:
-    """Whether weights are the running average of training.
+    """Whether weights are a running average over training.
 
-    MMEngine's EMAHook and Lightning's WeightAveraging swap the two when saving: their `state_dict` is averaged, and the
-    raw weights are in `ema_state_dict` and `current_model_state`.
+    MMEngine's EMAHook and Lightning's WeightAveraging swap the two when saving: `state_dict` has the averaged weights,
+    and `ema_state_dict` or `current_model_state` the raw ones.
     """
     meta = values.get("meta") if isinstance(values.get("meta"), dict) else {}
     exchanged = "mmengine_version" in meta or "message_hub" in values
@@ -175,7 +176,7 @@ def _rank(network: _Network) -> int:
 
 
 def _official_names(network: _Network, others: list[_Network]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The weights of trunk and heatmap layer with the official names, and why others are not used."""
+    """The weights of trunk and heatmap layer with the official names, and the unused weights with the reasons."""
     weights, unused = {}, {}
     head = _head(network)
     for other in others:
@@ -220,8 +221,8 @@ def _head(network: _Network) -> str | None:
 def _to_official_input(weights: dict, said: Preprocessing) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """The weights for RGB images with ImageNet's normalization, and notes; raises UserError if not convertible.
 
-    Another channel order and other standard deviations are absorbed by the first convolution. Another mean cannot be:
-    the convolution pads with zeros, which represent the mean.
+    The first convolution can absorb another channel order and other standard deviations. It cannot absorb another mean,
+    because it pads with zeros, which represent the mean.
     """
     if said.is_udp:
         raise UserError(
@@ -230,7 +231,7 @@ def _to_official_input(weights: dict, said: Preprocessing) -> tuple[dict[str, np
         )
     if said.mean is None:
         return weights, ("assumed, because the file does not say: RGB images, ImageNet's mean and std, no UDP",)
-    is_rgb = said.mean[0] >= said.mean[2] if said.is_rgb is None else said.is_rgb  # red is brightest in ImageNet
+    is_rgb = said.mean[0] >= said.mean[2] if said.is_rgb is None else said.is_rgb  # ImageNet's mean is highest in red
     order = [0, 1, 2] if is_rgb else [2, 1, 0]
     channels = "RGB" if is_rgb else "BGR"
     mean, std = np.array(said.mean)[order], np.array(said.std)[order]
@@ -256,7 +257,7 @@ def _to_official_input(weights: dict, said: Preprocessing) -> tuple[dict[str, np
 
 
 def read_preprocessing(values) -> Preprocessing:
-    """Reads `meta` (MMPose) and `hyper_parameters` (Lightning); None for what they do not mention."""
+    """Reads the configurations that MMPose (`meta`) and Lightning (`hyper_parameters`) store in a checkpoint."""
     if not isinstance(values, dict):
         return Preprocessing()
     meta = values.get("meta") if isinstance(values.get("meta"), dict) else {}
@@ -274,20 +275,20 @@ def read_preprocessing(values) -> Preprocessing:
 
 
 def _normalisation(steps: list[dict]) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None, bool | None]:
-    """Mean, standard deviation and whether the input is RGB, from the first step with a mean."""
+    """Mean, standard deviation and whether the input is RGB, from the first step that has the first two."""
     read_bgr = any(step.get("channel_order") == "bgr" for step in steps if "Load" in str(step.get("type", "")))
     for step in steps:
         mean, std = _three(step.get("mean")), _three(step.get("std"))
         if mean is None or std is None:
             continue
-        if max(*mean, *std) <= 1.0:  # for images from 0 to 1
+        if max(*mean, *std) <= 1.0:  # the images are in [0, 1]
             mean, std = (tuple(255 * v for v in values) for values in (mean, std))
         if "bgr_to_rgb" in step or "rgb_to_bgr" in step:
             is_rgb = bool(step.get("bgr_to_rgb"))
         elif "to_rgb" in step:
             is_rgb = bool(step["to_rgb"])
         elif step.get("type") == "PoseDataPreprocessor":
-            is_rgb = False  # the default; images are read as BGR
+            is_rgb = False  # MMPose reads BGR and converts only if told to
         elif step.get("type") == "NormalizeTensor":
             is_rgb = not read_bgr
         else:
@@ -327,7 +328,7 @@ def _dicts(value, seen: set[int]) -> Iterator[dict]:
 
 
 def _plain_config(config) -> dict:
-    """A configuration as nested dicts, also from the text of an MMCV Python file, of which only literals are read."""
+    """A configuration as nested dicts, from a dict or the text of an MMCV Python file; only its literals are read."""
     if isinstance(config, dict):
         return {str(name): value for name, value in config.items()}
     if not isinstance(config, str) or len(config) > _LONGEST_CONFIG:

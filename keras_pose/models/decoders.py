@@ -1,10 +1,9 @@
 """Published ways from heatmaps to keypoints: soft-argmax, argmax with a quarter offset, DARK; and the flip test.
 
-The official HRNet code trains with a joint's peak at pixel index 4 i in cell i. In our convention, the center of pixel
-index 4 i is at 4 i + 0.5, which is 0.125 cells into cell i: its `cell_center`. This project's targets have a peak at
-the center of its cell, 0.5. A published checkpoint read with 0.5 would be off by 1.5 pixels of the crop.
-
-NumPy; heatmaps are (B, H, W, J).
+NumPy; heatmaps are (B, H, W, J). `cell_center` is the position in a heatmap cell that a peak there stands for, from 0
+to 1 of the cell. It is 0.5, the middle of the cell, for this project's targets. The official HRNet code maps pixel
+index 4 i to cell i. In our convention, the center of that pixel is at 4 i + 0.5, which is 0.125 cells into cell i. A
+published checkpoint read with 0.5 would be off by 1.5 pixels of the crop.
 """
 
 from collections.abc import Callable
@@ -24,7 +23,7 @@ DARK_KERNEL, DARK_SIGMA = 11, 2.0
 
 
 def soft_argmax(heatmaps: np.ndarray, cell_center: float = OWN_CELL_CENTER) -> np.ndarray:
-    """The expectation over the softmax of each map, scaled to a peak of 20. Returns (B, J, 2) in [0, 1]."""
+    """The expectation over the softmax of each map, which is first scaled to a peak of 20: (B, J, 2) in [0, 1]."""
     batch, height, width, joints = heatmaps.shape
     flat = np.asarray(heatmaps, np.float64).transpose(0, 3, 1, 2).reshape(batch, joints, -1)  # (B, J, H*W)
     peaks = flat.max(-1, keepdims=True)
@@ -38,10 +37,10 @@ def soft_argmax(heatmaps: np.ndarray, cell_center: float = OWN_CELL_CENTER) -> n
 
 
 def quarter_offset(heatmaps: np.ndarray, cell_center: float = OWN_CELL_CENTER) -> np.ndarray:
-    """The highest cell, moved by a quarter toward the higher neighbor in x and in y. Returns (B, J, 2) in [0, 1].
+    """The highest cell, moved by a quarter cell toward the higher neighbor in x and in y: (B, J, 2) in [0, 1].
 
-    As in the official code, a peak in the outer two cells (one at the far sides) is not moved, and a map without
-    positive values gives cell (0, 0).
+    As in the official code, a peak in the first two or the last row or column is not moved, and a map without positive
+    values gives cell (0, 0).
     """
     cells, inner = _highest_cells(heatmaps, far_border=1)
     at = _values_around(heatmaps, cells)
@@ -52,7 +51,7 @@ def quarter_offset(heatmaps: np.ndarray, cell_center: float = OWN_CELL_CENTER) -
 def dark(heatmaps: np.ndarray, cell_center: float = OWN_CELL_CENTER) -> np.ndarray:
     """DARK (Zhang et al. 2020, Eq. 2 to 10): the top of the paraboloid through the log of the smoothed map.
 
-    Exact for a Gaussian. Returns (B, J, 2) in [0, 1].
+    Exact for a Gaussian. A peak in the outer two rows or columns is not moved. Returns (B, J, 2) in [0, 1].
     """
     cells, inner = _highest_cells(heatmaps, far_border=2)
     at = _values_around(np.log(np.maximum(_smooth(heatmaps), 1e-10)), cells)
@@ -77,10 +76,9 @@ DECODERS: dict[str, Callable[..., np.ndarray]] = {
 
 @dataclass(frozen=True)
 class HeatmapDecoder:
-    """Reads a model's heatmaps: `name` is a key of `DECODERS`, `cell_center` belongs to the model.
+    """Reads keypoints from a model's heatmaps: (B, H, W, J) to (B, J, 2) in [0, 1] of the crop.
 
-    Calling it maps (B, H, W, J) heatmaps to (B, J, 2) keypoints in [0, 1] of the crop. Raises UserError that lists the
-    known decoders.
+    `name` is a key of `DECODERS`; `cell_center` is the model's. Raises UserError for an unknown name.
     """
 
     name: str
@@ -99,8 +97,8 @@ def flip_average(
 ) -> np.ndarray:
     """The flip test: the mean of an image's heatmaps and those of the mirrored image, mirrored back.
 
-    Official peaks lie off the cell centers, so after mirroring back they are three quarters of a cell too far left and
-    are moved right by one, as in the official code; the project's own need no shift.
+    Peaks of the official code lie off the cell centers, so after mirroring back they are three quarters of a cell too
+    far left. They are moved right by one cell, as in the official code. This project's heatmaps need no shift.
     """
     turned = of_mirrored[:, :, ::-1, list(skeleton.flip_permutation)].copy()
     if cell_center < OWN_CELL_CENTER:
@@ -118,7 +116,10 @@ def _to_unit(cells: np.ndarray, heatmaps: np.ndarray, cell_center: float) -> np.
 
 
 def _highest_cells(heatmaps: np.ndarray, far_border: int) -> tuple[np.ndarray, np.ndarray]:
-    """(B, J, 2) indices (x, y) of each map's maximum; (B, J) whether it lies inside the border."""
+    """(B, J, 2) indices (x, y) of each map's maximum, and (B, J) whether it lies inside the border.
+
+    The border is two cells wide at the left and top, and `far_border` cells at the right and bottom.
+    """
     batch, height, width, joints = heatmaps.shape
     flat = heatmaps.reshape(batch, height * width, joints)
     index = flat.argmax(1) * (flat.max(1) > 0)
@@ -128,7 +129,7 @@ def _highest_cells(heatmaps: np.ndarray, far_border: int) -> tuple[np.ndarray, n
 
 
 def _values_around(heatmaps: np.ndarray, cells: np.ndarray) -> Callable[[int, int], np.ndarray]:
-    """Returns a function of (dx, dy) for the (B, J) values beside the cells; outside, the border is repeated."""
+    """A function of (dx, dy): the (B, J) values that far from the cells. Beyond the map, its border is repeated."""
     batch, height, width, joints = heatmaps.shape
     b, j = np.arange(batch)[:, None], np.arange(joints)[None]
 

@@ -4,8 +4,8 @@ The network sees a square of `INPUT_SIZE` pixels, into which any image fits with
 `STRIDE` pixels. As in FCOS (arXiv 1904.01355), each cell predicts the distances from its own center to the sides of
 its person's box, so a peak that is one cell off still gives the right box.
 
-Its trunk is HRNet, so that it can start from a trained pose network, which already knows what people look like. With a
-start from random weights the same training finds nobody.
+The trunk is HRNet, so that training can start from a pose network, which already knows what people look like. From
+random weights, the same training finds nobody.
 """
 
 import keras
@@ -18,7 +18,7 @@ VARIANT = "w20_small"
 INPUT_SIZE = 192
 STRIDE = 8
 CHANNELS = 64  # of the head
-# A map of centers starts at this score everywhere; otherwise the first steps go into the cells without a person.
+# The initial score of every cell. With 0.5, the first steps would mainly lower the scores of cells without a person.
 FIRST_SCORE = 0.02
 
 
@@ -29,7 +29,7 @@ def build_finder(
 
     Args:
         input_size: side of the square input in pixels, a multiple of 32.
-        variant: the trunk, a row of `hrnet.VARIANTS`.
+        variant: the trunk, a key of `hrnet.VARIANTS`.
         channels: width of the head.
         batch_size: fixed batch, for export; None leaves it open.
 
@@ -77,7 +77,7 @@ def _conv_bn(x, width: int, kernel: int, name: str, stride: int = 1):
 def start_from(finder: keras.Model, trained: keras.Model) -> list[str]:
     """Copies weights by layer name from another finder, or from the HRNet of a pose model.
 
-    Returns the names of the finder's layers that `trained` lacks, or has in another shape.
+    Returns the names of the finder's layers that stay as they were, because `trained` lacks them or has another shape.
     """
     nested = [layer for layer in trained.layers if isinstance(layer, keras.Model)]
     known = {layer.name: layer for model in (*nested, trained) for layer in model.layers if layer.weights}

@@ -1,8 +1,8 @@
 """The flip test inside a model: it also sees the mirrored image, and its heatmaps are the mean of both views.
 
-Two looks at a person err less than one, at twice the time. HRNet's published results use the flip test; the means are
-taken over heatmaps, because the mean of two joints' positions lies at neither where the views disagree.
-Mirroring is a product with an exchange matrix, because GPU delegates have no reversal.
+The mean of two views has smaller errors than one view, at twice the time; HRNet's published results use it. It is taken
+over heatmaps: where the views disagree, the mean of two positions would lie at neither. Mirroring is a product with an
+exchange matrix, because phones' GPU delegates cannot reverse an axis.
 """
 
 import keras
@@ -14,14 +14,14 @@ from keras_pose.core.skeleton import Skeleton
 
 
 def mirrored(maps):
-    """(B, H, W, C) with its columns in reverse order; exact."""
+    """(B, H, W, C) with its columns in reverse order, without rounding."""
     exchange = np.eye(maps.shape[2], dtype="float32")[::-1]
     rows = ops.transpose(maps, (0, 1, 3, 2))  # (B, H, C, W)
     return ops.transpose(ops.matmul(rows, exchange), (0, 1, 3, 2))
 
 
 def mirrored_heatmaps(heatmaps, skeleton: Skeleton):
-    """(B, H, W, J) heatmaps of a mirrored image as those of the image itself: mirrored back, left and right swapped."""
+    """Heatmaps (B, H, W, J) of a mirrored image, mirrored back and with left and right swapped."""
     swap = np.eye(skeleton.num_joints, dtype="float32")[:, list(skeleton.flip_permutation)]
     return ops.matmul(mirrored(heatmaps), swap)
 
@@ -29,8 +29,8 @@ def mirrored_heatmaps(heatmaps, skeleton: Skeleton):
 def with_flip_test(model: keras.Model, skeleton: Skeleton) -> keras.Model:
     """A pose or keypoints model (`keras_pose.models.pose_model`) that averages the heatmaps of both views.
 
-    It shares the layers of `model`, and has its inputs and outputs. Joints and poses are read from the mean heatmaps.
-    Both views are one batch, since TensorFlow's convolutions on a CPU need two images to be fast.
+    It shares the layers of `model` and has the same inputs and outputs. Joints and poses are read from the mean
+    heatmaps. Both views form one batch, because TensorFlow's convolutions on CPUs are fast only from two images on.
 
     Raises:
         UserError: the model is a lifter, which sees no image to mirror.
@@ -45,7 +45,7 @@ def with_flip_test(model: keras.Model, skeleton: Skeleton) -> keras.Model:
 
 
 def outputs_from(model: keras.Model, heatmaps) -> dict:
-    """A model's outputs from other (B, H/4, W/4, J) heatmaps than its own network's."""
+    """The outputs of `model` for the given heatmaps (B, H/4, W/4, J) instead of its own network's."""
     keypoints_2d = model.get_layer("soft_argmax")(heatmaps)
     outputs = {"heatmaps": heatmaps, "keypoints_2d": keypoints_2d}
     if "pose_3d" in model.output:

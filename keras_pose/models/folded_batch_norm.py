@@ -1,10 +1,11 @@
-"""Batch normalization of bfloat16 images on processors, with neighbouring pixels folded into channels.
+"""Batch normalization of bfloat16 images on CPUs, with neighboring pixels folded into channels.
 
-For bfloat16, oneDNN has a fast kernel only where the number of channels is a multiple of 16, and w20_small has 20 and
-40. Four neighbouring pixels of 20 channels are one pixel of 80, which the fast kernel takes. Its statistics of the
-folded channels give those of the channels: the mean is the mean of the means, the variance the mean of the variances
-plus the variance of the means. With these given, the kernel normalizes and differentiates as in inference, and the
-derivative through the statistics is added. The results are those of the other kernel up to rounding.
+For bfloat16, oneDNN has a fast kernel only if the number of channels is a multiple of 16, and w20_small has 20 and 40.
+Four neighboring pixels of 20 channels become one pixel of 80, which the fast kernel supports. The statistics of the
+folded channels give those of the channels: the mean is the mean of the means, the variance is the mean of the variances
+plus the variance of the means. With these given, the kernel normalizes and differentiates as in inference; the
+derivative through the statistics is added here. Up to rounding, the results equal those of one fused kernel
+(`tensorflow_speed.normalize_at_once`).
 
 `keras_pose.models.tensorflow_speed` calls this and has the switch.
 """
@@ -31,11 +32,12 @@ def normalize_folded(images: tf.Tensor, layer: keras.layers.BatchNormalization, 
     """Batch normalization of (B, H, W, C); in training it also updates the layer's statistics.
 
     Args:
-        layer: gives gamma, beta, the running statistics, their momentum, and epsilon.
+        layer: holds gamma, beta, the running statistics, their momentum, and epsilon.
         fold: from `pixels_to_fold`, larger than 1.
 
     Returns:
-        The shape and type of `images`. The running variance becomes the unbiased one, as in the fused kernel.
+        The normalized images, with the shape and type of `images`. The running variance is unbiased, as in the fused
+        kernel.
     """
     gamma, beta, running_mean, running_variance = (
         tf.convert_to_tensor(values) for values in (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
@@ -52,7 +54,7 @@ def normalize_folded(images: tf.Tensor, layer: keras.layers.BatchNormalization, 
 
 
 def _normalize_by_own_statistics(images, gamma, beta, epsilon: float, fold: int):
-    """The normalized images, and mean and biased variance, (C,) each, from which no gradient flows."""
+    """The normalized images, and their mean and biased variance, (C,) each; no gradient flows through the last two."""
 
     @tf.custom_gradient
     def normalize(images, gamma, beta):
@@ -108,7 +110,7 @@ class _Folded:
         return mean, self.average(unbiased * (count - 1.0) / count + tf.square(means - self.repeat(mean)))
 
     def affine(self, scale, offset, mean, variance, epsilon: float) -> tf.Tensor:
-        """The pixels minus `mean`, over the root of `variance` plus `epsilon`, times `scale`, plus `offset`."""
+        """scale (pixels - mean) / sqrt(variance + epsilon) + offset, for the folded pixels."""
         values = (self.repeat(each) for each in (scale, offset, mean, variance))
         names = ("scale", "offset", "mean", "variance")
         return tf.raw_ops.FusedBatchNormV3(

@@ -1,7 +1,7 @@
-"""HRNet (Sun et al. 2019, arXiv 1902.09212): an image in, one heatmap a joint at a quarter of its size out.
+"""HRNet (Sun et al. 2019, arXiv 1902.09212): an image in, one heatmap per joint at a quarter of its size out.
 
-Layers are named as in the official pose code (leoxiaobin/deep-high-resolution-net.pytorch) with underscores for
-dots, so that weights are ported by name: `stage3.2.fuse_layers.1.0.0.0` is `stage3_2_fuse_layers_1_0_0_0`.
+Layers are named as in the official pose code (leoxiaobin/deep-high-resolution-net.pytorch) with underscores for dots,
+so that weights can be ported by name: `stage3.2.fuse_layers.1.0.0.0` is `stage3_2_fuse_layers_1_0_0_0`.
 """
 
 from dataclasses import dataclass
@@ -22,18 +22,18 @@ SIZE_MULTIPLE = 32  # the lowest of the four branches has 1/32 of the input's si
 class HRNetVariant:
     """One row of `VARIANTS`.
 
-    `channels` is the width of the highest resolution; each branch below has twice the channels of the one above. All
-    heatmaps are mixtures of these channels: with fewer of them than joints some heatmaps cannot be told apart
-    (docs/notes/sim2real.md shows the loss), so published widths of 16 are for backbones and few joints alone.
+    `channels` is the width of the highest resolution; each lower branch has twice the channels of the one above. Every
+    heatmap is a linear combination of these channels. With fewer channels than joints, some heatmaps cannot be
+    independent of others (docs/notes/sim2real.md has the loss), so a width of 16 is only for backbones and few joints.
     """
 
     channels: int
     modules: tuple[int, int, int] = (1, 4, 3)  # exchange modules of stages 2, 3, 4
-    units: int = 4  # residual units a branch of a module
+    units: int = 4  # residual units per branch of a module
     stem_channels: int = 64
     bottlenecks: int = 4  # units of stage 1
-    bottleneck_channels: int = 64  # their output is four times as wide
-    lowest_channels: int | None = None  # of the lowest resolution, where it is narrower than the rule above gives
+    bottleneck_channels: int = 64  # inner width of these units; their output is four times as wide
+    lowest_channels: int | None = None  # width of the lowest resolution, if not twice that of the branch above
 
     @property
     def widths(self) -> tuple[int, int, int, int]:
@@ -54,13 +54,13 @@ VARIANTS = {
     "w64": HRNetVariant(64),
     "w18_small_v1": HRNetVariant(16, (1, 1, 1), units=2, bottlenecks=1, bottleneck_channels=32),
     "w18_small_v2": HRNetVariant(18, (1, 3, 2), units=2, bottlenecks=2),
-    # for phones and small machines; with more channels than Human3.6M has joints. w32_slim saves half of its weights by
-    # the narrow last branch, and does not cost more on processors than its channels do: multiples of 16 run fastest
+    # for phones and small machines, with more channels than Human3.6M has joints. The narrow lowest branch of w32_slim
+    # saves a quarter of the weights. All its widths are multiples of 16, with which CPUs compute most efficiently
     "w32_slim": HRNetVariant(
         32, (1, 2, 1), units=2, stem_channels=32, bottlenecks=2, bottleneck_channels=32, lowest_channels=160
     ),
     "w20_small": HRNetVariant(20, (1, 2, 1), units=2, stem_channels=32, bottlenecks=2, bottleneck_channels=32),
-    # the same, too narrow for 17 joints
+    # as w20_small, but too narrow for 17 joints
     "w16_small": HRNetVariant(16, (1, 2, 1), units=2, stem_channels=32, bottlenecks=2, bottleneck_channels=32),
     "w16_tiny": HRNetVariant(16, (1, 1, 1), units=1, stem_channels=32, bottlenecks=1, bottleneck_channels=16),
     # for tests
@@ -69,7 +69,7 @@ VARIANTS = {
 
 
 def get_variant(name: str) -> HRNetVariant:
-    """The row of that name; raises UserError that lists the known ones."""
+    """The row with that name; raises UserError that lists the known names."""
     if name not in VARIANTS:
         raise unknown_name("HRNet variant", name, VARIANTS)
     return VARIANTS[name]
@@ -90,12 +90,12 @@ def build_hrnet(
 
     Args:
         variant: a row of `VARIANTS`.
-        num_joints: J, heatmaps to give.
+        num_joints: J, the number of heatmaps.
         input_size: (height, width), multiples of 32.
         batch_size: fixed batch, for export; None leaves it open.
 
     Returns:
-        A model from (B, H, W, 3) RGB in 0..255, whole or floating numbers, to (B, H/4, W/4, J) float32.
+        A model from (B, H, W, 3) RGB in 0..255, integers or floats, to heatmaps (B, H/4, W/4, J) float32.
 
     Raises:
         UserError: unknown variant, or a size that is not a multiple of 32.
@@ -112,7 +112,7 @@ def build_hrnet(
 def hrnet_branches(
     variant: str, input_size: tuple[int, int], batch_size: int | None = None
 ) -> tuple[keras.KerasTensor, list[keras.KerasTensor]]:
-    """HRNet up to its last fusion; arguments and errors as `build_hrnet`.
+    """HRNet up to its last fusion; arguments and errors as for `build_hrnet`.
 
     Returns:
         The input (B, H, W, 3), and the four branches (B, H/s, W/s, C) for s = 4, 8, 16, 32, C from the variant's
@@ -137,7 +137,7 @@ def _conv_initializer():
 
 
 def _conv_bn(x, filters: int, kernel: int, conv_name: str, bn_name: str, stride: int = 1, relu: bool = True):
-    """Convolution, batch norm and ReLU. Strided ones are padded (1, 1): Keras' `same` would pad (0, 1)."""
+    """Convolution, batch norm and ReLU. Strided ones are padded by (1, 1), as in PyTorch; `same` would pad (0, 1)."""
     if stride > 1:
         x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     x = keras.layers.Conv2D(
@@ -154,7 +154,7 @@ def _conv_bn(x, filters: int, kernel: int, conv_name: str, bn_name: str, stride:
 
 
 def _stem(image, row: HRNetVariant):
-    """Normalisation, two strided convolutions and stage 1: (B, H, W, 3) to (B, H/4, W/4, C)."""
+    """Normalization, two strided convolutions and stage 1: (B, H, W, 3) to (B, H/4, W/4, C)."""
     x = keras.layers.Rescaling(
         scale=[1 / (255 * std) for std in IMAGENET_STD],
         offset=[-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)],
@@ -188,7 +188,7 @@ def _basic_unit(x, prefix: str):
 
 
 def _transition(branches: list, row: HRNetVariant, stage: int) -> list:
-    """Adds the branch of half the lowest resolution; stage 2 also brings the first to its width."""
+    """Adds a branch at half the lowest resolution; before stage 2, it also brings the first branch to its width."""
     prefix = f"transition{stage - 1}"
     if stage == 2:
         (x,) = branches
@@ -222,7 +222,7 @@ def _fuse(branches: list, row: HRNetVariant, prefix: str, num_outputs: int) -> l
 
 
 def _to_branch(x, source: int, target: int, row: HRNetVariant, prefix: str, size: tuple[int, int]):
-    """Branch `source` at the (height, width) `size` and the channels of branch `target`."""
+    """Branch `source`, brought to the (height, width) `size` and the channels of branch `target`."""
     channels = row.widths[target]
     if source > target:
         x = _conv_bn(x, channels, 1, f"{prefix}_0", f"{prefix}_1", relu=False)

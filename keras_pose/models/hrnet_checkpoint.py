@@ -38,7 +38,7 @@ class Accounting:
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """Lines to print: one for the used weights, one per reason for unused ones, one per unchanged layer."""
+        """Lines to print: the notes, the used weights, the unused ones per reason, and each layer that stays random."""
         reasons = Counter(self.unused.values())
         return [
             *self.notes,
@@ -49,7 +49,10 @@ class Accounting:
 
 
 def read_checkpoint(path: str | os.PathLike) -> Record:
-    """The weights of HRNet in a .pth or .safetensors file, with the official names; see `find_record`."""
+    """The weights of HRNet in a .pth or .safetensors file, with the official names; see `find_record`.
+
+    Raises UserError if the file is missing, damaged, or not a checkpoint of one HRNet.
+    """
     path = Path(path)
     values = _read_safetensors(path) if path.suffix == ".safetensors" else read_torch_file(path)
     try:
@@ -82,13 +85,14 @@ def convert(
 
     Args:
         weights: with the official code's names, see `read_checkpoint`.
-        skeleton: by default that of the data set named in the file; else COCO_17 or MPII_16, by the number of heatmaps;
-            HUMAN36M_17 without heatmaps (ImageNet).
+        skeleton: the heatmaps' joints. By default those of the data set named in the file, else COCO_17 or MPII_16 by
+            the number of heatmaps; HUMAN36M_17 for a file without heatmaps (ImageNet).
         input_size: (height, width).
-        peak: what the heatmaps' peak of about 1 is scaled to, by a factor in the last layer.
+        peak: height that the heatmaps' peaks of about 1 are scaled to, by a factor in the last layer.
 
     Raises:
-        UserError: another kind of network, or a missing, unknown or differently shaped weight, by name.
+        UserError: another kind of network, joints that are unknown, or a weight that is missing, unknown, not finite
+            or of another shape (named).
     """
     variant = weight_names.find_variant(weights)
     has_heatmaps = "final_layer.weight" in weights
@@ -128,9 +132,9 @@ def _published_skeleton(final_weight: np.ndarray, dataset: str | None) -> Skelet
 
 
 def load_weights(hrnet: keras.Model, weights: dict[str, np.ndarray], variant: str) -> Accounting:
-    """Copies every weight to the layer of its name; changes nothing if it raises an error.
+    """Copies every weight to the layer of its name.
 
-    The UserError names the weight or layer that does not match.
+    Raises UserError that names the weight or layer that does not match; the model is then unchanged.
     """
     layers = {layer.name: layer for layer in hrnet.layers if layer.weights}
     accounting = Accounting()
@@ -158,7 +162,7 @@ def load_weights(hrnet: keras.Model, weights: dict[str, np.ndarray], variant: st
 
 
 def _match(layer: keras.layers.Layer, values: dict[str, np.ndarray]) -> list[tuple[keras.Variable, np.ndarray]]:
-    """Pairs each variable of a layer with its values; raises UserError if one is missing or has another shape."""
+    """Pairs each variable of a layer with its values; raises UserError for one missing, misshapen or not finite."""
     pairs = []
     for variable in layer.weights:
         array = values.get(variable.name)

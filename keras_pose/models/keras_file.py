@@ -1,7 +1,7 @@
 """What a .keras file may contain: layers and numbers. Anything that runs code or reads other files is refused.
 
-Keras itself refuses lambdas (`safe_mode`). This module reads the archive before Keras does and only accepts what models
-consist of: parts by name, classes by module, and numbers in the file itself.
+Keras itself refuses lambdas (`safe_mode`). This module reads the archive before Keras does and accepts only what models
+of this project consist of: known parts, classes of known modules, and numbers in the file itself.
 """
 
 import io
@@ -33,12 +33,12 @@ OWN_PACKAGE = "keras_pose>"
 # Keras layers that run code from the file, or read files that it names.
 REFUSED = {"FlaxLayer", "IntegerLookup", "JaxLayer", "Lambda", "StringLookup", "TFSMLayer", "TextVectorization"}
 REFUSED |= {"Hashing", "TorchModuleWrapper", "Pipeline"}
-LARGEST_NUMBER = 1 << 14  # units, filters or pixels; a larger layer is meant to exhaust the memory
+LARGEST_NUMBER = 1 << 14  # units, filters or pixels; a file with a larger layer is meant to exhaust the memory
 NOT_SIZES = {"seed", "shared_object_id"}
 
 
 def check_keras_file(path: str | os.PathLike) -> None:
-    """Raises UserError that names content that no .keras file of this project has."""
+    """Raises UserError if a .keras file is damaged, or has content that no model of this project has (names it)."""
     try:
         with zipfile.ZipFile(path) as archive:
             check_archive(archive, path)
@@ -83,7 +83,7 @@ def _check_class(value: dict, path) -> None:
 
 
 def _check_weights(group: h5py.Group, path, seen: set[int]) -> None:
-    """`seen`: the addresses of the enclosing groups, to detect one that contains itself."""
+    """Checks that all numbers are in the file; `seen` has the enclosing groups' addresses, to detect a cycle."""
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise UserError(f"{path}: its weights {name!r} are a link to another place; do not trust it")

@@ -22,7 +22,7 @@ AnyInfo = TypeVar("AnyInfo", bound=Description)
 
 
 def write_model(directory: str | os.PathLike, model: keras.Model, info: Description) -> None:
-    """Writes model.keras and model.json, each completely or not at all."""
+    """Writes model.keras and model.json, each completely or not at all; raises UserError if that fails."""
     path = Path(directory) / MODEL
     partial = path.with_name("partial_" + MODEL)  # Keras requires the suffix
     try:
@@ -35,12 +35,12 @@ def write_model(directory: str | os.PathLike, model: keras.Model, info: Descript
 
 
 def read_model_info(directory: str | os.PathLike) -> ModelInfo:
-    """Reads model.json of a run; raises UserError if it is missing, unreadable for this version, or a finder's."""
+    """Reads model.json of a run; raises UserError if it is missing, damaged, of another version, or a finder's."""
     return _read_info(directory, ModelInfo)
 
 
 def load_run(directory: str | os.PathLike) -> tuple[keras.Model, ModelInfo]:
-    """The model of a run with its best weights, computing in float32, and its model.json.
+    """The model of a run, with the weights of its best epoch and computing in float32, and its model.json.
 
     Raises:
         UserError: the folder is missing or damaged, or has no finished epoch.
@@ -50,13 +50,13 @@ def load_run(directory: str | os.PathLike) -> tuple[keras.Model, ModelInfo]:
 
 
 def load_finder(directory: str | os.PathLike) -> tuple[keras.Model, FinderInfo]:
-    """Like `load_run`, for a run of `keras_pose.finding.train`; also raises UserError for other kinds of runs."""
+    """As `load_run`, for a run of `keras_pose.finding.train`; also raises UserError for other kinds of runs."""
     info = _read_info(directory, FinderInfo)
     return load_model(Path(directory) / MODEL), info
 
 
 def load_model(path: str | os.PathLike) -> keras.Model:
-    """A model of this package from a .keras file; raises UserError if it does not load."""
+    """A model of this package from a .keras file; raises UserError if the file is missing, refused or damaged."""
     if not Path(path).is_file():
         raise UserError(f"{path} is missing; name a run that has finished an epoch, or copy its whole folder")
     check_keras_file(path)

@@ -1,8 +1,8 @@
 """The pose autoencoder: an encoder that lifts 2D to 3D and a decoder that projects back (the paper's Sec. 3.3).
 
 Both are the residual network of Martinez et al. 2017: an input layer, two modules of two blocks (linear, batch norm,
-ReLU, dropout), each module added to its input, and an output layer. Everything is computed in float32 in every
-precision policy, because bfloat16 would round coordinates to 1/256 and millimeters to 4.
+ReLU, dropout), each module added to its input, and an output layer. They compute in float32 under every precision
+policy, because bfloat16 would round coordinates to 1/256 of the crop and positions to 4 mm.
 """
 
 import keras
@@ -18,11 +18,14 @@ BLOCKS_PER_MODULE = 2
 class Standardize(keras.layers.Layer):
     """z-scores (B, J, D) values; with `invert=True`, converts z-scores back to their unit.
 
-    A coordinate that never varies (std 0: the root joint) is 0 as a z-score, and converts back to its mean.
+    A coordinate that never varies (std 0, as the root's in 3D) has the z-score 0 and converts back to its mean.
 
     Args:
         mean, std: (J, D) statistics of the training data.
         invert: whether to convert back from z-scores.
+
+    Raises:
+        ValueError: mean and std are not both (J, D).
     """
 
     def __init__(self, mean, std, invert: bool = False, **kwargs):
@@ -68,7 +71,7 @@ def _residual_network(x, outputs: int, width: int, dropout: float):
         for block in range(BLOCKS_PER_MODULE):
             y = _block(y, width, dropout, f"module{module}_block{block}")
         x = ops.add(x, y)
-    # Small, so training starts at the mean pose, and the decoder's correction at zero.
+    # Small weights: training starts at the mean pose, and with a skip connection at a correction of zero.
     return _dense(outputs, "linear_out", keras.initializers.RandomNormal(stddev=0.001))(x)
 
 
@@ -97,6 +100,7 @@ def build_encoder(
         pose_3d_statistics: (mean, std), each (J, 3), mm.
         width: units of each hidden layer.
         dropout: share of hidden units dropped in training.
+        batch_size: fixed batch, for export; None leaves it open.
     """
     joints = np.shape(keypoints_2d_statistics[0])[0]
     keypoints_2d = keras.Input((joints, 2), batch_size=batch_size, dtype=FLOAT32, name="keypoints_2d")
@@ -115,8 +119,9 @@ def build_decoder(
 ) -> keras.Model:
     """Projects (B, J, 3) mm back to (B, J, 2) keypoints in [0, 1] of the crop (Sec. 3.3.2).
 
-    With `skip_connection` it takes `[pose_3d, keypoints_2d]` and adds the keypoints (the soft-argmax's output) to its
-    own output, which is then a correction about zero: scaled as usual, but without the mean pose.
+    With `skip_connection` it takes `[pose_3d, keypoints_2d]` and predicts a correction of the keypoints (the
+    soft-argmax's output), which it adds to them. The correction is scaled by the keypoints' deviation, but their mean
+    is not added. Other arguments are as for `build_encoder`.
     """
     joints = np.shape(pose_3d_statistics[0])[0]
     mean, std = keypoints_2d_statistics

@@ -1,6 +1,6 @@
-"""A small critic of 3D poses for the adversarial prior: is this pose from labels or from the lifter?
+"""A small discriminator of 3D poses for the adversarial prior: does a pose come from labels or from the encoder?
 
-It has no batch norm and no dropout: its score depends only on the pose, so replicas agree and only its weights need to
+It has no batch norm and no dropout, so its score depends only on the pose: replicas agree, and only its weights need to
 be checkpointed. It is used only in training and is not part of any saved model.
 """
 
@@ -16,13 +16,13 @@ HIDDEN_LAYERS = 3
 def build_pose_discriminator(pose_3d_statistics, width: int = 128, seed: int = 0) -> keras.Model:
     """A model from (B, J, 3) mm relative to the root to a score (B,): 1 for a labeled pose, 0 for a predicted one.
 
-    Poses are z-scored as the encoder's are, so every coordinate has equal weight. With 17 joints and the default width
-    it has 39,809 parameters.
+    Poses are z-scored as in the encoder, so all coordinates have equal weight. With 17 joints and the default width, it
+    has 39,809 parameters.
 
     Args:
         pose_3d_statistics: (mean, std) of the training data, each (J, 3), mm.
         width: units of each hidden layer.
-        seed: determines the initial weights, independent of other models.
+        seed: determines the initial weights, whatever other models were built before.
     """
     joints = np.shape(pose_3d_statistics[0])[0]
     pose_3d = keras.Input((joints, 3), dtype=FLOAT32, name="pose_3d")

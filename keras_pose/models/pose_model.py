@@ -22,6 +22,9 @@ class PoseModelConfig:
         skeleton: a name of `keras_pose.core.skeleton`, or `Skeleton.to_dict()`.
         input_size: (height, width) of the crop.
         soft_argmax_beta, soft_argmax_form, soft_argmax_relative, left_right_inhibition: see `SoftArgmax`.
+
+    Raises:
+        UserError: unknown variant, or a size, width or dropout out of range.
     """
 
     variant: str = option("w32", "Size of the HRNet backbone.", choices=sorted(VARIANTS))
@@ -34,7 +37,7 @@ class PoseModelConfig:
     soft_argmax_relative: bool = option(
         False, "Divide each heatmap by its peak first; --soft_argmax_beta should then be about 10."
     )
-    width: int = option(1024, "Hidden units of the encoder and decoder.")
+    width: int = option(1024, "Units of each hidden layer of the encoder and decoder.")
     dropout: float = option(0.5, "Share of hidden units dropped in training.")
     skip_connection: bool = option(True, "Add the 2D joints to the decoder's output.")
     left_right_inhibition: float = option(
@@ -71,6 +74,9 @@ class PoseStatistics:
     Attributes:
         keypoints_2d_mean, keypoints_2d_std: (J, 2), in [0, 1] of the crop.
         pose_3d_mean, pose_3d_std: (J, 3), mm relative to the root, whose deviation is 0.
+
+    Raises:
+        UserError: an array is not finite or has another shape.
     """
 
     keypoints_2d_mean: np.ndarray
@@ -122,7 +128,10 @@ def build_keypoint_model(config: PoseModelConfig, batch_size: int | None = None)
 
 
 def build_lifter(config: PoseModelConfig, statistics: PoseStatistics, batch_size: int | None = None) -> keras.Model:
-    """Encoder and decoder: (B, J, 2) keypoints in [0, 1] to `pose_3d` (mm) and `reprojected_2d`."""
+    """Encoder and decoder: (B, J, 2) keypoints in [0, 1] to `pose_3d` (mm) and `reprojected_2d`.
+
+    Raises UserError as `build_pose_model` does.
+    """
     _check_skeleton(config, statistics)
     joints = statistics.num_joints
     keypoints_2d = keras.Input((joints, 2), batch_size=batch_size, dtype="float32", name="keypoints_2d")
@@ -134,7 +143,7 @@ def build_pose_model(config: PoseModelConfig, statistics: PoseStatistics, batch_
 
     Args:
         config: see `PoseModelConfig`.
-        statistics: of the training data; they are stored in the model's layers.
+        statistics: of the training data; the model's layers store them.
         batch_size: a fixed batch size, for export; None leaves it open.
 
     Returns:
@@ -152,7 +161,7 @@ def build_pose_model(config: PoseModelConfig, statistics: PoseStatistics, batch_
 
 
 def mean_keypoints(model: keras.Model) -> np.ndarray:
-    """(J, 2) in [0, 1]: each joint's mean over the training data of a model with an encoder."""
+    """(J, 2) in [0, 1]: the mean of each joint over the training data; `model` must have an encoder."""
     return model.get_layer("encoder").get_layer("standardize").mean
 
 

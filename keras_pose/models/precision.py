@@ -25,10 +25,10 @@ def layer_precision(name: str) -> Iterator[None]:
 
 
 def fastest_precision(cpu_info: Path = CPU_INFO) -> str:
-    """`mixed_bfloat16` if every GPU, or without a GPU the processor, supports bfloat16; else `float32`.
+    """`mixed_bfloat16` if every GPU, or without a GPU the CPU, computes in bfloat16 natively; else `float32`.
 
-    Emulated bfloat16 is slower than float32. `cpu_info` is Linux's list of processor features; without it, float32 is
-    chosen.
+    Emulated bfloat16 is slower than float32. `cpu_info` is Linux's list of CPU features; if it cannot be read, the CPU
+    counts as one without bfloat16.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
@@ -42,7 +42,7 @@ def fastest_precision(cpu_info: Path = CPU_INFO) -> str:
 
 
 def _cpu_flags(path: Path) -> set[str]:
-    """The features that all processors have; empty if they cannot be read."""
+    """The features that all CPU cores have; empty if they cannot be read."""
     try:
         lines = [line.split(":", 1)[1] for line in path.read_text().splitlines() if line.startswith("flags")]
     except (OSError, IndexError):

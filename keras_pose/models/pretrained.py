@@ -27,7 +27,10 @@ FLAGS = flags.FLAGS
 def save(
     path: str | os.PathLike, model: keras.Model, config: PoseModelConfig, accounting: Accounting, checkpoint: Path
 ) -> None:
-    """Writes `path`, a .keras file, completely or not at all, and a model.json as `<path>.json`."""
+    """Writes `path`, a .keras file, completely or not at all, and its description (as model.json) to `<path>.json`.
+
+    Raises UserError if `path` does not end in .keras or cannot be written.
+    """
     path = Path(path)
     if path.suffix != ".keras":
         raise UserError(f"--output={path} must end in .keras")
@@ -56,7 +59,10 @@ def save(
 
 
 def parse_input_size(text: str | None, file_name: str) -> tuple[int, int]:
-    """`256x192` (height x width), or the size in a file name such as `pose_hrnet_w32_256x192.pth`, or 256 x 256."""
+    """(height, width) from `text` (`256x192`), else from a file name (`pose_hrnet_w32_256x192.pth`), else (256, 256).
+
+    Raises UserError if `text` is not a size.
+    """
     match = re.fullmatch(r"(\d+)x(\d+)", text) if text else re.search(r"_(\d{2,4})x(\d{2,4})(?!\d)", file_name)
     if text and not match:
         raise UserError(f"--input_size={text} is not HEIGHTxWIDTH; give one like 256x192")
@@ -64,14 +70,19 @@ def parse_input_size(text: str | None, file_name: str) -> tuple[int, int]:
 
 
 def skeleton_of(file_name: str) -> Skeleton | None:
-    """Human3.6M's joints if the file name mentions it, because it has as many heatmaps as COCO; otherwise None."""
+    """`HUMAN36M_17` if the file name mentions Human3.6M, otherwise None: both it and COCO have 17 joints."""
     return HUMAN36M_17 if re.search(r"h(uman)?3\.?6m", file_name.lower()) else None
 
 
 def define_flags() -> None:
     flags.DEFINE_string("checkpoint", None, "The checkpoint: a .pth or .safetensors file.", required=True)
     flags.DEFINE_string("output", None, "The .keras file to write, with its description beside it.", required=True)
-    flags.DEFINE_string("skeleton", None, "Joints of the heatmaps; default: COCO's or MPII's, by their number.")
+    flags.DEFINE_string(
+        "skeleton",
+        None,
+        "Joints of the heatmaps; default: those of the data set that the file or its name mentions, else COCO's or "
+        "MPII's, by their number.",
+    )
     flags.DEFINE_string("input_size", None, "HEIGHTxWIDTH; default: from the file name, else 256x256.")
 
 

@@ -1,6 +1,6 @@
 """Soft-argmax: heatmaps to coordinates with a differentiable expectation (Eq. 2 to 5 of the paper).
 
-It uses only reshape, transpose, softmax and a matrix product: phones refuse ARG_MAX, GATHER_ND and ranks above 4.
+It avoids ARG_MAX, GATHER_ND and tensors of more than four dimensions, which phones' GPU delegates refuse.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from keras import ops
 from keras_pose.core.errors import UserError, unknown_name
 
 FORMS = ("marginal", "flat")
-LOWEST_PEAK = 0.02  # lower heatmaps show nothing and are not scaled up to full height
+LOWEST_PEAK = 0.02  # lower heatmaps show no joint, so they are not scaled up to full height
 
 
 def _softmax_over_cells(heatmaps, beta: float):
@@ -26,11 +26,11 @@ def _softmax_over_cells(heatmaps, beta: float):
 def marginal_soft_argmax(heatmaps, beta: float):
     """The separate expectations of x and y: correct for any distribution of the mass.
 
-    The sum is taken row by row, about the center of the crop, and divided by the total mass. In a single sum over all
-    cells, the many small shares of the background would be rounded away next to the peak: up to 0.01 of 256 pixels in
-    LiteRT. The total mass is 1 up to rounding, so its inverse is 2 minus itself.
-
     (B, H, W, J) to (B, J, 2), (x, y) in [0, 1]; the center of cell i of n is (i + 0.5) / n.
+
+    The sum is taken row by row, about the center of the crop, and divided by the total mass. A single sum over all
+    cells would round away the many small shares of the background next to the peak: in LiteRT, this moves joints by up
+    to 0.01 pixels of a 256-pixel crop. The total mass is 1 up to rounding, so its inverse is 2 minus itself.
     """
     height, width, joints = heatmaps.shape[1:]
     xs, ys = ((np.arange(n) + 0.5) / n - 0.5 for n in (width, height))
@@ -48,13 +48,13 @@ def marginal_soft_argmax(heatmaps, beta: float):
 
 
 def flat_soft_argmax(heatmaps, beta: float):
-    """The expectation of the FLAT index tau, from which x = tau mod W and y = tau / W, as printed in the paper.
+    """The expectation of the FLAT index tau, read as x = tau mod W and y = tau / W, the form printed in the paper.
+
+    (B, H, W, J) to (B, J, 2), (x, y) in [0, 1].
 
     Eq. 5 prints tau / H, which is the same on its square maps but wrong otherwise, because a row has W cells. Cells are
     read at their centers, so half a cell is added to tau: x is exact for a spike, and y, which Eq. 5 does not round, is
     off by less than half a cell. If mass spreads over two rows, x is wrong by definition.
-
-    (B, H, W, J) to (B, J, 2), (x, y) in [0, 1].
     """
     height, width = heatmaps.shape[1:3]
     indices = (np.arange(height * width, dtype="float32") + 0.5)[:, None]  # (H*W, 1)
@@ -65,8 +65,8 @@ def flat_soft_argmax(heatmaps, beta: float):
 def relative_heatmaps(heatmaps):
     """Heatmaps (B, H, W, J) relative to their own peaks, float32; no gradient flows through the peaks.
 
-    An unsure network gives low peaks, and the lower the peak, the more of the softmax goes to the background, which
-    pulls the joint to the center of the crop. With relative heatmaps, the background's share is always the same.
+    An unsure network predicts low peaks. The lower the peak, the larger the background's share of the softmax, which
+    pulls the joint to the center of the crop. With relative heatmaps, this share does not depend on the peak.
     """
     heatmaps = ops.cast(heatmaps, "float32")
     peaks = ops.max(ops.stop_gradient(heatmaps), axis=(1, 2), keepdims=True)  # (B, 1, 1, J)
@@ -76,10 +76,10 @@ def relative_heatmaps(heatmaps):
 def inhibit_other_side(heatmaps, mirror: Sequence[int], share: float):
     """Heatmaps (B, H, W, J) less a share of the mirrored joint's, never below 0; float32.
 
-    Not in the paper. A network that is unsure of left and right gives both joints of a pair two peaks, and both are
-    read at the higher one. Subtracting makes it lower where the other joint is surer; where both joints are truly at
-    one place, both maps keep their peak. `mirror` is `Skeleton.flip_permutation`. A 1 x 1 convolution permutes the
-    maps, because phones refuse GATHER_ND.
+    Not in the paper. A network that is unsure of left and right shows two peaks in both heatmaps of a pair, and both
+    joints are read at the same one. Subtracting lowers a map's peak where the other map is higher. Where both joints
+    are truly in one place, both maps keep their peak there. `mirror` is `Skeleton.flip_permutation`. A 1 x 1
+    convolution permutes the maps, because phones refuse GATHER_ND.
     """
     joints = len(mirror)
     kernel = np.eye(joints, dtype="float32")
@@ -100,8 +100,8 @@ class SoftArgmax(keras.layers.Layer):
     """(B, H, W, J) heatmaps to (B, J, 2) coordinates (x, y) in [0, 1], in float32 in every precision.
 
     Args:
-        beta: the softmax's factor. The softmax must outweigh H*W background cells, so beta times a heatmap's peak
-            should be about 20: 100 for the paper's targets with a peak of 0.2; 20 for a peak of 1.
+        beta: factor on the heatmaps before the softmax. The peak must outweigh H*W background cells, so beta times the
+            peak should be about 20: 100 for the paper's targets with a peak of 0.2; 20 for a peak of 1.
         form: `marginal` (`marginal_soft_argmax`) or `flat` (`flat_soft_argmax`, as printed in the paper).
         relative: divides each heatmap by its peak first (`relative_heatmaps`), unlike the paper. The best beta then
             depends neither on the target nor on how clearly a joint is seen: about 10 for 16 x 16 cells, 13 for

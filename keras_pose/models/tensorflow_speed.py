@@ -73,7 +73,7 @@ def one_variable_name() -> Iterator[None]:
     import tensorflow as tf
 
     def create(next_creator, **arguments):
-        with tf.name_scope("variables/"):  # with the slash, it is not nested in the layer's scope, which would be new
+        with tf.name_scope("variables/"):  # the slash makes the scope absolute: nested in the layer's, it would be new
             return next_creator(**arguments | {"name": "variable"})
 
     with tf.variable_creator_scope(create):
@@ -81,10 +81,10 @@ def one_variable_name() -> Iterator[None]:
 
 
 def run_as_traced(step: Callable[..., dict]) -> Callable[..., dict]:
-    """Runs `step`, a `tf.function`, as traced on processors; unchanged on GPUs, where rewriting sets the layout.
+    """On CPUs, runs `step`, a `tf.function`, as traced. On GPUs the graph is still rewritten, to choose the layout.
 
-    TensorFlow rewrites the step's 8,000 operations before it runs them, without making later steps faster. Other
-    functions, such as validation's, are rewritten as usual. Garbage collection is paused while the step is traced.
+    TensorFlow rewrites the step's 8,000 operations before it runs them. On CPUs this does not make later steps faster.
+    Other functions, such as validation's, are rewritten as usual. Garbage collection is paused while `step` runs.
 
     Gain: the first step is finished after 29.5 instead of 36.0 s.
     Remove when the benchmark's row `start` shows no difference.
@@ -128,9 +128,9 @@ def normalize_batch(inputs, layer: keras.layers.BatchNormalization, training: bo
 def normalize_at_once(inputs, layer: keras.layers.BatchNormalization, training: bool):
     """`normalize_batch` with one fused kernel.
 
-    Keras 3's layer takes about 20 operations, and HRNet-W32 has 290 layers. For the kernel's oldest version, the
-    gradient tape knows that only the first output is differentiated; for later versions it creates zeros for the
-    others. The oldest version only supports float32.
+    Keras 3's layer consists of about 20 operations, and HRNet-W32 has 290 such layers. For the kernel's oldest version,
+    the gradient tape knows that only the first output is differentiated. For later versions it creates zeros for the
+    other outputs. The oldest version supports only float32.
 
     Gain of the oldest version over the latest: 8,150 instead of 9,610 operations, traced in 8.6 instead of 10.7 s.
     Remove when Keras' layer calls a fused kernel and the tape creates no zeros for it.
@@ -165,7 +165,8 @@ def apply_adam(parameters, first_moment, second_moment, gradient, learning_rate,
     Remove when Keras' Adam updates all variables at once.
 
     Args:
-        parameters, first_moment, second_moment: Keras variables of one vector each, updated in place.
+        parameters, first_moment, second_moment: Keras variables, each a vector (N,), updated in place.
+        gradient: (N,).
         config: has `beta_1`, `beta_2` and `epsilon`.
         keep: a boolean scalar; if false, nothing changes.
     """
@@ -173,7 +174,7 @@ def apply_adam(parameters, first_moment, second_moment, gradient, learning_rate,
 
     beta_1, beta_2 = config.beta_1, config.beta_2
     powers = {"beta1_power": tf.pow(beta_1, t), "beta2_power": tf.pow(beta_2, t)}
-    if keep is not None:  # these values leave everything unchanged
+    if keep is not None:  # where `keep` is false, these values leave everything unchanged
         gradient = tf.where(keep, gradient, 0.0)
         learning_rate = tf.where(keep, learning_rate, 0.0)
         beta_1, beta_2 = tf.where(keep, beta_1, 1.0), tf.where(keep, beta_2, 1.0)

@@ -11,7 +11,7 @@ import numpy as np
 from keras_pose.core.errors import UserError
 from keras_pose.models.hrnet import VARIANTS, HRNetVariant
 
-# Reasons why a checkpoint's weight may remain unused.
+# Weights that may remain unused: a pattern of their names, and the reason. LAST is the index of stage 4's last module.
 UNUSED = (
     (r".*\.num_batches_tracked", "counts training batches; nothing reads it"),
     (r"(incre_modules|downsamp_modules|classifier|final_layer\.\d)\..*", "head of the ImageNet classifier"),
@@ -29,7 +29,7 @@ BATCH_NORM_WEIGHTS = {
 
 
 def find_variant(weights: dict[str, np.ndarray]) -> str:
-    """The key of `VARIANTS` that the weights belong to; raises UserError if there is none."""
+    """The key of `VARIANTS` that the weights belong to; raises UserError if they belong to none."""
 
     def width(name: str) -> int:
         if name not in weights or weights[name].ndim != 4:
@@ -56,7 +56,7 @@ def find_variant(weights: dict[str, np.ndarray]) -> str:
 
 
 def why_unused(name: str, variant: str) -> str | None:
-    """Why a pose network does not use a weight; None if there is no good reason."""
+    """The reason why a pose network of this variant does not use a weight; None if it must use it."""
     last = str(VARIANTS[variant].modules[-1] - 1)
     for pattern, reason in UNUSED:
         if re.fullmatch(pattern.replace("LAST", last), name):
@@ -65,6 +65,6 @@ def why_unused(name: str, variant: str) -> str | None:
 
 
 def layer_of(name: str) -> tuple[str, str]:
-    """`stage2.0.branches.1.0.bn1.running_var` to (`stage2_0_branches_1_0_bn1`, `running_var`)."""
+    """Splits `stage2.0.branches.1.0.bn1.running_var` into (`stage2_0_branches_1_0_bn1`, `running_var`)."""
     layer, _, weight = name.rpartition(".")
     return layer.replace(".", "_"), weight

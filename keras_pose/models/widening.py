@@ -1,7 +1,7 @@
 """Transfers weights to a wider network with the same layers, which then computes the same (arXiv:1511.05641).
 
-Old channels come first in every tensor, new ones after them. Nothing old reads from a new channel, so the outputs do
-not change. New channels are random, and are read once training makes use of them.
+Old channels come first in every tensor, new ones after them. Old channels do not read from new ones, so the outputs do
+not change. New channels start with random weights; training learns to read them.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ Shape = tuple[int, ...]
 
 
 def can_widen(shapes: dict[str, list[Shape]], wider: dict[str, list[Shape]]) -> bool:
-    """Whether weights of `shapes`, by layer name, fit into `wider`: the same layers, none of them narrower."""
+    """Whether weights of `shapes`, by layer name, fit into `wider`: the same layers, all at least as wide."""
     return shapes.keys() == wider.keys() and all(_fit(ours, wider[name]) for name, ours in shapes.items())
 
 
@@ -27,8 +27,8 @@ def widen(weights: Sequence[np.ndarray], initial: Sequence[np.ndarray]) -> list[
 
     Args:
         weights: of the narrow layer: kernels (H, W, C_in, C_out), or vectors (C,).
-        initial: the random ones of the wider layer, used for its new channels. A kernel's are rescaled to the spread of
-            the narrow kernel, so all channels learn equally fast.
+        initial: the random weights of the wider layer, used for its new channels. Those of a kernel are rescaled to the
+            standard deviation of the narrow kernel, so that all channels learn equally fast.
 
     Returns:
         Arrays with the shapes of `initial`.

@@ -59,7 +59,7 @@ class Progress:
 class EpochClock:
     """Measures the time of an epoch, even across restarts: `progress.timings` keeps it.
 
-    Steps that a killed process did after its last checkpoint are repeated and not counted twice.
+    Steps that a killed process did after its last checkpoint are repeated; their time counts once.
     """
 
     def __init__(self, progress: Progress):
@@ -77,7 +77,7 @@ class EpochClock:
 
 
 def save(path: str | os.PathLike, progress: Progress, variables: dict[str, keras.Variable]) -> None:
-    """Writes the progress and the named variables, completely or not at all."""
+    """Writes the progress and the named variables, completely or not at all; raises UserError if it cannot."""
     meta = json.dumps({"format_version": FORMAT_VERSION, "progress": asdict(progress)})
     arrays = {name: ops.convert_to_numpy(variable) for name, variable in variables.items()}
     content = io.BytesIO()
@@ -92,7 +92,7 @@ def load_progress(path: str | os.PathLike) -> Progress:
 
 
 def restore(path: str | os.PathLike, variables: dict[str, keras.Variable]) -> None:
-    """Sets the variables; raises UserError unless the checkpoint is intact and has exactly these, in these shapes."""
+    """Sets the variables; raises UserError unless the checkpoint is intact and has exactly these names and shapes."""
     with _opened(path) as (_, arrays):
         names = set(arrays.files) - {"meta"}
         values = {name: arrays[name] for name in names & set(variables)}
@@ -109,7 +109,7 @@ def restore(path: str | os.PathLike, variables: dict[str, keras.Variable]) -> No
 
 @contextlib.contextmanager
 def _opened(path: str | os.PathLike) -> Iterator[tuple[Progress, np.lib.npyio.NpzFile]]:
-    """Progress and arrays. Faults found inside the block, too, become a UserError that names the file."""
+    """The progress and the arrays. Any error, also one inside the block, becomes a UserError that names the file."""
     try:
         with np.load(Path(path), allow_pickle=False) as arrays:
             check_archive(arrays.zip, path)

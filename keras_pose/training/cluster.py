@@ -44,13 +44,14 @@ class Cluster:
 
     @property
     def others(self) -> str:
+        """The addresses of the other workers, for messages."""
         return ", ".join(address for task, address in self.addresses.items() if task != self.task)
 
 
 def read_cluster(strategy: str = "auto") -> Cluster | None:
-    """The workers in TF_CONFIG for a strategy (one of `experiment.STRATEGIES`); None without others.
+    """The workers in TF_CONFIG for a strategy (one of `experiment.STRATEGIES`); None if this process trains alone.
 
-    Raises UserError if TF_CONFIG names no task of its cluster, or `multi_worker` has no cluster.
+    Raises UserError if TF_CONFIG is malformed or does not name this worker, or if `multi_worker` has no cluster.
     """
     if strategy not in ("auto", "multi_worker"):
         return None

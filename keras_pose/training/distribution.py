@@ -20,7 +20,7 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     `auto` means `multi_worker` if TF_CONFIG lists workers, else `mirrored` on several GPUs, else `one_device`.
     `mirrored` uses all GPUs, or without a GPU all (logical) CPU devices.
     """
-    gpus = tf.config.list_physical_devices("GPU")  # listing logical ones starts TensorFlow, too early for workers
+    gpus = tf.config.list_physical_devices("GPU")  # listing logical ones starts TensorFlow before workers connect
     cluster = read_cluster(name)
     if cluster:
         print(f"waiting for {cluster.others}", flush=True)
@@ -33,7 +33,7 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
 
 
 def begin_together(strategy: tf.distribute.Strategy, fails: bool = False) -> None:
-    """The workers' first exchange: raises UserError if another worker `fails`; see `end_together`."""
+    """The workers' first exchange, which waits for all; raises UserError if another one `fails` (`end_together`)."""
     if has_workers(strategy) and _sum_over_workers(strategy, np.array(fails, np.int32)) and not fails:
         raise UserError(
             "another worker cannot start, so this one ends too; fix what it reports, then start all workers again"
@@ -41,8 +41,13 @@ def begin_together(strategy: tf.distribute.Strategy, fails: bool = False) -> Non
 
 
 def end_together(name: str, reason: str) -> None:
-    """Meets the other workers for a process that cannot start, which ends them instead of leaving them waiting."""
-    with contextlib.suppress(Exception):  # the reason is reported whether they come or not
+    """Notifies the other workers that this process cannot start, so they end instead of waiting.
+
+    Args:
+        name: the strategy.
+        reason: printed to stderr first.
+    """
+    with contextlib.suppress(Exception):  # the caller reports the reason even if the others cannot be reached
         if read_cluster(name):
             print(f"{reason}\nnotifying the other workers", file=sys.stderr, flush=True)
             begin_together(make_strategy(name), fails=True)
@@ -64,11 +69,13 @@ def distribute_batches(
     skip_batches: int = 0,
     **options,
 ):
-    """`make_batches` for the replicas. `batch_size` (a multiple of them) and `skip_batches` count global batches.
+    """`make_batches` for the replicas. `batch_size` (a multiple of their number) and `skip_batches` are global.
 
-    In each step, the replicas' batches together hold the examples of a single device's batch.
-    With only one processor as a device, the data set is read directly: to copy to other devices, tf.data adds a
-    pipeline with tuning, and freeing it may block; see `pipeline._untuned`.
+    In each step, the replicas' batches together hold the examples of one device's batch, unless `shard_by` or a data
+    service divides the files.
+
+    If the only device is a processor, the data set is read directly. For other devices, tf.data adds a pipeline with
+    tuning that copies the batches, and freeing it may block; see `pipeline._untuned`.
     """
     replicas, is_alone = strategy.num_replicas_in_sync, _is_processor_alone(strategy)
 
@@ -83,7 +90,7 @@ def distribute_batches(
             skip_batches=skip_batches * (replicas // workers),
             **options,
         )
-        # Workers would ask each other before every batch whether all have one. Training never asks for more steps
+        # Workers would ask each other before every batch whether all have one. Training never asks for more batches
         # than there are, so declaring the data set infinite avoids this.
         endless = training and not is_alone
         return (
@@ -168,9 +175,9 @@ def take_chiefs_values(strategy: tf.distribute.Strategy, variables: Iterable[ker
 
 
 def averager(strategy: tf.distribute.Strategy, variables: list) -> Callable[[], None]:
-    """A function that averages variables that differ between replicas.
+    """Returns a function that averages the variables over the replicas.
 
-    These are batch norm's running statistics: each replica keeps those of its own share of the batches.
+    It is for batch norm's running statistics, which each replica computes from its own share of the batches.
     """
     if strategy.num_replicas_in_sync == 1 or not variables:
         return lambda: None

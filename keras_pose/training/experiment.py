@@ -1,4 +1,7 @@
-"""The whole configuration of a run as frozen dataclasses; `keras_pose.flags` builds it from the command line."""
+"""The whole configuration of a run as frozen dataclasses; `keras_pose.flags` builds it from the command line.
+
+Each class raises UserError for values that are out of range or exclude each other.
+"""
 
 import math
 from dataclasses import MISSING, asdict, dataclass, field
@@ -89,7 +92,7 @@ class OptimizerConfig:
     )
     muon_factor: float = option(
         20.0,
-        "With --optimizer=muon: a kernel moves by this times the learning rate, relative to its norm.",
+        "With --optimizer=muon: the size of a kernel's step relative to its norm, as a multiple of the learning rate.",
     )
     muon_momentum: float = 0.9
     beta_1: float = 0.9
@@ -128,7 +131,9 @@ class TrainConfig:
         flag_default=("hrnet", "e2e"),
     )
     seed: int = option(0, "Seed of all randomness.")
-    strategy: str = option("auto", "Devices; auto uses every GPU, and the workers in TF_CONFIG.", choices=STRATEGIES)
+    strategy: str = option(
+        "auto", "Devices; auto: the workers in TF_CONFIG, else all GPUs, else one device.", choices=STRATEGIES
+    )
     precision: str = option(
         "float32",
         "Precision of the backbone; auto: mixed_bfloat16 if the hardware supports it, else float32.",
@@ -149,7 +154,7 @@ class TrainConfig:
     sync_batch_norm: bool = option(False, "Compute batch norm over the global batch, not per device.")
     jit_compile: bool = option(False, "Compile the network's forward and backward pass with XLA.")
     threads_per_operation: int = option(
-        0, "Processors per operation; 1 suits small networks, as in e2e.flags; 0 uses all."
+        0, "Threads per operation; 0 uses all processors, 1 suits small networks, as in e2e.flags."
     )
     speed_tricks: bool = option(
         True, "If off, train with stock Keras layers and optimizers, which is slower (models/tensorflow_speed.py)."

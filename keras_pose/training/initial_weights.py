@@ -16,8 +16,8 @@ def load_initial_weights(experiment: Experiment, model: keras.Model) -> None:
     """Loads the weights named by `init_from` or `pretrained` into `model`, and prints what stays untrained.
 
     Raises:
-        UserError: a folder was given instead of a file or the reverse, or the weights are missing, damaged or of
-            another architecture, or `init_without` names what the model does not have.
+        UserError: a folder was given instead of a file or the reverse; the weights are missing, damaged or of another
+            architecture; or `init_without` names something that the model does not have.
     """
     train = experiment.train
     if not (train.init_from or train.pretrained):

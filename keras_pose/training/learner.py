@@ -1,4 +1,4 @@
-"""What one phase trains with: network, optimizer, critic and compiled steps."""
+"""What one phase trains with: network, optimizer, discriminator and compiled steps."""
 
 import contextlib
 from collections.abc import Callable
@@ -18,8 +18,8 @@ from keras_pose.training.phases import Phase
 from keras_pose.training.schedule import phase_schedule
 from keras_pose.training.validation import Validator
 
-# The validation metric of each phase; the lowest value is best. For heatmaps it is not the joints' error in pixels,
-# which is also low if joints are drawn halfway between left and right.
+# The validation metric that decides which epoch of a phase is best; lower is better. Heatmaps are not judged by the
+# pixel error of the joints, which is also low if joints lie halfway between left and right.
 JUDGED_BY = {"hrnet": "loss", "lifter": "mpjpe_mm", "e2e": "mpjpe_mm"}
 
 
@@ -78,7 +78,7 @@ class Learner:
         return checkpoint.model_variables(self.model) | self.optimizer.state | scale | adversary
 
     def take_up(self) -> None:
-        """Continues from the current values of the variables."""
+        """Makes the optimizers continue from the current values of the variables."""
         self.optimizer.take_up()
         if self.adversary:
             self.adversary.optimizer.take_up()
@@ -96,6 +96,6 @@ class Learner:
         return validation, validation[JUDGED_BY[self.config.name]]
 
     def are_finite(self, figures: dict[str, float]) -> bool:
-        """Whether a step's loss and gradient are finite; with float16 a gradient may overflow."""
+        """Whether a step's loss is finite, and its gradient too if there is no loss scaling, which skips overflows."""
         judged = {"loss"} if self.loss_scale else {"loss", "gradient_norm"}
         return all(np.isfinite(figures[name]) for name in judged)

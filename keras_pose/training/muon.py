@@ -21,11 +21,13 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan et al. (2024): steep at 0, si
 class FlatMuon(FlatAdam):
     """Muon for the kernels of convolutions before a batch norm, Adam for all other variables.
 
-    A kernel is one matrix of (height * width * channels in) by (channels out). Its Nesterov momentum is orthogonalized
+    A kernel is one matrix of (height * width * channels in) x (channels out). Its Nesterov momentum is orthogonalized
     and scaled to the kernel's norm, which is held at the square root of the channels out; the batch norm after it
     cancels any scale. A step moves the kernel by `learning_rate * config.muon_factor` of that norm.
 
-    Args: see `FlatAdam`. A convolution with a bias, such as the heatmap layer, has no batch norm after it: Adam.
+    A convolution with a bias, such as the heatmap layer, has no batch norm after it, so Adam trains it.
+
+    Args: see `FlatAdam`.
     """
 
     def __init__(self, variables: Sequence[keras.Variable], config: OptimizerConfig):
@@ -93,7 +95,7 @@ def _norm(matrices):
 
 
 def _normalized(matrices):
-    """Scales matrices to a norm of the square root of the columns."""
+    """Scales each matrix to a Frobenius norm of the square root of its number of columns."""
     return matrices * (math.sqrt(matrices.shape[2]) / (_norm(matrices) + 1e-12))
 
 

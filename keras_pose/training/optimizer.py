@@ -57,21 +57,21 @@ class FlatAdam:
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     def take_up(self) -> None:
-        """Continues from the current values of the variables."""
+        """Continues from the current values of the variables, for example after restoring a checkpoint."""
         self.parameters.assign(self.flatten([variable.value for variable in self.variables]))
 
     def flatten(self, tensors: Sequence):
-        """One tensor per variable to one float32 vector."""
+        """Concatenates one tensor per variable to one float32 vector, grouped like `parameters`."""
         stacks = [ops.stack([tensors[i] for i in members]) for members in self._groups.values()]
         return ops.concatenate([ops.reshape(ops.cast(stack, "float32"), (-1,)) for stack in stacks])
 
     def apply(self, gradient, learning_rate, keep=None):
-        """One step of Adam.
+        """Takes one step.
 
         Args:
             gradient: a vector from `flatten`.
             learning_rate: a scalar.
-            keep: a boolean scalar; if false, nothing changes.
+            keep: a boolean scalar; if false, nothing changes. None means true.
 
         Returns:
             The norm of the gradient before clipping, as a scalar.
@@ -110,7 +110,7 @@ class FlatAdam:
             assign(getattr(self, name), value, keep)
 
     def _adam_in_place(self, gradient, learning_rate, t, keep) -> None:
-        """The same with TensorFlow's own kernel."""
+        """Like `_adam`, with TensorFlow's own kernel."""
         moments = self.first_moment, self.second_moment
         tensorflow_speed.apply_adam(self.parameters, *moments, gradient, learning_rate, t, self.config, keep)
 
@@ -170,9 +170,9 @@ def make_adam(variables: Sequence[keras.Variable], config: OptimizerConfig) -> F
 
 
 class LossScale:
-    """Dynamic loss scaling: float16 gradients are tiny, so the loss is scaled up as far as possible without overflow.
+    """Dynamic loss scaling: float16 rounds small gradients to zero, so the loss is scaled up as far as it can be.
 
-    After an overflow the step is skipped and the scale halved; after `growth_steps` good steps it doubles.
+    After an overflow the step is skipped and the scale halved; after `growth_steps` good steps in a row it doubles.
     """
 
     def __init__(self, initial: float = 2.0**15, growth_steps: int = 2000):
@@ -202,4 +202,5 @@ def assign(variable: keras.Variable, value, keep) -> None:
 
 
 def zeros(size: int, name: str) -> keras.Variable:
+    """A float32 vector of optimizer state."""
     return keras.Variable("zeros", shape=(size,), dtype="float32", trainable=False, name=name)

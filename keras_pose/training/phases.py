@@ -35,7 +35,7 @@ def build_model(experiment: Experiment, statistics: dict) -> keras.Model:
 
 
 def build_discriminator(experiment: Experiment, statistics: dict) -> keras.Model | None:
-    """The critic of the adversarial prior, if its weight is not zero. Only checkpoints contain it."""
+    """The discriminator of the adversarial prior; None if its weight is zero. Only checkpoints contain it."""
     if not experiment.loss.adversarial_weight:
         return None
     return build_pose_discriminator(PoseStatistics.from_dict(statistics).pose_3d, seed=experiment.train.seed)
@@ -119,20 +119,21 @@ def synchronize_batch_norm(model: keras.Model) -> None:
 def transfer_weights(
     source: keras.Model, target: keras.Model, name: str, same_joints: bool, without: Sequence[str] = ()
 ) -> list[str]:
-    """Copies the weights of the parts that both models share; returns the names of the parts left unchanged.
+    """Copies the weights of the parts that both models share; returns the names of what is left unchanged.
 
     A narrower backbone with the same layers is widened: it computes the same as before (`models.widening`).
 
     Args:
         name: names the source of the weights in errors.
         same_joints: whether both skeletons have the same joints in the same order. If not, even with equal counts,
-            weights of single joints mean nothing here: only the backbone is copied, without its last layer, which has
-            one heatmap per joint.
+            weights per joint cannot be used: only the backbone is copied, without its last layer, which has one
+            heatmap per joint.
         without: parts (`encoder`) and layers of parts (`hrnet/final_layer`) of `target` that keep their own weights,
-            named as in what is returned. A part that `target` lacks is ignored.
+            named as in the returned list. A part that `target` lacks is ignored.
 
     Raises:
-        UserError: they share no part, a layer is missing or has another size, or `without` names what does not exist.
+        UserError: they share no part and `without` is empty, a layer is missing or has another size, or `without` names
+            something that does not exist.
     """
     sources, targets = parts_of(source), parts_of(target)
     excluded = _check_excluded(without, targets)

@@ -23,7 +23,8 @@ class Recorder:
     Args:
         directory: the run folder.
         last_step: the run's step at the resumed checkpoint; later lines are dropped.
-        within_epoch: whether the checkpoint lies within an epoch, whose own line is then dropped, too.
+        within_epoch: whether the checkpoint was written before its epoch was finished. If the epoch ends at
+            `last_step`, its own line is dropped, too.
     """
 
     def __init__(self, directory: str | os.PathLike, last_step: int = 0, within_epoch: bool = False):

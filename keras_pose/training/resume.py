@@ -24,10 +24,11 @@ class Start:
 def find_start(
     experiment: Experiment, dataset: DatasetInfo, strategy: tf.distribute.Strategy, last: Path, is_chief: bool
 ) -> Start:
-    """Finds where the run starts; `last` is its checkpoint, and the chief's file decides for all workers.
+    """Finds where the run starts. `last` is the path of its checkpoint; the chief's file decides for all workers.
 
     Raises:
-        UserError: the data have changed since the checkpoint, or a worker's configuration differs from the chief's.
+        UserError: the checkpoint is damaged, the data have changed since it, or a worker's configuration or data differ
+            from the chief's.
     """
     start = Start(Progress(data=dataset.manifest_hash), resumes=False)
     if is_chief and last.is_file():
@@ -51,7 +52,7 @@ def _chiefs(
 
 
 def check_same(chiefs: dict, own: dict) -> None:
-    """Raises UserError unless two experiments (`Experiment.to_dict`) are equal, apart from paths."""
+    """Raises UserError unless two experiments (`Experiment.to_dict`) are equal, apart from paths and addresses."""
     own = json.loads(json.dumps(own))
     for section, theirs in chiefs.items():
         values = own[section] if isinstance(theirs, dict) else {section: own[section]}

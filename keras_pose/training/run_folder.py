@@ -27,8 +27,8 @@ _LEFT_BY_A_START = {folder_lock.LOCK, RESOLVED_FLAGS + ".partial"}  # left by a 
 def claim(directory: str | os.PathLike, resolved_flags: str, defaults: Iterable[str] = ()) -> None:
     """Claims a folder for the run that `resolved_flags` describe; a run with exactly the same flags resumes.
 
-    A run without a checkpoint or model has nothing to lose and is replaced. If a flag did not exist when the run began,
-    it counts as given when its line is one of `defaults`.
+    A run without a checkpoint or model has nothing to lose and is replaced. A flag that did not exist when the run
+    began is ignored if it has its default, that is, if its line is one of `defaults`.
 
     Raises:
         UserError: the folder holds a finished run, a run with other flags, or unrelated files.

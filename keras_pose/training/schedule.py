@@ -22,8 +22,8 @@ class Schedule:
     def __call__(self, step):
         """The learning rate of `step` (from 0; a number or a scalar tensor), as a float32 scalar tensor.
 
-        Warm-up rises linearly to the full rate at step `warmup_steps`. From there `cosine` falls to 0 after the last
-        step, and `step` drops by `drop_factor` at each of `drop_steps`.
+        Warm-up rises linearly to the full rate at step `warmup_steps`. From there, `cosine` falls to 0 after the last
+        step. `step` multiplies the rate by `drop_factor` at each of `drop_steps`.
         """
         step = ops.cast(step, "float32")
         rate = ops.convert_to_tensor(np.float32(self.base))

@@ -36,12 +36,14 @@ def make_train_step(
     """Returns `train_step(batch, step, alpha, wants_stop=0.0)`, which does one step on a distributed batch.
 
     `step` counts from 0 within the phase. Augmentation and dropout are functions of it, of `seed` and of the replica,
-    so they have no state to checkpoint. The step returns scalars over the global batch: `loss`, each term,
-    `gradient_norm`, `learning_rate`, `stop_votes` (the sum of `wants_stop` over replicas), with float16 `loss_scale`,
-    and with an `adversary`, which also takes its step, its loss as `discriminator`.
+    so they have no state to checkpoint. An `adversary` takes its own step at the same time.
+
+    The step returns scalars over the global batch: `loss`, each term, `gradient_norm`, `learning_rate` and `stop_votes`
+    (the sum of `wants_stop` over replicas); with float16 also `loss_scale`, and with an `adversary` its loss as
+    `discriminator`.
 
     Raises:
-        UserError: these settings do not work on several devices.
+        UserError: the settings do not work, see `check_settings`.
     """
     check_settings(strategy, experiment)
     skeleton, loss, parts = experiment.model.get_skeleton(), experiment.loss, experiment.train.accumulate_steps
@@ -54,7 +56,7 @@ def make_train_step(
         forward = compile_forward(forward)
 
     def compute_gradient(batch, draw, alpha, weights):
-        """The flat gradient for a part of the replica's batch, then the adversary's; and its share of the losses."""
+        """The flat gradient of a part of the replica's batch, followed by the adversary's; and the part's losses."""
         for i, layer in enumerate(dropouts):
             layer.seed_generator.state.assign(tf.stack([seed + 1 + i, draw]))
         with tf.GradientTape() as tape:
@@ -110,7 +112,7 @@ def make_train_step(
 
 
 def check_settings(strategy: tf.distribute.Strategy, experiment: Experiment) -> None:
-    """Raises UserError if the batch is not divisible, or settings do not work together on several devices."""
+    """Raises UserError if devices and parts do not divide the batch, or settings do not work together."""
     train, batch_size, replicas = experiment.train, experiment.data.batch_size, strategy.num_replicas_in_sync
     if batch_size % (replicas * train.accumulate_steps):
         parts = f" in {train.accumulate_steps} parts each" if train.accumulate_steps > 1 else ""

@@ -13,7 +13,7 @@ SAME_STOP_S = 1.0  # a second signal within this time counts as the same request
 
 
 class Stopped(Exception):
-    """A signal stopped the run, after writing a checkpoint. The message explains how to resume."""
+    """A signal stopped the run after a checkpoint was written. The message explains how to resume."""
 
     def __init__(self, number: int, step: int):
         super().__init__(f"stopped by {signal.Signals(number).name} at step {step}; run the same command to resume")

@@ -33,14 +33,15 @@ from keras_pose.training.stopping import Stopped, StopRequest
 
 
 def train(experiment: Experiment) -> bool:
-    """Trains to a claimed run folder (`run_folder.claim`), or resumes from its last checkpoint.
+    """Trains into a claimed run folder (`run_folder.claim`), or resumes from its last checkpoint.
 
     Returns:
         Whether this process wrote the run's files; only one of many workers does.
 
     Raises:
         Stopped: on SIGTERM or SIGINT, after a checkpoint.
-        UserError: unsuitable data, a checkpoint of another architecture, or a loss that is NaN.
+        UserError: unsuitable data or settings, a checkpoint of another architecture, a lost worker, or a loss that is
+            NaN.
     """
     if experiment.train.threads_per_operation:
         tf.config.threading.set_intra_op_parallelism_threads(experiment.train.threads_per_operation)

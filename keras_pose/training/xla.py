@@ -21,7 +21,10 @@ def compile_forward(forward: Callable[[dict], dict]) -> Callable[[dict], dict]:
 
 @tf.RegisterGradient(NEAREST_GRADIENT)
 def _nearest_upsampling_gradient(op, gradient):
-    """Each pixel became a block of pixels: its gradient is the block's sum. Factors are whole numbers."""
+    """Upsampling copies each pixel to a block of pixels, so its gradient is the block's sum.
+
+    Raises ValueError if the factors are not whole numbers.
+    """
     _, height, width, channels = op.inputs[0].shape
     tall, wide = gradient.shape[1] // height, gradient.shape[2] // width
     if (height * tall, width * wide) != tuple(gradient.shape[1:3]):

@@ -16,7 +16,7 @@ from keras_pose.io.atomic import write_atomically
 
 # Blue and orange are distinct for color-blind people, on skin, grass and white paper.
 LIMBS = {"left": (30, 130, 255), "right": (255, 110, 20), "middle": (40, 190, 90)}
-GHOST = {side: (175, 175, 175) for side in LIMBS}  # the truth, behind a prediction
+GHOST = {side: (175, 175, 175) for side in LIMBS}  # the ground truth, behind a prediction
 
 LOW_SCORE = 0.2  # a joint below this score is drawn hollow
 _SUBPIXEL_BITS = 4
@@ -28,7 +28,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def side_of(joint_name: str) -> str:
-    """`left`, `right` or `middle`."""
+    """The side of the body that a joint is on: `left`, `right` or `middle`."""
     side = joint_name.split("_")[0]
     return side if side in ("left", "right") else "middle"
 
@@ -45,10 +45,14 @@ def draw_keypoints(
     """A copy of the image with limbs and joints drawn on it.
 
     Args:
-        keypoints_px: (J, 2) pixels of the image; points outside are fine.
-        valid: (J,) bool; other joints and their bones are omitted, and so are joints that are not finite.
+        keypoints_px: (J, 2) pixels of the image; points may lie outside.
+        valid: (J,) bool; invalid joints and their bones are omitted, and so are joints that are not finite.
         scores: (J,) in [0, 1]; joints below `LOW_SCORE` are hollow and their bones thinner.
+        colors: of each side, as in `LIMBS`.
         min_height: smaller images are enlarged to it first, which keeps lines thin relative to the person.
+
+    Raises:
+        UserError: the keypoints are not those of the skeleton.
     """
     keypoints_px = _checked_joints(keypoints_px, skeleton, 2)
     scale = max(1.0, min_height / image.shape[0])
@@ -71,14 +75,18 @@ def draw_pose_3d(
     reference_mm: np.ndarray | None = None,
     radius_mm: float = 1200.0,
 ) -> np.ndarray:
-    """A (height, width) image of the stick figure, without perspective, above a floor of 500 mm cells.
+    """An image of (height, width) `size` with the stick figure, without perspective, above a floor of 500 mm cells.
 
     Args:
         pose_3d_mm: (J, 3) camera frame, relative to the root; joints that are not finite are omitted.
-        yaw_deg: turns the figure about the vertical; 0 is seen from the camera, 90 from the person's side.
+        yaw_deg: turns the figure about the vertical: 0 shows it from the camera, 90 from the camera's right.
         pitch_deg: the viewer's downward angle; 0 shows the floor as a line.
-        reference_mm: (J, 3) a second pose, drawn in gray behind the first: the truth.
-        radius_mm: half the height covered by the image.
+        label: text in the upper left corner.
+        reference_mm: (J, 3) a second pose, such as the ground truth, drawn in gray behind the first.
+        radius_mm: half the length that the shorter side of the image covers.
+
+    Raises:
+        UserError: a pose does not have the joints of the skeleton.
     """
     pose_3d_mm = _checked_joints(pose_3d_mm, skeleton, 3)
     canvas = np.full((*size, 3), _PAPER, np.uint8)
@@ -133,7 +141,7 @@ def draw_result(
 ) -> np.ndarray:
     """The image with the skeleton on it and, if there is a 3D pose, its two views, all `height` tall.
 
-    The truth, if given, is drawn in gray beneath, without invalid joints.
+    The ground truth, if given, is drawn in gray beneath, without invalid joints.
     """
     scale = height / image.shape[0]
     picture = fit_height(image, height)
@@ -148,7 +156,10 @@ def draw_result(
 
 
 def contact_sheet(images: list[np.ndarray], columns: int, titles: list[str] | None = None) -> np.ndarray:
-    """Images in rows of `columns`, each centered in a cell of the largest size, with a title above each."""
+    """Images in rows of `columns`, each centered in a cell of the largest size, with its title above if given.
+
+    Raises UserError without images.
+    """
     if not images:
         raise UserError("a contact sheet needs at least one image")
     cell_height = max(image.shape[0] for image in images)
@@ -200,7 +211,7 @@ def _resized(image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _draw_figure(canvas, points_px, skeleton, drawn, sure, colors, order) -> None:
-    """Bones in the given order, then joints; with a dark rim if the person is large enough."""
+    """Bones in the given order, then joints; if the person is large enough, with dark and white rims."""
     extent = np.ptp(points_px[drawn], axis=0).max() if drawn.any() else 0.0
     thickness = int(np.clip(round(min(extent, *canvas.shape[:2]) / 130), 1, 12))
     rim = thickness > 1 and colors is not GHOST
@@ -239,7 +250,7 @@ def _rotation(yaw_deg: float, pitch_deg: float) -> np.ndarray:
 
 
 def _draw_floor(canvas: np.ndarray, points_mm: np.ndarray, project) -> None:
-    """A grid of 500 mm cells under the lowest joint."""
+    """A grid of 500 mm cells about the root, at the height of the lowest joint."""
     floor_y = points_mm[:, 1].max()
     lines = np.arange(-2, 3) * _GRID_CELL_MM
     ends = np.array([lines[0], lines[-1]])

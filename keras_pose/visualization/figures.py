@@ -1,4 +1,4 @@
-"""Figures for reports as PNG: training curves, error histograms, sample sheets. Matplotlib without a display."""
+"""Figures for reports as PNG: training curves, error histograms, accuracy over time. Matplotlib without a display."""
 
 import io
 import os
@@ -15,7 +15,7 @@ import numpy as np  # noqa: E402
 from keras_pose.core.errors import UserError  # noqa: E402
 from keras_pose.io.atomic import write_atomically  # noqa: E402
 
-# Topics of the panels, the most informative first; other numbers of a record follow in their own order.
+# The first panels, the most informative first; other metrics follow in the order of the records.
 FIRST_PANELS = ("loss", "mpjpe_mm", "pa_mpjpe_mm", "pck_0_2", "keypoint_error_px", "learning_rate")
 NOT_CURVES = ("epoch", "step", "phase", "time", "seconds", "processor_seconds", "images_per_second")
 LABEL_WIDTH = 0.15  # width of a phase's name, relative to the panel
@@ -26,9 +26,13 @@ def plot_curves(records: Sequence[dict], path: str | os.PathLike, max_panels: in
     """Draws a run's training curves: one panel per metric, with training and validation together.
 
     Args:
-        records: the lines of metrics.jsonl, one per epoch; numbers with and without `val_` share a panel. A line marks
-            each change of `phase`.
+        records: the lines of metrics.jsonl, one per epoch; numbers with and without `val_` share a panel. A vertical
+            line marks each change of `phase`.
         path: the PNG.
+        max_panels: further metrics are not drawn.
+
+    Raises:
+        UserError: no numbers to draw, or the file cannot be written.
     """
     names = _panel_names(records)[:max_panels]
     if not names:
@@ -37,7 +41,7 @@ def plot_curves(records: Sequence[dict], path: str | os.PathLike, max_panels: in
     rows = -(-len(names) // columns)
     width, height = 4.2 * columns, 2.9 * rows
     figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False)
-    # Positions in inches: a computed layout draws everything three times, which would slow every epoch.
+    # Fixed positions, from inches: a computed layout draws everything three times, which would slow every epoch.
     edges = {"left": 0.65 / width, "right": 1 - 0.15 / width, "bottom": 0.5 / height, "top": 1 - 0.5 / height}
     figure.subplots_adjust(**edges, wspace=0.7 / 3.4, hspace=0.75 / 2.1)
     epochs = np.arange(1, len(records) + 1)
@@ -60,7 +64,7 @@ def plot_curves(records: Sequence[dict], path: str | os.PathLike, max_panels: in
 
 
 def _panel_names(records: Sequence[dict]) -> list[str]:
-    """The names of numbers in records, without `val_`, in panel order."""
+    """The metrics in records, without `val_`, in the order of the panels."""
     found = {
         key.removeprefix("val_"): None
         for record in records
@@ -72,7 +76,10 @@ def _panel_names(records: Sequence[dict]) -> list[str]:
 
 
 def _mark_phases(axis, records: Sequence[dict]) -> None:
-    """Marks several phases: a line between two, and their names at the top; after a short phase the name is higher."""
+    """If there are several phases, separates them by lines and names each above the panel.
+
+    The name after a short phase is raised by a row, so that names do not overlap.
+    """
     phases = [record.get("phase") for record in records]
     if len(set(phases)) == 1:
         return
@@ -96,6 +103,10 @@ def plot_error_histograms(
 
     Args:
         errors: (N, J) in `unit`; NaN for joints without a label.
+        path: the PNG.
+
+    Raises:
+        UserError: no error is finite, or the file cannot be written.
     """
     errors = np.asarray(errors, float)
     if not np.isfinite(errors).any():
@@ -131,6 +142,9 @@ def plot_accuracy_over_time(rows: Sequence[dict], path: str | os.PathLike) -> No
         rows: one per model, with `model`, `pck_0_2_limbs`, `milliseconds_per_image` and `has_pose_3d`; rows without
             accuracy or time are omitted.
         path: the PNG.
+
+    Raises:
+        UserError: no row has accuracy and time, or the file cannot be written.
     """
     rows = [row for row in rows if row["milliseconds_per_image"] and row["pck_0_2_limbs"] is not None]
     if not rows:

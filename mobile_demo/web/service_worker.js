@@ -1,5 +1,5 @@
 // Caches the page for use without the server. Each version has its own cache, so that a visit never mixes two versions.
-// The model is requested each time, and the latest one is kept.
+// The model is requested at each visit, and the latest one is cached.
 //
 // Registered as /service_worker.js?build=threaded, which names the build of the runtime that this browser runs.
 
@@ -13,7 +13,7 @@
   const build = new URL(worker.location.href).searchParams.get("build") ?? "";
   const runtime = `litert_wasm_${build ? `${build}_` : ""}internal`;
   const RUNTIME = ["litert.js", "wasm_utils.js", `${runtime}.js`, `${runtime}.wasm`].map((name) => `/runtime/${name}`);
-  const PATIENCE_MS = 3000; // for the server to answer, if the page or model is cached
+  const PATIENCE_MS = 3000; // for /assets.json to arrive, and the answer for a model that is cached
 
   worker.addEventListener("install", (/** @type {any} */ event) => {
     event.waitUntil(
@@ -42,7 +42,7 @@
   }
 
   /**
-   * Caches the server's version if it is new, and returns the name of the newest cache.
+   * Caches the server's version if it is new. Returns the name of its cache, or else of a complete one.
    * @returns {Promise<string | undefined>}
    */
   async function update() {
@@ -69,7 +69,7 @@
     return (await caches.keys()).filter((name) => name.startsWith(PREFIX) && name !== MODEL_CACHE);
   }
 
-  /** The name of the complete cache, if there is one. */
+  /** The name of a complete cache, if there is one. */
   async function newest() {
     for (const name of await versions()) if (await (await caches.open(name)).match(COMPLETE)) return name;
   }
@@ -85,9 +85,9 @@
   }
 
   /**
-   * From the server, else from the cache. Without a cached model it waits as long as the download takes.
+   * The model from the server, or else from the cache. Without a cached model, it waits as long as the server takes.
    * @param {string} pathname
-   * @param {any} [event] of the page's request, which does not wait until the response is cached
+   * @param {any} [event] of the page's request, which gets its response before that is cached
    */
   async function fetchModel(pathname, event) {
     const cache = await caches.open(MODEL_CACHE);

@@ -1,4 +1,4 @@
-// What each control does, and what it shows.
+// Connects each control to the demo, and shows the demo's state in it.
 
 import {SERVED} from "./demo.js";
 import {button, dialog, element, input, write} from "./dom.js";
@@ -67,7 +67,7 @@ function measure(demo) {
 }
 
 /**
- * Returns the chosen files, and lets the same ones be chosen again.
+ * Returns the chosen files and clears the choice, so that the same files can be chosen again.
  * @param {string} id
  */
 function takeFiles(id) {

@@ -5,13 +5,13 @@ import {Trouble} from "../pose/trouble.js";
 
 /** @typedef {import("./runtime.js").Pixels} Pixels */
 
-/** The newest image, which one model after another may look at. */
+/** The newest image; the model and the finder may use it one after the other. */
 export class Picture {
-  /** Where a frame's pixels go. @type {ImageData | null} */
+  /** A frame's pixels. @type {ImageData | null} */
   #pixels = null;
-  /** The same as a canvas. @type {OffscreenCanvasRenderingContext2D | null} */
+  /** A canvas with these pixels. @type {OffscreenCanvasRenderingContext2D | null} */
   #frame = null;
-  /** What to draw. @type {ImageBitmap | OffscreenCanvas | null} */
+  /** The image to draw crops from. @type {ImageBitmap | OffscreenCanvas | null} */
   drawn = null;
 
   /** @param {ImageBitmap | VideoFrame} picture a VideoFrame must be plain, see pose/frame.js */
@@ -22,8 +22,8 @@ export class Picture {
   }
 
   /**
-   * A frame's pixels. Drawing the frame would give the same, but without a GPU Chromium keeps a decoded image of each
-   * frame it draws, up to half a gigabyte.
+   * Copies a frame to a canvas. Drawing the frame would give the same pixels, but without a GPU, Chromium keeps a
+   * decoded image of each frame that it draws, up to half a gigabyte.
    * @param {VideoFrame} frame
    */
   async #copy(frame) {

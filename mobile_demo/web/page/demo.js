@@ -21,7 +21,7 @@ import {NOTICES, wordsFor} from "./words.js";
 
 export const SERVED = {url: "/model/pose.tflite", finder: "/model/finder.tflite"};
 const RATES_EVERY_MS = 500;
-const GONE = 5; // results in a row without a person before the page says so: one look at each place; a photo gets as many
+const GONE = 5; // results in a row without a person before the page says so: one per place that the finder searches
 
 export class Demo {
   settings = readSettings();
@@ -41,7 +41,7 @@ export class Demo {
   cameras = 0;
   paused = false;
   facing = rememberedFacing();
-  /** Called when the controls may need an update. */
+  /** Called when the controls may have to change. */
   onChange = () => {};
 
   /** @type {ModelSource} */
@@ -86,7 +86,7 @@ export class Demo {
     document.addEventListener("visibilitychange", () => this.#onVisibility());
   }
 
-  /** Whether the image stays the same. */
+  /** Whether the image does not change: a photo or a paused source. */
   get still() {
     return this.paused || this.source.kind === "photo";
   }

@@ -8,10 +8,10 @@ import {Trouble} from "../pose/trouble.js";
 /** @typedef {{outputs: any, inferenceMs: number}} Result */
 /** @typedef {{threads: number, follow: boolean, accelerator: import("./settings.js").Accelerator}} Settings */
 
-const TIMEOUT_MS = 20_000; // neither a thread that does not start nor a GPU that hangs reports it
+const TIMEOUT_MS = 20_000; // threads that do not start and GPUs that hang report nothing
 
 export class Engine {
-  /** Called if the trial of WebGPU hangs, after the worker was ended. */
+  /** Called if the trial of WebGPU hangs, after the worker is terminated. */
   onHang = () => {};
   /** Called if the finder cannot be used. @type {(trouble: {code: string, detail: string}) => void} */
   onNoFinder = () => {};
@@ -20,7 +20,7 @@ export class Engine {
   #asked = /** @type {{resolve: (result: Result) => void, reject: (error: Trouble) => void}[]} */ ([]);
 
   /**
-   * Loads a model into a worker of its own; throws Trouble.
+   * Loads a model into its own worker; on one thread if several do not start. Throws Trouble.
    * @param {ModelSource} source
    * @param {Settings} settings
    * @param {(text: string, share: number | null) => void} onProgress
@@ -46,14 +46,14 @@ export class Engine {
     this.trial = null;
     /** @type {import("../pose/metadata.js").Model | null} */
     this.model = null;
-    /** Comes some time after the model. @type {import("../pose/metadata.js").Finder | null} */
+    /** Arrives after the model; null without one. @type {import("../pose/metadata.js").Finder | null} */
     this.finder = null;
   }
 
   /**
    * Runs the model, or the finder, on a crop of an image; throws Trouble.
    * @param {"frame" | "find"} type
-   * @param {ImageBitmap | VideoFrame | null} picture its ownership passes to the worker; null for the same again
+   * @param {ImageBitmap | VideoFrame | null} picture transferred to the worker; null for the previous one
    * @param {import("../pose/crop.js").Crop} crop
    * @returns {Promise<Result>}
    */

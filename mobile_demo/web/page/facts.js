@@ -1,4 +1,4 @@
-// Facts about the page: model, speed, what the browser allows.
+// The facts in the settings dialog: image, model, speed, and whether the page works offline.
 
 import {element} from "./dom.js";
 

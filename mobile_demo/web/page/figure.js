@@ -3,9 +3,9 @@
 import {LOW_SCORE} from "../pose/crop.js";
 import {sideOf} from "../pose/skeleton.js";
 
-// The colours of the Python drawings. Colour-blind people can tell them apart, on skin, grass and white.
+// The colors of the Python drawings. Color-blind people can distinguish them, also on skin, grass and white.
 export const COLORS = {left: "rgb(30 130 255)", right: "rgb(255 110 20)", middle: "rgb(40 190 90)"};
-const RIM = "rgb(0 0 0 / 75%)"; // so that lines stay visible on bright images and in sunlight
+const RIM = "rgb(0 0 0 / 75%)"; // keeps lines visible on bright images and in sunlight
 const LIGHT = "white";
 
 /**

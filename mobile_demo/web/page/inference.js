@@ -19,7 +19,7 @@ import {hasGpu, Runner, startRuntime} from "./runtime.js";
  */
 
 /**
- * A crop for the model or for the finder; without a picture, of the one before.
+ * A crop for the model or for the finder; if `picture` is null, of the previous image.
  * @typedef {{type: "frame" | "find", picture: ImageBitmap | VideoFrame | null, crop: import("../pose/crop.js").Crop}} Frame
  */
 
@@ -41,7 +41,7 @@ import {hasGpu, Runner, startRuntime} from "./runtime.js";
 
 // The largest accepted difference between GPU and CPU: the GPU computes int8 models in floating point.
 const [SAME_KEYPOINTS, SAME_POSE_MM] = [0.01, 20];
-const ENOUGH_JOINTS = 0.5; // of a frame's joints must be sure for a trial
+const ENOUGH_JOINTS = 0.5; // share of a frame's joints that must be sure for a trial
 
 /**
  * Answers messages in their order.
@@ -84,7 +84,7 @@ export function serve(scope) {
 }
 
 class Session {
-  /** The model, kept to compile it again: for WebGPU until that was tried, and for the CPU while WebGPU runs. */
+  /** The model's file, kept to compile it again: for WebGPU until the trial, and for the CPU while WebGPU runs. */
   #file = /** @type {Uint8Array<ArrayBuffer> | null} */ (null);
   /** @type {Trial | null} */
   #trial = null;
@@ -127,7 +127,7 @@ class Session {
   }
 
   /**
-   * Compiles the finder for the CPU, which it hardly uses.
+   * Compiles the finder for the CPU, which is enough for so small a model.
    * @param {import("./model_file.js").ModelFile} found
    */
   async addFinder({file, metadata}) {
@@ -194,7 +194,7 @@ class Session {
   }
 
   /**
-   * Falls back to the CPU when the GPU fails, for example because the system takes it away.
+   * Falls back to the CPU when the GPU fails, for example because the system revokes it, and runs the crop again.
    * @param {unknown} error
    * @param {(answer: Answer) => void} tell
    * @returns {Promise<Outputs>}

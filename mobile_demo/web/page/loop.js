@@ -1,4 +1,4 @@
-// From images to joints: always the newest image, one at a time, never a queue.
+// The loop from images to joints: one image at a time, always the newest; images are never queued.
 
 import {cropAround} from "../pose/crop.js";
 import {placePeople, readPeople} from "../pose/people.js";
@@ -7,7 +7,7 @@ import {Tracker} from "../pose/tracker.js";
 const HAVE_PICTURE = 2; // HTMLMediaElement.HAVE_CURRENT_DATA
 const MOST_MISSED = 30; // images in a row that could not be read
 const LEAST_STEP_S = 1e-4; // browsers may give two images the same time, which smoothing cannot handle
-const STILL_PASSES = 3; // the whole image, then twice around the joints found before
+const STILL_PASSES = 3; // without a finder: the whole image, then twice around the joints found before
 
 /** @typedef {import("./engine.js").Engine} Engine */
 /** @typedef {import("../pose/tracker.js").Pose} Pose */
@@ -22,7 +22,7 @@ const STILL_PASSES = 3; // the whole image, then twice around the joints found b
  * @typedef {object} Handlers
  * @property {(latest: Latest, model: import("../pose/metadata.js").Model) => void} draw
  * @property {(latest: Latest, model: import("../pose/metadata.js").Model) => void} result after drawing, with its latency
- * @property {() => void} picture each new image of a camera or video, also if the model skips it
+ * @property {() => void} picture each new image of a camera or video, even if the model skips it
  * @property {(error: unknown) => void} error
  */
 
@@ -32,8 +32,8 @@ export class Loop {
   /** @type {Tracker | null} */
   #tracker = null;
   #busy = false;
-  #late = 0; // when the newest image came that had to wait for the model, ms; 0 if none does
-  #going = 0; // counts starts, so that an image requested before a stop is dropped
+  #late = 0; // arrival of the newest image that waits for the model, ms; 0 if none does
+  #going = 0; // changes at each start and stop, so that images requested before are dropped
   #frame = 0;
   #missed = 0;
   #timeS = 0;
@@ -57,7 +57,7 @@ export class Loop {
   }
 
   /**
-   * Starts looking at the source, with a finder near the person who was followed.
+   * Starts processing the source's images; with a finder, begins near the person who was followed.
    * @param {boolean} still whether its image stays the same
    */
   start(still) {
@@ -79,7 +79,7 @@ export class Loop {
     this.#going += 1;
   }
 
-  /** Forgets who was followed: there is another source or model. */
+  /** Forgets who was followed, for a new source or model. */
   forget() {
     this.#tracker = null;
   }
@@ -125,7 +125,7 @@ export class Loop {
 
   /**
    * @param {number} going
-   * @param {number} now when the image came, ms
+   * @param {number} now when the image arrived, ms
    */
   async #look(going, now) {
     const [engine, tracker, picture] = [this.#engine, this.#tracker, this.source.size];
@@ -134,7 +134,7 @@ export class Loop {
     try {
       const grabbed = await this.source.grab().catch((error) => this.#miss(going, error));
       if (!grabbed) return;
-      if (going !== this.#going) return grabbed.close(); // the worker may be asked about another image already
+      if (going !== this.#going) return grabbed.close(); // another image may already be at the worker
       this.#missed = 0;
       const timeS = Math.max((now - this.#start) / 1000, this.#timeS + LEAST_STEP_S);
       this.#timeS = timeS;
@@ -185,7 +185,7 @@ export class Loop {
   }
 
   /**
-   * Skips an image. Reports the source as lost after many, or if there is no other image.
+   * Skips an image that cannot be read. Reports the source as lost after many in a row, and a photo at once.
    * @param {number} going
    * @param {Error} error
    */

@@ -1,4 +1,4 @@
-// Starts the page. Tests and curious users can look inside: `poseDemo`, and a `pose` event for each result.
+// Starts the page. For tests and curious users, it provides `poseDemo` and a `pose` event for each result.
 
 import {Trouble} from "../pose/trouble.js";
 import {connect} from "./controls.js";

@@ -4,7 +4,7 @@ import {metadataInside} from "../pose/metadata.js";
 import {Trouble} from "../pose/trouble.js";
 
 /**
- * A model served by the demo, or files on the phone; each perhaps with a finder.
+ * A model served by the demo, or files on the phone; either may have a finder.
  * @typedef {{url: string, finder: string} | {file: File, sidecar: File | null, finder: File | null}} ModelSource
  */
 
@@ -33,7 +33,7 @@ export async function getFinder({finder}) {
 }
 
 /**
- * Downloads a model with its metadata; again if the server replaced either in between.
+ * Downloads a model and its metadata; tries again if the server replaced them in between.
  * @param {string} url
  * @param {(share: number) => void} onProgress
  */

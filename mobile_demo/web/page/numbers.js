@@ -52,7 +52,7 @@ export class Numbers {
 
   /**
    * @param {Pose} pose
-   * @param {boolean} soon even if some were shown just now
+   * @param {boolean} soon at once, even within `EVERY_MS` of the last update
    */
   show(pose, soon = false) {
     this.#pose = pose;

@@ -10,13 +10,13 @@ export async function keepOffline(build) {
   if (!navigator.serviceWorker) return "no";
   try {
     const {active, installing} = await navigator.serviceWorker.register(`/service_worker.js?build=${build}`);
-    const {ready} = navigator.serviceWorker; // never resolves if the first one fails
+    const {ready} = navigator.serviceWorker; // never resolves if the first service worker fails
     if (active || !installing) return await ready.then(() => "kept");
     return await new Promise((resolve) => {
       ready.then(() => resolve("kept"));
       installing.onstatechange = () => installing.state === "redundant" && resolve("failed");
     });
   } catch {
-    return "untrusted"; // accepting a certificate warning is not enough
+    return "untrusted"; // accepting a certificate warning does not allow service workers
   }
 }

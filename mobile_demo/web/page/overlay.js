@@ -1,4 +1,4 @@
-// The canvas over the image, with the same size on the screen.
+// The canvas that covers the image on the screen, for the skeleton.
 
 import {drawFigure} from "./figure.js";
 
@@ -32,7 +32,7 @@ export class Overlay {
       this.#erase();
       const [height, width] = picture;
       const {canvas, context} = this;
-      // As the element under it shows the image (object-fit: contain).
+      // The same scale and place as the image under the canvas, which has object-fit: contain.
       const scale = Math.min(canvas.width / width, canvas.height / height);
       const [left, top] = [(canvas.width - scale * width) / 2, (canvas.height - scale * height) / 2];
       if (mirrored) context.setTransform(-scale, 0, 0, scale, canvas.width - left, top);
@@ -43,7 +43,7 @@ export class Overlay {
   }
 
   /**
-   * The pixel of the image at a place of the canvas.
+   * The point of the image, x and y in pixels, at a click on the canvas.
    * @param {MouseEvent} event
    * @param {import("../pose/crop.js").Size} picture
    * @param {boolean} mirrored
@@ -62,7 +62,7 @@ export class Overlay {
 }
 
 /**
- * Sets a canvas's resolution to the screen's.
+ * Sets a canvas's resolution to that of the screen.
  * @param {HTMLCanvasElement} canvas
  */
 export function fit(canvas) {

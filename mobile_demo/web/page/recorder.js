@@ -1,5 +1,5 @@
-// Records the video with its skeleton, and the joints. The video is not mirrored, so that the joints' pixels are those
-// of the video, unless it had to be made smaller.
+// Records the video with its skeleton, and the joints. The video is never mirrored. The joints' pixels are those of the
+// video unless it had to be made smaller.
 
 import {Recording, videoSize} from "../pose/record.js";
 import {drawFigure} from "./figure.js";
@@ -100,7 +100,7 @@ export class Recorder {
     };
   }
 
-  /** @param {() => void} step of the video, which a browser may refuse */
+  /** @param {() => void} step of recording the video, which may fail in some browsers */
   #try(step) {
     try {
       step();

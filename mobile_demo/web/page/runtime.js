@@ -36,7 +36,7 @@ async function start(wanted, onStart) {
   const build = used > 1 ? "threaded" : relaxed ? "" : "compat";
   const script = `litert_wasm_${build ? `${build}_` : ""}internal.js`;
   onStart(used);
-  // The runtime logs to stderr; that is not an error.
+  // The runtime also logs ordinary messages to stderr.
   const settings = {locateFile: (/** @type {string} */ name) => RUNTIME + name, printErr: console.debug};
   if (used > 1) {
     // The runtime starts one thread per reported core.
@@ -57,7 +57,7 @@ export function hasGpu() {
   return Boolean(litert.getWebGpuDevice());
 }
 
-/** A compiled model with its names. */
+/** A compiled model, with the names of its outputs. */
 export class Runner {
   /**
    * @param {import("@litertjs/core").CompiledModel} compiled
@@ -95,7 +95,7 @@ export class Runner {
 
   /**
    * @param {Pixels} pixels
-   * @returns {Promise<any>} the outputs by name, as a Float32Array each
+   * @returns {Promise<any>} a Float32Array for each output that the page uses, by name
    */
   async run(pixels) {
     const input = litert.Tensor.fromTypedArray(pixels, this.shape);

@@ -51,7 +51,8 @@ function offer(text, blobs) {
 }
 
 /**
- * Downloads a file. An installed page on an iPhone cannot, so it shares; the share sheet must open before any await.
+ * Downloads a file. An installed page on an iPhone cannot download, so it shares the file instead; the share sheet must
+ * open before any await.
  * @param {Blob} blob
  * @param {string} name
  */

@@ -6,8 +6,9 @@ const MOST_THREADS = 4; // more are slower on phones, whose other cores are smal
 const ACCELERATORS = /** @type {Accelerator[]} */ (["auto", "wasm", "webgpu"]);
 
 /**
- * Settings in the address: `?crop=whole` always uses the whole image, `smoothing=0` does not smooth, `threads=N`,
- * `accelerator=wasm` does not try WebGPU, `accelerator=webgpu` uses it even if it is slower.
+ * Reads the settings in the address: `?crop=whole` always uses the whole image, `smoothing=0` does not smooth,
+ * `threads=N` sets the number of threads, `accelerator=wasm` does not try WebGPU, `accelerator=webgpu` uses it even if
+ * it is slower.
  */
 export function readSettings(search = location.search) {
   const query = new URLSearchParams(search);

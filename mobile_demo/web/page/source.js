@@ -5,9 +5,9 @@ import {Trouble} from "../pose/trouble.js";
 
 /** @typedef {"user" | "environment"} Facing */
 
-// Without resizeMode, an upright camera's image would be cut to a square.
+// Without resizeMode, the image of an upright phone's camera would be cropped to a square.
 const WANTED = {width: {ideal: 640}, height: {ideal: 480}, frameRate: {ideal: 30}, resizeMode: "none"};
-const LONGEST_SIDE = 1600; // of a photo, which is scaled down to it
+const LONGEST_SIDE = 1600; // of a photo, in pixels; larger photos are scaled down
 const CAMERA_TROUBLE = /** @type {Record<string, string>} */ ({
   NotAllowedError: "camera-denied",
   SecurityError: "camera-denied",
@@ -27,10 +27,10 @@ export class Source {
   name = "";
   /** @type {MediaStream | null} */
   #stream = null;
-  #turn = 0; // counts what was opened, so that a camera that opens too late is closed again
+  #turn = 0; // changes at each `close`, so that a camera or photo that opens too late is dropped
   /** @type {(trouble: Trouble) => void} */
   onLost = () => {};
-  /** The system took the camera for a while, or gave it back. @type {(taken: boolean) => void} */
+  /** Called when the system takes the camera for a while, and when it returns it. @type {(taken: boolean) => void} */
   onTaken = () => {};
 
   /**
@@ -55,8 +55,8 @@ export class Source {
   }
 
   /**
-   * The current image; the caller closes it. If possible it refers to the video's frame, since drawing the frame takes
-   * this thread some milliseconds. A browser may occasionally have no frame.
+   * The current image; the caller closes it. If possible, it is the video's frame itself, because drawing the frame
+   * takes this thread some milliseconds. Throws if the browser has no frame, which may happen occasionally.
    * @returns {Promise<ImageBitmap | VideoFrame>}
    */
   async grab() {
@@ -66,7 +66,7 @@ export class Source {
         if (isPlain(frame)) return frame;
         frame.close();
       } catch {
-        // draw it instead
+        // no frame: draw the video instead
       }
     }
     return createImageBitmap(this.element);
@@ -177,7 +177,7 @@ export class Source {
   }
 }
 
-/** The number of cameras, known once the user has allowed one. */
+/** The number of cameras; complete only after the user has allowed one. */
 export async function countCameras() {
   const devices = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];
   return devices.filter(({kind}) => kind === "videoinput").length;

@@ -13,7 +13,7 @@ const page = document.documentElement;
 const troubles = new Map();
 
 /**
- * Shows a state, or the failure of a part while there is one.
+ * Shows a state, or a failure while any part has one.
  * @param {State} wanted
  */
 export function setState(wanted) {
@@ -42,8 +42,8 @@ export function setState(wanted) {
 /**
  * @param {Part} part
  * @param {unknown} error
- * @param {() => unknown} again what may fix it
- * @param {string} [label] of the button that does so
+ * @param {() => unknown} again what the button does, which may fix the failure
+ * @param {string} [label] of the button
  */
 export function fail(part, error, again, label = "Try again") {
   if (!(error instanceof Trouble)) console.error(error);
@@ -51,7 +51,7 @@ export function fail(part, error, again, label = "Try again") {
   setState("error");
 }
 
-/** @param {Part} part that works again */
+/** Removes the failure of a part. @param {Part} part */
 export function recover(part) {
   if (troubles.delete(part)) setState("loading");
 }

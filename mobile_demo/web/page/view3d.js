@@ -9,7 +9,7 @@ const START = {yaw: 30, pitch: 12};
 const KEY_STEP = 1 / 12; // of the view: 15 degrees
 const CELL_MM = 500;
 const [CELLS, LEAST_RADIUS_MM] = [2, 500];
-const SETTLE = 0.1; // how far the view's size and middle move towards the newest pose, per drawing
+const SETTLE = 0.1; // share of the way that the view's size and middle move toward the newest pose, per result
 const KEYS = /** @type {Record<string, [number, number]>} */ ({
   ArrowLeft: [-KEY_STEP, 0],
   ArrowRight: [KEY_STEP, 0],
@@ -98,8 +98,8 @@ export class View3d {
   }
 
   /**
-   * @param {number} dx of the view's width
-   * @param {number} dy of its height
+   * @param {number} dx as a share of the view's width
+   * @param {number} dy as a share of its height
    */
   #turn(dx, dy) {
     this.angles = turn(this.angles, this.#shown?.mirrored ? -dx : dx, dy);

@@ -1,4 +1,4 @@
-// What the page says when something goes wrong: what is wrong, and what to do.
+// The page's texts for failures: what is wrong, and what to do.
 
 /** @typedef {{title: string, fix: string}} Words */
 

@@ -1,4 +1,4 @@
-// Which part of an image the model looks at. The rules are the Python predictor's; shared test vectors hold both.
+// Which part of an image the model looks at. The rules are those of PosePredictor; shared test vectors check both.
 
 /**
  * A part of an image in its pixels. It may reach outside the image, where everything is black.
@@ -8,11 +8,11 @@
 /** @typedef {[height: number, width: number]} Size */
 
 export const CROP_MARGIN = 1.25;
-/** A joint below this score is unsure; a person whose joints' mean score is below it is lost. */
+/** Joints below this score are unsure. A person is lost if the mean score of the joints is below it. */
 export const LOW_SCORE = 0.2;
-/** A box needs some joints: with fewer sure ones, it is around all joints. */
+/** The fewest sure joints for a box; with fewer, it is around all joints. */
 export const FEWEST_SURE_JOINTS = 4;
-/** The least size of a crop relative to the one before: joints all in one spot are not a person. */
+/** Limits how much a crop may shrink from one to the next: joints on a single spot are not a person. */
 export const MOST_ZOOM = 8;
 
 /**
@@ -44,7 +44,7 @@ export function wholePicture(picture, inputSize) {
  * The next box: around the sure joints, or around all joints if few are sure.
  * @param {ArrayLike<number>} keypointsPx x, y of each joint
  * @param {ArrayLike<number>} scores
- * @param {Crop} crop what the model saw when it found them
+ * @param {Crop} crop what the model saw when it found the joints
  * @returns {number[]} x0, y0, x1, y1
  */
 export function boxOf(keypointsPx, scores, crop) {
@@ -69,7 +69,7 @@ export function isLost(scores) {
 }
 
 /**
- * The crop for the next image: around the joints found, or the whole image if none of them is in it.
+ * The crop for the next image: around the joints, or the whole image if that crop would lie outside it.
  * @param {ArrayLike<number>} keypointsPx
  * @param {ArrayLike<number>} scores
  * @param {Crop} crop

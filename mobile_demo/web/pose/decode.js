@@ -8,7 +8,7 @@
  */
 
 /**
- * Pixels of the image (x, y of each joint; the centre of the first pixel is 0.5, 0.5).
+ * The joints in pixels of the image: x, y of each. The center of the first pixel is 0.5, 0.5.
  * @param {ArrayLike<number>} keypoints2d x, y of each joint in [0, 1] of the crop
  * @param {Crop} crop
  */
@@ -19,10 +19,10 @@ export function toPicture(keypoints2d, crop) {
 }
 
 /**
- * The model's input: RGB of RGBA pixels, 0 to 255.
+ * Writes RGBA pixels as the model's input: RGB, 0 to 255.
  * @param {Uint8ClampedArray} rgba
  * @param {"nhwc" | "nchw"} layout
- * @param {Uint8Array | Float32Array} input written to; 3 values per pixel
+ * @param {Uint8Array | Float32Array} input the result, 3 values per pixel
  */
 export function fillInput(rgba, layout, input) {
   const pixels = rgba.length / 4;
@@ -35,11 +35,11 @@ export function fillInput(rgba, layout, input) {
 }
 
 /**
- * The difference between two results: the largest over the joints that the first is sure of.
+ * The largest difference between two results, over the joints that the first is sure of.
  * @param {Outputs} first
  * @param {Outputs} second
  * @param {number} lowScore
- * @returns {{sure: number, keypoints: number, poseMm: number}} how many joints are sure, [0, 1] of the crop, mm
+ * @returns {{sure: number, keypoints: number, poseMm: number}} sure joints; differences in [0, 1] of the crop, in mm
  */
 export function compare(first, second, lowScore) {
   let [sure, keypoints, poseMm] = [0, 0, 0];

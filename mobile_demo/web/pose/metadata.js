@@ -1,4 +1,4 @@
-// An exported model's metadata (exporters/contract.py), inside its file or beside it.
+// The metadata of an exported model, inside its file or beside it (keras_pose/io/model_info.py and finder_info.py).
 
 import {Trouble} from "./trouble.js";
 
@@ -10,16 +10,16 @@ const [END, ENTRY] = [0x06054b50, 0x02014b50];
 const STORED = 0;
 
 /**
- * What a file takes and gives.
+ * The input and outputs of a file.
  * @typedef {object} Network
  * @property {[height: number, width: number]} inputSize
  * @property {"uint8" | "float32"} dtype of the image; both mean 0 to 255
  * @property {"nhwc" | "nchw"} layout
- * @property {Record<string, number>} sizes of the outputs that the page takes
+ * @property {Record<string, number>} sizes number of values of each output that the page uses
  */
 
 /**
- * A finder of people; `score` and `overlap` are for reading its maps.
+ * A finder of people; `stride`, `score` and `overlap` are for reading its maps (docs/deploy.md).
  * @typedef {Network & {stride: number, score: number, overlap: number}} Finder
  */
 
@@ -36,7 +36,7 @@ const STORED = 0;
 /** @typedef {Network & Joints} Model */
 
 /**
- * Checks metadata and returns what the page needs.
+ * Checks a model's metadata and returns what the page needs; throws Trouble.
  * @param {any} values
  * @returns {Model}
  */
@@ -62,7 +62,7 @@ export function readMetadata(values) {
 }
 
 /**
- * The same for a finder's.
+ * The same for a finder's metadata.
  * @param {any} values
  * @returns {Finder}
  */

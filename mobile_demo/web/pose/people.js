@@ -1,26 +1,27 @@
-// From a finder's maps to the people in an image. The rules are those of keras_pose's inference/finder.py.
+// From a finder's maps to the people in an image. The rules are those of finder.py, windows.py and predictor.py in
+// keras_pose/inference; only the page's windows have one size.
 
 import {toPicture} from "./decode.js";
 
 /** @typedef {{box: number[], score: number}} Person `box` is x0, y0, x1, y1 */
 
 const MAX_PEOPLE = 10;
-/** A finder's box with a lower score is no person. */
+/** The finder's boxes with a lower score are ignored. */
 export const LEAST_SCORE = 0.15;
-/** Weight of the overlap of the finder's box with the joints' box in a person's score, and the least score of one. */
+/** Weight of the two boxes' overlap in a person's score, and the lowest score of a person; see `confirmed`. */
 const [AGREEMENT_WEIGHT, ENOUGH] = [0.5, 0.44];
-const CLOSER = 0.6; // side of the windows of a closer look, in shares of the image's longer side
-const WINDOWS_OVERLAP = 0.3; // of neighbouring windows, in shares of their side
-const AROUND = 2.5; // side of the window around somebody known, in sides of the box
-// In a window inside the image, a box may be of a part of a person if it is larger than this share of the window, or
-// nearer to an inner side of it.
+const CLOSER = 0.6; // side of the windows, as a share of the image's longer side
+const WINDOWS_OVERLAP = 0.3; // smallest overlap of neighboring windows, as a share of their side
+const AROUND = 2.5; // side of the window around a known person, relative to the longer side of their box
+// In a window that is only a part of the image, a box may show only a part of a person if its longer side exceeds the
+// first share of the window's side, or if it is nearer than the second share to a side inside the image.
 const [LARGEST_IN_WINDOW, NEAR_SIDE] = [0.75, 0.02];
 const STEPS = [-1, 0, 1];
 
 /**
- * The people of a finder's maps, the highest score first; boxes in [0, 1] of its input. A cell is a person if its score
- * is high enough and no neighbour's is higher. Of boxes that overlap too much the best one is kept.
- * @param {{centers: Float32Array, boxes: Float32Array}} maps a score per cell; distances from the cell's centre to the
+ * The people in a finder's maps, the highest score first; boxes in [0, 1] of its input. A cell is a person if its score
+ * is high enough and no neighbor's is higher. Of boxes that overlap too much, only the best is kept.
+ * @param {{centers: Float32Array, boxes: Float32Array}} maps a score per cell; distances from the cell's center to the
  *   left, top, right and bottom side of the box
  * @param {import("./metadata.js").Finder} finder
  * @param {number} [least] lowest score that counts
@@ -49,8 +50,8 @@ export function readPeople({centers, boxes}, {inputSize: [side], stride, overlap
 }
 
 /**
- * The same people in pixels of the image, clipped to what the finder saw of it, the most prominent first. Without those
- * whom an inner side of the window may cut.
+ * The same people in pixels of the image, clipped to what the finder saw of it, the most prominent first. Leaves out
+ * boxes that may show only a part of a person, because an inner side of the window cuts them off.
  * @param {Person[]} people
  * @param {import("./crop.js").Crop} crop what the finder saw
  * @param {import("./crop.js").Size} picture
@@ -76,7 +77,7 @@ export function placePeople(people, crop, picture) {
 }
 
 /**
- * Whether a box in a window of the image may be of a part of a person.
+ * Whether a box in a window of the image may show only a part of a person.
  * @param {number[]} box
  * @param {number[]} window x0, y0, x1, y1
  * @param {import("./crop.js").Size} picture
@@ -95,8 +96,8 @@ function isCut([left, top, right, bottom], [x0, y0, x1, y1], [height, width]) {
 }
 
 /**
- * Overlapping square windows for a closer look at an image, row by row. They are cut where they are larger than it.
- * Empty if they would be smaller than half the finder's input: then they show nothing new.
+ * Overlapping square windows over an image, row by row, cut to the image where they are larger. Empty if they would be
+ * smaller than half the finder's input: then they show nothing new.
  * @param {import("./crop.js").Size} picture
  * @param {number} inputSize of the finder
  * @returns {number[][]} x0, y0, x1, y1
@@ -116,7 +117,7 @@ export function windows([height, width], inputSize, level = CLOSER) {
 }
 
 /**
- * The square window around a box, moved into the image, or cut to it where it is larger.
+ * The square window around a box, moved into the image, or cut to the image where it is larger.
  * @param {number[]} box
  * @param {import("./crop.js").Size} picture
  * @returns {number[]} x0, y0, x1, y1
@@ -133,9 +134,8 @@ export function windowAround([x0, y0, x1, y1], [height, width]) {
 }
 
 /**
- * What a finder's box becomes, given the joints that the model found in it: a person with the box around all joints
- * inside the image and a score that also counts the joints' scores and whether both boxes agree. Null if the score is
- * too low.
+ * Combines a finder's box with the joints that the model found in it. The box becomes that of all joints, clipped to
+ * the image. The score also counts the joints' scores and the overlap of the two boxes. Null if it is below `ENOUGH`.
  * @param {Person} found
  * @param {ArrayLike<number>} keypointsPx x, y of each joint
  * @param {ArrayLike<number>} scores
@@ -156,7 +156,7 @@ export function confirmed(found, keypointsPx, scores, [height, width]) {
 }
 
 /**
- * The person at a point or nearest to it; of several, the one whose middle is nearest.
+ * The person at a point, or else the nearest one; of several, the one whose box's center is nearest.
  * @param {Person[]} people
  * @param {number[]} point x, y
  * @returns {Person | undefined}
@@ -171,7 +171,7 @@ export function personAt(people, [x, y]) {
 }
 
 /**
- * How prominent somebody is in an image; increases with score and size.
+ * How prominent a person is in an image; increases with score and size.
  * @param {Person} person
  */
 export function prominence({box, score}) {

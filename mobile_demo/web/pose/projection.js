@@ -18,10 +18,10 @@ export function orbit(yawDeg, pitchDeg) {
 }
 
 /**
- * Yaw and pitch after a finger moved across the view: from edge to edge is half a turn.
+ * Yaw and pitch after a finger moved across the view; from edge to edge is half a turn.
  * @param {{yaw: number, pitch: number}} angles degrees
- * @param {number} dx of the view's width
- * @param {number} dy of the view's height
+ * @param {number} dx as a share of the view's width
+ * @param {number} dy as a share of the view's height
  */
 export function turn({yaw, pitch}, dx, dy) {
   const wrapped = ((((yaw - 180 * dx + 180) % 360) + 360) % 360) - 180;
@@ -29,7 +29,7 @@ export function turn({yaw, pitch}, dx, dy) {
 }
 
 /**
- * Projects points: x and y in mm at the depth of `middle`, and depth in mm behind it.
+ * Projects points: x and y in mm at the depth of `middle`, and the depth behind it in mm.
  * @param {ArrayLike<number>} pointsMm x, y, z of each
  * @param {number[]} rotation of `orbit`
  * @param {ArrayLike<number>} middle the point that the view turns about
@@ -49,7 +49,7 @@ export function project(pointsMm, rotation, middle, eyeMm = EYE_MM) {
 }
 
 /**
- * The centre of the points' box, and half its largest side.
+ * The center of the points' box, half its longest side, and the y of the lowest point (y points down).
  * @param {ArrayLike<number>} pointsMm
  */
 export function extent(pointsMm) {

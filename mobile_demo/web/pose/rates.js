@@ -1,8 +1,8 @@
-// Statistics of the last results.
+// Speed of the last results: rate, latency and inference time.
 
 const KEPT = 60;
 
-/** Keeps the last times. */
+/** The times of the last `KEPT` results. */
 export class Rates {
   /** @type {{time: number, latency: number, inference: number}[]} */
   #results = [];
@@ -12,7 +12,7 @@ export class Rates {
   }
 
   /**
-   * @param {number} time when it was drawn, ms
+   * @param {number} time when the result was drawn, ms
    * @param {number} latency ms
    * @param {number} inference ms
    */
@@ -21,7 +21,7 @@ export class Rates {
     if (this.#results.length > KEPT) this.#results.shift();
   }
 
-  /** Medians in ms, and results per second; NaN until there are some. */
+  /** Results per second, and medians in ms; NaN without enough results. */
   get() {
     const first = this.#results[0];
     const last = this.#results.at(-1);

@@ -49,7 +49,7 @@ export function describePicture(file, pose, {skeleton, inputSize}) {
   return {file, image_size: pose.picture, skeleton, units: UNITS, ...describe(pose, inputSize)};
 }
 
-/** Collects results and writes each one immediately, so that a long recording ends quickly too. */
+/** Collects results as JSON text; converts each at once, so that long recordings end quickly, too. */
 export class Recording {
   /** @type {string[]} */
   #frames = [];

@@ -22,7 +22,7 @@ export function readable(jointName) {
 }
 
 /**
- * The joints that have an angle: with one bone towards the root and one away from it.
+ * The joints that have an angle: with one bone toward the root and exactly one away from it.
  * @param {Edge[]} edges
  * @returns {{joint: number, ends: [number, number]}[]}
  */

@@ -10,7 +10,7 @@ export const KEYPOINTS_2D = {minCutoffHz: 1, beta: 12, derivativeCutoffHz: 1};
 /** @type {OneEuroSettings} */
 export const POSE_3D_MM = {minCutoffHz: 1, beta: 0.005, derivativeCutoffHz: 1};
 
-/** Smooths a stream of arrays of one length with their times, each coordinate by itself. */
+/** Smooths a stream of arrays of one length, each with its time; every coordinate independently. */
 export class OneEuroFilter {
   #timeS = Number.NaN;
   #value = new Float64Array();

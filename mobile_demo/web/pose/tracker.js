@@ -1,5 +1,5 @@
-// Follows one person from image to image: where to look next, and smoother joints. With a finder, the rules are those
-// of keras_pose's PosePredictor and PoseTracker.
+// Follows one person from image to image: chooses the crops and smooths the joints. With a finder, the rules are those
+// of PosePredictor and PoseTracker in keras_pose/inference; docs/phone.md lists the differences.
 
 import {boxOf, cropAround, isLost, nextCrop, wholePicture} from "./crop.js";
 import {toPicture} from "./decode.js";
@@ -11,13 +11,13 @@ import {KEYPOINTS_2D, OneEuroFilter, POSE_3D_MM} from "./smoothing.js";
 /** @typedef {import("./decode.js").Outputs} Outputs */
 /** @typedef {import("./people.js").Person} Person */
 
-const FOUND_MARGIN = 1.4; // around a finder's box, which may be a little off
-const STAYS = 0.2; // a second pass that overlaps the first one's box less has gone to somebody else
+const FOUND_MARGIN = 1.4; // larger, because a finder's box may be slightly off
+const STAYS = 0.2; // if the second pass overlaps the first one's box less, it has moved to somebody else
 const CHECK_S = 1; // how often the finder checks the crop
-const FOLLOWED = 0.2; // overlap of the finder's box and the joints' box from which both are the same person
+const FOLLOWED = 0.2; // overlap of the finder's box and the joints' box from which on both are the same person
 const MISSED_CHECKS = 2; // in a row, after which the person is lost
 const MOST_TRIED = 3; // boxes of one image that the model looks into
-const TAPPED = 0.16; // side of a box that somebody far away may have around a tap, in shares of the longer side
+const TAPPED = 0.16; // side of the box assumed around a tap on a distant person, as a share of the image's longer side
 
 /**
  * @typedef {object} Pose
@@ -31,8 +31,8 @@ const TAPPED = 0.16; // side of a box that somebody far away may have around a t
  */
 
 /**
- * What can be asked of one image; `find` gives the people in a window x0, y0, x1, y1, or in the whole image, the most
- * prominent first.
+ * What can be run on one image: `infer` runs the model on a crop. `find` returns the people in a window x0, y0, x1, y1,
+ * or in the whole image, the most prominent first.
  * @typedef {{infer: (crop: Crop) => Promise<Outputs>, find: (window?: number[]) => Promise<Person[]>, finder: import("./metadata.js").Finder}} Eyes
  */
 
@@ -60,7 +60,7 @@ export class Tracker {
   reset() {
     /** @type {Crop | null} */
     this.next = null;
-    /** Around the joints of the image before. @type {number[]} */
+    /** The box around the joints in the previous image. @type {number[]} */
     this.box = [];
     this.keypointsFilter.reset();
     this.poseFilter.reset();
@@ -78,7 +78,7 @@ export class Tracker {
   }
 
   /**
-   * Takes what the model found in that crop.
+   * Processes what the model found in the crop of `look`; used without a finder.
    * @param {Outputs} outputs
    * @param {Crop} crop
    * @param {Size} picture
@@ -89,15 +89,15 @@ export class Tracker {
     const raw = read(outputs, crop);
     const search = this.follow && !this.next;
     if (raw.lost) this.reset();
-    // A person who is small in the whole image scores low there: the first crop around the joints decides.
+    // A small person scores low in the whole image, so only the first crop around the joints decides.
     if (this.follow && (search || !raw.lost)) this.#proceed(raw, picture);
     return raw.lost || search ? raw : this.#steady(raw, picture, timeS);
   }
 
   /**
-   * The same for one image and with a finder: looks for a person if none is followed, and checks now and then that the
-   * crop still holds the one who is. While nobody is found, the finder looks at the whole image and at closer windows
-   * in turn, at one of them in each image.
+   * Processes one image with a finder: searches for a person if none is followed, and checks every `CHECK_S` that the
+   * crop still contains the one who is. While nobody is found, the finder searches one place in each image: in turn the
+   * whole image and each of the `windows`.
    * @param {Eyes} eyes
    * @param {Size} picture
    * @param {number} timeS of the image; must increase
@@ -136,7 +136,7 @@ export class Tracker {
       const {person} = found;
       person_score = person.score;
       [crop, outputs] = [found.crop, found.outputs];
-      // Once more, around the joints.
+      // The second pass, around the joints.
       const again = cropAround(boxOf(read(outputs, crop).keypoints_2d, outputs.scores, crop), this.inputSize);
       const second = await infer(again);
       const box = boxOf(read(second, again).keypoints_2d, second.scores, again);
@@ -152,7 +152,7 @@ export class Tracker {
   }
 
   /**
-   * The people at a tap, the nearest first; looks closer if nobody large is there.
+   * The person at a tap, or else the nearest one; empty without any. Searches around the tap if no box contains it.
    * @param {number[]} point
    * @param {Eyes["find"]} find
    * @param {Size} picture
@@ -169,7 +169,7 @@ export class Tracker {
   }
 
   /**
-   * Where the finder looks in this image: undefined for the whole one.
+   * The window that the finder searches in this image; undefined for the whole image.
    * @param {Size} picture
    * @param {number} finderSize
    */
@@ -179,7 +179,7 @@ export class Tracker {
   }
 
   /**
-   * The most prominent person in the finder's boxes, and what the model finds there.
+   * The most prominent person in the finder's first boxes, and what the model finds there; undefined without any.
    * @param {Person[]} people
    * @param {Eyes["infer"]} infer
    * @param {Size} picture

@@ -1,4 +1,4 @@
-/** A failure: a code that the page has words for, and details of this case. */
+/** A failure: a code for which page/words.js has texts, and the details of this case. */
 export class Trouble extends Error {
   /**
    * @param {string} code
@@ -12,7 +12,7 @@ export class Trouble extends Error {
 }
 
 /**
- * An error as a Trouble: with its own code if memory ran out, else with the given one.
+ * An error as a Trouble: with the code `memory-short` if memory ran out, else with the code `otherwise`.
  * @param {unknown} error
  * @param {string} otherwise
  */
