@@ -1,4 +1,4 @@
-"""Finds faults in the shards of a data set after something went wrong, and reports them by file and record."""
+"""Finds faults in the shards of a data set, and reports them by file and record."""
 
 import concurrent.futures
 import os
@@ -17,7 +17,7 @@ MEND = "fix it where it was made, or leave that shard out"
 def name_fault(folders: Iterable[tuple[str, Manifest]]) -> None:
     """Raises UserError that names the first shard that differs from its manifest or holds a bad example.
 
-    It reads everything: checksums, labels and images.
+    Reads everything (checksums, labels and images), so it is called only after a failure. Returns if it finds no fault.
     """
     folders = list(folders)
     for directory, manifest in folders:
@@ -64,7 +64,8 @@ def _check_example(fields: dict, manifest: Manifest, where: str) -> None:
 class ShardWatch:
     """Detects shards that change while a run reads them.
 
-    It compares the file system's data about each file, newer or older; if they differ, also the bytes.
+    It compares each file's size, times and inode (remote files: the size) with earlier ones; only if they differ, it
+    computes the checksum.
     """
 
     def __init__(self, folders: Iterable[tuple[str, Manifest]]):
@@ -72,7 +73,7 @@ class ShardWatch:
         self._known = dict(self._fingerprints())
 
     def check(self) -> None:
-        """Raises UserError that names a shard that changed since the start or the last check."""
+        """Raises UserError that names a shard whose content is no longer that of the manifest."""
         for path, found in self._fingerprints():
             if found != self._known[path]:
                 directory, entry = self._places[path]
@@ -96,7 +97,7 @@ class ShardWatch:
 
 
 def _fingerprint(path: str) -> tuple:
-    """Values that change with a file's bytes: for local files also the inode, and times in nanoseconds."""
+    """Values that change with a file's content: the size; for local files also the inode, and times in nanoseconds."""
     if files.is_remote(path):
         return (files.size(path),)
     try:

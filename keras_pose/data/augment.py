@@ -11,7 +11,7 @@ from keras_pose.core.options import option
 from keras_pose.core.skeleton import Skeleton
 from keras_pose.data import augment_ops
 
-LARGEST = {"rotation_deg": 180.0, "blur_px": 10.0, "hue": 0.5}  # limits other than 1
+LARGEST = {"rotation_deg": 180.0, "blur_px": 10.0, "hue": 0.5}  # upper limits other than 1
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class AugmentConfig:
     contrast: float = option(0.2, "Contrast jitter: factor about the image's mean gray drawn from [1-x, 1+x].")
     saturation: float = option(0.2, "Saturation jitter: factor about each pixel's gray drawn from [1-x, 1+x].")
     hue: float = option(0.0, "Hue jitter: shift drawn from [-x, x] of a turn; 0.5 gives every color.")
-    flip: float = 0.5  # probability of mirroring; each phase has its own flag for it
+    flip: float = 0.5  # probability of mirroring; each training phase has its own flag for it
     rotation_deg: float = option(0.0, "Rotation of the image, drawn from [-x, x] degrees.")
     scale: float = option(0.0, "Scale of the person, drawn from [1-x, 1+x].")
     translation: float = option(0.0, "Shift of the image along each axis, drawn from [-x, x] of its size.")
@@ -45,12 +45,12 @@ class AugmentConfig:
 
     @property
     def resamples(self) -> bool:
-        """Whether images are resampled: rotation, scale and translation form one affine."""
+        """Whether images are resampled, for rotation, scale or translation."""
         return bool(self.rotation_deg or self.scale or self.translation)
 
     @property
     def is_off(self) -> bool:
-        """Whether nothing changes at all."""
+        """Whether every augmentation is disabled."""
         return not any(asdict(self).values())
 
 
@@ -68,11 +68,11 @@ class _GivenSeed(keras.random.SeedGenerator):
 class Augmentation(keras.layers.Layer):
     """`augment(batch, seed)` returns the augmented batch (docs/architecture.md), with images as float32 in 0..255.
 
-    In a batch of poses without images, the labels change as they would with images of `input_size`.
+    In a batch without images, the labels change as they would with images of `input_size` (height, width).
 
     The same seed, an int32 pair, gives the same batch in eager mode, in a graph and in tf.data. Each example has
     its own random numbers, which do not depend on the enabled augmentations. Unknown keys pass through. With
-    `keypoint_noise` the batch gets `seen_keypoints_2d`, and the labels stay unchanged.
+    `keypoint_noise` the batch gets `seen_keypoints_2d` (B, J, 2), the noisy joints; the labels stay unchanged.
     """
 
     def __init__(
@@ -164,17 +164,17 @@ class Augmentation(keras.layers.Layer):
 
 
 def _in_floats(batch: dict) -> dict:
-    """The batch with images as floats, if it has any."""
+    """The batch with its images, if any, as float32."""
     return {**batch, "image": ops.cast(batch["image"], "float32")} if "image" in batch else batch
 
 
 def _between(draw, limit: float):
-    """[0, 1) to [-limit, limit)."""
+    """Maps draws from [0, 1) to [-limit, limit)."""
     return (2.0 * draw - 1.0) * limit
 
 
 def build_augmentation(
     config: AugmentConfig, skeleton: Skeleton, input_size: tuple[int, int] | None = None
 ) -> Augmentation:
-    """The layer; call it as `augment(batch, seed)`. Batches without images need `input_size`."""
+    """The layer, to be called as `augment(batch, seed)`; batches without images need `input_size` (height, width)."""
     return Augmentation(config, skeleton, input_size, name="augmentation")

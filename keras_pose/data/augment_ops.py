@@ -1,4 +1,4 @@
-"""The augmentations as pure functions of a batch and of numbers drawn for each example.
+"""The augmentations as pure functions of a batch and of numbers drawn per example.
 
 A batch is the dict in docs/architecture.md. Its images are floats in 0..255, except that `mirror` takes any dtype.
 """
@@ -8,15 +8,15 @@ from keras import ops
 
 from keras_pose.core.skeleton import Skeleton
 
-FAR_FACTOR = 6.0
+FAR_FACTOR = 6.0  # see `disturb`
 FAR_LIMIT = 1.959964  # one in twenty draws of the standard normal distribution is farther from 0
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 
 
 def _quarter_turn() -> np.ndarray:
-    """The (3, 3) matrix, for rows, that rotates colors by 90 degrees about the gray axis and maps gray to 0."""
+    """(3, 3), for rows: rotates colors by 90 degrees about the gray axis and removes their luma; maps gray to 0."""
     axis = np.full(3, 3**-0.5)  # the gray axis
-    cross = np.cross(np.eye(3), axis)  # rows times it: axis x row
+    cross = np.cross(np.eye(3), axis)  # row @ cross is the cross product row x axis
     return (cross - np.outer(cross @ GREY_WEIGHTS, np.ones(3))).astype("float32")
 
 
@@ -28,14 +28,14 @@ QUARTER_TURN = _quarter_turn()
 def adjust_colour(image, brightness, contrast, saturation, hue=None):
     """Changes brightness, contrast, saturation and hue, in this order, without clipping.
 
-    Each is linear in a pixel's color, so together they are one matrix and one offset per image.
+    Each is affine in a pixel's color, so together they are one matrix and one offset per image.
 
     Args:
         image: (B, H, W, 3) in 0..255.
         brightness: (B,), added as a share of 255.
         contrast: (B,), the factor for the distance of pixels from the image's mean gray.
         saturation: (B,), the factor for the distance of pixels from their own gray.
-        hue: (B,), turns of the color circle about that gray; None leaves hues unchanged.
+        hue: (B,), rotation of the color about its own gray, in full turns; None leaves hues unchanged.
     """
     height, width = image.shape[1:3]
     pixels = ops.reshape(image, (-1, height * width, 3))
@@ -66,7 +66,7 @@ def blur(image, sigma_px: float, share):
     """Mixes in `share` (B,) of the image blurred by a Gaussian of `sigma_px`."""
     radius = int(np.ceil(2 * sigma_px))
     border = ((0, 0), (radius, radius), (radius, radius), (0, 0))
-    padded = ops.pad(image, border, mode="symmetric")  # keeps edges from darkening
+    padded = ops.pad(image, border, mode="symmetric")  # otherwise edges darken
     size, sigma = (2 * radius + 1,) * 2, (sigma_px,) * 2
     smooth = ops.image.gaussian_blur(padded, size, sigma, data_format="channels_last")
     smooth = smooth[:, radius:-radius, radius:-radius]
@@ -74,7 +74,7 @@ def blur(image, sigma_px: float, share):
 
 
 def cut_out(image, center, size, fill: float = 127.5):
-    """Fills a rectangle with gray; `center` (B, 2) as (x, y) and `size` (B, 2), both in [0, 1] of the image."""
+    """Fills a rectangle per image with gray; `center` (x, y) and `size` (width, height), both (B, 2), in [0, 1]."""
     height, width = image.shape[1:3]
     x = (np.arange(width, dtype="float32") + 0.5) / width
     y = (np.arange(height, dtype="float32") + 0.5) / height
@@ -98,8 +98,8 @@ def resample(image, pixels):
 def mirror(batch: dict, flipped, skeleton: Skeleton, size: tuple[int, int] | None = None) -> dict:
     """Mirrors the examples where `flipped` (B,) is true: pixels, 2D, 3D, masks and camera, swapping left and right.
 
-    A mirrored image shows mirrored people: x of 3D changes sign, and so does the skew. `size` is (height, width) of the
-    crops, by default the images'; in a batch without images, only the labels are mirrored.
+    In 3D, x changes sign, and so does the skew of the camera. `size` is (height, width) of the crops, by default the
+    images'; in a batch without images, only the labels are mirrored.
     """
     mirrored = {"image": ops.flip(batch["image"], axis=2)} if "image" in batch else {}
     for key in ("keypoints_2d", "keypoint_valid", "keypoint_hidden", "pose_3d", "pose_3d_valid"):
@@ -122,13 +122,17 @@ def mirror(batch: dict, flipped, skeleton: Skeleton, size: tuple[int, int] | Non
 
 
 def transform(batch: dict, rotation_deg, scale, shift, size: tuple[int, int] | None = None) -> dict:
-    """Rotates clockwise by `rotation_deg` (B,), scales by (B,), both about the crop's center, and shifts by (B, 2)
-    shares of the crop: one affine for pixels, 2D and camera.
+    """Rotates and scales the crop about its center, then shifts it: one affine for pixels, 2D and camera.
 
     3D rotates with the image, about the optical axis. For a crop off the principal point this is an approximation: the
     true camera would rotate about the ray through the crop's center, and the perspective differs by that angle.
     If the batch has `intrinsics`, they follow exactly: 3D still projects onto 2D. Scale and shift leave 3D unchanged.
-    `size` is (height, width) of the crops, by default the images'; in a batch without images, only the labels move.
+
+    Args:
+        rotation_deg: (B,), clockwise.
+        scale: (B,), a factor.
+        shift: (B, 2), along x and y, as a share of the crop.
+        size: (height, width) of the crops, by default the images'; in a batch without images, only the labels move.
     """
     height, width = size or batch["image"].shape[1:3]
     size, middle = np.array([width, height], "float32"), np.array([width / 2, height / 2], "float32")
@@ -149,10 +153,10 @@ def transform(batch: dict, rotation_deg, scale, shift, size: tuple[int, int] | N
 
 
 def disturb(keypoints_2d, deviation: float, errors):
-    """Moves (B, J, 2) points like a detector's errors would: most by a little, one in twenty far.
+    """Moves (B, J, 2) points as a detector's errors would: most slightly, one in twenty far.
 
     Args:
-        deviation: of x and y, in the points' unit; far points deviate `FAR_FACTOR` times as much.
+        deviation: standard deviation of x and y, in the points' unit; `FAR_FACTOR` times as large for far points.
         errors: (B, J, 3) draws of the standard normal distribution.
     """
     is_far = ops.abs(errors[..., 2:]) > FAR_LIMIT
@@ -160,7 +164,7 @@ def disturb(keypoints_2d, deviation: float, errors):
 
 
 def _turn(rotation_deg):
-    """(B,) degrees to (B, 3, 3), clockwise in the image (y is down)."""
+    """(B,) degrees to (B, 3, 3) rotations, clockwise in the image (y is down)."""
     angle = rotation_deg * (np.pi / 180)
     cos, sin, zero, one = ops.cos(angle), ops.sin(angle), ops.zeros_like(angle), ops.ones_like(angle)
     rows = [[cos, -sin, zero], [sin, cos, zero], [zero, zero, one]]

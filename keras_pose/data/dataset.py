@@ -13,14 +13,14 @@ from keras_pose.core.skeleton import Skeleton
 from keras_pose.data import audit, files, records, shards
 from keras_pose.data.locate import locate
 
-# Smaller data sets are verified by checksum whenever they are opened, which takes about a second.
+# Smaller local data sets are verified by checksum whenever they are opened, which takes about a second.
 ALWAYS_VERIFIED_BYTES = 1 << 30
 READ_ERRORS = (
     tf.errors.DataLossError,
     tf.errors.InvalidArgumentError,
     tf.errors.NotFoundError,
     tf.errors.FailedPreconditionError,  # fewer records than in the manifest
-    UnicodeDecodeError,  # TensorFlow quotes the bytes of a broken record
+    UnicodeDecodeError,  # TensorFlow's message quotes the bytes of a broken record
 )
 
 
@@ -57,14 +57,14 @@ class DatasetInfo:
 
     @cached_property
     def crop_size(self) -> tuple[int, int]:
-        """(height, width) of the crops that the joints lie in; for poses without images, from the first one."""
+        """(height, width) of the stored crops; for poses without images, that of the first example."""
         manifest = self.parts[0].manifest
         if manifest.image_size:
             return manifest.image_size
         names = [entry.file for entries in manifest.splits.values() for entry in entries]
         if not names:
             raise UserError(f"data set {self.spec} has no examples; prepare it again into a new folder")
-        try:  # without a TensorFlow operation: workers must connect before the first one
+        try:  # without a TensorFlow operation: in distributed training, workers must connect before the first one
             record = records.first_record(files.start(files.join(self.parts[0].directory, names[0])))
             height, width = tf.train.Example.FromString(record).features.feature["image_size"].int64_list.value
         except Exception:  # a broken record may raise almost anything
@@ -75,7 +75,7 @@ class DatasetInfo:
     def at_size(self, image_size: tuple[int, int]) -> "DatasetInfo":
         """The same data with images of (height, width), resized as they are read.
 
-        Raises UserError if the shape is another than that of the stored images, or if there are no images.
+        Raises UserError if the aspect ratio differs from that of the stored images, or if there are no images.
         """
         stored = self.parts[0].manifest.image_size
         if not stored or stored[0] * image_size[1] != stored[1] * image_size[0]:
@@ -92,7 +92,7 @@ class DatasetInfo:
 
     @cached_property
     def statistics(self) -> dict:
-        """Means and standard deviations over the training splits of all parts."""
+        """Means and standard deviations over the training splits of all parts; see `shards.statistics`."""
         entries = [entry for part in self.parts for entry in part.manifest.splits.get("train", ())]
         if not entries:
             raise UserError(f"data set {self.spec} has no training split to compute statistics from")
@@ -105,11 +105,11 @@ class DatasetInfo:
 
     @property
     def manifest_hash(self) -> str:
-        """A hash that identifies the exact bytes of the data."""
+        """Hashes that identify the exact bytes of the data, one per part."""
         return "+".join(part.manifest.digest()[:16] for part in self.parts)
 
     def count(self, split: str) -> int:
-        """The number of examples in a split, over all parts; raises UserError if no part has any."""
+        """The number of examples in a split, over all parts; raises UserError if no part has the split."""
         return sum(part.manifest.count(split) for part in self.parts_with(split))
 
     def label_counts(self, split: str) -> tuple[float, float]:
@@ -118,7 +118,7 @@ class DatasetInfo:
         return keypoints, float(self.pose_counts(split).max(initial=0))  # the root has 3D whenever any joint has
 
     def pose_counts(self, split: str) -> np.ndarray:
-        """(J,) numbers of examples in a split, over all parts, with a 3D label per joint."""
+        """(J,) number of 3D labels per joint in a split, over all parts."""
         return shards.pose_counts(self._entries(split))
 
     def _entries(self, split: str) -> list[shards.ShardEntry]:
@@ -126,15 +126,15 @@ class DatasetInfo:
         return [entry for entry in entries if entry.count]
 
     def parts_with(self, split: str) -> tuple[Part, ...]:
-        """The parts that have the split (photos with 2D labels often only train), or all parts if none has it."""
+        """The parts that have the split (photos often have only a training split), or all parts if none has it."""
         return tuple(part for part in self.parts if part.manifest.splits.get(split)) or self.parts
 
 
 def open_dataset(spec: str, verify: bool = False) -> DatasetInfo:
     """Opens `spec`: anything that `locate` accepts (a folder, a pattern), or a weighted mix like `a:0.7,b:0.3`.
 
-    Checks that every shard exists and is intact; with `verify`, by checksum even if remote or over a gigabyte.
-    Raises UserError for a missing folder, a broken shard, or parts with different skeletons or sizes.
+    Checks that every shard exists and has the right size; for local data under 1 GiB, or with `verify`, also its
+    checksum. Raises UserError for a missing folder, a broken shard, or parts with different skeletons or sizes.
     """
     parts = tuple(_open_part(word, verify) for word in spec.split(",") if word)
     if not parts:
@@ -167,7 +167,7 @@ def _is_weight(text: str) -> bool:
 def naming_broken_shards(info: DatasetInfo, when: Callable[[], str] = str) -> Iterator[None]:
     """Turns TensorFlow's read errors inside the block into a UserError that names the broken shard and record.
 
-    The message begins with the result of `when`.
+    The message begins with the result of `when`. If no shard is broken, the original error is raised.
     """
     try:
         yield

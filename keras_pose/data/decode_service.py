@@ -26,9 +26,9 @@ def check_service(address: str) -> None:
 
 
 def distribute(examples: tf.data.Dataset, address: str) -> tf.data.Dataset:
-    """The examples in chunks of up to `CHUNK`, each once, in the order in which the workers finish them.
+    """The examples in chunks of at most `CHUNK`, each once, in the order in which the workers finish them.
 
-    The workers divide the source of `examples`, such as files, among themselves.
+    The workers divide the source of `examples`, such as files, among themselves. Raises UserError as `check_service`.
     """
     check_service(address)
     return examples.batch(CHUNK).apply(

@@ -10,12 +10,12 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import get_skeleton
 from keras_pose.io import images
 
-# No human joint is farther from the pelvis; larger numbers mean a wrong unit.
+# No human joint is farther from the pelvis, and no whole person is smaller; other numbers mean a wrong unit.
 LARGEST_RADIUS_MM = 2500.0
 SMALLEST_RADIUS_MM = 100.0
-# If only some joints have 3D, they may be just the hips; this still tells meters from millimeters.
+# The smallest radius if only some joints, such as the hips, have 3D; it still tells meters from millimeters.
 SMALLEST_PARTIAL_RADIUS_MM = 10.0
-# No pixel of a crop or its surroundings is farther away.
+# No joint in or around a crop has a larger coordinate.
 LARGEST_PIXEL = 1e6
 
 
@@ -24,17 +24,18 @@ class PoseExample:
     """One person: a crop, its joints in 2D and, if known, in 3D.
 
     Attributes:
-        image_jpeg: the RGB crop as JPEG; empty for poses without an image (they train the lifter alone).
+        image_jpeg: the RGB crop as JPEG; empty for poses without an image, which train only the lifter.
         image_size: (height, width) of the crop.
         keypoints_2d_px: (J, 2) pixels of the crop; may lie outside it.
-        keypoint_valid: (J,) bool, the position is labeled (a labeled joint may be outside the crop or hidden).
-        keypoint_hidden: (J,) bool, the joint is occluded.
+        keypoint_valid: (J,) bool, whether the position is labeled (also outside the crop or hidden).
+        keypoint_hidden: (J,) bool, whether the joint is occluded.
         pose_3d_mm: (J, 3) camera frame, relative to the root joint; zeros for joints without a 3D label.
-        pose_3d_valid: (J,) bool, the joint has a 3D label; the root has one whenever any joint has.
-        root_position_mm: (3,) the root joint in the camera frame; zeros without 3D.
-        intrinsics: (3, 3) of the crop, with skew if the crop was rotated. The identity without 3D.
-        skeleton: a name of `keras_pose.core.skeleton`.
-        difficulty: 0 clean to 1 full, for synthetic scenes; 0 elsewhere.
+        pose_3d_valid: (J,) bool, whether the joint has a 3D label; if any joint has one, so has the root.
+        root_position_mm: (3,) the root joint in the camera frame; zeros if unknown or without 3D.
+        intrinsics: (3, 3) of the crop, possibly with skew; the identity if unknown or without 3D.
+        skeleton: a name that `keras_pose.core.skeleton.get_skeleton` knows.
+        subject, action, frame, source: where the example comes from; frames count from 0.
+        difficulty: of synthetic scenes, from 0 (clean) to 1 (full); 0 elsewhere.
     """
 
     image_jpeg: bytes
@@ -65,16 +66,16 @@ class PoseExample:
 
     @property
     def has_pose_3d(self) -> bool:
-        """Whether any joint has a 3D label, which gives root position and intrinsics a meaning."""
+        """Whether any joint has a 3D label."""
         return bool(self.pose_3d_valid.any())
 
     @property
     def keypoint_in_crop(self) -> np.ndarray:
-        """(J,) bool, whether a joint lies inside the crop."""
+        """(J,) bool, whether each joint lies inside the crop."""
         return geometry.inside_image(self.keypoints_2d_px, self.image_size)
 
     def decode_image(self) -> np.ndarray:
-        """The crop as (H, W, 3) uint8 RGB; raises UserError if it does not decode."""
+        """The crop as (H, W, 3) uint8 RGB; raises UserError if it does not decode to `image_size`."""
         told = images.jpeg_size(self.image_jpeg)  # checked first, because a large image would take memory
         content = np.frombuffer(self.image_jpeg, np.uint8)
         image = cv2.imdecode(content, cv2.IMREAD_COLOR) if told == self.image_size else None
@@ -83,11 +84,11 @@ class PoseExample:
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
     def where(self) -> str:
-        """The name of this example in messages."""
+        """The example's name in messages."""
         return f"{self.source or 'example'} {self.subject}/{self.action}/{self.frame}"
 
     def validate(self) -> "PoseExample":
-        """Checks shapes, units and finiteness. Returns itself, or raises UserError that names the example."""
+        """Checks shapes, units, finiteness and the image's size; returns itself, or raises UserError with its name."""
         skeleton = get_skeleton(self.skeleton)
         joints = skeleton.num_joints
         shapes = {
@@ -134,7 +135,7 @@ class PoseExample:
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
-    """(H, W, 3) uint8 RGB to JPEG bytes; raises UserError for other types, such as floats, which may be NaN."""
+    """(H, W, 3) uint8 RGB to JPEG bytes; raises UserError for another shape or type."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
         raise UserError(f"an image is (height, width, 3) uint8 RGB, got {image.dtype} {image.shape}")
     ok, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])

@@ -1,6 +1,6 @@
 """Reads the files of data sets: local ones with plain Python, `gs://...` and similar with `tf.io.gfile`.
 
-TensorFlow is imported only for the latter, so processes that write shards start fast.
+It imports TensorFlow only for remote files, so processes that write shards start fast.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ CHUNK_BYTES = 1 << 24
 
 
 def is_remote(path: str | os.PathLike) -> bool:
-    """Whether a path needs `tf.io.gfile`: `scheme://...`."""
+    """Whether a path has the form `scheme://...`, which needs `tf.io.gfile`."""
     return "://" in str(path)
 
 
@@ -37,12 +37,12 @@ def size(path: str | os.PathLike) -> int | None:
 
 
 def read(path: str | os.PathLike) -> bytes:
-    """The whole content; raises UserError if it cannot be read."""
+    """The content of a file; raises UserError if it cannot be read."""
     return b"".join(_chunks(path))
 
 
 def start(path: str | os.PathLike) -> bytes:
-    """The first bytes, at most `CHUNK_BYTES`; raises UserError if they cannot be read."""
+    """The first bytes of a file, at most `CHUNK_BYTES`; raises UserError if they cannot be read."""
     return next(_chunks(path), b"")
 
 
@@ -54,7 +54,7 @@ def sha256(path: str | os.PathLike) -> str:
 
 
 def matching(pattern: str) -> list[str]:
-    """The paths that match, sorted; `*`, `?` and `[...]` are wildcards for parts of a name."""
+    """The matching paths, sorted; `*`, `?` and `[...]` match within a name."""
     if not is_remote(pattern):
         return sorted(local_glob.glob(pattern))
     with _remote(pattern) as gfile:

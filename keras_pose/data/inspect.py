@@ -26,15 +26,17 @@ SHEET_WIDTH = 1600
 
 
 def inspect(spec: str, output: str, pictures: int = 24, limit: int = 2000, json_path: str | None = None) -> dict:
-    """Examines a data set (see `open_dataset`), prints what it finds and draws a contact sheet.
+    """Examines the data set `spec` (see `open_dataset`), prints what it finds and draws a contact sheet.
 
     Args:
         output: the PNG file to write.
         pictures: number of examples on the sheet, spread over the splits.
-        limit: about how many examples of a larger split to examine, from shards spread over it.
+        limit: of a larger split, examine about this many examples, from shards spread over it.
+        json_path: file for the returned dict; None writes none.
 
     Returns:
-        `splits`, with `inspection.summarize` and `problems` per split, and `problems`, all of them as lines.
+        `splits`: per split `count`, the figures of `inspection.summarize` and `problems`; and `problems`: one line per
+        problem, over all splits.
     """
     info = open_dataset(spec)
     splits = [split for split in shards.SPLITS if any(part.manifest.splits.get(split) for part in info.parts)]
@@ -50,6 +52,8 @@ def inspect(spec: str, output: str, pictures: int = 24, limit: int = 2000, json_
     found = {"splits": results, "problems": [f"{s}: {p}" for s in results for p in results[s]["problems"]]}
     found["problems"] += shared_subjects(subjects)
     print_findings(info, found)
+    if not cells:
+        raise UserError(f"{spec} has no examples to draw; prepare the data again")
     images, titles = (list(part) for part in zip(*cells, strict=True))
     columns = max(1, SHEET_WIDTH // max(image.shape[1] for image in images))
     drawing.save_png(output, drawing.contact_sheet(images, columns, titles))
@@ -74,7 +78,7 @@ def spread_examples(info: DatasetInfo, split: str, limit: int) -> Iterator[PoseE
 
 
 def draw_example(example: PoseExample, skeleton: Skeleton, height: int = 160) -> np.ndarray:
-    """The crop with its labeled joints (hidden ones hollow), and the 3D pose if there is one."""
+    """(height, W, 3): the crop with its labeled joints (hidden ones hollow), and the 3D pose if there is one."""
     shown = example.keypoint_valid & np.isfinite(example.keypoints_2d_px).all(-1)
     scores = np.where(example.keypoint_hidden, 0.0, 1.0)
     try:
@@ -90,7 +94,7 @@ def draw_example(example: PoseExample, skeleton: Skeleton, height: int = 160) ->
 
 
 def shared_subjects(subjects: dict[str, set[str]]) -> list[str]:
-    """A line for each pair of splits that share people."""
+    """One line per pair of splits that share subjects."""
     return [
         f"{a} and {b} share {len(subjects[a] & subjects[b])} subjects ({min(subjects[a] & subjects[b])}): scores on "
         f"{b} do not show how it does on new people"
@@ -114,10 +118,10 @@ def print_findings(info: DatasetInfo, found: dict) -> None:
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("output", "inspect.png", "File for the contact sheet.")
-    flags.DEFINE_integer("pictures", 24, "Examples on the sheet.", lower_bound=1)
-    flags.DEFINE_integer("limit", 2000, "Examine about this many examples of larger splits.", lower_bound=1)
-    flags.DEFINE_string("json", None, "File to write the numbers to.")
+    flags.DEFINE_string("output", "inspect.png", "PNG file for the contact sheet.")
+    flags.DEFINE_integer("pictures", 24, "Number of examples on the sheet.", lower_bound=1)
+    flags.DEFINE_integer("limit", 2000, "Of larger splits, examine about this many examples.", lower_bound=1)
+    flags.DEFINE_string("json", None, "JSON file for the numbers.")
 
 
 def main(argv: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Summarizes a data set in numbers and finds what looks wrong. NumPy only; the command is `data.inspect`."""
+"""Summarizes a data set in numbers and finds what looks wrong. The command is `data.inspect`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import Skeleton
 from keras_pose.data.example import PoseExample
 
-# Fewer cases do not allow a conclusion about left and right or up and down.
+# Fewer cases allow no conclusion about left and right, or up and down.
 FEWEST_CASES = 20
-# If so few heads are above ankles, or bent knees in front, most labels must be wrong.
+# If at most this share of heads is above the ankles, or of bent knees in front, most labels must be wrong.
 FEWEST_RIGHT = 0.3
-# People face the camera more often than not: 67 % of upright ones in Leeds Sports Pose Extended. Far fewer is odd.
+# Smallest plausible share of upright people who face the camera; it is 67 % in Leeds Sports Pose Extended.
 FEWEST_FACING = 0.33
 # Range of the median distance from the root to the farthest joint (mm); a standing adult has about 900.
 TYPICAL_RADIUS_MM = (450.0, 1500.0)
-MOST_OUTSIDE = 0.2
-# Largest distance of projected 3D poses from 2D labels, in crop heights. Teachers' labels differ by 0.015 in photos of
-# the street and by 0.03 in photos of acrobatics.
+MOST_OUTSIDE = 0.2  # largest plausible share of labeled joints outside their crop
+# Largest plausible median distance of projected 3D poses from 2D labels, in crop heights. With teachers' labels it is
+# 0.015 in street photos and 0.03 in photos of acrobatics.
 MOST_REPROJECTION = 0.04
 # A leg counts as bent if the knee is this far off the line from hip to ankle, in leg lengths.
 BENT = 0.08
@@ -32,7 +32,8 @@ class Sample:
 
     `keypoints_2d` (N, J, 2) in [0, 1] of the crop, `valid` and `hidden` (N, J); `pose_3d_mm` (M, J, 3), NaN for joints
     without a 3D label, and `root_mm` (M, 3); `reprojection` (M,), the median distance of the projected 3D pose from the
-    2D labels, in crop heights; `broken`, messages about invalid examples.
+    2D labels, in crop heights, 0 if no joint has both; `names`, of the N examples; `broken`, messages about invalid
+    examples.
     """
 
     skeleton: Skeleton
@@ -67,7 +68,7 @@ def collect(examples: Iterable[PoseExample], skeleton: Skeleton) -> Sample:
         np.array([e.keypoint_hidden for e in good], bool).reshape(-1, joints),
         np.array([_labelled_pose(e) for e in lifted], np.float64).reshape(-1, joints, 3),
         np.array([e.root_position_mm for e in lifted], np.float64).reshape(-1, 3),
-        np.array([_reprojection(e) for e in lifted], np.float64),
+        np.array([_reprojection(e) for e in lifted if _labelled_twice(e).any()], np.float64),
         tuple(e.where() for e in good),
         tuple(dict.fromkeys(e.subject for e in good if e.subject)),
         tuple(dict.fromkeys(e.action for e in good if e.action)),
@@ -79,15 +80,17 @@ def _labelled_pose(example: PoseExample) -> np.ndarray:
     return np.where(example.pose_3d_valid[:, None], example.pose_3d_mm, np.nan)
 
 
+def _labelled_twice(example: PoseExample) -> np.ndarray:
+    """(J,) bool, whether a joint has a 2D and a 3D label."""
+    return example.keypoint_valid & example.pose_3d_valid
+
+
 def _reprojection(example: PoseExample) -> float:
-    labelled = example.keypoint_valid & example.pose_3d_valid
-    if not labelled.any():
-        return 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
         projected = geometry.project_points(
             example.pose_3d_mm.astype(np.float64) + example.root_position_mm, example.intrinsics
         )
-    distances = np.linalg.norm(projected - example.keypoints_2d_px, axis=-1)[labelled]
+    distances = np.linalg.norm(projected - example.keypoints_2d_px, axis=-1)[_labelled_twice(example)]
     return float(np.median(np.nan_to_num(distances, nan=np.inf))) / example.image_size[0]
 
 
@@ -95,7 +98,7 @@ def _reprojection(example: PoseExample) -> float:
 
 
 def summarize(sample: Sample) -> dict:
-    """Shares, ranges (1st to 99th percentile) and medians, ready for JSON, with units in the names."""
+    """Shares, ranges (1st to 99th percentile) and medians, ready for JSON; the keys contain the units."""
     labelled = sample.keypoints_2d[sample.valid]
     summary = {
         "examples": len(sample.valid),
@@ -148,7 +151,7 @@ def _bone_lengths(sample: Sample) -> np.ndarray:
 
 
 def find_problems(sample: Sample) -> list[str]:
-    """One line per problem; each names where it was seen."""
+    """One line per problem, from each of `CHECKS` that found one."""
     return [problem for check in CHECKS for problem in [check(sample)] if problem]
 
 
@@ -177,7 +180,7 @@ def check_outside(sample: Sample) -> str | None:
 
 
 def check_millimetres(sample: Sample) -> str | None:
-    """Poses in meters, centimeters or inches."""
+    """Poses that are not in millimeters."""
     if not len(sample.pose_3d_mm):
         return None
     radius = np.median(_radii(sample))
@@ -231,7 +234,7 @@ def check_knees(sample: Sample) -> str | None:
 
 
 def _knee_bends(sample: Sample, side: str) -> np.ndarray:
-    """How far the knee is in front of the line from hip to ankle, for bent, fully labeled legs, in any unit."""
+    """One number per bent, fully labeled leg: positive if the knee is in front of the line from hip to ankle."""
     names = sample.skeleton.joint_names
     neck = next((n for n in ("thorax", "neck", "upper_neck") if n in names), None)
     needed = [f"{side}_hip", f"{side}_knee", f"{side}_ankle", "left_hip", "right_hip", neck]

@@ -13,11 +13,11 @@ NAMED_DATASETS = {"embedded": Path(__file__).parent / "embedded"}
 
 
 def locate(name: str) -> tuple[str, Manifest]:
-    """Returns a folder and a manifest of what `name` refers to in and below it.
+    """Returns the folder of the data set `name` and its manifest, whose shards are relative to the folder.
 
     `name` is one of `NAMED_DATASETS` or a folder, also `gs://bucket/people`. With `*`, `?` or `[...]` it is a pattern:
-    of shards, such as `people/train-0000?-*`, which then make up their splits; or of folders, such as `parts/*`, which
-    together form one data set with every example once.
+    of shards, such as `people/train-0000?-*`, which then make up their splits, while splits without a match keep all
+    their shards; or of folders, such as `parts/*`, which together form one data set with every example once.
 
     Raises:
         UserError: nothing found, a broken manifest, or folders with different skeletons or sizes.
@@ -45,7 +45,7 @@ def _by_pattern(pattern: str) -> tuple[str, Manifest]:
 
 
 def _some_shards(manifest: Manifest, pattern: str, last: str) -> Manifest:
-    """The manifest with only the matching shards, in the splits that have any."""
+    """The manifest with only the matching shards; splits without a match keep all of theirs."""
     chosen = {
         split: tuple(entry for entry in entries if fnmatch.fnmatchcase(entry.file, last))
         for split, entries in manifest.splits.items()
@@ -56,7 +56,7 @@ def _some_shards(manifest: Manifest, pattern: str, last: str) -> Manifest:
 
 
 def _merged(fixed: str, folders: list[str], pattern: str) -> Manifest:
-    """One manifest for all folders; shard names are relative to `fixed`, the folders' common start."""
+    """One manifest for all folders; the shards' paths are relative to `fixed`, the common start of the folders."""
     manifests = {folder: shards.read_manifest(folder) for folder in folders}
     first = manifests[folders[0]]
     splits: dict[str, tuple] = {}

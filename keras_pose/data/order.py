@@ -1,4 +1,4 @@
-"""The order of records: a function of (seed, epoch), and of the worker if each reads its own files."""
+"""The order of records: a function of (seed, epoch), and of the worker if each worker reads its own files."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,11 +10,11 @@ from keras_pose.data.dataset import DatasetInfo, Part
 
 SHUFFLE_BUFFER = 16384
 PARALLEL_SHARDS = 4
-WHOLE = (0, 1)
+WHOLE = (0, 1)  # the share of a single worker
 
 
 def records_in_order(info: DatasetInfo, split: str, share: tuple[int, int] = WHOLE) -> tf.data.Dataset:
-    """The records of a split in shard order; `share` (i, n) selects the i-th of n equal stretches."""
+    """The records of a split in shard order; `share` (i, n) selects the i-th of n equal stretches of each part."""
     result = None
     for part in info.parts_with(split):
         records = _pieces(part, _entries(part, split), share).flat_map(_read_piece)
@@ -23,10 +23,10 @@ def records_in_order(info: DatasetInfo, split: str, share: tuple[int, int] = WHO
 
 
 def shuffled_records(part: Part, split: str, seed: int, share: tuple[int, int] = WHOLE) -> tf.data.Dataset:
-    """The records of a part, each once, shuffled.
+    """The records of a part, each once, shuffled: first the shards, then the records in a buffer.
 
-    The order of the shards is shuffled. `share` (i, n) selects the i-th of n stretches with equally many records, so n
-    workers together read every record once, each from its own files, however uneven these are.
+    `share` (i, n) selects the i-th of n stretches with equally many records. So n workers together read every record
+    once, each from its own files, however uneven these are.
     """
     entries = _entries(part, split)
     by_file = {entry.file: entry for entry in entries}
@@ -39,12 +39,12 @@ def shuffled_records(part: Part, split: str, seed: int, share: tuple[int, int] =
 
 
 def _entries(part: Part, split: str) -> Sequence:
-    part.manifest.count(split)  # raises if there is none
+    part.manifest.count(split)  # raises UserError if there is none
     return part.manifest.splits[split]
 
 
 def _pieces(part: Part, entries: Sequence, share: tuple[int, int]) -> tf.data.Dataset:
-    """(file, records to skip, records to read) for a share of shards in the given order."""
+    """(file, records to skip, records to read) for a share of the shards in the given order."""
     total, (index, workers) = sum(entry.count for entry in entries), share
     start, end = index * total // workers, (index + 1) * total // workers
     found, first = [], 0
@@ -75,12 +75,12 @@ def training_stream(
     read: Callable[[Part, int], tf.data.Dataset],
     endless: bool = False,
 ) -> tf.data.Dataset:
-    """Consecutive passes over a split, each shuffled by its number.
+    """Consecutive passes over a split, each shuffled by the seed and its own number.
 
     Args:
-        passes: their numbers, counted since training began.
+        passes: the numbers of the passes, counted since training began.
         read: reads one part, shuffled by a seed.
-        endless: repeat the last pass forever, and never end a mix; for elements that are not single examples.
+        endless: repeat the last pass forever, and never end a mix. For chunks of examples, whose number is unknown.
     """
     result = None
     for number in passes:
@@ -92,7 +92,7 @@ def training_stream(
 
 
 def _one_pass(info, split, seed, number, read, endless) -> tf.data.Dataset:
-    """Everything once; for a mix, as many weighted draws as there are examples."""
+    """Every example once; for a mix, as many weighted draws as there are examples."""
     parts = info.parts_with(split)
     if len(parts) == 1:
         return read(parts[0], _derived_seed(seed, number))
@@ -103,5 +103,5 @@ def _one_pass(info, split, seed, number, read, endless) -> tf.data.Dataset:
 
 
 def _derived_seed(*parts: int) -> int:
-    """A 31-bit seed that differs for every tuple."""
+    """A 31-bit seed derived from all numbers."""
     return int(np.random.SeedSequence(parts).generate_state(1)[0] >> 1)

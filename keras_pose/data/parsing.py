@@ -9,9 +9,10 @@ TEXTS = ("skeleton", "subject", "action", "source")
 
 
 def parse_example(record: tf.Tensor, num_joints: int) -> dict[str, tf.Tensor]:
-    """Parses one serialized record to tensors; images stay JPEG. The keys are PoseExample's, and `image`.
+    """Parses one serialized record to tensors. The keys are PoseExample's attributes, but `image` for `image_jpeg`.
 
-    Shards of format 1 have `has_pose_3d`, one number for all joints, instead of `pose_3d_valid`.
+    Records of format 1 have `has_pose_3d`, one number for all joints, instead of `pose_3d_valid`. A record without
+    either fails with tf.errors.InvalidArgumentError.
     """
     numbers = {
         "image_size": ([2], tf.int64),
@@ -39,7 +40,7 @@ def parse_example(record: tf.Tensor, num_joints: int) -> dict[str, tf.Tensor]:
 
 
 def to_example(fields: dict) -> PoseExample:
-    """The PoseExample from the fields of `parse_example`, as arrays."""
+    """The PoseExample of the fields that `parse_example` returned, as NumPy values."""
     fields = fields | {name: fields[name].decode(errors="replace") for name in TEXTS}
     return PoseExample(
         image_jpeg=fields.pop("image"),

@@ -1,6 +1,6 @@
 """From shards to batches: tf.data pipelines whose order (see `order`) depends only on (seed, epoch).
 
-Records are shuffled and skipped before images are decoded, which makes resuming within an epoch cheap.
+Records are shuffled and skipped before their images are decoded, so resuming within an epoch is cheap.
 docs/architecture.md describes the fields of a batch.
 """
 
@@ -17,7 +17,7 @@ from keras_pose.data.example import PoseExample
 from keras_pose.data.parsing import parse_example, to_example
 
 SHARD_BY = ("examples", "files")
-# Images decoded in parallel, see `_untuned`; tf.data's own choice is the number of threads of an operation.
+# Images decoded in parallel. Without tuning (see `_untuned`), tf.data would take the number of threads of an operation.
 DECODERS = os.cpu_count() or 1
 
 METADATA = ("keypoint_hidden", "root_position_mm", "intrinsics", "image_size", "difficulty")
@@ -48,7 +48,7 @@ def _batch_record(record: tf.Tensor, info: DatasetInfo, with_metadata: bool) -> 
 
 
 def _decode(jpeg: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
-    """(H, W, 3) uint8; an image with another size in its header fails before it takes memory."""
+    """JPEG to (H, W, 3) uint8; an image with another size in its header fails before it takes memory."""
     told = tf.io.extract_jpeg_shape(jpeg)[:2]
     with tf.control_dependencies([tf.debugging.assert_equal(told, image_size, "an image of another size")]):
         image = tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE")
@@ -56,7 +56,7 @@ def _decode(jpeg: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
 
 
 def _resize(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """(H, W, 3) uint8 to another (height, width): smaller ones by the mean over each pixel's area, else bilinear."""
+    """(H, W, 3) uint8 to another (height, width): by the mean over each pixel's area if smaller, else bilinear."""
     methods = tf.image.ResizeMethod
     method = methods.AREA if size[0] < image.shape[0] else methods.BILINEAR  # AREA takes a fourth of reduce_mean's time
     return tf.cast(tf.round(tf.image.resize(image, size, method)), tf.uint8)
@@ -82,17 +82,21 @@ def make_batches(
 ) -> tf.data.Dataset:
     """The batches of one epoch.
 
-    Training batches are shuffled by (seed, epoch) and all have `batch_size`; an epoch makes `passes` over the data.
-    Other splits are read in shard order, and the last batch may be smaller. `skip_batches` omits what a resumed run
-    has already seen. `shard` (i, n) gives worker i of n its share of every global batch, whose size is then
-    n * `batch_size`.
+    With `training`, examples are shuffled by (seed, epoch), every batch has `batch_size` examples, and an epoch makes
+    `passes` over the data. Otherwise examples come in shard order, and the last batch may be smaller.
 
     Args:
+        skip_batches: number of batches to omit, which a resumed run has already seen.
+        with_metadata: adds the fields of `METADATA`.
+        shard: (i, n) gives worker i of n its share of every global batch, whose size is then n * `batch_size`.
         shard_by: `examples`: every worker reads all files and keeps its share of each batch, so together the batches
             equal those of one process. `files`: it reads only a share of the files, and the batches differ.
         data_service: `grpc://HOST:PORT` of a tf.data service that reads and decodes the training examples, divided by
-            files. The order is then not deterministic and a resumed epoch does not know what it has seen: it gets the
-            remaining number of batches.
+            files. The order is then not deterministic, and a resumed epoch gets the remaining number of batches, in
+            which examples that it has already seen may repeat.
+
+    Raises:
+        UserError: the split is missing or, with `training`, smaller than one global batch.
     """
     share = shard if shard_by == "files" or data_service else order.WHOLE
     decode = functools.partial(_batch_record, info=info, with_metadata=with_metadata)
@@ -109,7 +113,7 @@ def make_batches(
         )
     passes_over_data = [*range(epoch * passes, (epoch + 1) * passes)]
     if share != order.WHOLE or data_service:
-        # One spare: a share may be an example short of its steps, and examples are lost with a decoder that dies.
+        # A spare pass: a share may be an example short of its steps, and a decoder that dies loses examples.
         passes_over_data.append(passes_over_data[-1] + 1)
     steps = count * passes // global_batch - skip_batches
 
@@ -128,9 +132,10 @@ def make_batches(
 
 
 def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """The data set without tf.data's tuning, whose thread wakes after 10 ms, then 20, 40 and so on up to a minute.
+    """The data set without tf.data's tuning, which delays the end of an iterator by up to a minute.
 
-    Freeing an iterator often waits for it: the thread may miss the request to end, and sleep once more.
+    Its thread sleeps 10 ms, then 20, 40 and so on up to a minute. Freeing an iterator waits for the thread, which may
+    miss the request to end and sleep once more.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
@@ -138,7 +143,7 @@ def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def _share_of(records: tf.data.Dataset, shard: tuple[int, int], share: tuple[int, int]) -> tf.data.Dataset:
-    """A worker's records, unless the files it reads are already its share."""
+    """A worker's records among `records`: all if it reads only its share of the files, else every n-th."""
     index, workers = shard
     return records.shard(workers, index) if workers > 1 and share == order.WHOLE else records
 
@@ -147,7 +152,7 @@ def _share_of(records: tf.data.Dataset, shard: tuple[int, int], share: tuple[int
 
 
 def read_examples(info: DatasetInfo, split: str) -> Iterator[PoseExample]:
-    """The examples of a split as PoseExamples, in shard order; images stay JPEG."""
+    """The examples of a split, in shard order; raises UserError that names a broken shard."""
     with naming_broken_shards(info):
         joints = info.skeleton.num_joints
         records = _untuned(order.records_in_order(info, split).map(lambda record: parse_example(record, joints)))

@@ -1,10 +1,9 @@
-"""The command `python -m keras_pose.data.prepare`: turns a data set that the user holds into shards.
+"""The command `python -m keras_pose.data.prepare`: converts a data set that the user has into shards.
 
     python -m keras_pose.data.prepare --source=list
     python -m keras_pose.data.prepare --source=human36m --input=Human3.6M --output=h36m --frame_step=5
 
-It works in parallel and a second run finishes what the first one left. docs/data.md tells the way from download to
-training.
+It works in parallel and resumes if interrupted. docs/data.md describes the way from the download to training.
 """
 
 import dataclasses
@@ -33,41 +32,41 @@ DEFAULTS = Options()
 
 
 def define_flags() -> None:
-    """The command's flags; those of `Options` by its own names."""
-    flags.DEFINE_string("source", None, "The format of the input, or `list` to see all of them.", required=True)
-    flags.DEFINE_string("input", None, "The folder that holds the download.")
-    flags.DEFINE_string("output", None, "The folder for the shards; new, or one that an earlier run left unfinished.")
+    """Defines the command's flags; those for `Options` have the names of its fields."""
+    flags.DEFINE_string("source", None, "Format of the input; `list` prints all formats.", required=True)
+    flags.DEFINE_string("input", None, "Folder of the download; for mocap and video also a single file.")
+    flags.DEFINE_string("output", None, "Folder for the shards: new, or left unfinished by an earlier run.")
     flags.DEFINE_string("image_size", "256", "Size of the crops in pixels: one number, or HEIGHTxWIDTH.")
     flags.DEFINE_integer("frame_step", DEFAULTS.frame_step, "Take every nth frame.", lower_bound=1)
-    flags.DEFINE_string("skeleton", None, "Map the joints to it: a name or a .json file; by default the source's own.")
-    flags.DEFINE_float("margin", DEFAULTS.margin, "Side of the crop over the person's box.", lower_bound=1.0)
-    flags.DEFINE_bool("smooth", True, "Smooth pictures that shrink. Published HRNet code does not: --nosmooth.")
+    flags.DEFINE_string("skeleton", None, "Skeleton to map the joints to: a name or .json file; default: the source's.")
+    flags.DEFINE_float("margin", DEFAULTS.margin, "Side of the crop, relative to the person's box.", lower_bound=1.0)
+    flags.DEFINE_bool("smooth", True, "Smooth images before they shrink; published HRNet code does not (--nosmooth).")
     flags.DEFINE_bool("allow_pickle", False, "Load pickled files. They can run code: only for files that you trust.")
-    flags.DEFINE_bool("drop_bad_sequences", False, "Leave out sequences that are known to be mislabelled.")
-    flags.DEFINE_enum("split", None, shards.SPLITS, "Take everything into this split instead of the source's own.")
+    flags.DEFINE_bool("drop_bad_sequences", False, "Leave out sequences that are known to be mislabeled.")
+    flags.DEFINE_enum("split", None, shards.SPLITS, "Put everything into this split, instead of the source's splits.")
     flags.DEFINE_list(
         "teacher",
         [],
         "Models that label images: movenet-thunder.json, pose_landmark_heavy.tflite, or both, separated by a comma. "
-        "For --source=photos and video; for lsp, lsp_extended, coco and mpii they complete what people labelled.",
+        "Required for photos and video; for lsp, lsp_extended, coco, mpii and folder they complete human labels.",
     )
     flags.DEFINE_string(
         "teacher_cache",
         None,
-        "A file that keeps the teachers' answers; created if missing. Preparing the same images for another size or "
+        "File that keeps the teachers' answers; created if missing. Preparing the same images for another size or "
         "skeleton then runs no teacher.",
     )
-    flags.DEFINE_integer("workers", os.cpu_count() or 1, "Processes that work in parallel.", lower_bound=1)
-    flags.DEFINE_integer("shard_size", 1000, "Examples in a shard, about.", lower_bound=1)
-    flags.DEFINE_string("items", None, "START:STOP takes these of the source's photos or recordings, in its own order.")
+    flags.DEFINE_integer("workers", os.cpu_count() or 1, "Number of parallel processes.", lower_bound=1)
+    flags.DEFINE_integer("shard_size", 1000, "Approximate number of examples per shard.", lower_bound=1)
+    flags.DEFINE_string("items", None, "START:STOP: take only these photos or recordings of the source, in its order.")
     flags.DEFINE_float(
         "max_bad_share",
         shard_jobs.LARGEST_BAD_SHARE,
-        "Stop when a larger share of the frames cannot be used; 1 converts whatever can be.",
+        "Stop if a larger share of the frames is bad; 1 stops only if no frame can be used.",
         lower_bound=0.0,
         upper_bound=1.0,
     )
-    flags.DEFINE_integer("limit", None, "At most so many frames of each split, spread over it; for a trial.", 1)
+    flags.DEFINE_integer("limit", None, "Take at most this many frames per split, spread over it; for a first try.", 1)
 
 
 def main(argv: list[str]) -> int:
@@ -100,7 +99,7 @@ def main(argv: list[str]) -> int:
 
 
 def parse_image_size(text: str) -> tuple[int, int]:
-    """`256` or `256x192` (height x width) to (height, width)."""
+    """`256` or `256x192` (height x width) to (height, width); raises UserError for anything else."""
     words = text.split("x")
     if len(words) > 2 or not all(word.isdecimal() and 32 <= int(word) <= 4096 for word in words):
         raise UserError(f"--image_size={text} is neither a number from 32 to 4096 nor HEIGHTxWIDTH; try 256 or 256x192")
@@ -108,7 +107,7 @@ def parse_image_size(text: str) -> tuple[int, int]:
 
 
 def parse_range(text: str) -> tuple[int, int]:
-    """`0:700` to (0, 700)."""
+    """`0:700` to (0, 700); raises UserError for anything else."""
     words = text.split(":")
     if len(words) != 2 or not all(word.isdecimal() for word in words) or int(words[0]) >= int(words[1]):
         raise UserError(f"--items={text} is not START:STOP, two growing numbers; the first 700 are 0:700")
@@ -126,19 +125,27 @@ def prepare(
     chosen: tuple[int, int] | None = None,
     max_bad_share: float = shard_jobs.LARGEST_BAD_SHARE,
 ) -> shards.Manifest:
-    """Converts a folder of a source's format into a data set folder, or finishes that, and prints what it holds.
+    """Converts input in a source's format into a data set folder, and prints what it contains.
 
-    `chosen` are the first of the source's items to take and the first not to. Of those, `limit` frames a split.
-    Raises UserError for missing or broken input, an output folder of other settings or that another process fills,
-    where more than `max_bad_share` of the frames are bad, and where none can be used.
+    Resumes if an earlier call was interrupted; returns the manifest of a finished folder as it is.
+
+    Args:
+        shard_size: a shard ends once it has at least this many frames.
+        limit: takes at most this many frames per split; None takes all.
+        chosen: (start, stop) takes only these of the source's items; None takes all.
+        max_bad_share: share of bad frames above which the job stops.
+
+    Raises:
+        UserError: missing or broken input; an output folder with other settings or labels, or in use by another
+            process; too many bad frames, or no usable one.
     """
     if not (input_dir.is_dir() or source.takes_file and input_dir.is_file()):
         raise UserError(f"--input={input_dir} is not a folder; {source.name} needs: {source.summary}")
-    source.target_skeleton(options)  # raises for a skeleton that cannot be
+    source.target_skeleton(options)  # raises UserError for an unknown one
     listed = source.list_items(input_dir, options)
     items = [item for item in listed if isinstance(item, Item)]
     bad = [frame for frame in listed if isinstance(frame, BadFrame)]
-    if chosen or limit:  # a share of all entries says nothing of a part
+    if chosen or limit:  # they are of the whole input, not of the chosen part
         bad = [dataclasses.replace(frame, skipped=True) for frame in bad]
     if bad and not items:
         raise UserError(f"no entry of {input_dir} can be used; the first is {bad[0].where}: {bad[0].why}")
@@ -157,14 +164,15 @@ def prepare(
     settings = {"command": "keras_pose.data.prepare", "source": source.name, "shard_size": shard_size, "limit": limit}
     settings |= {"items": list(chosen)} if chosen else {}
     settings |= dataclasses.asdict(options) | {"input_listing": describe_items(items, input_dir)}
-    del settings["teacher_cache"]  # changes nothing in the shards
-    settings["teacher"] = list(options.teacher) or None  # as folders have it that were begun before there were two
+    del settings["teacher_cache"]  # changes the labels only by rounding
+    settings[shard_jobs.LABELS] = labels_hash(items)
+    settings["teacher"] = list(options.teacher) or None  # the form in folders begun before there could be two
     with shard_jobs.claimed(output_dir, settings) as is_finished:
         if is_finished:
             manifest = shards.read_manifest(output_dir)
-            labels = labels_hash(items)
-            if manifest.generator.get("labels", labels) != labels:
-                raise UserError(f"{output_dir} was made of other labels than {input_dir} has now; take a new --output")
+            labels = settings[shard_jobs.LABELS]
+            if manifest.generator.get("labels", labels) != labels:  # finished before settings had them
+                raise UserError(f"{output_dir} was made of other labels than {input_dir} has now; choose a new --output")
             print(f"{output_dir} is complete already")
             return manifest
         return _convert(source, items, bad, input_dir, output_dir, options, workers, shard_size, max_bad_share)
@@ -181,7 +189,7 @@ def _convert(
     shard_size: int,
     max_bad_share: float,
 ) -> shards.Manifest:
-    """The work of `prepare`, in a folder that it has claimed."""
+    """The conversion, in a folder that `prepare` has claimed."""
     plans = []
     for split in shards.SPLITS:
         part = [item for item in items if item.split == split]
@@ -211,7 +219,7 @@ def _convert(
 
 
 def describe_bad(bad: list[BadFrame], file: Path) -> str:
-    """The end of the last line: how many frames were left out and which file lists them; empty for none."""
+    """The end of the last line: how many frames were left out, and the file that lists them; empty if none were."""
     skipped = sum(frame.skipped for frame in bad)
     parts = [f"{len(bad) - skipped} bad frames left out"] if len(bad) > skipped else []
     parts += [f"{skipped} entries skipped"] if skipped else []
@@ -219,7 +227,7 @@ def describe_bad(bad: list[BadFrame], file: Path) -> str:
 
 
 def limit_items(items: list[Item], limit: int | None) -> list[Item]:
-    """Items that hold at most `limit` frames of each split, spread over the split's items."""
+    """Items with at most `limit` frames per split in all, spread over the split's items; None keeps all."""
     if limit is None:
         return items
     chosen = []
@@ -234,7 +242,7 @@ def limit_items(items: list[Item], limit: int | None) -> list[Item]:
 
 
 def print_splits(items: list[Item]) -> None:
-    """One line a split: its subjects and how many frames they have."""
+    """Prints one line per split: its subjects and its number of frames."""
     for split in shards.SPLITS:
         part = [item for item in items if item.split == split]
         subjects = list(dict.fromkeys(item.subject for item in part if item.subject))
@@ -244,7 +252,7 @@ def print_splits(items: list[Item]) -> None:
 
 
 def read_items(source_name: str, options: Options, items: tuple[Item, ...]) -> Iterator[PoseExample | BadFrame]:
-    """The examples of some items, checked; bad ones as BadFrames that name the file. Runs in a worker process."""
+    """The validated examples of some items, and BadFrames that name the file. Runs in a worker process."""
     source = get_source(source_name)
     for item in items:
         frames = 0

@@ -60,7 +60,7 @@ def _ints(values) -> bytes:
 
 
 def frame(record: bytes) -> bytes:
-    """One record in TFRecord format: length, its checksum, the bytes, their checksum."""
+    """A record in TFRecord format: length, checksum of the length, bytes, checksum of the bytes."""
     length = struct.pack("<Q", len(record))
     return length + _masked_crc(length) + record + _masked_crc(record)
 

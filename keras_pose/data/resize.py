@@ -2,8 +2,8 @@
 
     python -m keras_pose.data.resize --input=embedded --image_size=256 --output=embedded_256
 
-2D labels and cameras are scaled too; splits, names and 3D stay the same. Training and evaluation resize images to the
-model's size by themselves; this command saves them the work, and makes sets of one size that can be mixed.
+2D labels and cameras are scaled too; splits, names and 3D stay the same. Training and evaluation resize images while
+reading them; this command saves that work, and brings data sets to one size so that they can be mixed.
 """
 
 from collections.abc import Iterator
@@ -30,11 +30,11 @@ SHARD_SIZE = 1000
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
     """Defines the command's flags."""
-    flags.DEFINE_string("input", None, "The data set: embedded, or a folder with manifest.json.", flag_values=values)
-    flags.DEFINE_string("output", None, "The new folder.", flag_values=values)
+    flags.DEFINE_string("input", None, "Data set: embedded, or a folder with manifest.json.", flag_values=values)
+    flags.DEFINE_string("output", None, "Folder for the resized data set: new or empty.", flag_values=values)
     flags.DEFINE_string("image_size", "256", "Size in pixels: one number, or HEIGHTxWIDTH.", flag_values=values)
     flags.DEFINE_integer(
-        "limit", None, "Only this many examples per split, the first.", lower_bound=1, flag_values=values
+        "limit", None, "Keep only this many examples per split, from its start.", lower_bound=1, flag_values=values
     )
 
 
@@ -50,9 +50,9 @@ def main(arguments: list[str], values: flags.FlagValues = FLAGS) -> None:
 
 
 def resize(data: DatasetInfo, output: Path, image_size: tuple[int, int], limit: int | None = None) -> shards.Manifest:
-    """Writes the data set at (height, width) to a new folder; `limit` keeps only the first examples of each split.
+    """Writes the data set at (height, width) to a folder; `limit` keeps only that many first examples per split.
 
-    Raises UserError for poses without images, a size that would stretch people, or a folder that is not empty.
+    Raises UserError for poses without images, another aspect ratio, or a folder that is not empty.
     """
     old, (height, width) = data.image_size, image_size
     if old is None:

@@ -1,6 +1,6 @@
 """Reads and decodes training examples for trainers on other machines: a tf.data service.
 
-    python -m keras_pose.data.service --port=5050                     # once: distributes the work, and does a share
+    python -m keras_pose.data.service --port=5050                     # once: distributes work, and does a share
     python -m keras_pose.data.service --dispatcher=grpc://host:5050   # on each further machine
     python -m keras_pose.train --data_service=grpc://host:5050 ...
 
@@ -21,7 +21,7 @@ from keras_pose.core.errors import UserError
 from keras_pose.data import decode_service
 
 FLAGS = flags.FLAGS
-LOST_AFTER_MS = 10_000  # a worker that is silent for this long is given up
+LOST_AFTER_MS = 10_000  # a worker that is silent for this long counts as lost
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
@@ -30,7 +30,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_string(
         "host",
         "",
-        "Name or address at which trainers reach this machine; default: its host name.",
+        "Name or address at which trainers reach this machine; empty: its host name.",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -39,7 +39,7 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Runs the command until a signal ends the process."""
+    """Runs the command until a signal ends the process; raises UserError if the service cannot start."""
     if arguments:
         raise UserError(f"unknown argument {arguments[0]!r}; flags are written --name=value")
     stop = threading.Event()
@@ -65,13 +65,13 @@ def main(arguments: list[str]) -> None:
 
 
 def start_dispatcher(port: int) -> tf.data.experimental.service.DispatchServer:
-    """Starts the distribution of work at a port of this machine."""
+    """Starts the dispatcher, which distributes work, on a port of this machine; 0 picks a free one."""
     config = tf.data.experimental.service.DispatcherConfig(port=port, worker_timeout_ms=LOST_AFTER_MS)
     return tf.data.experimental.service.DispatchServer(config)
 
 
 def start_worker(address: str, host: str, port: int) -> tf.data.experimental.service.WorkerServer:
-    """Starts reading and decoding for the dispatcher at `address`; trainers reach it as `host`."""
+    """Starts a worker, which reads and decodes for the dispatcher at `address`; trainers reach it at `host`."""
     config = tf.data.experimental.service.WorkerConfig(
         dispatcher_address=address.removeprefix("grpc://"),
         worker_address=f"{host}:{port or '%port%'}",

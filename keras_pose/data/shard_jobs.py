@@ -1,7 +1,7 @@
 """Jobs that fill a data set folder shard by shard: parallel, resumable, with their settings stored in the folder.
 
-`python -m keras_pose.data.prepare` and `python -m keras_pose.synthetic` are such jobs. No TensorFlow, which keeps the
-start of worker processes fast.
+`python -m keras_pose.data.prepare` and `python -m keras_pose.synthetic` are such jobs. This module does not import
+TensorFlow, so worker processes start fast.
 """
 
 import contextlib
@@ -27,17 +27,18 @@ from keras_pose.io import atomic
 from keras_pose.io.folder_lock import LOCK, locked
 
 SETTINGS = "settings.json"
+LABELS = "labels"  # the setting that has a hash of the input's labels
 BAD_FRAMES = "bad_frames.txt"
-# A larger share of unusable frames means that the whole input is faulty.
+# If a larger share of the frames is unusable, the whole input is probably faulty.
 LARGEST_BAD_SHARE = 0.01
 
 
 @dataclass(frozen=True)
 class BadFrame:
-    """A frame to leave out: `where` names file and frame, `why` the reason and the fix.
+    """A frame to leave out: `where` names file and frame, `why` gives the reason and the fix.
 
     `skipped` frames are expected, such as labels for images that a subset does not contain. They are listed and counted
-    like the others, but do not count toward the share of bad frames that ends a job.
+    like the others, but not in the share of bad frames that ends a job.
     """
 
     where: str
@@ -60,12 +61,15 @@ class ShardPlan:
         return shards.shard_name(self.split, self.index, self.count)
 
 
-# Makes the examples of one shard from its items. It runs in a worker process, so it must be picklable.
+# Yields the examples of one shard from its items. It runs in a worker process, so it must be picklable.
 Producer = Callable[[tuple], Iterator[PoseExample | BadFrame]]
 
 
 def plan_shards(split: str, items: Sequence, frames: Sequence[int], shard_size: int) -> list[ShardPlan]:
-    """Groups whole items in order: a shard is closed once it has at least `shard_size` frames."""
+    """Plans a split's shards from whole items in order: a shard ends once it has at least `shard_size` frames.
+
+    `frames` are the items' numbers of frames.
+    """
     groups, size = [[]], 0
     for item, count in zip(items, frames, strict=True):
         if size >= shard_size:
@@ -84,8 +88,8 @@ def plan_shards(split: str, items: Sequence, frames: Sequence[int], shard_size: 
 def claimed(directory: str | os.PathLike, settings: dict) -> Iterator[bool]:
     """Reserves the folder for one job while the block runs; yields whether an earlier job has already finished it.
 
-    Raises UserError without any change if another process is filling the folder, or it holds other files or a job with
-    other settings.
+    Raises UserError and changes nothing if another process is filling the folder, or if it contains other files or a
+    job with other settings.
     """
     if is_finished(directory, settings):  # such a folder may be read-only
         yield True
@@ -95,7 +99,7 @@ def claimed(directory: str | os.PathLike, settings: dict) -> Iterator[bool]:
 
 
 def start_or_resume(directory: str | os.PathLike, settings: dict) -> bool:
-    """Stores a new job's settings in the folder; returns the same as `is_finished`."""
+    """Stores a new job's settings in the folder; returns and raises the same as `is_finished`."""
     finished = is_finished(directory, settings)
     path = Path(directory) / SETTINGS
     if not path.is_file():
@@ -106,7 +110,7 @@ def start_or_resume(directory: str | os.PathLike, settings: dict) -> bool:
 def is_finished(directory: str | os.PathLike, settings: dict) -> bool:
     """Whether a job with these settings has finished the folder.
 
-    Raises UserError if it holds other files or a job with other settings.
+    Raises UserError if it contains other files or a job with other settings.
     """
     directory = Path(directory)
     path = directory / SETTINGS
@@ -121,7 +125,11 @@ def is_finished(directory: str | os.PathLike, settings: dict) -> bool:
         stored = dict(json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is damaged; remove {directory} and start again") from error
+    if LABELS not in stored:  # begun before settings had them
+        wanted.pop(LABELS, None)
     for key in wanted | stored:
+        if key == LABELS and stored[key] != wanted.get(key):
+            raise UserError(f"{directory} was started with other labels than the input has now; choose another folder")
         if stored.get(key) != wanted.get(key):
             raise UserError(
                 f"{directory} was started with {key} {stored.get(key)!r}, now it is {wanted.get(key)!r}; "
@@ -140,9 +148,11 @@ def run(
 ) -> tuple[dict[str, tuple[shards.ShardEntry, ...]], list[BadFrame]]:
     """Makes the shards that earlier runs did not finish; returns all entries by split, and the bad frames.
 
-    Bad frames are listed in `bad_frames.txt`, first `known_bad`, which are in no plan. Raises UserError if those that
-    are not `skipped` exceed `max_bad_share` of all frames; the next run then remakes the shards that hold some.
-    `workers=1` works in this process.
+    Lists the bad frames in `bad_frames.txt`, first `known_bad`, which are in no plan. With one worker, everything runs
+    in this process.
+
+    Raises UserError if the bad frames that are not `skipped` exceed `max_bad_share` of all frames; the next run then
+    remakes the shards that had some. Raises UserError also if a worker process dies.
     """
     directory = Path(directory)
     job = _Job(directory, sum(plan.frames for plan in plans), known_bad, max_bad_share)
@@ -161,14 +171,14 @@ def run(
 def finish(directory: str | os.PathLike, manifest: shards.Manifest) -> None:
     """Writes the manifest and removes the files that only an unfinished job needs."""
     shards.write_manifest(directory, manifest)
-    (Path(directory) / LOCK).unlink(missing_ok=True)  # a process waiting for it looks for the manifest next
+    (Path(directory) / LOCK).unlink(missing_ok=True)  # whoever locks the folder next finds the manifest
     for entries in manifest.splits.values():
         for entry in entries:
             _bad_path(Path(directory) / entry.file).unlink(missing_ok=True)
 
 
 class _Job:
-    """The state of a job: entries by file name, and the bad frames of each."""
+    """The state of a job: the finished entries by file name, and all bad frames so far."""
 
     def __init__(self, directory: Path, frames: int, known_bad: Sequence[BadFrame], max_bad_share: float):
         self.directory, self.frames, self._max_bad_share = directory, frames, max_bad_share
@@ -210,7 +220,7 @@ class _Job:
 
 
 def _lines(bad: Sequence[BadFrame]) -> Iterator[str]:
-    """One line per bad frame, or per run of frames with the same reason, such as those of a broken file."""
+    """One line per bad frame, or per run of equal ones, such as the frames of a broken file."""
     for frame, same in itertools.groupby(bad):
         count = len(list(same))
         yield f"{frame.where}: {frame.why}{f' ({count} frames)' if count > 1 else ''}\n"
@@ -223,7 +233,7 @@ def _bad_path(shard: Path) -> Path:
 def _write_all(
     directory: Path, plans: Iterable[ShardPlan], produce: Producer, workers: int
 ) -> Iterator[tuple[ShardPlan, shards.ShardEntry]]:
-    """Yields each plan with its entry as it is finished."""
+    """Yields each plan with its entry as soon as the shard is written."""
     if workers <= 1:
         for plan in plans:
             yield plan, _write(directory, plan, produce)
@@ -263,7 +273,7 @@ def _write(directory: Path, plan: ShardPlan, produce: Producer) -> shards.ShardE
                 bad.append(astuple(result))
             else:
                 yield result
-        # The list is stored before the shard gets its name, so every finished shard has one.
+        # Stored before the shard gets its name, so that a finished shard never lacks its list.
         if bad:
             atomic.write_json(_bad_path(path), bad)
         else:

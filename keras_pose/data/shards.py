@@ -3,7 +3,7 @@
 A data set is a folder with `manifest.json` and `<split>-00000-of-00012.tfrecord` files. This module writes and checks
 them without TensorFlow, so worker processes start fast; `pipeline.py` reads them. A shard gets its name only when it is
 complete. Its entry is stored beside it as `<shard>.json` until the manifest contains all entries, so an interrupted job
-knows what is done.
+knows which shards are finished.
 """
 
 import concurrent.futures
@@ -33,7 +33,7 @@ PARALLEL_CHECKS = 16
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """The manifest's entry for one shard; `sums` are the moments for the statistics."""
+    """The manifest's entry for one shard: `count` examples, `bytes` long; `sums` are the moments for the statistics."""
 
     file: str
     count: int
@@ -47,8 +47,8 @@ class Manifest:
     """The description of a data set folder.
 
     `splits` maps a split to its shard entries; `image_size` is (height, width), None for poses without images;
-    `statistics` are over the training split: means and standard deviations of `keypoints_2d` ([0, 1] of the crop,
-    (J, 2)) and `pose_3d` (mm, (J, 3)). `generator` has name, version and command line; `licences` lists the parts.
+    `generator` has the name and version of the program that wrote the data, and how it was called; `licences` has
+    `part`, `licence` and `source` of each part of the data.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Manifest:
     licences: tuple[dict, ...] = ()
 
     def count(self, split: str) -> int:
-        """The number of examples in a split; raises UserError for an unknown or empty one."""
+        """The number of examples in a split; raises UserError if it has no shards."""
         entries = self.splits.get(split, ())
         if not entries:
             present = ", ".join(name for name, shards in self.splits.items() if shards)
@@ -68,11 +68,11 @@ class Manifest:
 
     @property
     def statistics(self) -> dict:
-        """Means and standard deviations over the training split, as lists."""
+        """Means and standard deviations over the training split; see `statistics`."""
         return statistics(self.splits.get("train", ()))
 
     def digest(self) -> str:
-        """A hash of all shards' hashes: data sets with the same digest hold the same bytes."""
+        """A hash of the names and hashes of all shards; data sets with the same digest contain the same bytes."""
         hashes = [f"{split}:{e.file}:{e.sha256}" for split in sorted(self.splits) for e in self.splits[split]]
         return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
@@ -86,7 +86,10 @@ def shard_name(split: str, index: int, count: int) -> str:
 
 
 def write_shard(path: str | os.PathLike, examples: Iterable[PoseExample]) -> ShardEntry:
-    """Validates and writes examples to one shard, completely or not at all, with its entry beside it."""
+    """Writes examples to one shard, completely or not at all, and its entry beside it; returns the entry.
+
+    Raises UserError for an invalid example, or if the shard cannot be written.
+    """
     path = Path(path)
     framed, moments = [], _Moments()
     for example in examples:
@@ -100,7 +103,7 @@ def write_shard(path: str | os.PathLike, examples: Iterable[PoseExample]) -> Sha
 
 
 def finished_shard(path: str | os.PathLike) -> ShardEntry | None:
-    """The entry of a shard that an earlier job finished; None if there is none or it is damaged."""
+    """The entry of a shard that an earlier job finished; None if the shard is missing or damaged."""
     path = Path(path)
     try:
         entry = ShardEntry(**json.loads(_entry_path(path).read_text()))
@@ -137,7 +140,10 @@ def _entry_path(path: Path) -> Path:
 
 
 def read_manifest(directory: str | os.PathLike) -> Manifest:
-    """Reads `manifest.json`; raises UserError if it is missing, broken or has another format version."""
+    """Reads `manifest.json` and registers its skeleton.
+
+    Raises UserError if the file is missing, broken or of an unknown format, or if a different skeleton has the name.
+    """
     path = files.join(directory, MANIFEST)
     if files.size(path) is None:
         raise UserError(f"{directory} holds no {MANIFEST}; name a folder that prepare or synthetic has finished")
@@ -161,7 +167,7 @@ def read_manifest(directory: str | os.PathLike) -> Manifest:
 
 
 def check_shards(directory: str | os.PathLike, manifest: Manifest, checksums: bool) -> None:
-    """Raises UserError that names the first shard that is missing, truncated or (with `checksums`) altered."""
+    """Raises UserError that names the first shard that is missing, of another size or, with `checksums`, altered."""
     entries = [entry for entries in manifest.splits.values() for entry in entries]
     with concurrent.futures.ThreadPoolExecutor(PARALLEL_CHECKS) as pool:  # remote files answer slowly
         for problem in pool.map(lambda entry: _problem(files.join(directory, entry.file), entry, checksums), entries):
@@ -185,7 +191,7 @@ def _problem(path: str, entry: ShardEntry, checksum: bool) -> str:
 
 
 class _Moments:
-    """Counts, sums and sums of squares of 2D and 3D joints, as lists for JSON."""
+    """Counts, sums and sums of squares of labeled 2D and 3D joints, as lists for JSON."""
 
     def __init__(self):
         self.sums: dict = {}
@@ -208,16 +214,20 @@ class _Moments:
 
 
 def pose_counts(entries: Iterable[ShardEntry]) -> np.ndarray:
-    """(J,) the number of 3D labels per joint; () without shards.
+    """(J,) number of 3D labels per joint; zero, of shape (), without examples.
 
-    Format 1 counts whole poses instead, as a single number.
+    Entries of format 1 have one number instead, that of the whole poses.
     """
     counts = [np.broadcast_to(e.sums["pose_count"], len(e.sums["pose_sum"])) for e in entries if e.count]
     return np.sum(counts, axis=0)
 
 
 def statistics(entries: Iterable[ShardEntry]) -> dict:
-    """`keypoints_2d_mean/std` (J, 2) and `pose_3d_mean/std` (J, 3) of the shards, as lists; {} without shards."""
+    """Means and standard deviations of the labeled joints in shards, as lists; {} without examples.
+
+    The keys are `keypoints_2d_mean` and `keypoints_2d_std` (J, 2), in [0, 1] of the crop, `pose_3d_mean` and
+    `pose_3d_std` (J, 3), in mm.
+    """
     entries, totals = list(entries), {}
     for entry in entries:
         for name, value in entry.sums.items():

@@ -3,7 +3,7 @@
     python -m keras_pose.synthetic --preview=sheet.png
     python -m keras_pose.synthetic --output=people --count=100000 --mocap=mocap_bvh.zip --panoramas=hdri
 
-Repeat the same command to finish an interrupted run. docs/synthetic.md explains how to get the assets.
+The same command again finishes an interrupted run. docs/synthetic.md explains how to get the assets.
 """
 
 import os
@@ -27,39 +27,41 @@ from keras_pose.visualization import drawing
 
 FLAGS = flags.FLAGS
 _PREVIEW_COUNT, _PREVIEW_COLUMNS, _PREVIEW_HEIGHT = 24, 3, 256
-_WARM_UP = 20  # examples that a profile ignores, because they load and compile
+_WARM_UP = 20  # examples before a profile begins, because the first ones load and compile
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("output", None, "Folder for the shards; new, or from an interrupted run.")
-    flags.DEFINE_integer("count", 1000, "Examples in all splits together.", lower_bound=1)
+    """Defines the command's flags."""
+    flags.DEFINE_string("output", None, "Folder for the shards: new, or from an interrupted run.")
+    flags.DEFINE_integer("count", 1000, "Number of examples in all splits together.", lower_bound=1)
     flags.DEFINE_string("image_size", "256", "Size of the images in pixels: one number, or HEIGHTxWIDTH.")
     flags.DEFINE_integer("seed", 0, "Seed; the same seed and settings give the same bytes.", lower_bound=0)
     flags.DEFINE_list("split_fractions", ["0.9", "0.05", "0.05"], "Shares of train, validation and test.")
-    flags.DEFINE_string("difficulty", "0:1", "LOW:HIGH, drawn per image; 0 is clean, 1 has every fault.")
+    flags.DEFINE_string("difficulty", "0:1", "LOW:HIGH, drawn per image, from 0 (easiest) to 1 (hardest).")
     flags.DEFINE_string("mocap", None, "Motion capture: a folder or zip of BVH files; default: procedural poses.")
     flags.DEFINE_string("clothes_dir", None, "Folder of MakeHuman clothes; default: painted clothes.")
-    flags.DEFINE_string("panoramas", None, "Folder of .exr, .hdr or .exr.js files; default: procedural panoramas.")
+    flags.DEFINE_string("panoramas", None, "Folder of .exr, .hdr or .exr.js files; procedural ones are always used.")
     flags.DEFINE_float("roll_share", 0.3, "Share of images rotated by any angle.", lower_bound=0.0, upper_bound=1.0)
     flags.DEFINE_float(
         "drawn_pose_share",
         0.15,
-        "With --mocap: share of procedural poses, drawn within joint limits.",
+        "With --mocap: share of procedural poses, which are drawn within joint limits.",
         lower_bound=0,
         upper_bound=1,
     )
-    flags.DEFINE_integer("bodies", 400, "Different people in all splits together.", lower_bound=3)
+    flags.DEFINE_integer("bodies", 400, "Number of people in all splits together.", lower_bound=3)
     flags.DEFINE_integer("jpeg_quality", 92, "JPEG quality of the images.", lower_bound=30, upper_bound=100)
-    flags.DEFINE_integer("workers", os.cpu_count() or 1, "Parallel processes.", lower_bound=1)
-    flags.DEFINE_integer("shard_size", 500, "Examples per shard.", lower_bound=1)
+    flags.DEFINE_integer("workers", os.cpu_count() or 1, "Number of parallel processes.", lower_bound=1)
+    flags.DEFINE_integer("shard_size", 500, "Number of examples per shard.", lower_bound=1)
     flags.DEFINE_string("preview", None, f"PNG file for the first {_PREVIEW_COUNT} examples with their poses.")
     flags.DEFINE_integer(
-        "profile", None, "Render this many examples in one process and print the time per stage; 512 is fair.", 1
+        "profile", None, "Render this many examples (best 512) in one process and print the time per stage.", 1
     )
-    flags.DEFINE_string("json", None, "With --profile: file to write the numbers to.")
+    flags.DEFINE_string("json", None, "With --profile: JSON file to write the figures to.")
 
 
 def main(argv: list[str]) -> int:
+    """Runs the command."""
     if argv:
         raise UserError(f"unknown argument {argv[0]!r}; flags are written --name=value")
     if not (FLAGS.output or FLAGS.preview or FLAGS.profile):
@@ -81,7 +83,7 @@ def main(argv: list[str]) -> int:
 
 
 def settings_from_flags() -> Settings:
-    """The settings from the flags; raises UserError for values that do not parse."""
+    """The settings from the flags; raises UserError for invalid values."""
     try:
         fractions = tuple(float(word) for word in FLAGS.split_fractions)
         low, high = (float(word) for word in FLAGS.difficulty.split(":"))
@@ -115,12 +117,12 @@ def draw_preview(generator: Generator, path: str) -> None:
 
 
 def print_profile(generator: Generator, count: int, json_path: str | None) -> None:
-    """Prints a table of processor milliseconds per stage and example, in one process."""
+    """Prints processor milliseconds per stage and example, in one process; also writes them to `json_path`, if any."""
     for index in range(_WARM_UP):
         generator.example("train", index)
     generator.clock.seconds.clear()
     start = time.process_time()
-    first = EXAMPLES_PER_BLOCK  # a block begins by dressing people: a profile of 512 has the true share of it
+    first = EXAMPLES_PER_BLOCK  # a block starts with dressing; 512 examples, a whole block, have the true share of it
     for index in progress(range(first, first + count), count, "images"):
         generator.example("train", index)
     total = 1000 * (time.process_time() - start) / count

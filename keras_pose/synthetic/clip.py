@@ -1,9 +1,9 @@
-"""The command `python -m keras_pose.synthetic.clip`: a short video of one synthetic person in motion.
+"""The command `python -m keras_pose.synthetic.clip`: renders a short video of one synthetic person in motion.
 
     python -m keras_pose.synthetic.clip --output=clip.mp4
     python -m keras_pose.synthetic.clip --output=walk.mp4 --mocap=mocap_bvh.zip --sequence=cmu_02_01 --seconds=2
 
-Camera, background and light are constant. The true joints of each frame are written to clip.json beside clip.mp4.
+Camera, background and light are constant. The true joints of each frame go to clip.json beside clip.mp4.
 """
 
 from collections.abc import Iterator
@@ -46,21 +46,23 @@ UNITS = units_of("keypoints_px", "pose_3d_mm", "root_position_mm")
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
-    flags.DEFINE_string("output", None, "The video: clip.mp4, or clip.webp for web pages.", flag_values=values)
+    """Defines the command's flags."""
+    flags.DEFINE_string("output", None, "Video file: clip.mp4, or clip.webp for web pages.", flag_values=values)
     flags.DEFINE_float("seconds", 4.0, "Length of the video.", lower_bound=0.1, upper_bound=60, flag_values=values)
     flags.DEFINE_float(
-        "fps", 30.0, "Frames per second; of motion capture every frame is used.", 1, upper_bound=240, flag_values=values
+        "fps", 30.0, "Frames per second; motion capture is not resampled.", 1, upper_bound=240, flag_values=values
     )
     flags.DEFINE_string("image_size", "480", "Size in pixels: one number, or HEIGHTxWIDTH.", flag_values=values)
-    flags.DEFINE_integer("seed", 0, "Seed for person, motion, camera and place.", 0, flag_values=values)
+    flags.DEFINE_integer("seed", 0, "Seed of person, motion, camera and scene.", 0, flag_values=values)
     flags.DEFINE_string("mocap", None, "Folder or zip of BVH files; default: procedural motion.", flag_values=values)
-    flags.DEFINE_string("sequence", None, "The BVH file's name without its extension.", flag_values=values)
-    flags.DEFINE_integer("start", 1, "First frame of the sequence; 0 is often a T-pose.", 0, flag_values=values)
+    flags.DEFINE_string("sequence", None, "Name of the BVH file without its extension.", flag_values=values)
+    flags.DEFINE_integer("start", 1, "First frame to use; frame 0 is often a T-pose.", 0, flag_values=values)
     flags.DEFINE_string("clothes_dir", None, "Folder of MakeHuman clothes; default: painted ones.", flag_values=values)
     flags.DEFINE_string("panoramas", None, "Folder of panoramas; default: procedural ones.", flag_values=values)
 
 
 def main(argv: list[str]) -> int:
+    """Runs the command."""
     if argv:
         raise UserError(f"unknown argument {argv[0]!r}; flags are written --name=value")
     if not FLAGS.output:
@@ -95,13 +97,13 @@ def main(argv: list[str]) -> int:
 
 
 def people_in_motion(rng: np.random.Generator, motion: np.ndarray, clothes_dir: str | None) -> list[PosedPerson]:
-    """One person, drawn from `rng`, in each pose of (F, len(BONES), 3, 3) local rotations, walking on the ground."""
+    """One random person in each pose of (F, len(BONES), 3, 3) local rotations, walking on the ground."""
     assets = load_body_assets()
     person = sample_person(rng, assets, load_wardrobe(clothes_dir, assets))
     colours = rng.bit_generator.state
     people = []
     for frame, rotations in enumerate(motion):
-        rng.bit_generator.state = colours  # the same in every frame
+        rng.bit_generator.state = colours  # same colors in every frame
         people.append(person.pose(PoseSample(rotations, "clip", frame, False), rng))
         people[-1].mesh.materials = people[0].mesh.materials  # shared, because textures are large
     steps = steps_on_the_ground(np.stack([posed.joints_mm for posed in people]))
@@ -126,7 +128,10 @@ def render(
     surfaces: Surfaces,
     people: list[PosedPerson],
 ) -> Iterator[tuple[np.ndarray, PoseExample]]:
-    """Yields each frame, (H, W, 3) uint8, and its labels (without the image); the camera sees all of `people`."""
+    """Yields each frame, (H, W, 3) uint8, and its labels (without the image).
+
+    The fixed camera is placed so that it sees the person in all frames, `people`.
+    """
     joints = np.concatenate([person.joints_mm for person in people])
     frame_camera = sample_camera(rng, joints, any_roll=False)
     camera = crop_camera(rng, frame_camera, joints, image_size, truncated=False)
@@ -150,7 +155,7 @@ def render(
 
 
 def truth(examples: list[PoseExample], fps: float) -> dict:
-    """The labels of a clip's frames as values for JSON, with the names used by `keras_pose.predict`."""
+    """The labels of a clip's frames as values for JSON, under the names that `keras_pose.predict` uses."""
     return {
         "skeleton": HUMAN36M_17.to_dict(),
         "units": UNITS,

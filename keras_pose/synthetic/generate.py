@@ -1,4 +1,4 @@
-"""Generates a data set of synthetic people: every example is a function of only (settings, split, index)."""
+"""Generates a data set of synthetic people. Each example is a function of (settings, split, index) alone."""
 
 import hashlib
 import shlex
@@ -22,7 +22,7 @@ from keras_pose.synthetic.scene.studio import SceneSettings, Studio, make_exampl
 from keras_pose.synthetic.scene.surfaces import draw_surfaces
 
 NAME = "keras_pose.synthetic"
-VERSION = 1  # increases with every change that alters the bytes of an example
+VERSION = 1  # increases with each change that alters the bytes of examples
 SURFACES = 132
 _DRAWN_PANORAMAS = {"train": 12, "validation": 4, "test": 4}
 
@@ -52,11 +52,14 @@ LICENCES = {
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that determines the bytes of a data set.
+    """Everything that determines the bytes of a data set; raises UserError for invalid fractions or difficulties.
 
-    `split_fractions` are the shares of train, validation and test; `mocap`, `clothes_dir` and `panoramas` are paths, or
-    None for procedural substitutes; `bodies` is the number of people in all splits together; `drawn_pose_share` is the
-    share of poses drawn within joint limits even with motion capture.
+    Attributes:
+        count: number of examples in all splits together.
+        split_fractions: shares of train, validation and test.
+        bodies: number of people in all splits together.
+        mocap, clothes_dir, panoramas: paths, or None for procedural substitutes.
+        drawn_pose_share: share of procedural poses with motion capture.
     """
 
     count: int
@@ -77,21 +80,21 @@ class Settings:
             raise UserError(f"difficulty {low}:{high} must be LOW:HIGH within 0 and 1")
 
     def shares(self, total: int) -> dict[str, int]:
-        """Divides a total among the splits; the remainder after rounding goes to the first split with any."""
+        """Divides a total among the splits; the largest split gets the remainder after rounding down."""
         parts = [int(total * fraction) for fraction in self.split_fractions]
         parts[int(np.argmax(self.split_fractions))] += total - sum(parts)
         return dict(zip(shards.SPLITS, parts, strict=True))
 
     def people(self) -> People:
-        """Loads bodies, clothes and poses; every split with a share gets at least one body."""
+        """Loads bodies, clothes and poses; each split gets at least one body."""
         bodies = {split: max(1, share) for split, share in self.shares(self.bodies).items()}
         return People(self.mocap, self.clothes_dir, self.seed, bodies, self.drawn_pose_share)
 
 
 class Generator:
-    """Renders examples; loads its assets once.
+    """Renders examples; loads its assets once and limits OpenCV to one thread.
 
-    `make_people` returns the people: any object with `sample(rng, split, index) -> Appearance`.
+    `make_people` returns any object with `sample(rng, split, index) -> Appearance`.
     """
 
     def __init__(self, settings: Settings, make_people: Callable[[Settings], People] = Settings.people):
@@ -103,7 +106,7 @@ class Generator:
         self._studios: dict[str, Studio] = {}
 
     def example(self, split: str, index: int) -> PoseExample:
-        """Example `index` of a split."""
+        """Renders example `index` of a split."""
         studio = self._studio(split)
         rng = np.random.default_rng(seed_of(self.settings.seed, "example", split, index))
         with self.clock("body in pose"):
@@ -136,7 +139,10 @@ def load_panoramas(settings: Settings, split: str) -> list[Panorama]:
 
 
 def split_panoramas(settings: Settings) -> dict[str, list[Path]]:
-    """The files of `settings.panoramas` by split: validation and test each get a tenth, or at least one of three."""
+    """The files of `settings.panoramas` by split.
+
+    Validation and test each get a tenth, at least one. Fewer than three files all go to train.
+    """
     paths = list_panoramas(settings.panoramas)
     order = np.random.default_rng(seed_of(settings.seed, "panoramas")).permutation(len(paths))
     held = max(1, round(len(paths) / 10)) if len(paths) >= 3 else 0
@@ -158,7 +164,7 @@ def generate(
     """Fills a folder with shards and a manifest, or finishes an interrupted run.
 
     Raises UserError if the folder contains something else or data with other settings, if another process is filling
-    it, and for unreadable assets.
+    it, or if an asset cannot be read.
     """
     with shard_jobs.claimed(output, describe(settings, shard_size)) as is_finished:
         if is_finished:
@@ -196,7 +202,7 @@ def plan(settings: Settings, shard_size: int) -> list[shard_jobs.ShardPlan]:
 def render_items(
     settings: Settings, make_people: Callable[[Settings], People], items: tuple[tuple[str, int, int], ...]
 ) -> Iterator[PoseExample]:
-    """The examples of some items; runs in a worker process, which keeps loaded assets for the next items."""
+    """Yields the examples of some items; runs in a worker process, which keeps its assets for the next items."""
     generator = loaded_generator(settings, make_people)
     for split, first, count in items:
         for index in range(first, first + count):
@@ -205,12 +211,12 @@ def render_items(
 
 @lru_cache(maxsize=1)
 def loaded_generator(settings: Settings, make_people: Callable[[Settings], People] = Settings.people) -> Generator:
-    """The generator of this process, kept because loading takes seconds."""
+    """The generator of this process; kept for the next call, because loading takes seconds."""
     return Generator(settings, make_people)
 
 
 def describe(settings: Settings, shard_size: int) -> dict:
-    """The settings as JSON without machine paths: assets by name, number of files, and a digest of names and sizes."""
+    """The settings for JSON, without paths: assets by name, number of files, and a digest of file names and sizes."""
     values = asdict(settings) | {"shard_size": shard_size, "generator_version": VERSION}
     for name in ("mocap", "clothes_dir", "panoramas"):
         if values[name] is not None:
@@ -227,9 +233,9 @@ def _describe_asset(flag: str, path: Path) -> str:
 
 
 def command_line(arguments: list[str]) -> str:
-    """A command line for the manifest, with assets and output reduced to their last names."""
+    """The command line for the manifest; of each path, also in a list with commas, only the last part stays."""
     words = []
     for argument in arguments:
-        flag, equals, value = argument.partition("=")
-        words.append(f"{flag}={Path(value).name}" if equals and "/" in value else argument)
+        flag, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
+        words.append(flag + equals + ",".join(Path(part).name if "/" in part else part for part in value.split(",")))
     return shlex.join(["python", "-m", NAME, *words])

@@ -13,14 +13,14 @@ from keras_pose.synthetic.body.person import sample_person
 from keras_pose.synthetic.motion.poses import load_pose_library
 from keras_pose.synthetic.render.mesh import PosedPerson
 
-# A dressed body takes 0.1 s and a few MB; the examples of a block share a few of them.
+# Dressing a body takes 0.1 s and a few MB, so the examples of a block share a few bodies.
 BODIES_PER_BLOCK = 16
 EXAMPLES_PER_BLOCK = 512
 
 
 @dataclass(frozen=True)
 class Appearance:
-    """A person in a pose, and their origin; `subject` names the body, `action` and `frame` the motion."""
+    """A person in a pose, and its origin: `subject` names the body, `action` and `frame` the motion."""
 
     posed: PosedPerson
     subject: str
@@ -29,14 +29,14 @@ class Appearance:
 
 
 class People:
-    """MakeHuman bodies in the poses of a motion library.
+    """MakeHuman bodies in the poses of a library; raises UserError if an asset is missing or broken.
 
     Args:
         mocap: a folder or zip of BVH files, or None for only procedural poses.
         clothes_dir: a folder of MakeHuman clothes, or None for painted ones.
         seed: of the whole data set.
-        bodies: number of bodies per split name.
-        drawn_pose_share: share of poses drawn within joint limits instead of captured, 0 to 1.
+        bodies: split name -> number of bodies.
+        drawn_pose_share: share of procedural instead of captured poses, 0 to 1.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class People:
         self._dressed: Callable = lru_cache(maxsize=3 * BODIES_PER_BLOCK)(self._dress)
 
     def sample(self, rng: np.random.Generator, split: str, index: int) -> Appearance:
-        """One of the few bodies available to example `index` of a split, in a pose drawn from `rng`."""
+        """One of the bodies available to example `index` of a split, in a pose drawn from `rng`."""
         body = int(rng.choice(block_bodies(self._seed, split, index, self._bodies[split])))
         pose = self._library.sample(rng, split)
         posed = self._dressed(split, body).pose(pose, rng)
@@ -66,7 +66,7 @@ class People:
 
 
 def block_bodies(seed: int, split: str, index: int, bodies: int) -> np.ndarray:
-    """The numbers of the bodies, out of `bodies` in the split, that example `index` and its neighbors choose from."""
+    """The numbers of the bodies, out of `bodies` in the split, that the block of example `index` uses."""
     rng = np.random.default_rng(seed_of(seed, "block", split, index // EXAMPLES_PER_BLOCK))
     return rng.choice(bodies, min(bodies, BODIES_PER_BLOCK), replace=False)
 

@@ -48,6 +48,14 @@ def test_right_labels_look_right():
     assert problems(people()) == []
 
 
+def test_people_without_a_joint_in_2d_and_3d_do_not_hide_wrong_cameras():
+    """Six in ten have no joint with both labels; 3D poses of the others project onto other joints."""
+    mirrored = list(HUMAN36M_17.flip_permutation)
+    wrong = changed(people(16), lambda e: {"pose_3d_mm": e.pose_3d_mm[mirrored]})
+    only_3d = changed(people(24, seed=1), lambda e: {"keypoint_valid": np.zeros(17, bool)})
+    assert any("project" in line for line in problems(wrong + only_3d))
+
+
 @pytest.mark.parametrize(
     "change,seen",
     [
@@ -127,6 +135,14 @@ def write(folder, examples) -> str:
     generator = {"name": "tests", "version": "1", "command": ""}
     shards.write_manifest(folder, shards.Manifest("toy", HUMAN36M_17, SIZE, splits, generator))
     return str(folder)
+
+
+def test_data_without_examples_are_one_line(tmp_path):
+    entry = shards.write_shard(tmp_path / shards.shard_name("train", 0, 1), iter(()))
+    manifest = shards.Manifest("empty", HUMAN36M_17, (64, 96), {"train": (entry,)}, {"name": "tests"})
+    shards.write_manifest(tmp_path, manifest)
+    with pytest.raises(UserError, match="has no examples to draw"):
+        inspect.inspect(str(tmp_path), str(tmp_path / "sheet.png"))
 
 
 def test_inspect_draws_a_sheet_and_writes_the_numbers(tmp_path, capsys):

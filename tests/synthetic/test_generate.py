@@ -160,6 +160,8 @@ def test_settings_that_make_no_sense_are_refused(change):
 
 def test_the_manifest_names_no_machine_path(tmp_path):
     assert "home" not in command_line(["--mocap=/home/me/mocap.zip", "--count=5"])
+    assert "home" not in command_line(["--mocap", "/home/me/mocap.zip", "--panoramas=/home/a,/home/b"])
+    assert command_line(["--panoramas=/home/a,b"]) == "python -m keras_pose.synthetic --panoramas=a,b"
     assert command_line(["--mocap=/home/me/mocap.zip"]) == "python -m keras_pose.synthetic --mocap=mocap.zip"
     (tmp_path / "hdri").mkdir()
     cv2.imwrite(str(tmp_path / "hdri" / "a.hdr"), np.ones((8, 16, 3), np.float32))

@@ -41,7 +41,7 @@ SOURCES: dict[str, Source] = {
 
 
 def get_source(name: str) -> Source:
-    """The source with that name; raises UserError that lists the known ones."""
+    """The source with that name; raises UserError that lists the known ones if there is none."""
     if name not in SOURCES:
         raise unknown_name("source", name, SOURCES)
     return SOURCES[name]

@@ -31,9 +31,9 @@ class Options:
 
     `image_size` (height, width) of the crops; `frame_step` n takes every nth frame; `skeleton` names the target
     skeleton, None for the source's own; `margin` is the crop's side relative to the person's box; `smooth` smooths
-    images that shrink; `allow_pickle` permits files that can run code when loaded; `drop_bad_sequences` leaves out
-    sequences known to be mislabeled; `split` puts everything into one split, None into the source's own; `teacher`
-    lists the model files that add the missing labels, `teacher_cache` names the file that keeps their answers.
+    images before they shrink; `allow_pickle` permits files that can run code when loaded; `drop_bad_sequences` leaves
+    out sequences known to be mislabeled; `split` puts everything into one split, None keeps the source's splits;
+    `teacher` lists the model files that add missing labels; `teacher_cache` names the file that keeps their answers.
     """
 
     image_size: tuple[int, int] = (256, 256)
@@ -52,8 +52,8 @@ class Options:
 class Item:
     """A part of a source that is read as a whole: a video, a chunk of a label file, an image.
 
-    `frames` is the largest possible number of examples, `file` the file named in messages, `data` the input of
-    `read_item` (plain values, because it is sent to a worker process).
+    It has at most `frames` examples; messages name `file`; `data` is for `read_item`, and picklable, because it is sent
+    to a worker process.
     """
 
     split: str
@@ -70,12 +70,12 @@ class Source:
 
     Attributes:
         name: its name for `--source`.
-        summary: one line: what to download and what the input folder must contain.
+        summary: one line: what to download, and what the input folder must contain.
         terms: one line: the license.
         skeleton: the joints that it labels.
         list_items: (input folder, options) -> items in a fixed order, and BadFrames for unusable entries of a label
-            file; fast; raises UserError naming a missing file.
-        read_item: (item, options) -> examples, and BadFrames for frames to leave out; runs in a worker process. A
+            file. Must be fast. Raises UserError that names a missing file.
+        read_item: (item, options) -> examples, and BadFrames for frames to leave out. Runs in a worker process. A
             UserError leaves out the item's remaining frames.
         has_images: False for poses without images.
         takes_file: whether the input may also be a single file.
@@ -96,13 +96,13 @@ class Source:
 
 
 def check_millimetres(poses: np.ndarray, root: int, file: str) -> None:
-    """Raises UserError if (T, J, 3) `poses` of a file cannot be a person in millimeters (but in meters, perhaps)."""
+    """Raises UserError if (T, J, 3) `poses` of a file cannot be a person in millimeters; they may be in meters."""
     radii = np.linalg.norm(poses - poses[:, root : root + 1], axis=-1).max(axis=-1)  # (T,)
-    radii = radii[np.isfinite(radii)]
-    if len(radii) and not SMALLEST_RADIUS_MM < np.median(radii) < LARGEST_RADIUS_MM:
+    finite = np.flatnonzero(np.isfinite(radii))
+    if len(finite) and not SMALLEST_RADIUS_MM < np.median(radii[finite]) < LARGEST_RADIUS_MM:
         raise UserError(
-            f"{file}: in frame 0 the joint farthest from the root is at {radii[0]:.4g}, which is no person in "
-            "millimeters; convert the poses to millimeters"
+            f"{file}: in frame {finite[0]} the joint farthest from the root is at {radii[finite[0]]:.4g}, which is no "
+            "person in millimeters; convert the poses to millimeters"
         )
 
 
@@ -118,7 +118,7 @@ def optional_import(module: str) -> ModuleType:
 
 
 def require(path: Path, what: str) -> Path:
-    """Returns `path` if it exists; otherwise raises UserError that says what is missing."""
+    """Returns `path`; raises UserError that says what is missing if it does not exist."""
     if not path.exists():
         raise UserError(f"{path} is missing: {what}; check --input and that the download is complete")
     return path
@@ -126,7 +126,7 @@ def require(path: Path, what: str) -> Path:
 
 @contextlib.contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """Turns anything a parser raises on a broken file inside the block into a UserError that names the file."""
+    """Turns any exception inside the block, such as a parser's on a broken file, into a UserError naming the file."""
     try:
         yield
     except UserError:
@@ -137,7 +137,7 @@ def reading(path: str | Path) -> Iterator[None]:
 
 
 def usable(read: Callable[[], Any], where: str, bad: list[BadFrame]) -> Any:
-    """The result of `read` for one entry of a label file; None, and a BadFrame in `bad`, if the entry is broken."""
+    """The result of `read` for one entry of a label file; if that fails, None, and a BadFrame is added to `bad`."""
     try:
         return read()
     except UserError as error:
@@ -151,7 +151,7 @@ def usable(read: Callable[[], Any], where: str, bad: list[BadFrame]) -> Any:
 
 
 def load_npz(path: Path, arrays: dict[str, tuple[int | None, ...]], allow_pickle: bool = False) -> dict:
-    """The named arrays of an .npz file, each checked against its shape (None allows any length).
+    """The named arrays of an .npz file, each checked against its shape (see `check_shape`).
 
     Raises UserError for a broken file, a missing array, a wrong shape, or pickled arrays without `allow_pickle`.
     """
@@ -175,7 +175,7 @@ def load_npz(path: Path, arrays: dict[str, tuple[int | None, ...]], allow_pickle
 
 
 def check_shape(array: np.ndarray, shape: tuple[int | None, ...], what: str) -> None:
-    """Raises UserError if an array has another shape; None allows any length."""
+    """Raises UserError if an array has another shape than `shape`, in which None allows any length."""
     fits = len(shape) == array.ndim and all(want in (None, have) for want, have in zip(shape, array.shape, strict=True))
     if not fits:
         wanted = " x ".join("any" if n is None else str(n) for n in shape)
@@ -183,7 +183,7 @@ def check_shape(array: np.ndarray, shape: tuple[int | None, ...], what: str) -> 
 
 
 def check_picture_size(picture: np.ndarray, size: tuple[int, int], file: str | Path) -> None:
-    """Raises UserError if an image does not have (height, width) `size`, because the labels would not fit."""
+    """Raises UserError if an image does not have the (height, width) that its labels are for."""
     if picture.shape[:2] != tuple(size):
         raise UserError(
             f"{file} is {picture.shape[1]} x {picture.shape[0]} pixels, its labels are for {size[1]} x {size[0]}; "
@@ -192,7 +192,7 @@ def check_picture_size(picture: np.ndarray, size: tuple[int, int], file: str | P
 
 
 def read_picture(path: str | Path, turn: bool = False) -> np.ndarray | None:
-    """An image file as (H, W, 3) uint8 RGB; None for `NO_PICTURE`.
+    """An image file as (H, W, 3) uint8 RGB; None if it is missing, damaged, too small or too large.
 
     `turn` applies the EXIF orientation, which the labels of published data sets ignore.
     """
@@ -205,7 +205,8 @@ def read_picture(path: str | Path, turn: bool = False) -> np.ndarray | None:
 def read_video(path: str | Path, frames: list[int]) -> Iterator[tuple[int, np.ndarray | None]]:
     """(frame number, (H, W, 3) uint8 RGB) for increasing frame numbers; None if the video has no such frame.
 
-    Frames are counted while decoding, without seeking, which is inexact in many files.
+    Decodes the video from its start, because seeking is inexact in many files. Raises UserError for frames that are too
+    small or too large.
     """
     video = cv2.VideoCapture(str(path))
     position = 0
@@ -222,6 +223,6 @@ def read_video(path: str | Path, frames: list[int]) -> Iterator[tuple[int, np.nd
 
 
 def describe_items(items: list[Item], input_dir: Path) -> str:
-    """A hash of the items' content, independent of the folder's location."""
+    """A hash of the list of items (not of their labels), independent of the location of `input_dir`."""
     lines = (f"{i.split}|{i.subject}|{i.action}|{i.frames}|{i.file.removeprefix(str(input_dir))}" for i in items)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

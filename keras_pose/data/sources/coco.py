@@ -3,9 +3,9 @@
     annotations/person_keypoints_train2017.json, person_keypoints_val2017.json
     train2017/000000000009.jpg, val2017/...          (also below images/)
 
-Keypoints count pixels from 0 at their center; visibility 1 is labeled but hidden, 2 visible. People without a labeled
-joint, and crowds, are left out as in the official code. Annotations for images that the file does not list, as in
-subsets, are skipped and counted.
+Keypoints are relative to the center of the first pixel. Visibility is 0 (not labeled), 1 (hidden) or 2 (visible).
+People without a labeled joint, and crowds, are left out as in the official code. Annotations for images that the file
+does not list, as in subsets, are skipped and counted.
 """
 
 import json

@@ -10,9 +10,9 @@ from keras_pose.data.example import PoseExample, encode_jpeg
 from keras_pose.data.shard_jobs import BadFrame
 from keras_pose.data.sources.base import Options
 
-# No pixel or millimeter coordinate of a person in front of a camera is larger.
+# No coordinate of a person in front of a camera is larger, in pixels or millimeters.
 LARGEST_LABEL = 1e5
-SMALLEST_PERSON_PX = 4.0  # smaller extents are within the inaccuracy of labels
+SMALLEST_PERSON_PX = 4.0  # a smaller extent of the joints is within the inaccuracy of labels
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Person:
     `keypoints_px` (J, 2) in the image, as seen by the camera (distortion included); `valid` and `hidden` (J,) bool;
     `box_px` (x0, y0, x1, y1), None for the box around the valid joints; `camera_mm` (J, 3) joints in the camera frame
     and `intrinsics` (3, 3) of the image, both or neither; `camera_valid` (J,) bool, which joints have 3D labels, None
-    for all.
+    for all; `tags`: source, subject, action and frame of the example.
     """
 
     keypoints_px: np.ndarray
@@ -40,9 +40,9 @@ def crop_person(
 ) -> PoseExample | BadFrame:
     """Crops a person from an (H, W, 3) RGB image and maps the joints from `skeleton` to `target`.
 
-    `person.tags` (source, subject, action, frame) are copied to the example. `picture` is None for poses without an
-    image. Joints of `target` that the source does not label in 3D have no 3D label; without the root no joint has one.
-    Returns a BadFrame if a label is not finite or absurdly large, no joint is labeled, or a joint is behind the camera.
+    `picture` is None for poses without an image. Joints of `target` that the source does not label have no label; if
+    the root has no 3D label, no joint has one. Returns a BadFrame if a label is not finite or absurdly large, no joint
+    is labeled, all lie on one spot and there is no box, or a joint is behind the camera or out of its view.
     """
     where = "{subject}/{action}/{frame}".format(**person.tags)
     valid = np.asarray(person.valid, bool)
@@ -76,7 +76,7 @@ def _cut_out(picture: np.ndarray, affine: np.ndarray, options: Options) -> bytes
 
 
 def _what_is_bad(labels: list[np.ndarray], valid: np.ndarray, person: Person) -> str:
-    """Why a person cannot become an example; empty if they can."""
+    """Why a person cannot become an example; empty if it can."""
     mend = "fix the label or leave the frame out"
     if not all(np.isfinite(a).all() for a in labels):
         return f"a label is NaN or inf; {mend}"
@@ -95,7 +95,7 @@ def _what_is_bad(labels: list[np.ndarray], valid: np.ndarray, person: Person) ->
 
 
 def _labels_3d(person: Person) -> tuple[np.ndarray, np.ndarray]:
-    """(J, 3) mm in the camera frame, and (J,) bool, which joints are labeled; none without 3D."""
+    """(J, 3) mm in the camera frame, and (J,) bool, which joints have a 3D label."""
     if person.camera_mm is None:
         return np.zeros((len(person.keypoints_px), 3)), np.zeros(len(person.keypoints_px), bool)
     valid = np.ones(len(person.camera_mm), bool) if person.camera_valid is None else person.camera_valid
@@ -105,9 +105,9 @@ def _labels_3d(person: Person) -> tuple[np.ndarray, np.ndarray]:
 def map_pose(
     joints_mm: np.ndarray, labelled: np.ndarray, skeleton: Skeleton, target: Skeleton
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Maps (J, 3) joints of one skeleton, of which (J,) are labeled, to a pose of another.
+    """Maps joints of one skeleton, (J, 3) with (J,) bool which are labeled, to a pose of another.
 
-    Without the target's root there is no pose, and the root alone does not make one.
+    If the target's root or all its other joints are unlabeled, no joint is labeled.
 
     Returns:
         (J, 3) relative to the root, zeros for unlabeled joints; (J,) bool, which are labeled; (3,) the root.
@@ -120,6 +120,9 @@ def map_pose(
 
 
 def mostly_in_picture(keypoints_px: np.ndarray, picture: np.ndarray) -> bool:
-    """Whether at least half of (J, 2) joints lie inside an image or are NaN; fewer are not enough to learn from."""
+    """Whether at least half of (J, 2) joints lie inside an image; fewer are not enough to learn from.
+
+    NaN counts as inside, so that `crop_person` reports it.
+    """
     outside = np.isfinite(keypoints_px).all(-1) & ~geometry.inside_image(keypoints_px, picture.shape[:2])
     return bool(outside.mean() <= 0.5)

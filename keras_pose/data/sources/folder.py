@@ -1,7 +1,7 @@
-"""The user's own photos with joints, from one CSV or JSON file in the form described in docs/data.md.
+"""The user's own photos, with joints in one CSV or JSON file as described in docs/data.md.
 
     labels.json or labels.csv
-    the photos, at the paths given by the labels
+    the photos, at the paths in the label file
 
 Joints are named as in `keras_pose.core.skeleton` and mapped by name to --skeleton, human36m_17 by default.
 Coordinates are pixels of the photo as displayed, rotated upright by its EXIF orientation; the center of its first pixel
@@ -63,13 +63,13 @@ def list_items(input_dir: Path, options: Options) -> list[Item | BadFrame]:
 
 
 def _photo(folder: Path, name: str) -> Path:
-    """The path of a photo; accepts backslashes from Windows."""
+    """The path of a photo, whose name may have backslashes from Windows."""
     path = folder / name
     return path if "\\" not in name or path.exists() else folder / name.replace("\\", "/")
 
 
 def _check_names(joint_names: tuple[str, ...], target: Skeleton, path: Path) -> None:
-    """Raises UserError unless at least one labeled joint is also the target's."""
+    """Raises UserError for duplicate joint names, or if no joint is one of the target's."""
     if len(set(joint_names)) != len(joint_names):
         raise UserError(f"{path}: duplicate joint names; give each joint its own name")
     if not set(joint_names) & set(target.joint_names):
@@ -125,7 +125,10 @@ def _json_entry(person: dict, number: int, joints: int, path: Path) -> Entry:
 
 
 def _json_pose(rows: list | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """(J, 3), and (J,) which rows are not null; None if all are null or there is no pose."""
+    """(J, 3) with zeros for null rows, and a (J,) bool mask of the other rows.
+
+    The mask is None if no row is null; both are None without a pose.
+    """
     if rows is None:
         return None, None
     valid = np.array([row is not None for row in rows], bool)
@@ -134,7 +137,7 @@ def _json_pose(rows: list | None) -> tuple[np.ndarray | None, np.ndarray | None]
 
 
 def _check_box(box, where: str) -> None:
-    """Raises UserError for corners in the wrong order, which mostly means that width and height were given."""
+    """Raises UserError for corners in the wrong order, usually because width and height were given."""
     if box is not None and not (box[0] < box[2] and box[1] < box[3]):
         numbers = ", ".join(f"{value:g}" for value in box)
         raise UserError(f"{where}: box is {numbers}; give x0, y0, x1, y1, not width and height")
@@ -161,10 +164,10 @@ def _read_csv(path: Path, bad: list[BadFrame]) -> tuple[tuple[str, ...], list[En
 
 
 def read_table(path: Path) -> list[list[str]]:
-    """The rows of a table saved by an office program or a script, header first; cells without blanks or quotes.
+    """The rows of a table saved by an office program or a script, header first; cells without blanks or quotes around.
 
-    The delimiter may be a comma, semicolon, tab or bar, the encoding UTF-8, UTF-16 or Windows' Latin. Empty rows and
-    trailing empty columns are dropped.
+    The delimiter may be a comma, semicolon, tab or bar, the encoding UTF-8, UTF-16 or Windows Latin (cp1252). Empty
+    rows and trailing empty columns are dropped.
     """
     lines = _decode(path.read_bytes()).splitlines(keepends=True)
     if lines and (told := re.match(r"\W?sep=(.)", lines[0])):  # Excel's declaration of the delimiter
@@ -196,7 +199,7 @@ def _decode(content: bytes) -> str:
 
 
 def _delimiter(header: str) -> str:
-    """Finds the delimiter from the header, where commas cannot be part of numbers."""
+    """The delimiter, found from the header: unlike other rows, it has no numbers with decimal commas."""
     try:
         found = csv.Sniffer().sniff(header, _DELIMITERS).delimiter
     except csv.Error:
@@ -211,7 +214,7 @@ def _cells(header: list[str], row: list[str], where: str) -> dict[str, str]:
 
 
 def _csv_joints(columns: tuple[str, ...], path: Path) -> tuple[str, ...]:
-    """The joints `j` with columns `j_x` and `j_y`; raises UserError for an unknown column."""
+    """The joints `j` with columns `j_x` and `j_y`; raises UserError for a missing or unknown column."""
     joints = tuple(column[:-2] for column in columns if column.endswith("_x"))
     known = {*CSV_COLUMNS, *(f"{joint}_{axis}" for joint in joints for axis in "xyv")}
     missing = [c for c in ("image", *(f"{joint}_y" for joint in joints)) if c not in columns]
@@ -225,10 +228,12 @@ def _csv_joints(columns: tuple[str, ...], path: Path) -> tuple[str, ...]:
 
 
 def _csv_entry(row: dict, number: int, joint_names: tuple[str, ...], where: str) -> Entry:
-    """One row; a joint with empty cells or a `_v` of 0 is not labeled; a `_v` of 1 is hidden."""
+    """The person in a row. A joint with an empty cell or a `_v` of 0 is not labeled; one with a `_v` of 1 is hidden."""
     read = functools.partial(_cell, row, where)
     keypoints = np.array([[read(f"{name}_x"), read(f"{name}_y")] for name in joint_names])
     visibility = np.array([read(f"{name}_v", 2.0) for name in joint_names])
+    if not np.isin(visibility, (0, 1, 2)).all():
+        raise UserError(f"{where}: a joint's _v must be 0 (not labeled), 1 (hidden), 2 (visible) or empty (visible)")
     valid = ~np.isnan(keypoints).any(1) & (visibility > 0)
     box = [read(name) for name in BOX]
     box = None if np.isnan(box).any() else box
@@ -238,7 +243,7 @@ def _csv_entry(row: dict, number: int, joint_names: tuple[str, ...], where: str)
 
 
 def _cell(row: dict, where: str, column: str, default: float = np.nan) -> float:
-    """A number; `default` for an empty cell or a missing column."""
+    """The number in a cell; `default` for an empty cell or a missing column."""
     text = row.get(column) or ""
     try:
         value = float(_with_point(text)) if text else default
@@ -250,7 +255,7 @@ def _cell(row: dict, where: str, column: str, default: float = np.nan) -> float:
 
 
 def _with_point(number: str) -> str:
-    """Converts a number with a decimal comma and thousands points to Python's form; leaves English ones unchanged."""
+    """A number in Python's form: `1.234,5` and `1,234.5` become `1234.5`; a comma alone is a decimal comma."""
     if number.rfind(",") > number.rfind("."):
         return number.replace(".", "").replace(",", ".")
     return number.replace(",", "")

@@ -31,8 +31,8 @@ MOST_COUNTED = 1 << 20  # values in a CDF file; the longest sequences of the dat
 def read_cameras(path: Path) -> dict[tuple[str, str], geometry.Camera]:
     """The cameras of metadata.xml by (subject, camera id).
 
-    For 4 cameras and 11 subjects, its `w0` holds three angles and the position in mm; then for each camera the focal
-    lengths, center, three radial and two tangential coefficients.
+    Its `w0` contains three angles and the position in mm for each of 4 cameras and 11 subjects; then per camera the
+    focal lengths, the center, and three radial and two tangential coefficients.
     """
     base.require(path, "the file metadata.xml comes with the data set's code")
     with base.reading(path):
@@ -77,7 +77,7 @@ def list_items(input_dir: Path, options: Options) -> list[Item | BadFrame]:
 def _items(
     folder: Path, subject: str, sequence: str, camera: str, path: Path, cameras: dict, options: Options
 ) -> list[Item | BadFrame]:
-    """The item for one camera's video; none if it is left out, BadFrames if the video is missing."""
+    """The item for one camera's video; BadFrames if the video is missing, nothing if the sequence is left out."""
     if (subject, camera) not in cameras:
         raise UserError(
             f"{path}: {camera!r} is not one of the cameras {', '.join(CAMERA_IDS)}; restore the file's name"
@@ -86,7 +86,7 @@ def _items(
         return []
     video = folder / "Videos" / f"{sequence}.{camera}.mp4"
     if (subject, sequence) == ("S11", "Directions") and not video.exists():
-        return []  # missing in the data set
+        return []  # the data set itself lacks one of these videos
     frames = len(range(0, count_frames(path), options.frame_step))
     if not video.exists():
         return [BadFrame(str(video), "the video of these poses is missing; get it")] * frames
@@ -97,9 +97,9 @@ def _items(
 
 
 def open_cdf(path: Path):
-    """Opens a file with cdflib."""
+    """Opens a file with cdflib; raises UserError if cdflib is not installed."""
     cdfread = base.optional_import("cdflib").cdfread
-    cdfread.range = _short_range  # in a damaged file it would count for hours
+    cdfread.range = _short_range  # cdflib's own would count for hours in a damaged file
     return cdfread.CDF(path)
 
 
@@ -111,7 +111,7 @@ def _short_range(*arguments: int) -> range:
 
 
 def count_frames(path: Path) -> int:
-    """The number of poses in a CDF file, from its header."""
+    """The number of poses in a CDF file, from its header; raises UserError if the file is broken or has other data."""
     with base.reading(path):
         pose = open_cdf(path).varinq("Pose")
         sizes = [int(n) for n in (pose.Last_Rec + 1, *pose.Dim_Sizes)]
@@ -121,7 +121,7 @@ def count_frames(path: Path) -> int:
 
 
 def read_poses(path: Path) -> np.ndarray:
-    """(T, 17, 3) mm of a CDF file."""
+    """The (T, 17, 3) poses of a CDF file, in mm; raises UserError if the file is broken or in another unit."""
     with base.reading(path):
         poses = np.asarray(open_cdf(path).varget("Pose"), np.float64).reshape(-1, 32, 3)[:, JOINTS_17_OF_32]
     base.check_millimetres(poses, 0, str(path))
@@ -144,7 +144,7 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
 
 
 def person_of(camera_mm: np.ndarray, camera: geometry.Camera, tags: dict) -> Person:
-    """A person with (17, 3) joints in the camera frame, and 2D labels projected through the lens."""
+    """A person with (17, 3) joints in the camera frame; 2D labels are their projections, with lens distortion."""
     return Person(
         keypoints_px=camera.project(camera_mm),
         valid=np.ones(len(camera_mm), bool),

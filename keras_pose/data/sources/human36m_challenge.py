@@ -3,8 +3,8 @@
     {Train,Val}/IMG/00001.jpg
     {Train,Val}/POSE/00001.csv   17 rows x, y, z: mm, camera frame, relative to the pelvis
 
-There are no cameras and no 2D labels: keypoints are invalid, and root position and intrinsics are unknown. `Val`
-becomes the validation split; `Test` has no labels.
+There are no cameras and no 2D labels: keypoints are invalid, the root position is zero and the intrinsics are the
+identity. `Val` becomes the validation split. `Test` has no labels and is not read.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def list_items(input_dir: Path, options: Options) -> list[Item]:
 
 
 def read_pose(path: Path) -> np.ndarray:
-    """(17, 3) mm of a csv file."""
+    """The (17, 3) pose in a CSV file, in mm; raises UserError if the file is broken or in another unit."""
     with base.reading(path):
         pose = np.array([row.split(",") for row in path.read_text().split()], np.float64)
     base.check_shape(pose, (17, 3), str(path))

@@ -1,7 +1,7 @@
 """Shared by the Human3.6M sources: joints, splits, names and cameras.
 
-The usual splits: training on S1, S5, S6, S7 and S8, test on S9 and S11. For validation, three actions of S8
-(`VALIDATION_ACTIONS`) are held out of training, so comparable models see nearly all of the usual data.
+The splits are the usual ones: training on S1, S5, S6, S7 and S8, test on S9 and S11. Only three actions of S8
+(`VALIDATION_ACTIONS`) are held out for validation, so that training keeps nearly all of the usual data.
 """
 
 from pathlib import Path
@@ -28,12 +28,12 @@ OTHER_NAMES = {"TakingPhoto": "Photo", "WalkingDog": "WalkDog"}  # used by S1
 # Sequences of S9 in which parts of the ground truth are offset from the image.
 BAD_SEQUENCES_OF_S9 = ("Greeting", "SittingDown", "SittingDown 1", "Waiting 1")
 
-# No camera here sees farther from the center on the plane z = 1.
+# On the plane z = 1, no camera of the data set sees farther from the center.
 WIDEST_VIEW = 10.0
 
 
 def action_name(sequence: str) -> str:
-    """Maps `Directions 1`, `Directions` and S1's names to one of `ACTIONS`."""
+    """The action of a sequence, one of `ACTIONS`: `Directions 1` is Directions, and S1's names become the others'."""
     name = sequence.partition(" ")[0]
     return OTHER_NAMES.get(name, name)
 
@@ -59,7 +59,7 @@ def find_subjects(input_dir: Path) -> list[str]:
 
 
 def make_camera(rotation, position_mm, focal, center, radial=(), tangential=()) -> geometry.Camera:
-    """A camera from Human3.6M's parameters: world-to-camera rotation (3, 3), and its position in the world."""
+    """A camera from Human3.6M's parameters: (3, 3) world-to-camera rotation, and (3,) position in the world."""
     intrinsics = np.array([[focal[0], 0, center[0]], [0, focal[1], center[1]], [0, 0, 1]], np.float64)
     rotation = np.asarray(rotation, np.float64)
     translation = -rotation @ np.asarray(position_mm, np.float64)
@@ -69,9 +69,9 @@ def make_camera(rotation, position_mm, focal, center, radial=(), tangential=()) 
 def local_intrinsics(camera: geometry.Camera, camera_mm: np.ndarray) -> np.ndarray:
     """(3, 3) of the pinhole camera that best approximates a distorting one around a person's (J, 3) joints.
 
-    A crop keeps the lens' pixels and exact 2D labels, which no pinhole fits exactly. The camera's own matrix is off by
-    pixels. This one, a least-squares fit over the person's box (possibly with skew), is off by half an image pixel in
-    the median. NaN if a joint is not finite or out of any camera's view.
+    Crops are not undistorted, so no pinhole camera projects exactly onto their pixels and 2D labels. The camera's own
+    matrix is off by several pixels. This one, a least-squares fit over the person's box (possibly with skew), is off by
+    half an image pixel in the median. NaN if a joint is not finite, behind the camera or out of any camera's view.
     """
     with np.errstate(all="ignore"):
         plane = camera_mm[:, :2] / camera_mm[:, 2:]

@@ -17,7 +17,7 @@ from keras_pose.data.sources.base import Item, Options, Source
 
 
 def parse_name(name: str) -> tuple[str, str, str, int]:
-    """Subject, sequence, camera and frame (from 0) of an image's name; raises UserError."""
+    """Subject, sequence, camera and frame (from 0) of an image's name; raises UserError for a name of another form."""
     try:
         left, right = Path(name).stem.split(".")  # S1_Directions_1, 54138969_000001
         subject, sequence = left.split("_", 1)

@@ -3,7 +3,7 @@
     annotations/Human36M_subject1_{data,camera,joint_3d}.json
     images/s_01_act_02_subact_01_ca_01/s_01_act_02_subact_01_ca_01_000001.jpg
 
-The cameras in this form have no lens distortion, so 2D labels are up to 2.4 px off the image, as in their work.
+These cameras have no lens distortion, so 2D labels are up to 2.4 px off the image, as in the authors' work.
 """
 
 import json
@@ -25,7 +25,7 @@ from keras_pose.data.sources.crop import Person, crop_person
 
 @lru_cache(maxsize=2)
 def load(path: str) -> dict:
-    """Reads one of the JSON files; raises UserError if it is broken."""
+    """Reads one of the JSON files; raises UserError if it is missing or broken."""
     base.require(Path(path), "Moon et al.'s annotations")
     with base.reading(path):
         return dict(json.loads(Path(path).read_text()))

@@ -1,8 +1,8 @@
-"""Human3.6M's poses in VideoPose3D's form, for the lifter only: no images.
+"""Human3.6M's poses in VideoPose3D's form, without images: they train only the lifter.
 
 The input is a checkout of VideoPose3D with `data/data_3d_h36m.npz` (pickled: world frame, meters, 32 joints). The
-cameras are parsed from literals in its `common/h36m_dataset.py`, without running its code. Every pose is projected into
-its subject's four cameras, including lens distortion.
+cameras are read from literals in its `common/h36m_dataset.py`, without running its code. Every pose is projected into
+its subject's four cameras, with lens distortion.
 """
 
 import ast
@@ -25,7 +25,8 @@ from keras_pose.data.sources.human36m import person_of
 def read_cameras(path: Path) -> dict[tuple[str, str], geometry.Camera]:
     """The cameras in VideoPose3D's h36m_dataset.py by (subject, camera id).
 
-    Their tangential pair is Human3.6M's (p2, p1); their orientation is a camera-to-world quaternion (w, x, y, z).
+    The file's tangential coefficients are (p2, p1) in Human3.6M's formula. Its orientation is a camera-to-world
+    quaternion (w, x, y, z).
     """
     base.require(path, "VideoPose3D's cameras")
     tables = {}
@@ -66,7 +67,10 @@ def _rotation(quaternion: list[float]) -> np.ndarray:
 
 
 def load_poses(path: str, allow_pickle: bool) -> dict[str, dict[str, np.ndarray]]:
-    """{subject: {sequence: (T, 17, 3) mm, world frame}} of data_3d_h36m.npz."""
+    """{subject: {sequence: (T, 17, 3) mm, world frame}} of data_3d_h36m.npz.
+
+    Raises UserError if the file is missing or broken, or without `allow_pickle`.
+    """
     base.require(Path(path), "VideoPose3D's poses, made by its prepare_data_h36m.py")
     table = base.load_npz(Path(path), {"positions_3d": ()}, allow_pickle)["positions_3d"]
     poses: dict[str, dict[str, np.ndarray]] = {}

@@ -3,8 +3,9 @@
     joints.mat, images/im0001.jpg ...       (lsp: `joints` (3, 14, 2000))
     joints.mat, images/im00001.jpg ...      (lsp_extended: `joints` (14, 3, 10000))
 
-Coordinates count from 1 as in MATLAB. The third number has different meanings: in lsp, where all joints are labeled, it
-marks a hidden joint; in lsp_extended, a labeled one. An image's number gives the index of its joints.
+Coordinates start at 1, the center of the first pixel, as in MATLAB. The third number has different meanings: in lsp,
+where all joints are labeled, it marks a hidden joint; in lsp_extended, a labeled one. The number in an image's name is
+the index of its joints, from 1.
 """
 
 import functools
@@ -23,12 +24,12 @@ from keras_pose.data.sources.base import Item, Options, Source
 from keras_pose.data.sources.mat_file import read_mat
 from keras_pose.data.sources.photo_labels import Label
 
-LSP_TRAINING_PICTURES = 1000  # the authors' split: the first half trains
+LSP_TRAINING_PICTURES = 1000  # the authors' split: the first half is for training
 TERMS = "no licence is stated; for research (Johnson and Everingham, BMVC 2010 and CVPR 2011)."
 
 
 def read_joints(path: Path, extended: bool) -> np.ndarray:
-    """(N, 14, 3) from joints.mat; raises UserError if it is broken or from the other set."""
+    """(N, 14, 3) from joints.mat; raises UserError if the file is missing, broken or from the other set."""
     base.require(path, "the joints' labels")
     joints = read_mat(path, ("joints",)).get("joints")
     if joints is None or joints.dtype.kind not in "iuf":

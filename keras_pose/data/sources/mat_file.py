@@ -1,7 +1,7 @@
 """Reads MATLAB's MAT files of version 5 (from MATLAB 5 to 7.2), checking every length.
 
-scipy's reader crashes the process on some damaged files, such as incomplete downloads; this one raises an error. Files
-of version 7.3 are HDF5, which h5py reads.
+scipy's reader crashes the process on some damaged files, such as incomplete downloads; this one raises an error. It
+does not read version 7.3, which is HDF5; h5py does.
 Format: "MAT-File Format", The MathWorks.
 """
 
@@ -26,10 +26,10 @@ _LARGEST_VARIABLE = 1 << 32
 
 
 def read_mat(path: str | Path, names: Container[str]) -> dict[str, np.ndarray]:
-    """The named variables of a file, as from scipy.io.loadmat.
+    """The variables of a file that are in `names`; those that the file lacks are left out.
 
-    Numbers are arrays of at least two dimensions, cells object arrays, structs arrays with object fields. Raises
-    UserError for a broken or foreign file, and for a variable that is missing or of an unsupported class.
+    Arrays have at least two dimensions. Texts are arrays of single characters, cells object arrays, structs arrays with
+    one object field per field. Raises UserError for a broken or foreign file, or a variable of an unsupported class.
     """
     with reading(path):
         content = memoryview(Path(path).read_bytes())
@@ -51,7 +51,7 @@ def read_mat(path: str | Path, names: Container[str]) -> dict[str, np.ndarray]:
 
 
 class _Stream:
-    """A run of tagged elements."""
+    """A sequence of tagged elements."""
 
     def __init__(self, content: memoryview, order: str):
         self._content, self.order, self._position = content, order, 0
@@ -78,7 +78,7 @@ class _Stream:
         return kind, data
 
     def numbers(self) -> np.ndarray:
-        """The next element as a one-dimensional array."""
+        """The next element as a one-dimensional array; text as code points."""
         kind, data = self.element()
         if kind in _TEXT:
             return np.array([ord(c) for c in bytes(data).decode(_TEXT[kind])], np.uint32)
@@ -116,7 +116,7 @@ def _matrix(stream: _Stream, names: Container[str] | None = None) -> tuple[str, 
 
 
 def _cells(stream: _Stream, count: int) -> np.ndarray:
-    """(count,) arrays."""
+    """The next elements as a (count,) object array of arrays."""
     if 8 * count > stream.left:
         raise ValueError(f"{count} cells in {stream.left} bytes")
     values = np.empty(count, object)
@@ -129,7 +129,7 @@ def _cells(stream: _Stream, count: int) -> np.ndarray:
 
 
 def _structs(stream: _Stream, count: int) -> np.ndarray:
-    """(count,) structs, with one object field per field."""
+    """(count,) structs, with an object field per field."""
     length, joined = int(stream.numbers()[0]), stream.text()
     fields = [joined[i : i + length].partition("\0")[0] for i in range(0, len(joined), max(length, 1))]
     if count > max(stream.left, 1):

@@ -1,7 +1,7 @@
 """Shared by the sources in MMPose's form: npz annotations in meters, pickled cameras, images.
 
-`S` (N, 17, 4) holds joints in the camera frame in meters and their visibility, `part` (N, 17, 3) the same in pixels.
-MMPose's rotations are transposed but not needed, because `S` is in the camera frame.
+`S` (N, 17, 4) contains joints in the camera frame, in meters, and their visibility; `part` (N, 17, 3) the same in
+pixels. MMPose's camera rotations, which are transposed, are not needed.
 """
 
 import pickle
@@ -22,7 +22,7 @@ ARRAYS = {"imgname": (None,), "part": (None, 17, 3), "S": (None, 17, 4)}
 
 
 def load(path: str, root: int) -> dict[str, np.ndarray]:
-    """`ARRAYS` of one npz file, with `S` in millimeters; raises UserError if it is damaged."""
+    """`ARRAYS` of one npz file, with `S` in millimeters; raises UserError if the file is missing or damaged."""
     base.require(Path(path), "MMPose's annotations")
     arrays = base.load_npz(Path(path), ARRAYS)
     lengths = {len(array) for array in arrays.values()}
@@ -36,7 +36,10 @@ def load(path: str, root: int) -> dict[str, np.ndarray]:
 
 
 def read_cameras(path: Path, allow_pickle: bool) -> dict:
-    """Key -> (Camera at the origin, (height, width) of its images) from a pickled file of cameras."""
+    """Key -> (Camera at the origin, (height, width) of its images) from a pickled file of cameras.
+
+    Raises UserError if the file is missing or broken, or without `allow_pickle`.
+    """
     base.require(path, "MMPose's cameras")
     if not allow_pickle:
         raise UserError(f"{path} is pickled, which can run code; if you trust it, add --allow_pickle")
@@ -50,7 +53,7 @@ def _camera(values: dict) -> tuple[geometry.Camera, tuple[int, int]]:
 
 
 def item_data(arrays: dict[str, np.ndarray], chosen: list[int], camera: tuple, images: Path) -> dict:
-    """An item's data: the entries `chosen` of `load`'s arrays, all from one camera of `read_cameras`."""
+    """The data of an `Item`: the entries `chosen` of `load`'s arrays, all from one `camera` of `read_cameras`."""
     return {
         "names": [str(name) for name in arrays["imgname"][chosen]],
         "pixels": arrays["part"][chosen, :, :2],
@@ -64,7 +67,10 @@ def item_data(arrays: dict[str, np.ndarray], chosen: list[int], camera: tuple, i
 def read_item(
     item: Item, options: Options, source: Source, frame_of: Callable[[str], int]
 ) -> Iterator[PoseExample | BadFrame]:
-    """The examples of an item with `item_data`; `frame_of` gives the frame number for an image name."""
+    """The examples of an item made with `item_data`, without people who are mostly outside the image.
+
+    `frame_of` maps an image's name to its frame number.
+    """
     data, target = item.data, source.target_skeleton(options)
     for name, pixels, camera_mm in zip(data["names"], data["pixels"], data["camera_mm"], strict=True):
         path = Path(data["images"]) / name

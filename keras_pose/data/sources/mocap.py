@@ -2,9 +2,9 @@
 
     *.bvh in a folder, or a zip file of them
 
-Joint names of any common rig are accepted, and any axis may be up; see `keras_pose.io.bvh_rigs`. Each sequence gets a
-body of random size, so the file's unit does not matter, and random bone lengths, because all sequences of a collection
-often share one skeleton.
+Joint names of any common rig are accepted, and any axis may be up; see `keras_pose.io.bvh_rigs`. Each camera sees a
+sequence with a body of its own: the stature is random, so the file's unit does not matter, and so are the bone lengths,
+because all sequences of a collection often share one skeleton.
 """
 
 import re
@@ -28,21 +28,22 @@ from keras_pose.io import bvh_rigs
 from keras_pose.io.bvh import Bvh, is_motion_file, parse_bvh, parse_skeleton
 
 CAMERAS = 4  # views per sequence, as in Human3.6M
-# Whole subjects test and validate until each split has this share of the frames; one with over twice that much trains.
+# Whole subjects are held out for test, then for validation, until each split has this share of the frames. A subject
+# with over twice that share is for training.
 HELD_OUT_SHARE = 0.1
 LARGEST_FILE = 1 << 28
 
-# Joints of HUMAN36M_17 that a rig has directly, by the names of `bvh_rigs`.
+# Joints of HUMAN36M_17 that rigs have, and their names in `bvh_rigs`.
 _JOINTS = {"neck_nose": "Head"}
 for _side in bvh_rigs.SIDES:
     _names = {"hip": "UpLeg", "knee": "Leg", "ankle": "Foot", "shoulder": "Arm", "elbow": "ForeArm", "wrist": "Hand"}
     _JOINTS |= {f"{_side.lower()}_{joint}": _side + part for joint, part in _names.items()}
 
 STATURE_MM = (1550.0, 1950.0)
-LEG_OF_STATURE = 0.51  # hip to ankle, for Human3.6M's subjects
+LEG_OF_STATURE = 0.51  # from hip to ankle; of Human3.6M's subjects
 BONE_VARIATION = 0.05  # standard deviation of the logarithm of a bone's length
-# Human3.6M's cameras: 1000 x 1000 pixels, 4 to 6 m away, slightly above the person, level within a few degrees.
-FOCAL_PX, CENTER_PX, SIZE_PX = (1140.0, 1150.0), (505.0, 520.0), 1000
+# Ranges around Human3.6M's cameras: 1000 x 1000 pixels, 4 to 6 m away, slightly above the person, almost level.
+FOCAL_PX, CENTER_PX = (1140.0, 1150.0), (505.0, 520.0)
 DISTANCE_MM, SIDEWAYS_MM = (3500.0, 6500.0), 800.0
 PITCH_DEG, ROLL_DEG = (0.0, 15.0), 2.0
 
@@ -89,7 +90,7 @@ def _count_frames(text: str, name: str) -> int:
 
 
 def choose_splits(frames: dict[str, int]) -> dict[str, str]:
-    """The split of each subject, from the frames of each file; depends only on names and sizes."""
+    """The split of each subject, from the number of frames per file; depends only on these and the names."""
     sizes: dict[str, int] = {}
     for name, count in frames.items():
         sizes[_subject(name)] = sizes.get(_subject(name), 0) + count
@@ -104,7 +105,7 @@ def choose_splits(frames: dict[str, int]) -> dict[str, str]:
 
 
 def _list_files(input_path: Path) -> list[str]:
-    """The paths of BVH files, or their names in a zip file."""
+    """The paths of the BVH files in a folder, or their names in a zip file."""
     if input_path.is_file():
         with base.reading(input_path), zipfile.ZipFile(input_path) as archive:
             names = archive.namelist()
@@ -127,7 +128,7 @@ def _read_text(input_path: Path, name: str) -> str:
 
 
 def _name_inside(item: Item) -> str:
-    """A motion's name within its folder or zip, wherever that is."""
+    """A file's name within its folder or zip file; the same wherever that is."""
     name, folder = item.data["file"], Path(item.data["input"])
     return Path(name).relative_to(folder).as_posix() if folder.is_dir() else name
 
@@ -150,10 +151,13 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
 
 
 def to_human36m(motion: Bvh) -> np.ndarray:
-    """(F, 17, 3) in the file's unit, y up, relative to the pelvis; raises UserError naming a missing joint.
+    """The poses (F, 17, 3), relative to the pelvis, in the file's unit, y up.
 
-    thorax is the middle of the shoulders and spine that of two spine joints, as in Human3.6M. BVH files have no top of
-    the head: it is placed as far above the head joint, along the head, as that is above the thorax.
+    As in Human3.6M, the thorax is the midpoint of the shoulders, and the spine joint that of two spine joints. BVH
+    files lack the top of the head: it is put as far above the head joint, along the head, as that is from the thorax.
+
+    Raises:
+        UserError: the rig lacks a joint, or its legs have no length.
     """
     index = bvh_rigs.find_joints(motion)
     motion = bvh_rigs.turned_upright(motion, index)
@@ -177,7 +181,7 @@ def to_human36m(motion: Bvh) -> np.ndarray:
 
 
 def _spine(motion: Bvh, index: dict[str, int]) -> tuple[int, int]:
-    """The two joints around Human3.6M's spine joint: CMU's Spine and Spine1, or their equivalents."""
+    """The indices of the two joints around Human3.6M's spine joint: CMU's Spine and Spine1, or their equivalents."""
     chain = bvh_rigs.spine_joints(motion, index)
     names = [motion.joints[j].name.lower() for j in chain]
     for lower, upper in (("spine", "spine1"), ("abdomen", "chest")):
@@ -191,7 +195,10 @@ def _spine(motion: Bvh, index: dict[str, int]) -> tuple[int, int]:
 
 
 def vary_body(poses: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(F, 17, 3) poses of any unit to millimeters, with random stature and bone lengths, the same on both sides."""
+    """(F, 17, 3) poses in any unit to millimeters, with random stature and bone lengths.
+
+    Bones on the left and right change by the same factor.
+    """
     names, result = HUMAN36M_17.joint_names, np.zeros_like(poses)
     leg = sum(np.linalg.norm(poses[:, j] - poses[:, j - 1], axis=-1).mean() for j in (2, 3, 5, 6)) / 2
     scale = rng.uniform(*STATURE_MM) * LEG_OF_STATURE / leg
@@ -205,7 +212,7 @@ def vary_body(poses: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def random_camera(rng: np.random.Generator) -> geometry.Camera:
-    """A camera like Human3.6M's, facing a person at the origin of a world with y up."""
+    """A random camera like Human3.6M's, facing a person at the origin of a world with y up."""
     yaw = rng.uniform(-np.pi, np.pi)
     pitch, roll = np.deg2rad([rng.uniform(*PITCH_DEG), rng.normal(0, ROLL_DEG)])
     to_camera_axes = np.diag([1.0, -1.0, -1.0])

@@ -3,9 +3,10 @@
     S1/Seq1/{annot.mat, camera.calibration, imageSequence/video_0.avi}      (also under train/)
     TS1/{annot_data.mat, imageSequence/img_000001.jpg}                      (also under test/, mpi_inf_3dhp_test_set/)
 
-`annot3` is used: true size, camera frame, mm; it projects onto `annot2`. (The authors' own scores use `univ_annot3`,
-scaled to one body height.) As usual, S1 to S8 train and TS1 to TS6 test; S8/Seq2 is held out for validation. The
-cameras are the usual eight at chest height and above, without the ceiling.
+Poses are `annot3`: true size, camera frame, mm; they project onto `annot2`. (The authors' own scores use
+`univ_annot3`, scaled to one body height.) As usual, S1 to S8 are for training and TS1 to TS6 for test; S8/Seq2 is held
+out for validation. The cameras are the usual eight, without those at the ceiling. Frames with less than half of the
+joints inside the image are left out.
 """
 
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ def _train_items(folder: Path, options: Options) -> list[Item | BadFrame]:
 
 
 def read_calibration(path: Path) -> dict[int, tuple[np.ndarray, tuple[int, int]]]:
-    """Camera number -> ((3, 3) intrinsics, (height, width)) of camera.calibration."""
+    """Camera number -> ((3, 3) intrinsics, (height, width)) of a camera.calibration; UserError if missing or broken."""
     base.require(path, "the cameras of a sequence")
     cameras, number, size = {}, None, (0, 0)
     with base.reading(path):
@@ -82,7 +83,7 @@ def read_calibration(path: Path) -> dict[int, tuple[np.ndarray, tuple[int, int]]
 
 @lru_cache(maxsize=1)
 def load_train(path: str) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Camera number -> ((T, 17, 2) pixels, (T, 17, 3) mm in its frame) of an annot.mat."""
+    """Camera number -> ((T, 17, 2) pixels, (T, 17, 3) mm in its frame) of an annot.mat; UserError if it is broken."""
     labels, result = read_mat(path, ("annot2", "annot3")), {}
     with base.reading(path):
         for index in CAMERAS:
@@ -111,7 +112,10 @@ def load_test(path: str) -> dict[str, np.ndarray]:
 
 
 def fit_intrinsics(pixels: np.ndarray, poses: np.ndarray) -> np.ndarray:
-    """(3, 3) without skew that best projects (T, J, 3) onto (T, J, 2); the test set comes without its cameras."""
+    """The (3, 3) intrinsics without skew that best project (T, J, 3) `poses` onto (T, J, 2) `pixels`.
+
+    A least-squares fit of f X + c Z = u Z, and the same for y; the test set comes without its cameras.
+    """
     good = np.isfinite(pixels).all(-1) & np.isfinite(poses).all(-1)
     pixels, poses = pixels[good], poses[good]
     rows = [np.linalg.lstsq(poses[:, [i, 2]], pixels[:, i] * poses[:, 2], rcond=None)[0] for i in (0, 1)]

@@ -18,7 +18,7 @@ FILES = {"train": "mpi_inf_3dhp_train.npz", "test": "mpi_inf_3dhp_test_valid.npz
 
 
 def parse_name(name: str) -> tuple[str, int]:
-    """Camera (`S1_Seq1_Cam0` or `TS1`) and frame (from 0) of an image's name; raises UserError."""
+    """Camera (`S1_Seq1_Cam0` or `TS1`) and frame (from 0) of an image's name; raises UserError for another form."""
     camera, _, number = Path(name).stem.rpartition("_")
     if not camera or not number.isdecimal():
         raise UserError(f"image name {name!r} is not like S1_Seq1_Cam0_000001.jpg or TS1_000001.jpg")

@@ -1,10 +1,10 @@
 """MPII Human Pose: 16 joints of people in photos, from the authors' MATLAB file or HRNet's JSON files.
 
-    images/*.jpg and mpii_human_pose_v1_u12_1.mat      (everything with labels is training data)
+    images/*.jpg and mpii_human_pose_v1_u12_1.mat      (all labeled people are for training)
     images/*.jpg and annot/train.json, annot/valid.json
 
-Coordinates count from 1 as in MATLAB. A person's box is the square of `scale` times 200 pixels around `objpos`, shifted
-down by 15 pixels of that scale, as in the official HRNet code.
+Coordinates start at 1, the center of the first pixel, as in MATLAB. A person's box is a square of `scale` times 200
+pixels around `objpos`, shifted down by `scale` times 15 pixels, as in the official HRNet code.
 """
 
 import json
@@ -43,7 +43,7 @@ def list_items(input_dir: Path, options: Options) -> list[Item | BadFrame]:
 
 
 def _box(center: np.ndarray, scale: float) -> tuple[float, ...] | None:
-    """(x0, y0, x1, y1) from MPII's center, counted from 1, and scale; None without them."""
+    """(x0, y0, x1, y1) from MPII's center and scale; None if they are missing or invalid."""
     if not (scale > 0 and np.isfinite([*center, scale]).all()) or center[0] < 0:
         return None
     x, y = center[0] - 0.5, center[1] - 0.5 + 15 * scale
@@ -117,7 +117,7 @@ def _part(struct, name: str) -> np.ndarray:
 
 
 def _mat_label(person, number: int) -> Label | None:
-    """A person with their joints; None for a person with only a head box."""
+    """A person's label; None without labeled joints, such as for a person with only a head box."""
     keypoints, valid, hidden = np.zeros((16, 2)), np.zeros(16, bool), np.zeros(16, bool)
     for points in _records(_part(person, "annopoints")):
         for point in _records(points["point"]):

@@ -22,9 +22,7 @@ from keras_pose.data.sources.teacher_labels import complete
 class Label:
     """One person in a photo, as plain values that can be sent to a worker process.
 
-    `keypoints_px` (J, 2), `valid` and `hidden` (J,), `box_px` (x0, y0, x1, y1) or None, `frame` a number to identify
-    the person in the label file; `camera_mm` (J, 3) and `intrinsics` (3, 3) if 3D is known, and `camera_valid` (J,) if
-    only some joints have it.
+    `frame` is a number that identifies the person in the label file; the other fields are those of `Person`.
     """
 
     keypoints_px: Any
@@ -40,7 +38,7 @@ class Label:
 def photo_items(
     pictures: dict[Path, list[Label]], split_of: Callable[[Path], str], options: Options, subject: str = ""
 ) -> list[Item]:
-    """One item per image, for every `frame_step`th."""
+    """One item per image, of every `frame_step`th image in the order of the paths."""
     paths = sorted(pictures)[:: options.frame_step]
     return [
         Item(split_of(path), subject, "photo", len(pictures[path]), str(path), tuple(pictures[path])) for path in paths
@@ -48,7 +46,7 @@ def photo_items(
 
 
 def labels_hash(items: list[Item]) -> str:
-    """A hash of the labels in items of photos; the same for all items without labels."""
+    """A hash of the labels in items of photos; items of other sources do not change it."""
     digest = hashlib.sha256()
     for item in items:
         parts = item.data if isinstance(item.data, tuple) else ()
@@ -57,7 +55,7 @@ def labels_hash(items: list[Item]) -> str:
             if isinstance(label, Label):
                 values = [item.split, item.subject, names, *(getattr(label, field.name) for field in fields(Label))]
                 if label.camera_valid is None:
-                    values.pop()  # keeps the hash of folders from before this field existed
+                    values.pop()  # the hash stays that of folders from before this field existed
                 digest.update(repr([np.asarray(value).tolist() for value in values]).encode())
     return digest.hexdigest()[:16]
 
@@ -65,7 +63,10 @@ def labels_hash(items: list[Item]) -> str:
 def read_photo(
     item: Item, source: Source, options: Options, skeleton: Skeleton | None = None, turn: bool = False
 ) -> Iterator[PoseExample | BadFrame]:
-    """The people in one image; `skeleton` if it is not the source's, `turn` as in `read_picture`."""
+    """The examples of the people in one image; with `options.teacher`, teachers complete people without 3D.
+
+    `skeleton` is that of the labels, by default the source's; `turn` is as in `read_picture`.
+    """
     target = source.target_skeleton(options)
     picture = base.read_picture(item.file, turn)
     for label in item.data:

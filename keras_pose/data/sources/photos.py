@@ -1,10 +1,10 @@
-"""The user's own photos without labels, labelled by teachers (see `keras_pose.data.teachers`).
+"""The user's own photos without labels, labeled by teachers (see `keras_pose.data.teachers.labeller`).
 
     *.jpg, *.png ... anywhere in a folder; those below a folder named validation or test go into that split
 
-Where no folder names a split, one photo in sixteen is for validation, chosen by its name. Photos whose names differ in
-a last number alone (squat_0.jpg, squat_1.jpg) stay in one split: they often show one person. The largest person of each
-photo is labelled; photos in which the teachers find nobody are skipped.
+Without such folders, about one photo in sixteen is for validation, chosen by its name. Photos whose names differ only
+in a last number (squat_0.jpg, squat_1.jpg) stay in one split, because they often show one person. The most prominent
+person of each photo is labeled. Photos that cannot be read, or in which the teachers find nobody, are skipped.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from keras_pose.data.sources.teacher_labels import NOBODY, to_person
 from keras_pose.data.teachers.labeller import open_teachers
 from keras_pose.io import images, media
 
-VALIDATION_SHARE = 16  # one photo in so many
+VALIDATION_SHARE = 16  # one group of photos in this many is for validation
 
 
 def list_items(input_dir: Path, options: Options) -> list[Item]:
@@ -39,13 +39,13 @@ def list_items(input_dir: Path, options: Options) -> list[Item]:
 
 
 def split_of(path: Path) -> str:
-    """`validation` for one group of photos in sixteen, else `train`."""
+    """`validation` for about one group of photos in `VALIDATION_SHARE`, else `train`."""
     return "validation" if zlib.crc32(group_of(path).encode()) % VALIDATION_SHARE == 0 else "train"
 
 
 def group_of(path: Path) -> str:
-    """The name that photos share which may show one person: without its suffix and last number."""
-    return path.with_name(re.sub(r"[_-]\d{1,2}$", "", path.stem)).as_posix()
+    """The path without its suffix and a last number of one or two digits; photos that share it may show one person."""
+    return path.with_name(re.sub(r"(?<=.)[_-]\d{1,2}$", "", path.stem)).as_posix()
 
 
 def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:

@@ -11,15 +11,16 @@ from keras_pose.data.teachers.labeller import Labels, crop_of_box, open_teachers
 from keras_pose.data.teachers.merging import merge_labels
 
 NOBODY = BadFrame("", "the teachers find no person in it, or disagree on where the joints are", skipped=True)
-FEWEST_PLACED = 4  # joints; fewer do not determine a person's distance
-# A phone's main camera sees about 65 degrees along the longer side.
+FEWEST_PLACED = 4  # fewer joints do not determine a person's distance reliably
+# The focal length, as a share of the image's longer side: a phone's main camera sees about 65 degrees along it.
 FOCAL_OF_LONGER_SIDE = 0.8
 
 
 def to_person(labels: Labels, image_size: tuple[int, int], tags: dict) -> Person:
     """The labeled person of TEACHER_22, 2D and 3D, in an image of (height, width).
 
-    There is no 3D if the joints are too few to locate the person, or would lie behind the camera.
+    The camera is assumed to be a phone's. There is no 3D if the joints are too few to locate the person, or would lie
+    behind the camera.
     """
     person = Person(labels.keypoints_px, labels.valid, labels.hidden, tags=tags)
     valid = labels.pose_valid
@@ -37,7 +38,7 @@ def to_person(labels: Labels, image_size: tuple[int, int], tags: dict) -> Person
 def place(pose_mm: np.ndarray, keypoints_px: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
     """(3,) mm: the position at which a (J, 3) pose projects onto (J, 2) keypoints, by linear least squares.
 
-    With (u, v) the keypoint on the plane z = 1: t_x - u t_z = u Z - X, and the same for y.
+    Each joint (X, Y, Z), seen at (u, v) on the plane z = 1, gives t_x - u t_z = u Z - X and t_y - v t_z = v Z - Y.
     """
     plane = (keypoints_px - intrinsics[:2, 2]) / np.diag(intrinsics)[:2]
     ones, zeros = np.ones(len(pose_mm)), np.zeros(len(pose_mm))
@@ -49,7 +50,7 @@ def place(pose_mm: np.ndarray, keypoints_px: np.ndarray, intrinsics: np.ndarray)
 def complete(image: np.ndarray, person: Person, skeleton: Skeleton, target: Skeleton, options: Options) -> Person:
     """A person with human labels in `skeleton`, completed by the teachers, in `target`.
 
-    Only the skeleton changes if the teachers find nobody or somebody else.
+    If the teachers find nobody or another person, only the skeleton changes.
     """
     valid = np.asarray(person.valid, bool)
     points, valid = map_joints(np.where(valid[:, None], person.keypoints_px, 0), valid, skeleton, target)
@@ -76,7 +77,7 @@ def complete(image: np.ndarray, person: Person, skeleton: Skeleton, target: Skel
 
 
 def _mapped(flags: np.ndarray | None, skeleton: Skeleton, target: Skeleton) -> np.ndarray | None:
-    """Maps (J,) flags from one skeleton to another."""
+    """(J,) flags of one skeleton to (J,) bool of another."""
     if flags is None:
         return None
     values = np.asarray(flags, float)[:, None]

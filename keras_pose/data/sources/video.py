@@ -1,10 +1,9 @@
-"""The user's own footage, labeled by teachers (see `keras_pose.data.teachers`).
+"""The user's own footage, labeled by teachers (see `keras_pose.data.teachers.labeller`).
 
     *.mp4, *.mov ... in a folder, or one file; those below a folder named validation or test go into that split
 
-The teachers provide 2D joints and, if BlazePose is among them, a 3D pose around the hips. The person's position follows
-from both, for a camera with an assumed focal length, on which the pose does not depend. Frames without a person are
-skipped.
+The teachers provide 2D joints and, if BlazePose is among them, a 3D pose around the hips. Both together give the
+person's position, for an assumed focal length; the pose does not depend on it. Frames without a person are skipped.
 """
 
 import dataclasses
@@ -67,7 +66,7 @@ def read_item(item: Item, options: Options) -> Iterator[PoseExample | BadFrame]:
             continue
         labels = teachers(picture, crop)
         if labels is None and crop:
-            labels = teachers(picture)  # the tracker lost the person, or there was a cut
+            labels = teachers(picture)  # the crop lost the person, or there was a cut
         crop = labels and labels.next_crop
         if labels:
             tags = {"source": SOURCE.name, "subject": item.subject, "action": item.action, "frame": frame}

@@ -52,7 +52,7 @@ class Answers:
             raise self._error(error) from error
 
     def get(self, image: np.ndarray, crop: Crop | None) -> Answer | None:
-        """The answer for an (H, W, 3) uint8 RGB image and a crop of it; None if the file does not have it.
+        """The answer for an (H, W, 3) uint8 RGB image and a crop of it; None if it is not in the file.
 
         Raises UserError if the file is damaged or cannot be read.
         """
@@ -65,7 +65,7 @@ class Answers:
         return None if row is None else _unpack(np.frombuffer(row, ROW)[0])
 
     def put(self, image: np.ndarray, crop: Crop | None, answer: Answer) -> Answer:
-        """Keeps an answer and returns it rounded, as `get` will; raises UserError if the file cannot be written."""
+        """Stores an answer and returns it rounded, as `get` will; raises UserError if the file cannot be written."""
         row = _pack(answer)
         try:
             self._connection.execute(

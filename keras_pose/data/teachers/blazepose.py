@@ -20,7 +20,7 @@ SIZE = 256
 LANDMARKS = 39
 HIPS, ABOVE = 33, 34
 CROP_MARGIN = 1.25
-# From the whole image, it takes several passes until the crop fits: until it moves and grows by less than this share.
+# From the whole image, several passes fit the crop, until its place and size change by less than this share.
 SETTLED, MOST_PASSES = 0.05, 10
 # BlazePose's landmark number of each joint except the pelvis.
 _NUMBERS = {"nose": 0, "left_eye": 2, "right_eye": 5, "left_ear": 7, "right_ear": 8}
@@ -76,7 +76,7 @@ class BlazePose:
         return read_landmarks(*(self._interpreter.get_tensor(index).ravel() for index in self._outputs), crop)
 
     def step(self) -> None:
-        """One inference on the last crop; speed measurements repeat it."""
+        """Runs the model on the crop that was set last; speed measurements call it repeatedly."""
         self._interpreter.invoke()
 
     def find(self, picture: np.ndarray) -> Landmarks:

@@ -22,11 +22,11 @@ AGREEMENT = 0.2
 # With two teachers: the lowest scores of a person (BlazePose's) and of a joint (MoveNet's score, BlazePose's presence).
 LEAST_PERSON = 0.5
 LEAST_SCORE, LEAST_PRESENCE = 0.15, 0.3
-# The same with a single teacher, whom no other one confirms.
+# The same with a single teacher, which no other confirms.
 SURE_SCORE, SURE_PRESENCE = 0.4, 0.5
 SURE_PERSON = 0.8
 AS_GOOD = 0.02  # BlazePose's second pass counts unless its score is lower by more than this
-VISIBLE = 0.5  # BlazePose's visibility below which a joint is hidden
+VISIBLE = 0.5  # BlazePose's visibility below which a joint counts as hidden
 LEAST_LIMBS = 6  # of the 12 limb joints; with fewer, the person does not count as found
 LIMBS = [
     TEACHER_22.index(f"{side}_{joint}")
@@ -135,7 +135,10 @@ def _only_blazepose(found: Landmarks) -> Labels:
 
 
 def agreed(seen: Keypoints, found: Landmarks, agreement: float = AGREEMENT) -> Labels:
-    """Labels by two teachers: joints less than `agreement` torsos apart get their mean; the others are invalid."""
+    """Labels by two teachers: the mean of joints less than `agreement` torsos apart.
+
+    Joints that are farther apart, or have too low a score, are invalid.
+    """
     points, scores = _with_pelvis(seen)
     torso = max(_torso_px(each) for each in (points, found.keypoints_px))
     apart = np.linalg.norm(points - found.keypoints_px, axis=-1)  # (18,)

@@ -4,9 +4,9 @@ import numpy as np
 
 from keras_pose.core.skeleton import Skeleton
 
-SAME_JOINT = 0.3  # of the torso; a human and a teacher's label closer than this mean the same place
-SAME_PERSON = 0.6  # share of the limb joints labelled by both that must mean the same place, left or right
-FEWEST_SHARED = 3  # limb joints that both must have labelled
+SAME_JOINT = 0.3  # share of the torso; a human's and a teacher's label closer than this mean the same place
+SAME_PERSON = 0.6  # share of the limb joints labeled by both that must mean the same place, left or right
+FEWEST_SHARED = 3  # limb joints that both must have labeled
 
 
 def merge_labels(
@@ -21,10 +21,10 @@ def merge_labels(
 
     A joint with one label keeps it. A joint with both gets their mean if they mean the same place, and otherwise the
     teachers' label: it has passed their own check (`Labeller`), and swapped limbs are the most common error of human
-    labels.
+    labels. `torso_px` is the unit of `SAME_JOINT`.
 
     Returns:
-        (J, 2) joints, (J,) validity, and (J,) whether the human label was overruled.
+        (J, 2) joints, (J,) bool, which are valid, and (J,) bool, where the teachers overruled the human label.
     """
     apart = np.linalg.norm(human_px - teacher_px, axis=-1) / torso_px  # (J,)
     mirrored = np.linalg.norm(human_px - teacher_px[list(skeleton.flip_permutation)], axis=-1) / torso_px

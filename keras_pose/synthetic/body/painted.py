@@ -10,7 +10,13 @@ from keras_pose.synthetic.body.wavefront import polygon_means
 
 @dataclass(frozen=True)
 class Cut:
-    """How far clothes reach. Positions on limbs as in `BodyTemplate`: 0 shoulder or hip, 1 elbow or knee, 2 end."""
+    """How far clothes reach, in the positions of `BodyTemplate`.
+
+    Attributes:
+        sleeve, leg: end of the sleeves and of the trouser legs: 0 shoulder or hip, 1 elbow or knee, 2 wrist or ankle.
+        waist: border between top and trousers on the trunk: 0 hips, 1 base of the neck.
+        shoe: where the shoes begin on the leg.
+    """
 
     sleeve: float
     leg: float
@@ -19,7 +25,7 @@ class Cut:
 
 
 def sample_cut(rng: np.random.Generator) -> Cut:
-    """Sleeves from none to the wrist, trousers from mid-thigh to the ankle, shoes from low to boots."""
+    """Draws sleeves from none to the wrist, trousers from mid-thigh to the ankle, and low shoes or boots."""
     return Cut(
         sleeve=float(rng.choice([rng.uniform(0.0, 0.3), rng.uniform(0.35, 0.9), rng.uniform(1, 1.7), 2.5])),
         leg=float(rng.choice([rng.uniform(0.45, 0.95), rng.uniform(1, 1.6), 1.97], p=[0.3, 0.2, 0.5])),
@@ -29,7 +35,7 @@ def sample_cut(rng: np.random.Generator) -> Cut:
 
 
 def is_top(template: BodyTemplate, cut: Cut) -> np.ndarray:
-    """(F,) bool, which skin triangles a top covers."""
+    """(F,) bool: which skin triangles a top covers."""
     on_arm = _mean(template, template.sleeve >= 0) > 0.99
     on_trunk = ~on_arm & (_mean(template, template.on_neck) == 0) & (_mean(template, template.leg < 0) > 0)
     above_waist = _mean(template, template.trunk) > cut.waist
@@ -37,14 +43,14 @@ def is_top(template: BodyTemplate, cut: Cut) -> np.ndarray:
 
 
 def is_bottom(template: BodyTemplate, cut: Cut) -> np.ndarray:
-    """(F,) bool, which skin triangles trousers or shorts cover."""
+    """(F,) bool: which skin triangles trousers or shorts cover."""
     off_arm = _mean(template, template.sleeve < 0) > 0
     below_waist = _mean(template, template.trunk) <= cut.waist
     return off_arm & below_waist & (_mean(template, template.leg) < cut.leg)
 
 
 def is_shoe(template: BodyTemplate, cut: Cut) -> np.ndarray:
-    """(F,) bool, which skin triangles a shoe covers."""
+    """(F,) bool: which skin triangles a shoe covers."""
     return _mean(template, template.leg) > cut.shoe
 
 
@@ -58,7 +64,7 @@ def puff(
 ) -> np.ndarray:
     """Moves the vertices of the skin triangles `cloth` (C, 3) outward; returns all (V, 3) base vertices.
 
-    Before, `smoothing` rounds of averaging with neighbors remove muscles and creases, which cloth spans.
+    First, `smoothing` rounds of averaging over neighbors remove muscles and creases, which cloth spans.
     """
     moved = np.zeros(len(base_mm), bool)
     moved[cloth] = True
@@ -72,7 +78,7 @@ def puff(
             sums[:, axis] += np.bincount(second, smooth[first, axis], len(smooth))
         smooth[moved] = (sums / np.maximum(count, 1))[moved]
     normals = vertex_normals(smooth, template.faces)
-    # cloth is never below the skin: where averaging lowered it, only the thickness counts
+    # averaging may have sunk the cloth below the skin; `sunk` compensates for that
     sunk = np.maximum(((base_mm - smooth) * normals).sum(1, keepdims=True), 0)
     result = base_mm.copy()
     result[moved] = (smooth + normals * (sunk + thickness_mm))[moved]
@@ -80,7 +86,7 @@ def puff(
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """(V, 3) unit normals, zero for vertices without a triangle."""
+    """(V, 3) unit normals; zero for vertices without a triangle."""
     a, b, c = (vertices[faces[:, i]] for i in range(3))
     normal = np.cross(b - a, c - a)
     sums = np.zeros_like(vertices)

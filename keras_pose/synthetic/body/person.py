@@ -17,10 +17,10 @@ from keras_pose.synthetic.body.textures import TEXTURE_MM
 from keras_pose.synthetic.body.wavefront import polygon_means
 from keras_pose.synthetic.render.mesh import Mesh, PosedPerson
 
-_TUCK_MM = 8.0
-_WAIST = 0.2  # of the trunk, between trousers and top
-_ANKLE = 1.9  # of the leg, the end of long trousers
-_HEM = 0.1  # of a limb: how far skin continues inside a cut sleeve or trouser leg
+_TUCK_MM = 8.0  # how far skin sinks below garments
+_WAIST = 0.2  # position on the trunk: border between trousers and top
+_ANKLE = 1.9  # position on the leg: end of long trousers
+_HEM = 0.1  # how far skin continues inside a cut sleeve or trouser leg, in positions on the limb
 
 
 @dataclass(eq=False)
@@ -28,8 +28,11 @@ class Person:
     """A dressed adult at rest.
 
     Attributes:
-        vertices_mm: (V, 3) float32; bone_indices, bone_weights: (V, 4), see `skinning.skin`.
-        faces: (F, 3) int32, uv: (F, 3, 2) float32, slots: (F,) int32 index into `clothes.SLOTS`.
+        vertices_mm: (V, 3) float32.
+        bone_indices, bone_weights: (V, 4), see `skinning.skin`.
+        faces: (F, 3) int32 vertex indices.
+        uv: (F, 3, 2) float32 texture coordinates.
+        slots: (F,) int32 index into `clothes.SLOTS`.
     """
 
     shape: BodyShape
@@ -48,7 +51,7 @@ class Person:
         return frozenset(np.unique(self.slots).tolist())
 
     def pose(self, pose: PoseSample, rng: np.random.Generator) -> PosedPerson:
-        """Poses the person on the ground (lowest point at y = 0) above the origin, in colors drawn from `rng`."""
+        """Poses the person, in colors drawn from `rng`: lowest point at y = 0, pelvis above the origin."""
         matrices, offsets, joints = self.skeleton.pose(pose.rotations)
         vertices = skin(
             self.vertices_mm,
@@ -83,10 +86,10 @@ def sample_person(rng: np.random.Generator, assets: BodyAssets, wardrobe: Wardro
         leg_reach = min(suit.leg_reach, cut.leg)
         builder.wear(suit, cut.sleeve, cut.leg)
     if shoes is not None:
-        builder.wear(shoes, from_leg=_ANKLE if leg_reach > _ANKLE else 0)  # long trousers cover shoes
+        builder.wear(shoes, from_leg=_ANKLE if leg_reach > _ANKLE else 0)  # long trousers cover the shafts of boots
     else:
         builder.paint("shoes", painted.is_shoe(builder.template, cut), 0.5)
-    # any trunk skin that a suit leaves bare also becomes cloth
+    # a suit may leave parts of the trunk bare; these become cloth too, flat on the skin
     cut, loose = (cut, rng.random(2) ** 2) if suit is None else (painted.Cut(0, 0, _WAIST, 0), (None, None))
     builder.paint("top", painted.is_top(builder.template, cut), loose[0])
     builder.paint("bottom", painted.is_bottom(builder.template, cut), loose[1])
@@ -98,7 +101,7 @@ def sample_person(rng: np.random.Generator, assets: BodyAssets, wardrobe: Wardro
 
 
 def _suit_cut(cut: painted.Cut, rng: np.random.Generator) -> painted.Cut:
-    """Half of the suits keep their sleeves, half their trouser legs; the others are shortened."""
+    """Half of the suits keep their sleeves and 60 % their trouser legs; the others are cut as in `cut`."""
     sleeve = np.inf if rng.random() < 0.5 else max(cut.sleeve, 0.3)
     leg = np.inf if rng.random() < 0.6 else cut.leg
     return painted.Cut(sleeve, leg, cut.waist, cut.shoe)
@@ -118,20 +121,21 @@ def _cover_head(builder: "_Builder", wardrobe: Wardrobe, shape: BodyShape, bald:
 
 
 class _Builder:
-    """Collects the parts of a person; `slots` (F,) of the skin's `faces` change as clothes are added."""
+    """Collects the parts of a person. Clothes change the slots (F,) of the skin's triangles `faces`."""
 
     def __init__(self, template: BodyTemplate, base_mm: np.ndarray):
         self.template, self.faces = template, template.faces
         self._fit_mm = base_mm  # garments are fitted to this
-        self._base_mm = base_mm.copy()  # this is drawn: tucked in below garments, puffed up where painted
+        self._base_mm = base_mm.copy()  # drawn: tucked in below garments, puffed up where painted
         self._slots = np.where(template.on_head, slot("face"), slot("skin")).astype(np.int32)
         self._hidden = np.zeros(len(base_mm), bool)
         self._parts: list[tuple[np.ndarray, ...]] = []
 
     def wear(self, item: FittedGarment, sleeve: float = np.inf, leg: float = np.inf, from_leg: float = -np.inf) -> None:
-        """Adds a garment, cut off at `sleeve`, `leg` and above `from_leg` (positions on limbs, as in `BodyTemplate`).
+        """Adds a garment, cut off beyond `sleeve` and `leg` and above `from_leg` (positions as in `BodyTemplate`).
 
-        The skin below is hidden if the garment says so, otherwise tucked in.
+        Hides the skin that the garment covers and tucks in the skin near it. A garment that covers no skin, such as
+        hair, leaves the skin as it is.
         """
         template, garment = self.template, item.garment
         faces, polygon = garment.mesh.faces, garment.mesh.polygon
@@ -163,7 +167,7 @@ class _Builder:
         self._base_mm[below] = (self._fit_mm - _TUCK_MM * normals)[below]
 
     def paint(self, name: str, covered: np.ndarray, loose: float | None) -> None:
-        """Turns skin triangles `covered` (F,) bool into cloth: tight at 0, loose at 1, flat on the skin at None."""
+        """Turns skin triangles `covered` (F,) bool into cloth; `loose`: 0 tight, 1 loose, None flat on the skin."""
         covered = covered & (self._slots == slot("skin"))
         self._slots[covered] = slot(name)
         if loose is not None:
@@ -171,7 +175,7 @@ class _Builder:
             self._base_mm = painted.puff(self._base_mm, self.template, cloth, 3 + 12 * loose, int(2 + 25 * loose))
 
     def wear_skirt(self, rng: np.random.Generator) -> None:
-        """Adds the skirt of the base mesh, from above the knee to the ankle."""
+        """Adds the skirt of the base mesh, cut at a random height between above the knee and the ankle."""
         faces = self.template.skirt_faces
         height = polygon_means(self._fit_mm[:, 1], faces, self.template.skirt_polygon)
         top, bottom = height.max(), height.min()
@@ -181,12 +185,12 @@ class _Builder:
         self._parts.append((self._fit_mm, self.template.skin_weights, faces, uv.astype(np.float32), slots))
 
     def grow_hair(self, length_mm: float) -> None:
-        """Puffs up the scalp."""
+        """Puffs up the scalp by at most `length_mm`."""
         normals = painted.vertex_normals(self._base_mm, self.faces)
         self._base_mm += normals * self.template.scalp[:, None].astype(np.float32) * np.float32(length_mm)
 
     def person(self, shape: BodyShape, skeleton: BodySkeleton, bald: bool) -> Person:
-        """Merges the parts into one mesh of the vertices in use."""
+        """Merges the parts into one mesh, without unused vertices."""
         template = self.template
         seen = ~self._hidden[self.faces].all(1)
         eyes = np.full(len(template.eye_faces), slot("eye"), np.int32)

@@ -1,9 +1,10 @@
 """The skeleton of the synthetic people: bones, skin weights, and posing.
 
-The bones are those of MakeHuman's `cmu_mb` rig, with bones that never move here merged into their parents. Poses are
-relative to the T-pose: the identity for all bones is a person who stands upright and faces +z, arms along +-x, palms
-down, legs along -y. Each body has its own resting pose (an A-pose), which `align` converts to the T-pose. The 17 joints
-of HUMAN36M_17 ARE pivots, which keeps the length of every bone constant.
+The bones are those of MakeHuman's `cmu_mb` rig; bones that never move on their own here are merged into their
+neighbors. Poses are relative to the T-pose: the identity for all bones is a person who stands upright and faces +z,
+arms along +-x, palms down, legs along -y. Each body has its own resting pose (an A-pose), which `align` converts to the
+T-pose. The joints of HUMAN36M_17 are pivots of bones, except `head_top`, which moves with the head, and `spine`; see
+`bent_middle`. So every bone of that skeleton keeps its length in all poses.
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ MIRROR = tuple(
     BONES.index(b.replace("Left", "Right") if b.startswith("Left") else b.replace("Right", "Left")) for b in BONES
 )
 
-# Bones of `cmu_mb` that move with others, and how their weights are divided.
+# Bones of `cmu_mb` that move with others, and how those share their skin weights.
 _FOLDED = {
     "LHipJoint": {"Hips": 1.0},
     "RHipJoint": {"Hips": 1.0},
@@ -45,7 +46,7 @@ def bone(name: str) -> int:
 
 
 def t_pose_direction(name: str) -> np.ndarray:
-    """(3,) the direction of a limb bone in the T-pose."""
+    """(3,) the direction of a bone of an arm or a leg in the T-pose."""
     if name.endswith(("Arm", "Hand")):
         return np.array([1.0 if name.startswith("Left") else -1.0, 0.0, 0.0])
     return np.array([0.0, -1.0, 0.0])
@@ -63,10 +64,13 @@ class PoseSample:
 
 @dataclass(frozen=True)
 class Twist:
-    """A limb whose skin twists gradually, using two helper transforms besides the bone's own.
+    """A limb whose skin twists gradually along it, using two helper transforms besides the bone's own.
 
-    `source` is the bone whose local rotation has the twist; `shares` are the fractions of that twist at the limb's
-    head, middle and end, `columns` the transforms that carry them.
+    Attributes:
+        bone: the limb's bone.
+        source: the bone whose local rotation has the twist.
+        shares: fractions of that twist at the limb's start, middle and end, added to the rotation of `bone`.
+        columns: the transforms that carry these fractions.
     """
 
     bone: int
@@ -77,10 +81,10 @@ class Twist:
 
 def _twists() -> tuple[Twist, ...]:
     twists, column = [], len(BONES)
-    for name in ("LeftArm", "RightArm", "LeftUpLeg", "RightUpLeg"):  # the bone twists, its head stays with the trunk
+    for name in ("LeftArm", "RightArm", "LeftUpLeg", "RightUpLeg"):  # the bone twists, its start stays with the trunk
         twists.append(Twist(bone(name), bone(name), (-1.0, -0.5, 0.0), (column, column + 1, bone(name))))
         column += 2
-    for side in ("Left", "Right"):  # the hand twists, and the forearm follows toward the wrist
+    for side in ("Left", "Right"):  # the hand twists; the forearm follows, most at the wrist
         fore = bone(f"{side}ForeArm")
         twists.append(Twist(fore, bone(f"{side}Hand"), (0.0, 0.5, 1.0), (fore, column, column + 1)))
         column += 2
@@ -89,7 +93,7 @@ def _twists() -> tuple[Twist, ...]:
 
 TWISTS = _twists()
 TRANSFORMS = len(BONES) + 2 * len(TWISTS)
-# The helper transforms in column order: bone, source of the twist, axis, fraction.
+# The helper transforms in column order, and for each its bone, source of the twist, axis and fraction.
 _HELPERS = [
     (column, twist, share)
     for twist in TWISTS
@@ -104,7 +108,7 @@ _TWIST_SHARES = np.array([share for _, _, share in _HELPERS])
 
 
 def base_skin_weights(assets: BodyAssets) -> np.ndarray:
-    """(V, TRANSFORMS) float32 weights of the base mesh's vertices; rows sum to 1."""
+    """(V, TRANSFORMS) float32 skin weights of the base mesh's vertices; rows sum to 1."""
     vertices = assets.mesh.vertices
     weights = np.zeros((len(vertices), TRANSFORMS), np.float32)
     for name, (indices, values) in assets.weights.items():
@@ -127,7 +131,7 @@ def base_skin_weights(assets: BodyAssets) -> np.ndarray:
 
 
 def rest_pivots(assets: BodyAssets, vertices: np.ndarray) -> np.ndarray:
-    """(len(BONES), 3) pivots of the bones, for (V, 3) base vertices; left is the mirror image of right."""
+    """(len(BONES), 3) pivots of the bones for (V, 3) base vertices, in their unit; symmetric about x = 0."""
 
     def joint(cube: str) -> np.ndarray:
         return assets.joint(vertices, cube)
@@ -157,7 +161,7 @@ def rest_pivots(assets: BodyAssets, vertices: np.ndarray) -> np.ndarray:
     return (table + table[list(MIRROR)] * (-1, 1, 1)) / 2
 
 
-_VERTEBRAE_MM = 30.0  # how far the spine joint, in the vertebrae, lies behind the middle of the trunk
+_VERTEBRAE_MM = 30.0  # how far behind the pivot of Spine the guide of the joint `spine` lies; see `bent_middle`
 _JOINT_BONES = {
     "pelvis": "Hips",
     "thorax": "Neck",
@@ -182,7 +186,7 @@ class BodySkeleton:
     """The skeleton of one body at rest.
 
     Attributes:
-        pivots_mm: (len(BONES), 3).
+        pivots_mm: (len(BONES), 3), see `rest_pivots`.
         crown_mm: (3,) the top of the skull.
     """
 
@@ -217,7 +221,7 @@ class BodySkeleton:
         """Poses the skeleton, with the pelvis at its resting position.
 
         Args:
-            rotations: (len(BONES), 3, 3) local rotations in the T-pose.
+            rotations: (len(BONES), 3, 3) local rotations relative to the T-pose.
 
         Returns:
             Matrices (TRANSFORMS, 3, 3) and offsets (TRANSFORMS, 3) that move resting skin to the pose, and the (17, 3)
@@ -241,7 +245,7 @@ class BodySkeleton:
 
     @cached_property
     def _trunk_mm(self) -> tuple[float, float]:
-        """Lengths from pelvis to spine and from spine to thorax along the pivots, which no pose can stretch."""
+        """Lengths from pelvis to spine and from spine to thorax along the pivots; no pose can exceed their sum."""
         path = self.pivots_mm[[bone("Hips"), bone("LowerBack"), bone("Spine"), bone("Neck")]]
         lower, middle, upper = np.linalg.norm(np.diff(path, axis=0), axis=1)
         return lower + middle, upper
@@ -258,7 +262,7 @@ class BodySkeleton:
 def bent_middle(lower: np.ndarray, guide: np.ndarray, upper: np.ndarray, first: float, second: float) -> np.ndarray:
     """(3,) the point where rods of length `first` from `lower` and `second` from `upper` meet, on the side of `guide`.
 
-    The trunk bends at two pivots, but the skeleton of 17 joints at one: this finds that one and keeps both lengths.
+    The trunk bends at two pivots, but the skeleton of 17 joints only at the spine. This point keeps both lengths.
     """
     axis = upper - lower
     span = np.linalg.norm(axis)

@@ -1,4 +1,4 @@
-"""The shapes of adult bodies: MakeHuman's macro targets and its measures of limbs, trunk and head."""
+"""The shapes of adult bodies: blends of MakeHuman's macro targets and its measures of limbs, trunk and head."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -8,7 +8,7 @@ import numpy as np
 from keras_pose.synthetic.body.assets import BodyAssets
 
 SHORTEST_MM, TALLEST_MM = 1450.0, 2050.0
-# Mean and deviation of adult stature; some people are drawn uniformly, to include the extremes.
+# Mean and deviation of adult stature. `_UNIFORM_SHARE` of the people are drawn uniformly, to include the extremes.
 _STATURE_MM = {"female": (1640.0, 70.0), "male": (1770.0, 75.0)}
 _UNIFORM_SHARE = 0.25
 
@@ -37,10 +37,14 @@ _MEASURES = tuple(
 
 @dataclass(frozen=True)
 class BodyShape:
-    """One adult's shape; values without a unit range from 0 to 1, with 0.5 the average.
+    """One adult's shape; values without a unit range from 0 to 1, unless stated otherwise.
 
-    `age` ranges from 0 (25 years) to 1 (90 years): the targets for children are never used. `origins` are the shares of
-    MakeHuman's three sets of faces and frames; `measures` are the weights of `_MEASURES`.
+    Attributes:
+        age: from 0 (25 years) to 1 (90 years); the targets for children are never used.
+        muscle, weight, height, proportions: as in MakeHuman, with 0.5 the average.
+        origins: shares of MakeHuman's three sets of faces and frames.
+        measures: weights of `_MEASURES` from -1 to 1; a negative one applies the decreasing target.
+        stature_mm: body height, to which the blend is scaled.
     """
 
     sex: str
@@ -55,7 +59,7 @@ class BodyShape:
 
 
 def sample_shape(rng: np.random.Generator) -> BodyShape:
-    """Draws a shape."""
+    """Draws an adult's shape."""
     sex = ("female", "male")[rng.integers(2)]
     mean, deviation = _STATURE_MM[sex]
     if rng.random() < _UNIFORM_SHARE:
@@ -88,7 +92,7 @@ def build_vertices(assets: BodyAssets, shape: BodyShape) -> np.ndarray:
 
 
 def _target_weights(shape: BodyShape) -> dict[str, float]:
-    """Target name -> weight, for targets in use; MakeHuman's rule: the product of its parts' weights."""
+    """Target name -> weight, for targets in use. By MakeHuman's rule, it is the product of the weights of its parts."""
     ages = {"young": 1 - shape.age, "old": shape.age}
     weights = {
         f"macrodetails/{origin}-{shape.sex}-{age}": share * part

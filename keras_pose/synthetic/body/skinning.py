@@ -7,7 +7,7 @@ INFLUENCES = 4
 
 
 def sparse_weights(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(V, T) weights to the indices and values (V, INFLUENCES) of the largest ones; rows sum to 1."""
+    """(V, T) weights to indices and values (V, INFLUENCES) of the largest ones; rows sum to 1."""
     order = np.argpartition(-weights, INFLUENCES, axis=1)[:, :INFLUENCES]
     values = np.take_along_axis(weights, order, axis=1)
     values = np.maximum(values, 0)
@@ -18,7 +18,7 @@ def sparse_weights(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def skin(
     rest: np.ndarray, indices: np.ndarray, weights: np.ndarray, matrices: np.ndarray, offsets: np.ndarray
 ) -> np.ndarray:
-    """Moves (V, 3) resting vertices by weighted transforms: matrices (T, 3, 3), offsets (T, 3), float32."""
+    """Moves (V, 3) resting vertices by weighted transforms (T, 3, 3) and (T, 3); see `sparse_weights`. All float32."""
     posed = np.empty_like(rest)
     for v in range(rest.shape[0]):
         x, y, z = rest[v, 0], rest[v, 1], rest[v, 2]

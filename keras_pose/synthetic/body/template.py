@@ -15,21 +15,23 @@ _DM = 100.0  # mm
 
 @dataclass(eq=False)
 class BodyTemplate:
-    """Attributes:
-    skin_weights: (V, rig.TRANSFORMS) of the base vertices.
-    faces: (F, 3) triangles of the skin, without the insides of mouth, nostrils and eye sockets.
-    polygon: (F,) the polygon that each triangle is part of.
-    uv: (F, 3, 2) their texture coordinates, one unit per `TEXTURE_MM`; for `on_head`, the layout of a face.
-    on_head: (F,) bool.
-    eye_faces, eye_uv: (E, 3) and (E, 3, 2), both eyeballs.
-    skirt_faces, skirt_polygon: (S, 3) and (S,), a skirt to the ankles that is part of the base mesh.
-    sleeve: (V,) position along an arm: 0 shoulder, 1 elbow, 2 wrist, 3 on the hand; -1 off the arms.
-    leg: (V,) position along a leg: 0 hip, 1 knee, 2 ankle, 3 on the foot; -1 off the legs.
-    trunk: (V,) height on the trunk: 0 hips, 1 base of the neck.
-    on_neck: (V,) bool, neck and head.
-    scalp: (V,) 0 below the hairline, 1 well above.
-    tights: (V,) for each skin vertex, the nearest vertex of the base mesh's tights, to which garments are attached.
-    edges: (N, 2) pairs of neighboring skin vertices.
+    """What all bodies share; V counts the base vertices, F the skin's triangles.
+
+    Attributes:
+        skin_weights: (V, rig.TRANSFORMS).
+        faces: (F, 3) triangles of the skin, without the insides of mouth, nostrils and eye sockets.
+        polygon: (F,) the polygon that each triangle is part of.
+        uv: (F, 3, 2) texture coordinates, one unit per `TEXTURE_MM`; for `on_head`, the layout of a face.
+        on_head: (F,) bool.
+        eye_faces, eye_uv: (E, 3) and (E, 3, 2), both eyeballs.
+        skirt_faces, skirt_polygon: (S, 3) and (S,), a skirt to the ankles that is part of the base mesh.
+        sleeve: (V,) position along an arm: 0 shoulder, 1 elbow, 2 wrist, 3 on the hand; -1 off the arms.
+        leg: (V,) position along a leg: 0 hip, 1 knee, 2 ankle, 3 on the foot; -1 off the legs.
+        trunk: (V,) height on the trunk: 0 hips, 1 base of the neck.
+        on_neck: (V,) bool, neck and head.
+        scalp: (V,) 0 below the hairline and off the head, 1 well above it.
+        tights: (V,) for each skin vertex, the nearest vertex of the base mesh's tights, to which garments are attached.
+        edges: (N, 2) pairs of neighboring skin vertices.
     """
 
     skin_weights: np.ndarray
@@ -52,7 +54,7 @@ class BodyTemplate:
 
 @cache
 def body_template(assets: BodyAssets) -> BodyTemplate:
-    """Builds the template, once per process."""
+    """The template, built once per process."""
     mesh = assets.mesh
     weights = base_skin_weights(assets)
     body = assets.faces_of("body")
@@ -98,7 +100,7 @@ def _nearest_tights(assets: BodyAssets) -> np.ndarray:
 
 
 def scaled_uv(vertices_mm: np.ndarray, faces: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """(F, 3, 2) float32 `uv`, scaled to an average of one unit per `TEXTURE_MM` on the (F, 3) triangles."""
+    """(F, 3, 2) float32: `uv` scaled to an average of one unit per `TEXTURE_MM` on (F, 3) triangles."""
 
     def doubled_area(corners: np.ndarray) -> float:
         first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]

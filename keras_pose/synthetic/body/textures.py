@@ -9,7 +9,7 @@ SIZE = 64
 
 
 def cloth_texture(rng: np.random.Generator) -> np.ndarray:
-    """(SIZE, SIZE, 3) uint8 sRGB, a random pattern in random colors."""
+    """(SIZE, SIZE, 3) uint8 sRGB: a random pattern in random colors."""
     names = list(PATTERNS)
     shares = np.array([share for share, _ in PATTERNS.values()])
     pattern = PATTERNS[names[rng.choice(len(names), p=shares / shares.sum())]][1]
@@ -24,7 +24,7 @@ def cloth_texture(rng: np.random.Generator) -> np.ndarray:
 
 
 def cloth_colour(rng: np.random.Generator) -> np.ndarray:
-    """(3,) sRGB, 0 to 1: common grays, dark blues and browns, or any color."""
+    """(3,) sRGB, 0 to 1: a gray, a dark blue, a brown, or any color."""
     kind = rng.random()
     if kind < 0.3:
         return np.clip(rng.beta(0.7, 0.7) + rng.normal(0, 0.02, 3), 0.02, 0.98)
@@ -47,7 +47,7 @@ def fine_texture(colour: np.ndarray, strength: float, rng: np.random.Generator, 
 
 
 def strand_texture(colour: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(SIZE, SIZE, 3) uint8, hair of one color (3,): lighter and darker strands along one axis."""
+    """(SIZE, SIZE, 3) uint8 of hair in one color (3,), with lighter and darker strands along one axis."""
     strands = np.roll(_noise_bank()[2][rng.integers(4)].mean(0), rng.integers(SIZE))
     field = 0.6 * strands[None] / max(np.abs(strands).max(), 1e-6) + 0.4 * noise(rng, 2)
     return to_uint8(colour * (1 + rng.uniform(0.1, 0.35) * field[..., None]))
@@ -59,14 +59,14 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
 
 
 def noise(rng: np.random.Generator, scale: int) -> np.ndarray:
-    """(SIZE, SIZE) tileable noise around 0, about -1 to 1; `scale` 0 is coarse, 2 is fine."""
+    """(SIZE, SIZE) tileable noise in [-1, 1] around 0; `scale` 0 is coarse, 2 is fine."""
     field = _noise_bank()[scale][rng.integers(4)]
     return np.roll(field, rng.integers(SIZE, size=2), axis=(0, 1))
 
 
 @cache
 def _noise_bank() -> np.ndarray:
-    """(3, 4, SIZE, SIZE) noise of three scales, filtered on the torus to be tileable."""
+    """(3, 4, SIZE, SIZE) four noise fields for each of three scales, filtered on the torus to be tileable."""
     rng = np.random.default_rng(0)
     frequency = np.hypot(np.fft.fftfreq(SIZE)[:, None], np.fft.fftfreq(SIZE)[None]) * SIZE
     bank = np.empty((3, 4, SIZE, SIZE), np.float32)
@@ -78,11 +78,11 @@ def _noise_bank() -> np.ndarray:
     return bank
 
 
-# --- patterns: (SIZE, SIZE), 0 to 1 ------------------------------------------------------------------------------
+# --- patterns: (SIZE, SIZE) share of the second color, 0 to 1 -----------------------------------------------------
 
 
 def _grid() -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns from 0 to 1."""
+    """Row (SIZE, 1) and column (1, SIZE) positions from 0 to 1."""
     ramp = np.arange(SIZE) / SIZE
     return ramp[:, None], ramp[None]
 
@@ -134,7 +134,7 @@ def _denim(rng: np.random.Generator) -> np.ndarray:
 
 
 def _print(rng: np.random.Generator) -> np.ndarray:
-    """A few bars and discs, like lettering and logos from a distance."""
+    """A few bars and disks, like lettering and logos from a distance."""
     rows, columns = _grid()
     image = np.zeros((SIZE, SIZE))
     for _ in range(rng.integers(1, 6)):

@@ -11,13 +11,15 @@ from keras_pose.core.errors import UserError
 
 @dataclass
 class ObjMesh:
-    """Attributes:
-    vertices: (V, 3) float32, the file's unit.
-    uv: (T, 2) float32 texture coordinates, (0, 0) at the lower left as in the file.
-    faces: (F, 3) int32 vertex indices; polygons are cut into triangles.
-    face_uv: (F, 3) int32 indices into `uv`.
-    group: (F,) the name of each triangle's group.
-    polygon: (F,) int32, the polygon of the file that each triangle is part of.
+    """A mesh whose polygons are cut into triangles.
+
+    Attributes:
+        vertices: (V, 3) float32, the file's unit.
+        uv: (T, 2) float32 texture coordinates, (0, 0) at the lower left as in the file.
+        faces: (F, 3) int32 vertex indices.
+        face_uv: (F, 3) int32 indices into `uv`.
+        group: (F,) the name of each triangle's group.
+        polygon: (F,) int32, the polygon of the file that each triangle is part of.
     """
 
     vertices: np.ndarray
@@ -29,11 +31,11 @@ class ObjMesh:
 
 
 def read_obj(path: str | os.PathLike) -> ObjMesh:
-    """Reads the file; raises UserError that names it if it is not an .obj mesh."""
+    """Reads a file; raises UserError that names it if it is not an .obj mesh or refers to missing vertices."""
     try:
         lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
         mesh = _parse(lines)
-    except (OSError, ValueError, IndexError, OverflowError) as error:  # indices may be any numbers
+    except (OSError, ValueError, IndexError, OverflowError) as error:  # OverflowError: an index exceeds int32
         raise UserError(f"{path} is not a mesh in .obj format ({error}); fetch the file again") from error
     bad_vertex = len(mesh.faces) and not 0 <= mesh.faces.min() <= mesh.faces.max() < len(mesh.vertices)
     bad_uv = len(mesh.faces) and not 0 <= mesh.face_uv.min() <= mesh.face_uv.max() < len(mesh.uv)
@@ -79,9 +81,9 @@ def _corner(word: str) -> tuple[int, int]:
 
 
 def polygon_means(values: np.ndarray, faces: np.ndarray, polygon: np.ndarray) -> np.ndarray:
-    """(F,) the mean of (V,) `values` over the corners of each triangle's whole polygon (F,).
+    """(F,) for each triangle, the mean of (V,) `values` over the corners of all triangles of its polygon.
 
-    Cutting by these means follows the edges of polygons, which keeps hems from fraying.
+    A cut by these means follows the edges of polygons, which keeps hems from fraying.
     """
     sums = np.bincount(polygon, values[faces].sum(1))
     return (sums / np.maximum(3 * np.bincount(polygon), 1))[polygon]

@@ -1,4 +1,4 @@
-"""The source of poses: motion capture, balanced over pose space, and procedural poses beside or instead of it."""
+"""The source of poses: motion capture, balanced over pose space, with or replaced by procedural poses."""
 
 import hashlib
 import os
@@ -21,27 +21,27 @@ SPLITS = ("train", "validation", "test")
 _HELD_OUT_SHARE = 0.1
 _CLUSTERS = 96
 _CLUSTERING_FRAMES = 6000
-# A cluster of n frames is drawn with probability proportional to n to this power: 1 is by frame, 0 by cluster.
+# A cluster of n frames is drawn with probability proportional to n to this power: 1 treats frames equally, 0 clusters.
 _BALANCE = 0.3
-# The share of each cluster's frames that is farthest from its center, and how often one of them is drawn.
+# The share of a cluster's frames that count as extreme (farthest from its center), and how often only these are drawn.
 _EXTREME_PART, _EXTREME_SHARE = 0.1, 0.2
 _NOISE_DEG = {"Arm": 5.0, "UpLeg": 4.0, "Head": 8.0, "Neck": 4.0, "Hand": 8.0, "Foot": 5.0, "Spine": 3.0}
 _NOISE_RAD = np.deg2rad([_NOISE_DEG.get(name.removeprefix("Left").removeprefix("Right"), 0.0) for name in BONES])
 _HINGE_NOISE_DEG = 6.0
 _HINGES = [bone(name) for name in ("LeftLeg", "RightLeg", "LeftForeArm", "RightForeArm")]
-_HINGE_AXES = np.array([[1.0, 0, 0], [1, 0, 0], [0, -1, 0], [0, 1, 0]])  # axes of the bends
+_HINGE_AXES = np.array([[1.0, 0, 0], [1, 0, 0], [0, -1, 0], [0, 1, 0]])  # axis about which each of `_HINGES` bends
 _FINGERS = [bone("LeftFingers"), bone("RightFingers")]
 _STRAIGHTENED_SHARE, _HARDLY_BENT_DEG = 0.35, 50.0
 _FINGER_CURL_DEG = (-5.0, 70.0)
 
 
 class PoseLibrary:
-    """Poses in three splits by sequence. Use `load_pose_library` to make one.
+    """Poses in three splits by sequence; `load_pose_library` makes one from files.
 
     Args:
         motions: sequence name -> (F, len(BONES), 3, 3) local rotations; empty for only procedural poses.
-        seed: for the clustering.
-        procedural_share: share of procedural samples, 0 to 1.
+        seed: of the clustering.
+        procedural_share: share of procedural samples; raises UserError unless it is 0 to 1.
     """
 
     def __init__(self, motions: dict[str, np.ndarray], seed: int = 0, procedural_share: float = 0.15):
@@ -60,15 +60,15 @@ class PoseLibrary:
             }
 
     def sequences(self, split: str) -> tuple[str, ...]:
-        """Names of the captured sequences in a split; every sequence is in only one."""
+        """Names of a split's captured sequences; splits share none. Raises UserError for an unknown split."""
         if split not in SPLITS:
             raise unknown_name("split", split, SPLITS)
         return self._splits[split]
 
     def sample(self, rng: np.random.Generator, split: str = "train") -> PoseSample:
-        """Draws a pose with any yaw, mirrored half of the time, with slight noise in its joints.
+        """Draws a pose with any yaw, mirrored half of the time, and perturbed.
 
-        Raises UserError if the library has too few sequences to fill the split.
+        Raises UserError if the split is unknown, or empty because the library has too few sequences.
         """
         if split not in SPLITS:
             raise unknown_name("split", split, SPLITS)
@@ -87,16 +87,19 @@ class PoseLibrary:
 
 
 def load_pose_library(path: str | os.PathLike | None, seed: int = 0, procedural_share: float = 0.15) -> PoseLibrary:
-    """Reads a folder or zip of BVH files; without a path the poses are procedural.
+    """Reads a folder or zip of BVH files; without a path all poses are procedural.
 
-    Raises UserError that names the file if one cannot be read or lacks a joint.
+    Raises UserError that names the file if one cannot be read or has no joint for a bone.
     """
     motions = {} if path is None else {n: retarget(parse_bvh(text, n)) for n, text in bvh_texts(Path(path))}
     return PoseLibrary(motions, seed, procedural_share)
 
 
 def perturb(local: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Noise in the joints of (len(BONES), 3, 3) rotations; elbows and knees never bend backward, fingers curl."""
+    """Adds noise to (len(BONES), 3, 3) local rotations, curls the fingers, and straightens the legs of some poses.
+
+    Noise never bends elbows or knees backward.
+    """
     local = np.array(local, np.float64)
     if rng.random() < _STRAIGHTENED_SHARE:
         straighten_legs(local, rng.uniform(0.3, 1))
@@ -110,7 +113,7 @@ def perturb(local: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def straighten_legs(local: np.ndarray, share: float) -> None:
-    """Reduces by `share` the bend of knees that are almost straight, keeping the foot below the hip; in place.
+    """Reduces the bend of slightly bent knees by `share`, in place; the feet keep their direction from the hips.
 
     CMU's captured skeletons never quite straighten their legs, unlike people who stand.
     """
@@ -125,7 +128,7 @@ def straighten_legs(local: np.ndarray, share: float) -> None:
 
 
 def pose_features(local: np.ndarray) -> np.ndarray:
-    """(F, D) float32 features to compare poses: directions of trunk, head and limbs, without the heading."""
+    """(F, D) float32 features that compare poses: directions of trunk, head and limbs, without the heading."""
     local = np.array(local, np.float64)
     local[:, bone("Hips")] = _without_heading(local[:, bone("Hips")])
     turns = rotation.to_global(local, PARENTS)
@@ -139,7 +142,7 @@ def pose_features(local: np.ndarray) -> np.ndarray:
 
 
 def cluster_centres(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(K, D) centers of (F, D) `features`, by k-means on a sample with distant initial centers (k-means++)."""
+    """(K, D) float32 centers of (F, D) `features`, by k-means on a sample, started with k-means++."""
     sample = features[rng.choice(len(features), min(_CLUSTERING_FRAMES, len(features)), replace=False)]
     centres = sample[rng.integers(len(sample))][None]
     distance = ((sample - centres) ** 2).sum(1).astype(np.float64)
@@ -172,7 +175,7 @@ class _BalancedFrames:
         self._probability = sizes / sizes.sum()
 
     def sample(self, rng: np.random.Generator) -> tuple[str, int, np.ndarray]:
-        """Name of the sequence, frame and (len(BONES), 3, 3) local rotations."""
+        """A frame's sequence name, number and (len(BONES), 3, 3) local rotations."""
         members = self._members[rng.choice(len(self._members), p=self._probability)]
         first = int(len(members) * (1 - _EXTREME_PART)) if rng.random() < _EXTREME_SHARE else 0
         row = members[rng.integers(first, len(members))]
@@ -181,21 +184,21 @@ class _BalancedFrames:
 
 
 def _nearest(features: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Index of and squared distance to the nearest center, (F,) each."""
+    """The index of the nearest center and the squared distance to it, (F,) each."""
     distance = (features**2).sum(1)[:, None] - 2 * features @ centres.T + (centres**2).sum(1)
     nearest = distance.argmin(1)
     return nearest, distance[np.arange(len(features)), nearest]
 
 
 def _without_heading(hips: np.ndarray) -> np.ndarray:
-    """(..., 3, 3) rotated about the vertical until the hips' left points to +x."""
+    """(..., 3, 3) rotations of the hips, rotated about the vertical until their left points to +x seen from above."""
     left = hips[..., :, 0]
     heading = np.arctan2(-left[..., 2], left[..., 0])
     return rotation.about(np.array([0, 1, 0]), -heading) @ hips
 
 
 def _split(names: list[str]) -> dict[str, tuple[str, ...]]:
-    """Assigns names to splits by the order of their hashes, independent of file order and machine."""
+    """Assigns names to splits by the order of their hashes. Fewer than three names all go to train."""
     order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     held = max(round(len(order) * _HELD_OUT_SHARE), 1) if len(order) >= 3 else 0
     parts = {"test": order[:held], "validation": order[held : 2 * held], "train": order[2 * held :]}
@@ -203,7 +206,10 @@ def _split(names: list[str]) -> dict[str, tuple[str, ...]]:
 
 
 def bvh_texts(path: Path) -> Iterator[tuple[str, str]]:
-    """Name without extension and text of each BVH file in a folder or zip."""
+    """Name without extension, and text, of each BVH file in a folder or zip.
+
+    Raises UserError if the path cannot be read or has no BVH file.
+    """
     count = 0
     try:
         for name, content in _folder_files(path) if path.is_dir() else _zip_files(path):

@@ -1,4 +1,4 @@
-"""Plausible poses without motion capture: parameters drawn from the ranges of a kind of pose."""
+"""Plausible poses without motion capture: joint angles drawn from the ranges of a kind of pose."""
 
 import numpy as np
 
@@ -8,9 +8,10 @@ from keras_pose.synthetic.motion.retarget import mirror_pose, raise_shoulders, w
 
 _X, _Y, _Z = np.eye(3)
 
-# Default ranges in degrees, for kinds of poses that do not set their own. Both sides of limbs are drawn separately.
-# arm_lift: upper arm from hanging (0) to overhead (180); arm_front: the plane of that lift, from sideways (0) to
-# forward (90); leg_lift: thigh to the front; leg_side: thigh away from the other; roll: body about its front axis.
+# Default ranges in degrees, for kinds of poses that do not set their own. Left and right limbs are drawn separately.
+# pitch: body forward; roll: body about its front axis (lying: about the spine); arm_lift: upper arm from hanging (0) to
+# overhead (180); arm_front: the plane of that lift, from sideways (0) to forward (90); leg_lift: thigh to the front;
+# leg_side: thigh away from the other.
 _DEFAULTS = {
     "pitch": (-5, 8),
     "roll": (-5, 5),
@@ -40,7 +41,7 @@ KINDS = {
     "crouching": {"pitch": (5, 35), "leg_lift": (80, 125), "knee": (95, 140), "leg_side": (5, 35), "bend": (10, 50)},
     "curled": {"pitch": (-20, 60), "leg_lift": (90, 130), "knee": (100, 145), "bend": (40, 75), "arm_lift": (30, 80)},
     "lunging": {"leg_lift": (-25, 90), "knee": (10, 95), "leg_side": (0, 35), "arm_lift": (10, 120)},
-    "lying": {"pitch": (-100, 100), "roll": (-180, 180), "leg_lift": (-5, 60), "knee": (0, 80), "arm_lift": (5, 170)},
+    "lying": {"roll": (-180, 180), "leg_lift": (-5, 60), "knee": (0, 80), "arm_lift": (5, 170)},
     "inverted": {"pitch": (150, 210), "arm_lift": (150, 178), "elbow": (0, 20), "leg_side": (0, 50), "knee": (0, 60)},
     "free": {"arm_lift": (0, 175), "elbow": (0, 140), "leg_lift": (-25, 110), "knee": (0, 130), "leg_side": (0, 50)},
 }
@@ -66,11 +67,11 @@ def sample_kind(kind: str, rng: np.random.Generator) -> np.ndarray:
     look = rotation.about(_Y, draw("look") / 2) @ rotation.about(_X, draw("nod") / 2)
     local[bone("Neck")] = local[bone("Head")] = look
     _pose_left_limbs(local, draw)
-    local = mirror_pose(local)  # the side drawn as left becomes the right
+    local = mirror_pose(local)  # the limbs drawn as left become the right ones
     _pose_left_limbs(local, draw)
     turns = raise_shoulders(rotation.to_global(local, PARENTS))
     chest = turns[bone("Spine")]
-    for side in ("Left", "Right"):  # arms were drawn relative to the chest but are attached to the moved collars
+    for side in ("Left", "Right"):  # arms were drawn relative to the chest, but their parents are the moved collars
         collar, arm = bone(f"{side}Shoulder"), bone(f"{side}Arm")
         local[collar] = chest.T @ turns[collar]
         local[arm] = local[collar].T @ local[arm]

@@ -1,7 +1,7 @@
-"""Converts the joints of a BVH file to local rotations of the rig in its T-pose.
+"""Converts the joints of a BVH file to local rotations of the rig, relative to its T-pose.
 
-All rigs known to `keras_pose.io.bvh_rigs` work. Only rotations are used: lengths are the body's, so the file's unit
-does not matter.
+All rigs known to `keras_pose.io.bvh_rigs` work if they stand upright at rest. Only rotations are used: lengths are the
+body's, so the file's unit does not matter.
 """
 
 import numpy as np
@@ -17,15 +17,19 @@ _BONES = {"Hips": "Hips", "LowerBack": "LowerBack", "Spine": "Chest", "Neck": "N
 for _side in bvh_rigs.SIDES:
     _BONES |= {_side + part: _side + part for part in ("Arm", "ForeArm", "Hand", "UpLeg", "Leg", "Foot")}
 
-# The bone whose offset shows the direction of a limb in the file's rest pose.
+# The bone at the end of each limb, which shows the limb's direction in the file's rest pose.
 _ENDS = {"Arm": "ForeArm", "ForeArm": "Hand", "UpLeg": "Leg", "Leg": "Foot"}
 
-# Largest rotation of a bone from its T-pose, in degrees; capture noise exceeds it.
+# Largest local rotation of a bone from the T-pose, in degrees; capture noise exceeds it.
 LIMITS_DEG = {"LowerBack": 70, "Spine": 45, "Neck": 45, "Head": 50, "Hand": 80, "Foot": 55}
 
 
 def retarget(motion: Bvh) -> np.ndarray:
-    """(F, len(BONES), 3, 3) float32 local rotations; the UserError names file and joint."""
+    """(F, len(BONES), 3, 3) float32 local rotations.
+
+    Raises UserError that names the file if a joint is missing, a limb has no length, or the skeleton does
+    not stand at rest.
+    """
     parts = bvh_rigs.find_joints(motion)
     motion = bvh_rigs.turned_upright(motion, parts)
     if not bvh_rigs.stands_at_rest(motion, parts):
@@ -52,9 +56,10 @@ def retarget(motion: Bvh) -> np.ndarray:
 
 
 def raise_shoulders(turns: np.ndarray) -> np.ndarray:
-    """Makes collar bones follow the arms: (..., len(BONES), 3, 3) global rotations, before and after.
+    """Makes the collar bones follow the arms; takes and returns (..., len(BONES), 3, 3) global rotations.
 
-    The collar contributes about a fifth of an arm's lift above 45 degrees, and a seventh of its swing to the front.
+    A collar bone follows an arm by a fifth of its lift beyond 45 degrees from hanging, and by about a seventh of its
+    swing to the front.
     """
     turns = turns.copy()
     chest = turns[..., bone("Spine"), :, :]
@@ -83,12 +88,12 @@ def within_limits(local: np.ndarray) -> np.ndarray:
 
 
 def mirror_pose(local: np.ndarray) -> np.ndarray:
-    """The mirrored pose: left and right of (..., len(BONES), 3, 3) local rotations are swapped."""
+    """The mirror image of (..., len(BONES), 3, 3) local rotations: left and right are swapped."""
     return rotation.mirrored(local[..., list(MIRROR), :, :])
 
 
 def _global_rotations(motion: Bvh, wanted: set[int]) -> dict[int, np.ndarray]:
-    """(F, 3, 3) world rotations of the `wanted` joints and their ancestors."""
+    """(F, 3, 3) world rotations of the `wanted` joints and their ancestors, by joint index."""
     turns: dict[int, np.ndarray] = {}
 
     def turn(j: int) -> np.ndarray:

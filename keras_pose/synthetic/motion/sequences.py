@@ -1,4 +1,4 @@
-"""Poses in motion: a captured sequence, or one that moves between procedural poses. For clips, see `clip`."""
+"""Poses in motion for `keras_pose.synthetic.clip`: a captured sequence, or a motion between procedural poses."""
 
 import os
 from pathlib import Path
@@ -15,15 +15,15 @@ from keras_pose.synthetic.motion.procedural_poses import sample_kind
 from keras_pose.synthetic.motion.retarget import retarget
 
 _KINDS = ("standing", "walking", "reaching", "raised_arms", "lunging")  # on two feet
-_POSE_SECONDS = 0.8  # from one drawn pose to the next
-_TURN_DEG = 40.0  # about the vertical, from one drawn pose to the next
+_POSE_SECONDS = 0.8  # time from one procedural pose to the next
+_TURN_DEG = 40.0  # largest rotation about the vertical from one procedural pose to the next
 _ANKLES = [HUMAN36M_17.joint_names.index(f"{side}_ankle") for side in ("left", "right")]
 
 
 def drawn_motion(rng: np.random.Generator, frames: int, fps: float) -> np.ndarray:
-    """(frames, len(BONES), 3, 3) float32 local rotations of someone moving from one procedural pose to the next.
+    """(frames, len(BONES), 3, 3) float32 local rotations of a person who moves from one procedural pose to the next.
 
-    Between two poses each bone rotates about one axis, starting and ending at rest.
+    Between two poses each bone rotates about a fixed axis, and starts and ends at rest.
     """
     steps = np.arange(frames) / (fps * _POSE_SECONDS)
     keys, heading = [], 0.0
@@ -36,14 +36,14 @@ def drawn_motion(rng: np.random.Generator, frames: int, fps: float) -> np.ndarra
     turns = rotation.to_vector(np.swapaxes(keys[:-1], -1, -2) @ keys[1:])
     first = steps.astype(int)
     share = steps - first
-    share = share**2 * (3 - 2 * share)  # at rest at both ends
+    share = share**2 * (3 - 2 * share)  # smoothstep: at rest at both ends
     return (keys[first] @ rotation.from_vector(share[:, None, None] * turns[first])).astype(np.float32)
 
 
 def captured_motion(path: str | os.PathLike, sequence: str, start: int, frames: int) -> np.ndarray:
-    """Like `drawn_motion`, from frame `start` of one file in a folder or zip of BVH files; rotations only.
+    """`frames` frames from `start` of one file in a folder or zip of BVH files; shape as in `drawn_motion`.
 
-    Raises UserError if the file is missing or too short.
+    Raises UserError if the file is missing, too short or cannot be converted.
     """
     names = []
     for name, text in bvh_texts(Path(path)):
@@ -59,7 +59,7 @@ def captured_motion(path: str | os.PathLike, sequence: str, start: int, frames: 
 
 
 def steps_on_the_ground(joints_mm: np.ndarray) -> np.ndarray:
-    """(F, 3) offsets for each frame's person that keep the lower foot in place, which makes the person walk.
+    """(F, 3) offsets in mm, one per frame, that keep the lower foot in place, which makes the person walk.
 
     Args:
         joints_mm: (F, J, 3) joints of HUMAN36M_17, each frame above the origin with its lowest point on the ground.

@@ -1,4 +1,4 @@
-"""Cameras: the viewpoint of an image, and the crop around the person.
+"""Cameras: the viewpoint of an image and the crop around the person.
 
 World frame: y up, ground at y = 0, millimeters. Camera frame: x right, y down, z away.
 """
@@ -9,12 +9,12 @@ from keras_pose.core import geometry
 from keras_pose.core.geometry import Camera
 
 FRAME_LONG_PX = 1000.0
-_FILM_WIDTH_MM = 36.0  # focal lengths are 35 mm equivalents
-_NEAREST_MM = 250.0  # smallest distance of a joint from the camera
+_FILM_WIDTH_MM = 36.0  # width of a full frame; focal lengths are 35 mm equivalents
+_NEAREST_MM = 250.0  # smallest depth of a joint
 
 
 def look_at(position_mm: np.ndarray, target_mm: np.ndarray, roll_rad: float = 0.0) -> np.ndarray:
-    """(3, 3) rotation, world to camera, of a camera looking at a target; roll rotates it about its axis."""
+    """(3, 3) rotation, world to camera, of a camera that looks at a target; `roll_rad` rotates it about its axis."""
     forward = _unit(target_mm - position_mm)
     helper = np.array([0.0, 1.0, 0.0]) if abs(forward[1]) < 0.999 else np.array([0.0, 0.0, 1.0])
     right = _unit(np.cross(forward, helper))
@@ -24,9 +24,9 @@ def look_at(position_mm: np.ndarray, target_mm: np.ndarray, roll_rad: float = 0.
 
 
 def sample_camera(rng: np.random.Generator, joints_mm: np.ndarray, any_roll: bool) -> Camera:
-    """A camera with a person of (J, 3) joints in its image.
+    """Draws a camera that sees a person with (J, 3) joints.
 
-    Heights, pitches and distances are typical of phones, tripods and balconies; with `any_roll` the camera is rotated
+    Heights, pitches and distances are typical of phones, tripods and balconies. With `any_roll` the camera is rotated
     by any angle about its axis.
     """
     frame = _frame_size(rng)
@@ -35,7 +35,7 @@ def sample_camera(rng: np.random.Generator, joints_mm: np.ndarray, any_roll: boo
     focal_px = focal / _FILM_WIDTH_MM * FRAME_LONG_PX
     middle = (joints_mm.min(0) + joints_mm.max(0)) / 2
     span = max(2 * np.linalg.norm(joints_mm - middle, axis=-1).max(), 700.0)
-    filled = np.exp(rng.uniform(np.log(0.25), np.log(1.05)))  # of the frame's short side
+    filled = np.exp(rng.uniform(np.log(0.25), np.log(1.05)))  # size of the person, as a share of the frame's short side
     distance = max(focal_px * span / (filled * min(frame)), 1100.0)
     azimuth, elevation = rng.uniform(0, 2 * np.pi), np.deg2rad(_elevation_deg(rng))
     roll = rng.uniform(-np.pi, np.pi) if any_roll else np.deg2rad(rng.normal(0, 4.0))
@@ -60,7 +60,7 @@ def sample_camera(rng: np.random.Generator, joints_mm: np.ndarray, any_roll: boo
 def crop_camera(
     rng: np.random.Generator, camera: Camera, joints_mm: np.ndarray, image_size: tuple[int, int], truncated: bool
 ) -> Camera:
-    """The camera of a crop (height, width) around the person; with `truncated` a part of the body is cut off."""
+    """The camera of a (height, width) crop around the person; `truncated` cuts off a part of the body."""
     joints_px = camera.project(camera.to_camera(joints_mm))
     kept = _kept_joints(rng, joints_px) if truncated else np.ones(len(joints_px), bool)
     margin = rng.uniform(0.95, 1.3) if truncated else np.exp(rng.normal(np.log(1.27), 0.1))
@@ -76,13 +76,13 @@ def camera_position(camera: Camera) -> np.ndarray:
 
 
 def _frame_size(rng: np.random.Generator) -> tuple[float, float]:
-    """(height, width): landscape, portrait or square."""
+    """(height, width) of a landscape, portrait or square frame."""
     short = FRAME_LONG_PX * rng.choice([9 / 16, 2 / 3, 3 / 4, 1.0])
     return (short, FRAME_LONG_PX) if rng.random() < 0.6 else (FRAME_LONG_PX, short)
 
 
 def _elevation_deg(rng: np.random.Generator) -> float:
-    """The camera's elevation above the person's middle: mostly eye level, sometimes a balcony or the floor."""
+    """Elevation of the camera seen from the person's middle: mostly eye level, sometimes a balcony or the floor."""
     kind = rng.random()
     if kind < 0.7:
         return rng.normal(5.0, 8.0)
@@ -90,7 +90,7 @@ def _elevation_deg(rng: np.random.Generator) -> float:
 
 
 def _kept_joints(rng: np.random.Generator, joints_px: np.ndarray) -> np.ndarray:
-    """(J,) bool, the joints on one side of a line through the body: at least six of them."""
+    """(J,) bool: the joints on one side of a line through the body; at least six, but not all."""
     direction = rng.normal(size=2)
     if rng.random() < 0.5:
         direction = joints_px[8] - joints_px[0] + 1e-3  # pelvis to thorax, because cameras most often cut off legs

@@ -1,4 +1,4 @@
-"""The effects of lenses, sensors and JPEG. Images are (H, W, 3); `difficulty` is 0 (no effect) to 1 (full)."""
+"""The effects of lenses, sensors and JPEG. Images are (H, W, 3); `difficulty` is 0 (hardly any effect) to 1 (full)."""
 
 import cv2
 import numpy as np
@@ -17,9 +17,9 @@ def encode_srgb(linear: np.ndarray) -> np.ndarray:
 
 
 def degrade(rng: np.random.Generator, linear: np.ndarray, difficulty: float) -> np.ndarray:
-    """A rendered linear image to (H, W, 3) uint8 sRGB, as stored by a camera.
+    """A rendered linear image to (H, W, 3) uint8 sRGB, as a camera stores it.
 
-    The probability and strength of each fault increase with the difficulty; all are drawn from `rng`.
+    The probability and strength of faults increase with the difficulty.
     """
     linear = _blur(rng, linear, difficulty)
     linear = linear * np.exp(rng.normal(0, 0.12 * difficulty, 3)).astype(np.float32)  # white balance
@@ -36,7 +36,7 @@ def degrade(rng: np.random.Generator, linear: np.ndarray, difficulty: float) -> 
 
 
 def _blur(rng: np.random.Generator, linear: np.ndarray, difficulty: float) -> np.ndarray:
-    """Defocus or motion blur; up to 2 % of the image at full difficulty."""
+    """Defocus or motion blur: at full difficulty, sigma up to 0.8 % or length up to 4 % of the image's height."""
     extent = 0.02 * difficulty * linear.shape[0]
     kind = rng.random()
     if kind < 0.3 * difficulty:
@@ -53,7 +53,7 @@ def _blur(rng: np.random.Generator, linear: np.ndarray, difficulty: float) -> np
 
 
 def _contrast(rng: np.random.Generator, image: np.ndarray, difficulty: float) -> np.ndarray:
-    """Contrast, brightness and saturation of a camera's image style; rarely black and white."""
+    """Varies contrast, brightness and saturation, as cameras' image styles do; rarely makes it black and white."""
     gain = np.float32(np.exp(rng.normal(0, 0.05 + 0.2 * difficulty)))
     offset = np.float32(rng.normal(0, 3 + 15 * difficulty))
     image = (image - 110) * gain + (110 + offset)
@@ -63,7 +63,7 @@ def _contrast(rng: np.random.Generator, image: np.ndarray, difficulty: float) ->
 
 
 def _low_resolution(rng: np.random.Generator, image: np.ndarray, difficulty: float) -> np.ndarray:
-    """A distant person: fewer pixels, enlarged again."""
+    """Fewer pixels, enlarged again: a distant person."""
     height, width = image.shape[:2]
     shrink = np.exp(rng.uniform(0.0, np.log(3.5) * difficulty))
     small = (max(8, round(width / shrink)), max(8, round(height / shrink)))

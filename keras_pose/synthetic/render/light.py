@@ -12,15 +12,18 @@ from keras_pose.synthetic.render.raster import rasterize_depth, to_homogeneous_p
 
 _SUN_DISTANCE_MM = 60000.0
 _ONE, _HALF, _THREE = np.float32(1.0), np.float32(0.5), np.float32(3.0)
-_MIDDLE_GREY = 0.55  # value of a surface with albedo 0.5 before the tone curve
+_MIDDLE_GREY = 0.55  # exposed radiance of an average surface with albedo 0.5, before the tone curve
 
 
 @dataclass(frozen=True)
 class Light:
-    """The light in a scene.
+    """The light in a scene; arrays are float32.
 
-    `sky` (9, 3) irradiance coefficients (see `panorama.irradiance_basis`), `sun_direction` (3,) toward the sun, `sun`
-    (3,) its irradiance, `exposure` the factor from radiance to the tone curve. All float32.
+    Attributes:
+        sky: (9, 3) irradiance coefficients; see `panorama.irradiance_basis`.
+        sun_direction: (3,) unit vector toward the sun.
+        sun: (3,) irradiance of a surface that faces the sun.
+        exposure: factor from radiance to the input of the tone curve.
     """
 
     sky: np.ndarray
@@ -31,14 +34,18 @@ class Light:
 
 @dataclass(frozen=True)
 class ShadowMap:
-    """Depth of the first surface seen from the sun, and `matrix` (3, 4) from world to its homogeneous pixels."""
+    """`depth_mm` (S, S) of the first surface seen from the sun; `matrix` (3, 4) maps world to homogeneous pixels."""
 
     depth_mm: np.ndarray
     matrix: np.ndarray
 
 
 def sample_light(rng: np.random.Generator, panorama: Panorama, difficulty: float) -> Light:
-    """A panorama's light; harder scenes vary its strength, add lamps from any direction, and have wrong exposure."""
+    """A panorama's light with a sun of random strength.
+
+    A lamp from above the horizon may replace the sun: half of the weak suns, and more suns in harder scenes. The
+    exposure is less accurate in harder scenes.
+    """
     sky, sun, direction = panorama.sky.copy(), panorama.sun * np.exp(rng.uniform(-0.5, 1.2)), panorama.sun_direction
     mean = max(float(sky[0].mean()), 1e-3)
     if sun.mean() < 0.15 * mean and rng.random() < 0.5 or rng.random() < 0.25 * difficulty:
@@ -60,7 +67,7 @@ def _lamp_direction(rng: np.random.Generator) -> np.ndarray:
 def cast_shadows(
     vertices_mm: np.ndarray, faces: np.ndarray, light: Light, center_mm: np.ndarray, radius_mm: float, size: int
 ) -> ShadowMap:
-    """The shadow map (size, size) of everything within a radius of a point."""
+    """The shadow map (size, size) of everything within `radius_mm` of a point."""
     position = center_mm + light.sun_direction * _SUN_DISTANCE_MM
     rotation = look_at(position, center_mm)
     focal = size / 2 * _SUN_DISTANCE_MM / radius_mm
@@ -73,7 +80,7 @@ def cast_shadows(
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def lit_share(depth, matrix, x, y, z, bias_mm):
-    """The share of the sun that a world point sees, 0 to 1: four neighbors in the map, weighted by distance."""
+    """The share of the sun that a world point sees: bilinear over four pixels of the map, and 1 outside the map."""
     w = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z + matrix[2, 3]
     u = (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3]) / w - _HALF
     v = (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3]) / w - _HALF

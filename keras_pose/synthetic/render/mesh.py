@@ -1,7 +1,7 @@
 """The interface between the body side and the scene side of the generator.
 
-World frame of the generator: y up, the ground at y = 0, millimeters, right-handed; a person at rest faces +z (so the
-person's left is at +x).
+World frame of the generator: y up, ground at y = 0, millimeters, right-handed. A person at rest faces +z, so the
+person's left is at +x.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Mesh:
     Attributes:
         vertices_mm: (V, 3) float32, world frame.
         faces: (F, 3) int32 vertex indices, counter-clockwise seen from outside.
-        uv: (F, 3, 2) float32 texture coordinates of each corner, (0, 0) at the texture's first pixel.
+        uv: (F, 3, 2) float32 texture coordinates of each corner; (0, 0) is the corner of the first pixel.
         material: (F,) int32 index into `materials`.
     """
 

@@ -1,4 +1,4 @@
-"""Flat overlays in front of the scene: pasted shapes, and the border of the photo."""
+"""Flat overlays: clutter on the background, shapes pasted over the scene, and the border of the photo."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ def paste_shapes(rng: np.random.Generator, linear: np.ndarray, surfaces: np.ndar
     """Pastes one to four shapes on an image.
 
     Returns:
-        The (H, W, 3) linear image, and (H, W) bool, which pixels a shape covers.
+        The (H, W, 3) linear image, and (H, W) bool: which pixels a shape covers.
     """
     height, width = linear.shape[:2]
     covered = np.zeros((height, width), np.uint8)
@@ -39,10 +39,10 @@ def paste_shapes(rng: np.random.Generator, linear: np.ndarray, surfaces: np.ndar
 
 
 def paste_border(rng: np.random.Generator, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lets the crop reach past the photo: one or two sides are black, gray, or repeat the last pixels.
+    """Imitates a crop that reaches past the photo: one or two sides are black, gray, or repeat the last pixels.
 
     Returns:
-        The (H, W, 3) uint8 image, and (H, W) bool, which pixels are past the photo.
+        The (H, W, 3) uint8 image, and (H, W) bool: which pixels are past the photo.
     """
     height, width = image.shape[:2]
     first, last = np.zeros(2, int), np.array([height, width])
@@ -66,7 +66,7 @@ def paste_border(rng: np.random.Generator, image: np.ndarray) -> tuple[np.ndarra
 
 
 def paste_clutter(rng: np.random.Generator, linear: np.ndarray, surfaces: np.ndarray, count: int) -> np.ndarray:
-    """Paints lines, spots and patches of texture on a background, (H, W, 3) linear."""
+    """Paints `count` lines, spots and patches of texture on an (H, W, 3) linear background."""
     height, width = linear.shape[:2]
     image = linear.copy()
     for _ in range(count):
@@ -88,7 +88,7 @@ def paste_clutter(rng: np.random.Generator, linear: np.ndarray, surfaces: np.nda
 
 
 def covered_joints(mask: np.ndarray, keypoints_px: np.ndarray) -> np.ndarray:
-    """(J,) bool, whether a joint lies in the image and on the mask (H, W)."""
+    """(J,) bool per joint: whether it lies in the image and on the (H, W) mask."""
     column, row = np.floor(keypoints_px).astype(int).T
     inside = (row >= 0) & (row < mask.shape[0]) & (column >= 0) & (column < mask.shape[1])
     return inside & mask[row.clip(0, mask.shape[0] - 1), column.clip(0, mask.shape[1] - 1)]

@@ -1,7 +1,7 @@
 """High dynamic range panoramas: reading them, procedural substitutes, and their light.
 
 A panorama is an (H, W, 3) float32 linear RGB image of all directions: column 0 looks along -z, the column at a quarter
-along +x, and the first row straight up (+y). Brightness is scaled to a mean of 1.
+along +x, and the first row straight up (+y). Brightness is scaled to a mean of 1, with the brightest percent clipped.
 """
 
 import base64
@@ -18,7 +18,7 @@ from keras_pose.core.errors import UserError
 
 SUFFIXES = (".exr.js", ".exr", ".hdr")
 _SUN_RADIUS_DEG = 14.0
-_BRIGHTEST = 40.0  # times the mean; above it, compressed panoramas ring around the sun
+_BRIGHTEST = 40.0  # times the mean; clipped there, because compressed panoramas ring around the sun
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,11 @@ class Panorama:
     """A panorama and its light.
 
     Attributes:
-        radiance: (H, W, 3) float32.
-        sky: (9, 3) float32, coefficients c with irradiance(n) = sum_i c_i basis_i(n), without the sun's part.
+        radiance: (H, W, 3) float32, linear RGB.
+        sky: (9, 3) float32, coefficients c with irradiance(n) = sum_i c_i basis_i(n), without the sun's part; see
+            `irradiance_basis`.
         sun_direction: (3,) float32 unit vector toward the strongest light.
-        sun: (3,) float32 irradiance of a surface facing it; 0 under an overcast sky.
+        sun: (3,) float32 irradiance of a surface that faces it; near 0 under an overcast sky.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Panorama:
 
 
 def list_panoramas(directory: str) -> list[Path]:
-    """The panorama files of a folder, by name; raises UserError if there is none."""
+    """The panorama files of a folder, sorted by name; raises UserError if there are none."""
     folder = Path(directory)
     if not folder.is_dir():
         raise UserError(f"--panoramas: {directory} is not a folder; name one with .exr, .hdr or .exr.js files")
@@ -62,7 +63,7 @@ def load_panorama(path: Path) -> Panorama:
 
 
 def _read_exr(path: Path) -> np.ndarray:
-    """`.exr`, or the same as a base64 string in a JavaScript module (`.exr.js`)."""
+    """Reads an `.exr` file, or one in base64 within a JavaScript module (`.exr.js`)."""
     try:
         import OpenEXR
     except ImportError as error:
@@ -114,7 +115,7 @@ def irradiance_basis(normals: np.ndarray) -> np.ndarray:
     return np.stack([np.ones_like(x), x, y, z, x * y, y * z, z * x, x * x - y * y, 3 * z * z - 1], axis=-1)
 
 
-# Real spherical harmonics' squared norms of that basis times the cosine lobe's coefficients pi, 2 pi / 3, pi / 4
+# Squared factors of the real spherical harmonics on that basis, times the cosine lobe's pi, 2 pi / 3 and pi / 4
 # (Ramamoorthi and Hanrahan 2001, "An efficient representation for irradiance environment maps").
 _BAND = np.array([1 / 4] + [1 / 2] * 3 + [15 / 16] * 3 + [15 / 64, 5 / 64], np.float32)
 
@@ -132,7 +133,7 @@ def make_panorama(name: str, pixels: np.ndarray) -> Panorama:
     vectors, solid_angle = directions(*radiance.shape[:2])
     mean = (np.minimum(radiance, np.quantile(radiance, 0.99)) * solid_angle[..., None]).sum() / (12 * np.pi)
     radiance = radiance / np.float32(max(mean, 1e-9))
-    bright = radiance.max(-1) > _BRIGHTEST / 2  # lossy files lose the color here, so white is used
+    bright = radiance.max(-1) > _BRIGHTEST / 2  # lossy files lose the color here, so it becomes a warm white
     radiance[bright] = np.minimum(radiance[bright].max(-1, keepdims=True), _BRIGHTEST) * np.float32([1.0, 0.95, 0.85])
 
     small = cv2.GaussianBlur(radiance.mean(-1), (0, 0), radiance.shape[0] / 64)
@@ -150,14 +151,14 @@ def make_panorama(name: str, pixels: np.ndarray) -> Panorama:
 
 
 def drawn_panorama(name: str, rng: np.random.Generator, height: int = 128) -> Panorama:
-    """A panorama without any file: a sky with clouds and a skyline, or a hall with lamps and windows."""
+    """A procedural panorama: a sky with clouds and a skyline, or a hall with lamps and windows."""
     vectors, _ = directions(height, 2 * height)
     pixels = _draw_sky(vectors, rng) if rng.random() < 0.6 else _draw_hall(vectors, rng)
     return make_panorama(name, pixels)
 
 
 def _clouds(shape: tuple[int, int], rng: np.random.Generator, octaves: int = 5) -> np.ndarray:
-    """(H, W) noise of several scales, mean 0, deviation about 1."""
+    """(H, W) noise of several scales, mean about 0, deviation 1."""
     noise = np.zeros(shape, np.float32)
     for octave in range(octaves):
         coarse = rng.standard_normal((3 * 2**octave, 6 * 2**octave)).astype(np.float32)
@@ -185,7 +186,7 @@ def _draw_sky(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _draw_hall(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The inside of a box, with a color per wall and bright rectangles on it."""
+    """The inside of a box, with a color per wall and bright rectangles on the walls."""
     size = np.array([rng.uniform(2, 6), rng.uniform(1.2, 3), rng.uniform(2, 6)])
     reach = size / np.maximum(np.abs(vectors), 1e-6)
     axis = reach.argmin(-1)  # (H, W), the wall in each direction
@@ -204,13 +205,13 @@ def _draw_hall(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _color(rng: np.random.Generator, low: float, high: float) -> np.ndarray:
-    """(3,) linear RGB around a gray in [low, high], warm or cold equally often."""
+    """(3,) linear RGB around a gray in [low, high], more often warm than cold."""
     warmth = rng.normal(0.1, 0.2)
     return rng.uniform(low, high) * np.array([1 + warmth, 1.0, 1 - warmth]).clip(0.3) * np.exp(rng.normal(0, 0.12, 3))
 
 
 def _random_direction(rng: np.random.Generator, lowest: float) -> np.ndarray:
-    """A unit vector (3,) whose height is above `lowest`."""
+    """(3,) a unit vector whose y is at least `lowest`."""
     y, azimuth = rng.uniform(lowest, 1.0), rng.uniform(0, 2 * np.pi)
     radius = np.sqrt(1 - y * y)
     return np.array([radius * np.sin(azimuth), y, radius * np.cos(azimuth)])

@@ -2,8 +2,9 @@
 
 Triangles are drawn in homogeneous pixels (Olano and Greer 1997, "Triangle scan conversion using 2D homogeneous
 coordinates"): the ray through pixel (u, v) meets the triangle's plane at depth det / s, with weights e_i / s of the
-three corners, where e_i = (u, v, 1) . (q_j x q_k). Weights are perspective-correct by construction, and a corner behind
-the camera needs no clipping, except for the bounding box of visited pixels.
+three corners q_i, where e_i = (u, v, 1) . (q_j x q_k), s = e_0 + e_1 + e_2 and det = q_0 . (q_1 x q_2). Weights are
+perspective-correct by construction. A corner behind the camera needs no clipping, except for the bounding box of
+visited pixels.
 """
 
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class Raster:
 
 
 def to_homogeneous_pixels(points_mm: np.ndarray, camera, scale: float = 1.0) -> np.ndarray:
-    """(V, 3) world points to (u * z, v * z, z) of a `geometry.Camera` whose image is drawn `scale` times as large."""
+    """(V, 3) world points to (u * z, v * z, z) float32 in the image of a `Camera`, drawn `scale` times as large."""
     intrinsics = camera.intrinsics * np.array([[scale], [scale], [1.0]])
     linear = (intrinsics @ camera.rotation).astype(np.float32)
     offset = (intrinsics @ camera.translation_mm).astype(np.float32)
@@ -48,7 +49,7 @@ def rasterize(homogeneous_px: np.ndarray, faces: np.ndarray, size: tuple[int, in
 
 
 def rasterize_depth(homogeneous_px: np.ndarray, faces: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Computes only `depth_mm` (height, width): a shadow map."""
+    """Computes only the (height, width) `depth_mm` of `rasterize`, for a shadow map."""
     depth = np.full(size, np.inf, np.float32)
     _draw(homogeneous_px, faces, np.empty((0, 0), np.int32), depth, np.empty((0, 0, 2), np.float32))
     return depth
@@ -56,7 +57,7 @@ def rasterize_depth(homogeneous_px: np.ndarray, faces: np.ndarray, size: tuple[i
 
 @numba.njit(cache=True, nogil=True)
 def smooth_normals(vertices, faces):
-    """(V, 3) float32 unit normals: the mean of a vertex's triangles, weighted by area."""
+    """(V, 3) float32 unit normals: per vertex, the mean over its triangles, weighted by area."""
     normals = np.zeros_like(vertices)
     for f in range(len(faces)):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]

@@ -1,4 +1,4 @@
-"""Colors of a raster's samples: textures, sky light, sun with shadows, and the mean over super-samples."""
+"""Shades a raster: textures, sky light, sun with shadows, and the mean over the samples of each pixel."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from keras_pose.synthetic.render.mesh import Mesh
 from keras_pose.synthetic.render.raster import Raster, smooth_normals
 
 _ONE, _INVERSE_PI = np.float32(1), np.float32(1 / np.pi)  # an int would make all dependent values float64
-_WHITE = np.float32(2.8)
+_WHITE = np.float32(2.8)  # exposed radiance that becomes white
 _SHADOW_BIAS_MM = np.float32(14.0)
 _GLOSS = np.float32(24.0)  # exponent of the highlights
 
@@ -21,10 +21,14 @@ SRGB_TO_LINEAR = np.array(
 
 @dataclass(frozen=True)
 class Solids:
-    """Meshes joined for drawing; `object_of_face` (F,) int32 is the mesh of each face.
+    """Meshes joined for drawing; vertices, faces, uv and material are as in `Mesh`.
 
-    `texels` (N,) uint8 are all textures concatenated; `texture_of_material` (M, 3) int32 is the offset, height and
-    width of each; `specular` (M,) float32.
+    Attributes:
+        normals: (V, 3) float32 unit normals of the vertices.
+        object_of_face: (F,) int32 index of each face's mesh.
+        texels: (N,) uint8, all textures concatenated.
+        texture_of_material: (M, 3) offset in `texels`, height and width of each texture.
+        specular: (M,) float32.
     """
 
     vertices_mm: np.ndarray
@@ -39,7 +43,7 @@ class Solids:
 
 
 def join_meshes(meshes: list[Mesh]) -> Solids:
-    """All meshes as one."""
+    """Joins meshes into one."""
     first_vertex = np.cumsum([0] + [len(m.vertices_mm) for m in meshes])
     first_material = np.cumsum([0] + [len(m.materials) for m in meshes])
     materials = [material for mesh in meshes for material in mesh.materials]
@@ -65,7 +69,10 @@ def join_meshes(meshes: list[Mesh]) -> Solids:
 def shade(
     raster: Raster, solids: Solids, background: np.ndarray, light: Light, shadows: ShadowMap, eye_mm: np.ndarray
 ) -> np.ndarray:
-    """(H, W, 3) float32 linear in [0, 1]: a raster twice as large, over a background (H, W, 3) of that kind."""
+    """(H, W, 3) float32 linear in [0, 1]: the shaded raster over a background of the same shape and range.
+
+    The raster is twice as large as the image.
+    """
     return _resolve(
         *(raster.face, raster.barycentric, background),
         *(solids.vertices_mm, solids.normals, solids.faces, solids.uv, solids.material),
@@ -77,13 +84,13 @@ def shade(
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def tone(radiance):
-    """Reinhard's curve from exposed radiance to linear [0, 1]: straight in the dark, white from `_WHITE` on."""
+    """Reinhard's curve from exposed radiance to linear [0, 1]: nearly straight in the dark, white from `_WHITE` on."""
     return min(radiance * (_ONE + radiance / (_WHITE * _WHITE)) / (_ONE + radiance), _ONE)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def texel(texels, offset, height, width, u, v, linear):
-    """A texture's linear color (red, green, blue) at (u, v), repeated, and interpolated between pixel centers."""
+    """A repeated texture's linear color (red, green, blue) at (u, v), interpolated between pixel centers."""
     x = (u - np.floor(u)) * np.float32(width) - np.float32(0.5)
     y = (v - np.floor(v)) * np.float32(height) - np.float32(0.5)
     column, row = int(np.floor(x)), int(np.floor(y))
@@ -124,7 +131,7 @@ def _frame(vertices, normals, a, b, c, w0, w1, w2, eye):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _highlight(px, py, pz, nx, ny, nz, eye, sun_direction):
-    """The Blinn-Phong highlight, times the cosine of the sun."""
+    """The Blinn-Phong highlight, (normal . half vector)^_GLOSS."""
     vx, vy, vz = eye[0] - px, eye[1] - py, eye[2] - pz
     scale = _ONE / np.sqrt(vx * vx + vy * vy + vz * vz)
     hx, hy, hz = vx * scale + sun_direction[0], vy * scale + sun_direction[1], vz * scale + sun_direction[2]

@@ -21,15 +21,16 @@ class Backdrop:
     """The background of one scene.
 
     Attributes:
-        zoom: how many times more of the panorama is shown than the lens sees. Crops are 15 to 40 degrees wide, which
-            is a few pixels of a panorama; the horizon keeps its place.
-        box_mm: (6,) distances of the planes x0, x1, floor, ceiling, z0, z1 from the origin.
-        surface: (6,) int32 texture of each plane, -1 if the panorama shows.
-        tint: (6, 3) color of each plane's texture.
-        repeat_mm: (6,) size of one repeat of the texture.
-        grain: texture whose brightness modulates the panorama, which is blurred at this size: on a floor of
-            `repeat_mm` below the horizon, on a wall above. `grain_strength` ranges from 0 (none) to 1 (full).
-        contacts_mm: (M, 4) x, z, radius and strength of soft dark spots on the floor, under what stands on it.
+        zoom: how many times more of the panorama is shown than the lens sees, because crops are 15 to 40 degrees wide,
+            which is few pixels of a panorama. The horizon keeps its place.
+        box_mm: (6,) coordinates of the planes: x0, x1, floor, ceiling, z0, z1.
+        surface: (6,) int32 index of each plane's texture; -1 shows the panorama instead.
+        tint: (6, 3) factors on the colors of each plane's texture.
+        repeat_mm: (6,) size of one repeat of each plane's texture.
+        grain: index of the texture whose brightness modulates the panorama, which is blurred at this size: on the floor
+            below the horizon, on a distant wall above.
+        grain_strength: 0 (none) to 1 (full).
+        contacts_mm: (M, 4) x, z, radius and strength of soft shadows on the floor, below people and objects.
     """
 
     panorama: Panorama
@@ -88,7 +89,10 @@ def sample_backdrop(
 def draw_backdrop(
     backdrop: Backdrop, surfaces: Surfaces, camera: Camera, raster: Raster, light: Light, shadows: ShadowMap
 ) -> np.ndarray:
-    """(H, W, 3) float32 linear in [0, 1]; zero if all samples of a raster twice as large show something nearer."""
+    """(H, W, 3) float32 linear in [0, 1]; 0 where something nearer covers all four samples of a pixel.
+
+    The raster is twice as large as the image.
+    """
     height, width = (n // 2 for n in raster.face.shape)
     rays = (camera.rotation.T @ np.linalg.inv(camera.intrinsics)).astype(np.float32)
     contacts = backdrop.contacts_mm.copy()

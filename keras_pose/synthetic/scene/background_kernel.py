@@ -1,4 +1,4 @@
-"""Draws a `background.Backdrop` with one ray for each pixel that nothing nearer covers."""
+"""Draws a `background.Backdrop`: casts one ray for each pixel that nothing nearer covers completely."""
 
 import numba
 import numpy as np
@@ -9,7 +9,7 @@ from keras_pose.synthetic.scene.surfaces import LEVELS, SIZE
 
 _FADE_FROM_MM, _FADE_TO_MM = np.float32(9000.0), np.float32(30000.0)  # outdoors, the floor fades into the panorama
 _SHADE_OF_PANORAMA = np.float32(0.55)  # how much the sun's shadow darkens a panorama's floor
-_FARTHEST = np.float32(6.0)  # a soft spot ends at the square root of this, in radii
+_FARTHEST = np.float32(6.0)  # (distance / radius)^2 at which a soft shadow ends
 _ZERO, _HALF, _ONE, _TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
 _TURN, _INVERSE_PI = np.float32(2 * np.pi), np.float32(1 / np.pi)
 
@@ -19,7 +19,7 @@ def draw_background(
     face, rays, eye, pixel, radiance, zoom, middle_azimuth, box, surface, tint, repeat, contacts,
     grain, grain_strength, texels, level_start, linear, sky, sun_direction, sun, exposure, shadow_depth, shadow_matrix,
 ):  # fmt: skip
-    """(H, W, 3) float32; see `background.draw_backdrop` for the inputs."""
+    """(H, W, 3) float32 linear in [0, 1]; `background.draw_backdrop` prepares the inputs."""
     height, width = face.shape[0] // 2, face.shape[1] // 2
     image = np.zeros((height, width, 3), np.float32)
     room = surface[0] >= 0 or surface[1] >= 0 or surface[4] >= 0 or surface[5] >= 0
@@ -74,7 +74,7 @@ def _is_covered(face, row, column):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _nearest_plane(eye, x, y, z, box, surface):
-    """The first textured plane that a ray meets, and its distance; -1 if there is none."""
+    """The first textured plane that a ray meets (-1 if none), and the depth in mm along the camera's axis."""
     plane, nearest = -1, np.float32(1e9)
     direction = (x, y, z)
     for axis in range(3):
@@ -89,7 +89,7 @@ def _nearest_plane(eye, x, y, z, box, surface):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _floor_light(x, z, sun_direction, contacts, shadow_depth, shadow_matrix):
-    """(share of the sky, share of the sun) that reach a point on the floor."""
+    """Shares of the sky and of the sun that reach a point on the floor; `contacts` hold inverse squared radii."""
     open_sky = _ONE
     for i in range(len(contacts)):
         dx, dz = x - contacts[i, 0], z - contacts[i, 1]
@@ -107,7 +107,7 @@ def _plane_color(
     plane, reach, x, y, z, eye, pixel, open_sky, lit, surface, repeat, texels, level_start, linear,
     sky, sun_direction, sun,
 ):  # fmt: skip
-    """The radiance of a point on a plane; its texture level is the one with pixels as large as the image's."""
+    """The radiance of a point on a plane, from the texture level whose pixels are about as large as the image's."""
     axis, side = plane // 2, _ONE if plane % 2 == 0 else -_ONE
     if axis == 0:
         a, b, across = eye[2] + reach * z, -eye[1] - reach * y, abs(x)  # walls are upright: v runs down
@@ -145,7 +145,7 @@ def _texture(surface, level, u, v, texels, level_start, linear):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _grain(surface, strength, x, y, z, turn, elevation, eye, pixel, repeat, texels, level_start, linear):
-    """A factor about 1: the brightness of a texture on the floor, or on a wall 10 m away above the horizon."""
+    """A factor around 1: a texture's brightness relative to its mean, on the floor or, above the horizon, 10 m away."""
     if y < 0:
         reach, scale = -eye[1] / y, repeat[2]
         a, b = eye[0] + reach * x, eye[2] + reach * z

@@ -1,4 +1,4 @@
-"""Objects that stand around, are held or hide people: boxes, balls and rods with procedural textures."""
+"""Objects around people, in their hands or in front of them: boxes, balls and rods with procedural textures."""
 
 import functools
 
@@ -29,7 +29,7 @@ def _box() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @functools.cache
 def _turned(kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A ball or a rod along y in [-1, 1]: a profile rotated about the y axis."""
+    """A ball or a rod along y in [-1, 1], a profile rotated about the y axis; vertices, faces and uv as in `_box`."""
     around = 14
     if kind == "ball":
         angle = np.linspace(0, np.pi, 9)
@@ -49,13 +49,13 @@ def _turned(kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def make_prop(
     rng: np.random.Generator, surfaces: np.ndarray, half_size_mm: np.ndarray, center_mm: np.ndarray, upright: bool
 ) -> Mesh:
-    """A box, ball or rod with half sizes (3,), rotated about the vertical, or arbitrarily if not `upright`."""
+    """A box, ball or rod with half sizes (3,), rotated about the vertical, or about any axis if not `upright`."""
     kind = rng.choice(["box", "box", "box", "rod", "ball"])
     vertices, faces, uv = _box() if kind == "box" else _turned(kind)
     rotation = random_rotation(rng, None if upright else 3.0)
     vertices = (vertices * half_size_mm) @ rotation.T + center_mm
     texture = surfaces[rng.integers(len(surfaces))]
-    if rng.random() < 0.5:  # plain objects are common, too
+    if rng.random() < 0.5:  # plain objects are common too
         texture = texture[:1, :1]
     texture = (texture * rng.uniform(0.5, 1.1, 3)).clip(0, 255).astype(np.uint8)
     material = Material(texture, float(max(rng.normal(0, 0.2), 0)))
@@ -64,7 +64,7 @@ def make_prop(
 
 
 def random_rotation(rng: np.random.Generator, tilt_rad: float | None) -> np.ndarray:
-    """(3, 3): any rotation about y, then a tilt of up to `tilt_rad` about a horizontal axis; None for no tilt."""
+    """(3, 3) any rotation about y, then a tilt of at most `tilt_rad` about a horizontal axis; None for no tilt."""
     cos, sin = np.cos(yaw := rng.uniform(0, 2 * np.pi)), np.sin(yaw)
     rotation = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
     if tilt_rad is None:
@@ -76,7 +76,7 @@ def random_rotation(rng: np.random.Generator, tilt_rad: float | None) -> np.ndar
 
 
 def furniture(rng: np.random.Generator, surfaces: np.ndarray, center_mm: np.ndarray, camera: Camera) -> list[Mesh]:
-    """Boxes and poles on the floor, around and behind the person; none between the person and the camera."""
+    """Up to six objects on the floor, beside or behind the person as the camera sees it, never in front."""
     towards = camera_position(camera) - center_mm
     props = []
     for _ in range(int(rng.integers(1, 7))):
@@ -92,7 +92,7 @@ def furniture(rng: np.random.Generator, surfaces: np.ndarray, center_mm: np.ndar
 
 
 def seat(rng: np.random.Generator, surfaces: np.ndarray, joints_mm: np.ndarray) -> list[Mesh]:
-    """A box under someone who sits: the pelvis at chair height, feet on the floor in front."""
+    """An object under a person who sits: pelvis at chair height, feet on the floor in front. Empty for other poses."""
     pelvis, ankles = joints_mm[0], joints_mm[list(_ANKLES)]
     before = np.linalg.norm((ankles - pelvis)[:, [0, 2]], axis=-1).min()
     if not (300.0 < pelvis[1] < 650.0 and ankles[:, 1].max() < 250.0 and before > 200.0):
@@ -104,7 +104,7 @@ def seat(rng: np.random.Generator, surfaces: np.ndarray, joints_mm: np.ndarray) 
 
 
 def held_thing(rng: np.random.Generator, surfaces: np.ndarray, joints_mm: np.ndarray) -> Mesh:
-    """An object in a hand: a stick, a bag, a ball."""
+    """An object at a random hand, the size of a stick, a bag or a ball."""
     wrist = int(rng.choice(_WRISTS))
     hand = joints_mm[wrist] + 0.3 * (joints_mm[wrist] - joints_mm[wrist - 1])
     half = np.exp(rng.normal(np.log(60.0), 0.8, 3)).clip(8, 450)
@@ -113,7 +113,7 @@ def held_thing(rng: np.random.Generator, surfaces: np.ndarray, joints_mm: np.nda
 
 
 def occluder(rng: np.random.Generator, surfaces: np.ndarray, joints_mm: np.ndarray, camera: Camera) -> Mesh:
-    """A box, pole or ball between the camera and part of the person."""
+    """A box, rod or ball between the camera and part of the person."""
     eye = camera_position(camera)
     target = joints_mm[rng.integers(len(joints_mm))] + rng.normal(0, 120.0, 3)
     share = rng.uniform(0.35, 0.85)

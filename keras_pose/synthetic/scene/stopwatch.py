@@ -1,4 +1,4 @@
-"""Measures where the time goes: processor milliseconds per stage of the generator."""
+"""Measures the processor time of each stage of the generator."""
 
 import time
 from collections import defaultdict
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Sums the processor time of named stages, `with clock("shading"): ...`, each without the stages inside it."""
+    """Sums the processor time of named stages, `with clock("shading"): ...`. A stage excludes the stages inside it."""
 
     def __init__(self):
         self.seconds: dict[str, float] = defaultdict(float)
@@ -24,7 +24,7 @@ class Stopwatch:
             self._open.pop()
 
     def milliseconds(self, count: int) -> dict[str, float]:
-        """Milliseconds per example for each stage, in the order in which they first ended."""
+        """Milliseconds per example for each stage, in the order in which the stages first started."""
         return {stage: 1000 * seconds / count for stage, seconds in self.seconds.items()}
 
     def _charge(self) -> None:

@@ -22,7 +22,7 @@ from keras_pose.synthetic.scene.background import draw_backdrop, sample_backdrop
 from keras_pose.synthetic.scene.stopwatch import Stopwatch
 from keras_pose.synthetic.scene.surfaces import Surfaces
 
-# Largest depth of a joint below the skin along a line of sight: larger in the trunk than in limbs.
+# Largest depth of a visible joint below the skin along the line of sight; the trunk is thicker than the limbs.
 HIDDEN_BEYOND_MM = np.full(HUMAN36M_17.num_joints, 180.0)
 HIDDEN_BEYOND_MM[[0, 1, 4, 7, 8]] = 240.0  # pelvis, hips, spine, thorax
 SHADOW_RADIUS_MM = 1600.0
@@ -32,10 +32,13 @@ _GROUND_JOINTS = (3, 6, 2, 5, 13, 16, 0, 10)  # ankles, knees, wrists, pelvis, h
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """The settings from the flags.
+    """The settings of scenes.
 
-    `image_size` (height, width); `difficulty` the (lowest, highest), from 0 clean to 1 full; `roll_share` the share of
-    images in which the camera or the person is rotated by any angle; `jpeg_quality` of the stored image.
+    Attributes:
+        image_size: (height, width) in pixels.
+        difficulty: (lowest, highest), each from 0 (easiest) to 1 (hardest).
+        roll_share: share of images in which the camera or the person is rotated by any angle.
+        jpeg_quality: quality of the stored image.
     """
 
     image_size: tuple[int, int]
@@ -46,7 +49,7 @@ class SceneSettings:
 
 @dataclass(frozen=True)
 class Studio:
-    """The material for scenes, loaded once per worker: the panoramas of one split, and textures."""
+    """The assets of scenes, loaded once per worker: the panoramas of one split, and textures."""
 
     panoramas: list[Panorama]
     surfaces: Surfaces
@@ -54,7 +57,13 @@ class Studio:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything in world coordinates; `meshes[0]` is the person, whose joints are `joints_mm` (J, 3)."""
+    """A composed scene in world coordinates.
+
+    Attributes:
+        meshes: the person first, then other people and objects.
+        joints_mm: (J, 3) joints of the person.
+        contacts_mm: (M, 4) soft shadows on the floor; see `contacts_below`.
+    """
 
     meshes: list[Mesh]
     joints_mm: np.ndarray
@@ -71,10 +80,10 @@ def make_example(
     bystander: Callable[[], PosedPerson],
     clock: Stopwatch,
 ) -> PoseExample:
-    """A rendered image of `person` with its labels; `bystander()` returns other people for scenes that need them.
+    """A rendered image of `person` with its labels; `bystander()` draws another person.
 
     The caller sets `subject`, `action`, `frame` and `source`. A scene that shows fewer than `_FEWEST_SEEN` joints is
-    drawn again.
+    composed again, up to `_ATTEMPTS` times in all; the last scene is used as it is.
     """
     for _ in range(_ATTEMPTS):
         with clock("composition"):
@@ -103,7 +112,7 @@ def label(
     image_jpeg: bytes,
     difficulty: float,
 ) -> PoseExample:
-    """The labels of (J, 3) world joints, of which (J,) are `hidden`, in a camera's image."""
+    """The example of an image: labels of (J, 3) world joints seen by a camera, with `hidden` (J,) per joint."""
     root, joints = HUMAN36M_17.root, camera.to_camera(joints_mm)
     return PoseExample(
         image_jpeg=image_jpeg,
@@ -124,7 +133,7 @@ def label(
 
 
 def place(person: PosedPerson, rotation: np.ndarray, position_mm: np.ndarray) -> PosedPerson:
-    """The person rotated about the point on the ground below the pelvis, and moved to a position."""
+    """Rotates a person about the point on the ground below the pelvis, then moves that point to `position_mm`."""
     foot = person.joints_mm[0] * [1.0, 0.0, 1.0]
     offset = position_mm - rotation @ foot
     mesh = person.mesh
@@ -141,7 +150,7 @@ def compose(
     person: PosedPerson,
     bystander: Callable[[], PosedPerson],
 ) -> Scene:
-    """Arranges everything that has a position in the world."""
+    """Arranges the person, the camera, other people and objects in the world."""
     difficulty = float(rng.uniform(*settings.difficulty))
     turned = rng.random() < settings.roll_share
     tumbles = turned and rng.random() < 0.4  # a handstand, a leap or a fall; otherwise the camera is rotated
@@ -169,7 +178,7 @@ def compose(
 def _bystander_spots(
     rng: np.random.Generator, joints_mm: np.ndarray, camera: Camera, difficulty: float
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(rotation, position) of other people: one close by, or up to two farther behind."""
+    """(rotation, position) of other people: at most one close by, and at most two farther behind."""
     center = joints_mm[0] * [1.0, 0.0, 1.0]
     away = center - camera_position(camera) * [1.0, 0.0, 1.0]
     away = away / max(np.linalg.norm(away), 1.0)
@@ -185,7 +194,7 @@ def _bystander_spots(
 
 
 def contacts_below(joints_mm: np.ndarray) -> np.ndarray:
-    """(M, 4) soft shadows (x, z, radius, strength) below the joints close to the floor."""
+    """(M, 4) soft shadows (x, z, radius, strength) below `_GROUND_JOINTS`; wider and weaker for higher joints."""
     joints = joints_mm[list(_GROUND_JOINTS)]
     radius = 110.0 + 0.45 * joints[:, 1]
     strength = 0.75 * np.exp(-np.maximum(joints[:, 1] - 80.0, 0.0) / 280.0)
@@ -193,7 +202,7 @@ def contacts_below(joints_mm: np.ndarray) -> np.ndarray:
 
 
 def _footprint(mesh: Mesh) -> np.ndarray:
-    """The soft shadow of an object, (1, 4), weaker with its height."""
+    """(1, 4) the soft shadow of an object; wider and weaker the higher it is above the floor."""
     low, high = mesh.vertices_mm.min(0), mesh.vertices_mm.max(0)
     radius = 0.35 * np.linalg.norm((high - low)[[0, 2]]) + 0.3 * max(low[1], 0.0) + 30.0
     strength = 0.7 * np.exp(-max(float(low[1]), 0.0) / 250.0)
@@ -212,7 +221,7 @@ def paint(
     raster: Raster,
     clock: Stopwatch,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The finished (H, W, 3) uint8 sRGB image, and (H, W) bool, which pixels an overlay covers."""
+    """The finished (H, W, 3) uint8 sRGB image, and (H, W) bool: which pixels a pasted shape or border covers."""
     size, camera, difficulty = settings.image_size, scene.camera, scene.difficulty
     panorama = studio.panoramas[rng.integers(len(studio.panoramas))]
     light = sample_light(rng, panorama, difficulty)
@@ -239,10 +248,11 @@ def paint(
 
 
 def hidden_joints(raster: Raster, object_of_face: np.ndarray, camera: Camera, joints_mm: np.ndarray) -> np.ndarray:
-    """(J,) bool: whether something hides a joint.
+    """(J,) bool per joint: whether something hides it. The raster is twice as large as the image.
 
-    It is hidden by another object nearer than the joint, or by the person's own surface more than `HIDDEN_BEYOND_MM` in
-    front of it. Joints outside the image count as visible: their positions show that they are outside.
+    A joint is hidden if its pixel shows another object nearer than the joint, or the person's own surface farther than
+    `HIDDEN_BEYOND_MM` from it along the line of sight. Joints outside the image count as visible, because their
+    positions show that they are outside.
     """
     joints = camera.to_camera(joints_mm)
     keypoints = camera.project(joints)

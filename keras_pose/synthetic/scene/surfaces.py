@@ -11,9 +11,12 @@ SIZE, LEVELS = 128, 8  # the last level is one pixel
 
 @dataclass(frozen=True)
 class Surfaces:
-    """Textures (N, SIZE, SIZE, 3) uint8, with repeatedly halved versions for distant surfaces.
+    """Textures, with repeatedly halved versions for distant surfaces.
 
-    `texels` (T,) contains all images of level 0, then all of level 1, ...; `level_start` (LEVELS,) is their offsets.
+    Attributes:
+        images: (N, SIZE, SIZE, 3) uint8 sRGB.
+        texels: (T,) all images of level 0, then all of level 1, ...
+        level_start: (LEVELS,) offset of each level in `texels`.
     """
 
     images: np.ndarray
@@ -36,7 +39,7 @@ def draw_surfaces(seed: int, count: int) -> Surfaces:
 
 
 def random_color(rng: np.random.Generator, saturation: float = 0.6) -> np.ndarray:
-    """(3,) float sRGB in [0, 255]: mostly grays, browns, greens and blues, as in the real world; some of any hue."""
+    """(3,) float sRGB in [0, 255]: about two thirds browns, greens and blues, the rest of any hue; mostly grayish."""
     kind = rng.random()
     if kind < 0.35:
         hue = rng.random()
@@ -49,7 +52,7 @@ def random_color(rng: np.random.Generator, saturation: float = 0.6) -> np.ndarra
 def _noise(rng: np.random.Generator, coarsest: int, octaves: int, stretch: float = 1.0) -> np.ndarray:
     """(SIZE, SIZE) float32 noise, mean 0, deviation 1, which tiles seamlessly; `stretch` > 1 elongates it along y.
 
-    There are `coarsest` to `coarsest` * 2^(octaves - 1) waves per image; finer ones are weaker.
+    It has from `coarsest` / 2 to `coarsest` * 2^(octaves - 0.5) waves per image; finer waves are weaker.
     """
     y, x = np.fft.fftfreq(SIZE, 1 / SIZE)[:, None], np.fft.rfftfreq(SIZE, 1 / SIZE)
     waves = np.maximum(np.hypot(y * stretch, x), 1e-3)
@@ -60,7 +63,7 @@ def _noise(rng: np.random.Generator, coarsest: int, octaves: int, stretch: float
 
 
 def _worn(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Stains and grain, because nothing is perfectly uniform."""
+    """Adds stains and grain, because nothing is perfectly uniform."""
     stains = 1 + rng.uniform(0.0, 0.2) * _noise(rng, 2, 3)
     grain = rng.standard_normal((SIZE, SIZE)).astype(np.float32) * rng.uniform(0, 8)
     return (image * stains[..., None] + grain[..., None]).clip(0, 255).astype(np.uint8)
@@ -71,7 +74,7 @@ def _full(color: np.ndarray) -> np.ndarray:
 
 
 def _mixed(rng: np.random.Generator, noise: np.ndarray, colors: int = 3) -> np.ndarray:
-    """Colors along the values of a noise field."""
+    """(SIZE, SIZE, 3) colors: a random palette, interpolated by the values of a noise field."""
     palette = np.array([random_color(rng) for _ in range(colors)])
     position = ((noise + 1.5) / 3).clip(0, 1) * (colors - 1)
     low = position.astype(int).clip(0, colors - 2)
@@ -202,6 +205,6 @@ _NATURAL = ("clouded", "grass", "foliage")
 
 
 def natural_surfaces(count: int) -> list[int]:
-    """The indices among `count` surfaces without straight lines, which can cover anything."""
+    """The indices of those of `count` surfaces that have no straight lines, and so suit any scene as grain."""
     names = list(SURFACES)
     return [i for i in range(count) if names[i % len(names)] in _NATURAL]

@@ -9,7 +9,7 @@ from PIL import Image
 from keras_pose.core import geometry
 from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import HUMAN36M_17, LSP_14
-from keras_pose.data import prepare
+from keras_pose.data import prepare, shard_jobs, shards
 from keras_pose.data.dataset import open_dataset
 from keras_pose.data.sources import folder, get_source
 from keras_pose.data.sources.base import Options
@@ -156,7 +156,24 @@ def test_corrected_labels_are_not_skipped_as_finished(photos, tmp_path):
     prepare.prepare(*arguments)
     prepare.prepare(*arguments)  # complete already
     write_json(photos, keypoints=[[x + 1, y, 2] for x, y in points(0)])
-    with pytest.raises(UserError, match="was made of other labels than .* has now; take a new --output"):
+    with pytest.raises(UserError, match="was started with other labels than the input has now"):
+        prepare.prepare(*arguments)
+    (tmp_path / "out" / shards.MANIFEST).unlink()  # as after an interruption
+    with pytest.raises(UserError, match="was started with other labels than the input has now"):
+        prepare.prepare(*arguments)
+
+
+def test_corrected_labels_are_noticed_in_folders_whose_settings_have_none(photos, tmp_path):
+    write_json(photos)
+    arguments = (get_source("folder"), photos, tmp_path / "out", Options((64, 64), skeleton="lsp_14"))
+    prepare.prepare(*arguments)
+    path = tmp_path / "out" / shard_jobs.SETTINGS
+    settings = json.loads(path.read_text())
+    del settings[shard_jobs.LABELS]
+    path.write_text(json.dumps(settings))
+    prepare.prepare(*arguments)
+    write_json(photos, keypoints=[[x + 1, y, 2] for x, y in points(0)])
+    with pytest.raises(UserError, match="was made of other labels than .* has now; choose a new --output"):
         prepare.prepare(*arguments)
 
 
@@ -174,6 +191,8 @@ FIRST = ["photos/0.png", "train", "anna"]
         ({"header": ["image", "split"]}, "lacks a column <joint>_x"),
         ({"header": ["image", "left_hip_x", "left_hip_y", "weight"]}, "unknown column 'weight'"),
         ({"header": ["image", "tail_x", "tail_y"], "row": ["photos/0.png", "1", "2"]}, "none of its joints .tail."),
+        ({"header": ["image", "left_hip_x", "left_hip_y", "left_hip_v"], "row": ["photos/0.png", "1", "2", "0.5"]},
+         "row 1: a joint's _v must be 0"),
         ({"row": [*FIRST, "1"]}, "row 1: has more or fewer cells"),
         ({"row": [*FIRST, *["wide"] * 12]}, "row 1: left_hip_x is 'wide', not a number"),
         ({"row": [*FIRST, *["nan"] * 12]}, "left_hip_x is nan; leave the cell empty"),

@@ -66,6 +66,11 @@ def test_photos_of_one_person_stay_in_one_split():
     assert 0.03 < share < 0.1
 
 
+@pytest.mark.parametrize("name", ["_1.jpg", "a/-12.png", "a/7.png", "x_1.jpg"])
+def test_every_photo_has_a_group(name):
+    assert photos.group_of(Path(name)).startswith(str(Path(name).parent / Path(name).stem[0]))
+
+
 def _jpg(name, number):
     return Path(f"{name}x_{number}.jpg")
 
