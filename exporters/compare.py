@@ -196,8 +196,8 @@ def describe_failure(result: Parity) -> str:
     if result.mpjpe_mm is not None:
         parts.append(f"MPJPE {result.mpjpe_mm:.2f} against {result.keras_mpjpe_mm:.2f} mm")
     finer = "" if result.quantization == "none" else "choose a finer form, or "
-    mend = f"{finer}give a larger --tolerance_mm for 3D, or --noparity to skip the comparison"
-    return f"{result.quantization} differs from Keras: {', '.join(parts)}; {mend}"
+    remedy = f"{finer}give a larger --tolerance_mm for 3D, or --noparity to skip the comparison"
+    return f"{result.quantization} differs from Keras: {', '.join(parts)}; {remedy}"
 
 
 def to_dict(results: list[Parity]) -> dict:

@@ -39,9 +39,9 @@ def measure(path: Path, threads: int, warmup: int = 1, repetitions: int = 1) -> 
     except subprocess.TimeoutExpired:
         raise UserError(f"{path} did not finish within {TIMEOUT_S} s; it may be damaged, so export it again") from None
     if done.returncode:
-        told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-        if told:
-            raise UserError(told[-1].removeprefix("error: "))
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        if errors:
+            raise UserError(errors[-1].removeprefix("error: "))
         raise UserError(f"{path} crashes its runtime (exit {done.returncode}); it is damaged, so export it again")
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,10 +1,10 @@
 """The alternative to a finder: the pose network itself, run over an image pyramid, with its heatmaps averaged.
 
-    python -m keras_pose.finding.pyramid --photos=photos --labels=labels.npz --panoramas=package/hdri --limit=40
+    python -m keras_pose.finding.pyramid --photos=photos --labels=labels.npz --panoramas=package/hdri --limit=25
 
 HRNet is fully convolutional, so its weights work for images of any size. At each level of the pyramid, people who are
 about as tall as in a training crop show peaks for all their joints. Prints the same table as
-`keras_pose.finding.score`; docs/find.md compares the two. Ignores --finder, --model, --lsp, --pck and --sheet.
+`keras_pose.finding.score`; docs/find.md compares the two.
 """
 
 import time
@@ -80,8 +80,8 @@ def load(levels: Sequence[int] = LEVELS) -> PyramidFinder:
 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
-    """Defines the command's flags, those of `keras_pose.finding.score`."""
-    score.define_flags(values)
+    """Defines the command's flags."""
+    score.define_test_flags(values)
 
 
 def main(arguments: list[str]) -> None:
@@ -93,9 +93,7 @@ def main(arguments: list[str]) -> None:
     labelled = read_photos(FLAGS.photos, FLAGS.labels)
     pyramid = load()
     finder = PersonFinder(pyramid, pyramid.side, FLAGS.score, levels=(1.0,))
-    chosen = held_out_photos(labelled, FLAGS.split)
-    if FLAGS.limit:
-        chosen = chosen[:: max(1, len(chosen) // FLAGS.limit)]
+    chosen = score.limited(held_out_photos(labelled, FLAGS.split), FLAGS.limit, FLAGS.seed)
     pool = score.load_pool(labelled, FLAGS.split)
     start = time.monotonic()
     figures, _ = score.measure(finder, FLAGS.score, None, chosen, pool, FLAGS.empty, FLAGS.seed)

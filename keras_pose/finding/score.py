@@ -49,11 +49,18 @@ Find = Callable[..., list[FoundPerson]]  # called with an image and the keyword 
 
 def define_flags(values: flags.FlagValues = FLAGS) -> None:
     """Defines the command's flags."""
+    define_test_flags(values)
     flags.DEFINE_string("finder", None, "Finder's folder or file; default: the shipped one.", flag_values=values)
     flags.DEFINE_string("model", DEFAULT_WEIGHTS, "Pose model that confirms people and gives PCK.", flag_values=values)
+    flags.DEFINE_string("lsp", None, "Photos in LSP Extended's format, unseen in training.", flag_values=values)
+    flags.DEFINE_bool("pck", True, "Confirm people with the pose model and score it.", flag_values=values)
+    flags.DEFINE_string("sheet", None, "PNG of missed, found and false people to write.", flag_values=values)
+
+
+def define_test_flags(values: flags.FlagValues = FLAGS) -> None:
+    """Defines the flags of every test of a finder: the photos, the canvases and the output."""
     flags.DEFINE_string("photos", None, "Folder that the paths in the label files start from.", flag_values=values)
     flags.DEFINE_list("labels", [], "Label files of keras_pose.finding.label.", flag_values=values)
-    flags.DEFINE_string("lsp", None, "Photos in LSP Extended's format, unseen in training.", flag_values=values)
     flags.DEFINE_enum(
         "split", "test", ["validation", "test"], "Split of photos and panoramas to score on.", flag_values=values
     )
@@ -61,17 +68,16 @@ def define_flags(values: flags.FlagValues = FLAGS) -> None:
     flags.DEFINE_float(
         "score",
         SCORE,
-        "Score from which on a large person ends the search; with --nopck, also the lowest score of a person.",
+        "Score from which on a large person ends the search; without the pose model's confirmation, also the lowest "
+        "score of a person.",
         0,
         1,
         flag_values=values,
     )
     flags.DEFINE_integer("limit", 0, "At most this many photos of each kind; 0 uses all.", 0, flag_values=values)
     flags.DEFINE_integer("empty", 1000, "Number of canvases without people.", lower_bound=1, flag_values=values)
-    flags.DEFINE_bool("pck", True, "Confirm people with the pose model and score it.", flag_values=values)
     flags.DEFINE_integer("seed", 1, "Of canvases and places; must be the training's seed.", 0, flag_values=values)
     flags.DEFINE_string("json", None, "File to write the figures to.", flag_values=values)
-    flags.DEFINE_string("sheet", None, "PNG of missed, found and false people to write.", flag_values=values)
 
 
 def main(arguments: list[str]) -> None:
@@ -86,9 +92,7 @@ def main(arguments: list[str]) -> None:
         raise UserError("the shipped finder is missing; name one with --finder=RUN or --finder=FILE")
     finder.score = FLAGS.score
     chosen = held_out_photos(labelled, FLAGS.split) + (lsp_photos(Path(FLAGS.lsp)) if FLAGS.lsp else [])
-    if FLAGS.limit:
-        rng = np.random.default_rng(FLAGS.seed)
-        chosen = [p for kind in sorted({p.kind for p in chosen}) for p in _some(rng, chosen, kind, FLAGS.limit)]
+    chosen = limited(chosen, FLAGS.limit, FLAGS.seed)
     pool = load_pool(labelled, FLAGS.split)
     predictor = PosePredictor(FLAGS.model, finder) if FLAGS.pck else None
     find, least = (predictor.find, ENOUGH) if predictor else (finder, FLAGS.score)
@@ -100,9 +104,16 @@ def main(arguments: list[str]) -> None:
         drawing.save_png(FLAGS.sheet, drawing.contact_sheet(pictures, SHEET_COLUMNS))
 
 
-def _some(rng: np.random.Generator, chosen: list[LabelledPhoto], kind: str, count: int) -> list[LabelledPhoto]:
-    of_kind = [photo for photo in chosen if photo.kind == kind]
-    return [of_kind[i] for i in sorted(rng.permutation(len(of_kind))[:count])]
+def limited(chosen: list[LabelledPhoto], limit: int, seed: int) -> list[LabelledPhoto]:
+    """At most `limit` random photos of each kind; all with a limit of 0."""
+    if not limit:
+        return chosen
+    rng = np.random.default_rng(seed)
+    some = []
+    for kind in sorted({photo.kind for photo in chosen}):
+        of_kind = [photo for photo in chosen if photo.kind == kind]
+        some += [of_kind[i] for i in sorted(rng.permutation(len(of_kind))[:limit])]
+    return some
 
 
 def load_pool(labelled: list[photos.Photo], split: str = "test") -> material.Pool:

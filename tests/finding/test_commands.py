@@ -12,7 +12,7 @@ from absl import flags
 from keras_pose.core.errors import UserError
 from keras_pose.data.teachers.blazepose import Landmarks
 from keras_pose.data.teachers.movenet import Keypoints
-from keras_pose.finding import cutouts, label, score, train
+from keras_pose.finding import cutouts, label, pyramid, score, train
 from keras_pose.inference.finder import PersonFinder, open_finder
 from keras_pose.models import finder as model
 
@@ -119,6 +119,33 @@ def test_a_finder_that_finds_nobody_scores_nothing(photos, monkeypatch):
     assert figures["found"]["all"] == {f"{share:.2f}": 0.0 for share in score.SHARES}
     assert figures["false_people"] == 0 and figures["photos"] == 4
     assert set(figures["by_least_score"]["0.42"].values()) == {0.0}
+
+
+def test_the_pyramid_sees_a_person_of_the_size_of_a_crop():
+    """All joints have peaks around (x, y) = (0.6, 0.5) on the level of 96 pixels, where a person has 64 pixels' 0.8."""
+
+    def heatmaps(side):
+        maps = np.zeros((1, side // 4, side // 4, 2), np.float32)
+        if side == 96:
+            maps[0, 10:14, 14, 0] = maps[0, 11:13, 13:16, 1] = 4
+        return lambda image: maps
+
+    maps = pyramid.PyramidFinder({side: heatmaps(side) for side in (64, 96)}, 64, peak=4)(np.zeros((96, 96, 3)))
+    row, column = np.unravel_index(maps["centers"].argmax(), maps["centers"].shape)
+    assert maps["centers"].shape == (24, 24) and abs(row - 12) <= 1 and abs(column - 14) <= 1
+    height = 0.8 * 64 / 96
+    assert maps["boxes"][row, column] == pytest.approx(np.array([0.45, 1, 0.45, 1]) * height / 2)
+
+
+def test_the_pyramid_is_scored_on_as_many_photos_as_asked(photos, monkeypatch):
+    nobody = pyramid.PyramidFinder({64: lambda image: np.zeros((1, 16, 16, 3), np.float32)}, 64, 1)
+    monkeypatch.setattr(pyramid, "load", lambda: nobody)
+    monkeypatch.setattr("keras_pose.finding.photos.split_of", lambda path: "test")
+    monkeypatch.setattr(score, "load_pool", lambda labelled, split: score.material.make_pool(labelled, [], [], ()))
+    run(pyramid, monkeypatch, f"--photos={photos}", f"--labels={photos / 'labels.npz'}", "--limit=3", "--empty=2",
+        f"--json={photos / 'pyramid.json'}")  # fmt: skip
+    figures = json.loads((photos / "pyramid.json").read_text())
+    assert figures["photos"] == 6 and set(figures["found"]["all"].values()) == {0.0}
 
 
 def test_who_is_found_and_who_comes_first_depends_on_the_least_score():
