@@ -1,9 +1,10 @@
 """Writes one exported file: converts it, checks it under a temporary name, and renames it once it passes."""
 
+import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,20 +45,30 @@ def export(
     info = describe_export(form, source.info, source.path.name, source.weights)
     check_space(source, output.parent)
     graph = build_inference_graph(source, form)
-    partial = output.with_name(f"{output.stem}.partial{output.suffix}")
-    try:
+    with publishing(output) as partial:
         write_atomically(partial, convert(graph, info))
         info.write(sidecar_path(partial))
-        result = None
-        if check:
-            expected = keras_outputs(source, read_part(partial, source), check.samples, form.flip_test)
-            result = compare_file(partial, source, check.samples, expected, check.tolerance_mm)
-            result = dataclasses.replace(result, file=output.name)
-            if not result.passed:
-                raise UserError(f"did not write {output}: {describe_failure(result)}")
+        if not check:
+            return None
+        expected = keras_outputs(source, read_part(partial, source), check.samples, form.flip_test)
+        result = compare_file(partial, source, check.samples, expected, check.tolerance_mm)
+        result = dataclasses.replace(result, file=output.name)
+        if not result.passed:
+            raise UserError(f"did not write {output}: {describe_failure(result)}")
+        return result
+
+
+@contextlib.contextmanager
+def publishing(output: Path) -> Iterator[Path]:
+    """Yields a temporary name for a file, whose metadata go beside it; both get their final names after the block.
+
+    If the block fails, older files stay and no new ones are left.
+    """
+    partial = output.with_name(f"{output.stem}.partial{output.suffix}")
+    try:
+        yield partial
         os.replace(sidecar_path(partial), sidecar_path(output))
         os.replace(partial, output)
-        return result
     finally:
         partial.unlink(missing_ok=True)
         sidecar_path(partial).unlink(missing_ok=True)

@@ -7,7 +7,6 @@
 how to read the maps.
 """
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from keras import ops
 from exporters import exporter_of
 from exporters.compare import check_operations
 from exporters.contract import sha256
+from exporters.export import publishing
 from exporters.worker import measure
 from keras_pose import __version__
 from keras_pose.core import command
@@ -109,8 +109,7 @@ def export(run: Path, output: Path, quantization: str, dataset: str) -> dict:
     graph, samples = build_graph(model), mosaics(dataset, model.input_shape[1], SAMPLES)
     exporter = exporter_of(output)
     arguments = (samples,) if quantization == "int8" else ()
-    partial = output.with_name(f"{output.stem}.partial{output.suffix}")
-    try:
+    with publishing(output) as partial:
         atomic.write_atomically(partial, exporter.convert(graph, info, *arguments))
         info.write(sidecar_path(partial))
         measure(partial, threads=1)
@@ -123,12 +122,7 @@ def export(run: Path, output: Path, quantization: str, dataset: str) -> dict:
                 f"did not write {output}: centers differ from Keras' by {found[0]:.4f} on average, boxes by "
                 f"{found[1]:.4f}; the limits are {TOLERANCES[quantization]}"
             )
-        os.replace(sidecar_path(partial), sidecar_path(output))
-        os.replace(partial, output)
         return figures | differences
-    finally:
-        partial.unlink(missing_ok=True)
-        sidecar_path(partial).unlink(missing_ok=True)
 
 
 def compare(path: Path, model: keras.Model, samples: np.ndarray) -> dict[str, float]:

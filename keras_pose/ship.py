@@ -88,19 +88,24 @@ def ship(run: Path, output: Path, dataset: str, others: Sequence[Path] = ()) -> 
     weights = averaged([model.get_weights(), *(_weights_of(other, info, model) for other in others)])
     model.set_weights([round_weights(array) for array in weights])
     named = {"dataset": dataset, "manifest_hash": data.manifest_hash, "train": data.count("train")}
+    trained_on = {**info.data, "dataset": without_folders(info.data["dataset"])}
+    shipped = replace(info, data=named, trained_on=trained_on)
+    if others:  # the first run's metrics are not those of the mean
+        names = [run.name, *(other.name for other in others)]
+        shipped = replace(shipped, metrics={}, trained_on=trained_on | {"averaged": names})
+    lines = [name_data(line) for line in recipe.read_text().splitlines()]
+    _write(output, model, shipped, "\n".join(lines) + "\n")
+
+
+def _write(output: Path, model: keras.Model, info: Description, recipe: str) -> None:
+    """Writes the folder; model.keras and model.json replace older ones only once both are complete."""
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output) as scratch:
-        trained_on = {**info.data, "dataset": without_folders(info.data["dataset"])}
-        shipped = replace(info, data=named, trained_on=trained_on)
-        if others:  # the first run's metrics are not those of the mean
-            names = [run.name, *(other.name for other in others)]
-            shipped = replace(shipped, metrics={}, trained_on=trained_on | {"averaged": names})
-        model_folder.write_model(scratch, model, shipped)
+        model_folder.write_model(scratch, model, info)
         compress(Path(scratch) / model_folder.MODEL)
         for name in (model_folder.MODEL, model_folder.MODEL_INFO):
             shutil.move(Path(scratch) / name, output / name)
-    lines = [name_data(line) for line in recipe.read_text().splitlines()]
-    atomic.write_atomically(output / RECIPE, ("\n".join(lines) + "\n").encode())
+    atomic.write_atomically(output / RECIPE, recipe.encode())
 
 
 def averaged(runs: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
@@ -127,13 +132,7 @@ def ship_finder(run: Path, output: Path) -> None:
     if not recipe.is_file():
         raise UserError(f"{run} has no {recipe.name}; name the folder that keras_pose.finding.train wrote")
     model.set_weights([round_weights(weights) for weights in model.get_weights()])
-    output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output) as scratch:
-        model_folder.write_model(scratch, model, info)
-        compress(Path(scratch) / model_folder.MODEL)
-        for name in (model_folder.MODEL, model_folder.MODEL_INFO):
-            shutil.move(Path(scratch) / name, output / name)
-    atomic.write_atomically(output / RECIPE, recipe.read_bytes())
+    _write(output, model, info, recipe.read_text())
 
 
 def exports_of_others(folder: Path) -> list[str]:

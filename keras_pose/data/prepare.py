@@ -172,7 +172,9 @@ def prepare(
             manifest = shards.read_manifest(output_dir)
             labels = settings[shard_jobs.LABELS]
             if manifest.generator.get("labels", labels) != labels:  # finished before settings had them
-                raise UserError(f"{output_dir} was made of other labels than {input_dir} has now; choose a new --output")
+                raise UserError(
+                    f"{output_dir} was made of other labels than {input_dir} has now; choose a new --output"
+                )
             print(f"{output_dir} is complete already")
             return manifest
         return _convert(source, items, bad, input_dir, output_dir, options, workers, shard_size, max_bad_share)

@@ -88,14 +88,8 @@ def write(path: Path, cutouts: list[Cutout]) -> None:
         picture = np.concatenate([cutout.image, cutout.alpha[..., None]], axis=-1)
         columns[f"png{i}"] = cv2.imencode(".png", picture)[1]
         columns[f"points{i}"] = cutout.points_px.astype(np.float32)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name("partial_" + path.name)
-    try:
+    with atomic.writing(path) as partial:
         np.savez(partial, **columns)
-        partial.replace(path)
-    except OSError as error:
-        atomic.discard(partial)
-        raise atomic.cannot_write(path, error) from error
 
 
 def read(path: Path, count: int) -> list[Cutout]:

@@ -88,14 +88,8 @@ def label(path: Path, labeller: Labeller, crop: Crop | None = None) -> dict[str,
 
 def write(path: Path, columns: dict[str, np.ndarray]) -> None:
     """Writes an .npz, whole or not at all; raises UserError if it cannot."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name("partial_" + path.name)
-    try:
+    with atomic.writing(path) as partial:
         np.savez_compressed(partial, **columns)
-        partial.replace(path)
-    except OSError as error:
-        atomic.discard(partial)
-        raise atomic.cannot_write(path, error) from error
 
 
 if __name__ == "__main__":

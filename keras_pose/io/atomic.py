@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,26 @@ def write_atomically(path: str | os.PathLike, content: bytes) -> None:
     except OSError as error:
         discard(partial)
         raise cannot_write(path, error) from error
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike) -> Iterator[Path]:
+    """Yields a temporary name beside `path`, for libraries that write files by name; renames it after the block.
+
+    The temporary name has the suffix of `path`, by which libraries choose the format. The folder is created. If the
+    block fails, `path` stays as it was and the temporary file is removed. Raises UserError if the disk is full or the
+    folder is not writable.
+    """
+    path = Path(path)
+    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        discard(partial)
 
 
 def discard(path: Path) -> None:

@@ -136,11 +136,19 @@ def _to_rgb(image: Any) -> np.ndarray:
 def _has_alpha(content: bytes) -> bool:
     """Whether a PNG or WebP may have transparent pixels."""
     if content.startswith(b"\x89PNG"):
-        return content[25:26] in (b"\x04", b"\x06") or b"tRNS" in content[:4096]
+        return content[25:26] in (b"\x04", b"\x06") or _has_png_chunk(content, b"tRNS")
     if content.startswith(b"RIFF"):
         kind = content[12:16]
         return (kind == b"VP8X" and bool(content[20] & 0x10)) or (kind == b"VP8L" and bool(content[24] & 0x10))
     return False
+
+
+def _has_png_chunk(content: bytes, kind: bytes) -> bool:
+    """Whether a PNG has such a chunk before its pixels."""
+    start = 8  # after the signature, each chunk is length, kind, data and checksum
+    while (found := content[start + 4 : start + 8]) not in (kind, b"IDAT", b""):
+        start += 12 + int.from_bytes(content[start : start + 4], "big")
+    return found == kind
 
 
 # --- headers ---------------------------------------------------------------------------------------------------

@@ -84,7 +84,11 @@ class VideoWriter:
             if not cv2.imwriteanimation(str(self._partial), animation, quality):
                 raise UserError(f"cannot write {self._path}; check the folder, and that OpenCV has WebP")
         if self._pictures or self._writer is not None:
-            self._partial.replace(self._path)
+            try:
+                self._partial.replace(self._path)
+            except OSError as error:
+                atomic.discard(self._partial)
+                raise atomic.cannot_write(self._path, error) from error
 
     def _make_folder(self) -> None:
         try:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import keras
 
 from keras_pose.core.errors import UserError
-from keras_pose.io.atomic import cannot_write, discard
+from keras_pose.io.atomic import writing
 from keras_pose.io.finder_info import FinderInfo
 from keras_pose.io.model_info import Description, ModelInfo
 from keras_pose.models.keras_file import check_keras_file
@@ -24,13 +24,8 @@ AnyInfo = TypeVar("AnyInfo", bound=Description)
 def write_model(directory: str | os.PathLike, model: keras.Model, info: Description) -> None:
     """Writes model.keras and model.json, each completely or not at all; raises UserError if that fails."""
     path = Path(directory) / MODEL
-    partial = path.with_name("partial_" + MODEL)  # Keras requires the suffix
-    try:
+    with writing(path) as partial:
         model.save(partial)
-        os.replace(partial, path)
-    except OSError as error:
-        discard(partial)
-        raise cannot_write(path, error) from error
     info.write(path.with_name(MODEL_INFO))
 
 

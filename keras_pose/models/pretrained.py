@@ -17,6 +17,7 @@ import keras_pose
 from keras_pose.core import command
 from keras_pose.core.errors import UserError
 from keras_pose.core.skeleton import HUMAN36M_17, Skeleton, get_skeleton
+from keras_pose.io.atomic import writing
 from keras_pose.io.model_info import OFFICIAL_CELL_CENTER, OWN_CELL_CENTER, TARGET_PEAK, ModelInfo, sidecar_path
 from keras_pose.models.hrnet_checkpoint import Accounting, convert, read_checkpoint
 from keras_pose.models.pose_model import PoseModelConfig
@@ -32,16 +33,8 @@ def save(
     Raises UserError if `path` does not end in .keras or cannot be written.
     """
     path = Path(path)
-    if path.suffix != ".keras":
-        raise UserError(f"--output={path} must end in .keras")
-    partial = path.with_name(path.stem + ".partial.keras")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path) as partial:
         model.save(partial)
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error}; free space or choose another folder") from error
     with open(checkpoint, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     info = ModelInfo(
@@ -90,6 +83,8 @@ def main(argv: list[str]) -> None:
     if argv:
         raise UserError(f"unknown argument {argv[0]!r}; flags are written --name=value")
     checkpoint = Path(FLAGS.checkpoint)
+    if Path(FLAGS.output).suffix != ".keras":
+        raise UserError(f"--output={FLAGS.output} must end in .keras")
     if Path(FLAGS.output).exists():
         raise UserError(f"--output={FLAGS.output} already exists; choose another name, or remove it")
     skeleton = get_skeleton(FLAGS.skeleton) if FLAGS.skeleton else skeleton_of(checkpoint.name)

@@ -132,6 +132,8 @@ class SoftArgmax(keras.layers.Layer):
         self.form = form
         if not 0 <= inhibition < 1:
             raise UserError(f"left/right inhibition is {inhibition}; give a share from 0 to below 1, such as 0.2")
+        if inhibition and not mirror:
+            raise UserError("left/right inhibition needs the skeleton's flip permutation as mirror, which is empty")
         self.relative = bool(relative)
         self.inhibition = float(inhibition)
         self.mirror = tuple(int(joint) for joint in mirror)

@@ -1,11 +1,13 @@
 """Sizes from headers, which keep some images from being decoded."""
 
+import io
 import struct
 import zlib
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_pose import PosePredictor
 from keras_pose.core.errors import UserError
@@ -48,6 +50,18 @@ def claiming(suffix: str, height: int, width: int) -> bytes:
     else:
         struct.pack_into("<ii", content, 18, width, height)
     return bytes(content)
+
+
+@pytest.mark.parametrize("before", [b"", b"\0" * 9000])
+def test_transparent_pixels_of_a_palette_are_white(before):
+    """A profile of 9 kB stands before the chunk that says which color of the palette is transparent."""
+    stream = io.BytesIO()
+    image = Image.new("P", (12, 16), 0)
+    image.putpalette([10, 20, 30])
+    image.save(stream, "PNG", transparency=0, icc_profile=np.random.default_rng(0).bytes(9000) if before else None)
+    content = stream.getvalue()
+    assert (content.index(b"tRNS") > 4096) == bool(before)
+    assert (images.decode(content, "a", turn=False) == 255).all()
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -100,6 +101,8 @@ def test_a_bad_input_size_is_refused(text):
         pretrained.parse_input_size(text, "a.pth")
 
 
-def test_the_output_must_be_a_keras_file(tmp_path):
+def test_the_output_must_be_a_keras_file(tmp_path, monkeypatch):
+    """It is checked before the checkpoint is read."""
+    monkeypatch.setattr(pretrained, "FLAGS", SimpleNamespace(checkpoint="none.pth", output=str(tmp_path / "hrnet.h5")))
     with pytest.raises(UserError, match="must end in .keras"):
-        pretrained.save(tmp_path / "hrnet.h5", None, None, None, tmp_path)
+        pretrained.main([])

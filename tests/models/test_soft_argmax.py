@@ -158,3 +158,5 @@ def test_bad_arguments():
     for share in (-0.1, 1.0):
         with pytest.raises(UserError, match="left/right inhibition is"):
             SoftArgmax(inhibition=share, mirror=MIRROR)
+    with pytest.raises(UserError, match="needs the skeleton's flip permutation"):
+        SoftArgmax(inhibition=0.2)

@@ -48,7 +48,7 @@ def test_a_model_that_does_not_fit_leaves_the_previous_one(tmp_path):
     model = keras.Model(entrance, keras.layers.Dense(2)(entrance))
     model_folder.write_model(tmp_path, model, ModelInfo("keypoints", LSP_14, (32, 64), metrics={"epoch": 1}))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    os.symlink("/dev/full", tmp_path / "partial_model.keras")
+    os.symlink("/dev/full", tmp_path / "model.partial.keras")
     with pytest.raises(UserError, match=NO_SPACE.format("model.keras")):
         model_folder.write_model(tmp_path, model, ModelInfo("keypoints", LSP_14, (32, 64), metrics={"epoch": 2}))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -191,8 +191,10 @@ FIRST = ["photos/0.png", "train", "anna"]
         ({"header": ["image", "split"]}, "lacks a column <joint>_x"),
         ({"header": ["image", "left_hip_x", "left_hip_y", "weight"]}, "unknown column 'weight'"),
         ({"header": ["image", "tail_x", "tail_y"], "row": ["photos/0.png", "1", "2"]}, "none of its joints .tail."),
-        ({"header": ["image", "left_hip_x", "left_hip_y", "left_hip_v"], "row": ["photos/0.png", "1", "2", "0.5"]},
-         "row 1: a joint's _v must be 0"),
+        (
+            {"header": ["image", "left_hip_x", "left_hip_y", "left_hip_v"], "row": ["photos/0.png", "1", "2", "0.5"]},
+            "row 1: a joint's _v must be 0",
+        ),
         ({"row": [*FIRST, "1"]}, "row 1: has more or fewer cells"),
         ({"row": [*FIRST, *["wide"] * 12]}, "row 1: left_hip_x is 'wide', not a number"),
         ({"row": [*FIRST, *["nan"] * 12]}, "left_hip_x is nan; leave the cell empty"),
