@@ -34,7 +34,7 @@ OWN_FILES = re.compile(r"\.(html|js|css|json|webmanifest|svg|png|ico)$|/$")
 UNITS = {
     "latency_ms_median": "camera frame to drawn skeleton, median (ms)",
     "latency_ms_p90": "the same, 90th percentile (ms)",
-    "inference_ms_median": "inference alone, median (ms)",
+    "inference_ms_median": "inference alone, of the finder and the model, median (ms)",
     "frames_per_second": "skeletons drawn per second",
     "longest_task_ms": "longest task of the page's main thread in these frames (ms)",
     "tasks_over_50_ms": "tasks of the main thread over 50 ms",

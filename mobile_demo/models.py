@@ -6,11 +6,13 @@ import json
 import os
 import threading
 import zipfile
+import zlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from keras_pose.core.errors import UserError
+from keras_pose.io.archives import check_archive
 from keras_pose.io.model_info import METADATA_KEY, sidecar_path
 from keras_pose.weights import finder_for
 
@@ -165,6 +167,7 @@ def metadata_inside(model: bytes) -> dict | None:
     """The metadata at the end of an exported file; None if there is none."""
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive:
+            check_archive(archive, INSIDE)
             return json.loads(archive.read(INSIDE))
-    except (zipfile.BadZipFile, KeyError, ValueError):
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, RuntimeError, UserError):  # damaged, or encrypted
         return None

@@ -32,8 +32,18 @@ class Skeleton:
             raise UserError(f"skeleton {self.name}: duplicate joint names; give each joint its own name")
         if len(self.parents) != count or not all(-1 <= p < count and p != j for j, p in enumerate(self.parents)):
             raise UserError(f"skeleton {self.name}: parents must be {count} joint indices, or -1 for a root")
+        if any(self._is_its_own_ancestor(joint) for joint in range(count)):
+            raise UserError(f"skeleton {self.name}: its parents form a cycle; give the root -1")
         if self.root is not None and not 0 <= self.root < count:
             raise UserError(f"skeleton {self.name}: root {self.root} is not a joint index below {count}")
+
+    def _is_its_own_ancestor(self, joint: int) -> bool:
+        parent = self.parents[joint]
+        for _ in self.parents:
+            if parent in (-1, joint):
+                return parent == joint
+            parent = self.parents[parent]
+        return False  # it hangs below a cycle, whose joints are reported
 
     @property
     def num_joints(self) -> int:

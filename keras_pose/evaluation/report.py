@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_pose.core import geometry
-from keras_pose.evaluation.result import SAMPLES_EACH, EvaluationResult, Sample
+from keras_pose.evaluation.result import PLACES, EvaluationResult, Sample
 from keras_pose.io import atomic
 from keras_pose.visualization import figures
 from keras_pose.visualization.drawing import contact_sheet, draw_result, save_png
@@ -60,7 +60,7 @@ def draw_samples(result: EvaluationResult, height: int = 200) -> np.ndarray:
         f"{sample.example['action'].decode()} {sample.example['frame']}"
         for sample in result.samples
     ]
-    return contact_sheet(pictures, min(SAMPLES_EACH, result.count), titles)
+    return contact_sheet(pictures, max(1, len(pictures) // len(PLACES)), titles)
 
 
 def _draw_sample(sample: Sample, result: EvaluationResult, height: int) -> np.ndarray:

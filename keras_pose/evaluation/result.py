@@ -17,7 +17,7 @@ from keras_pose.evaluation.predictions import BatchPredictor, to_skeleton, with_
 from keras_pose.io.model_info import OWN_CELL_CENTER
 from keras_pose.models.decoders import HeatmapDecoder
 
-SAMPLES_EACH = 3  # best, median and worst samples
+PLACES, SAMPLES_EACH = ("best", "median", "worst"), 3  # samples to keep
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def evaluate_model(
         for batch in progress(batches(), total, "batch", description=f"evaluate {split}"):
             predicted = predict_batch(batch)
             outputs |= set(predicted)
-            parts.append(scoring.score_batch(batch, predicted, dataset.skeleton, dataset.image_size, mean_pose_mm))
+            parts.append(scoring.score_batch(batch, predicted, dataset.skeleton, dataset.crop_size, mean_pose_mm))
             actions.extend(action.decode() for action in batch["action"])
     scores = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     return EvaluationResult(
@@ -181,11 +181,9 @@ def _choose_samples(scores: dict, one_row: Callable[[int], tuple[dict, ...]]) ->
     errors = np.array([np.nan if (value := scoring.mean(row)) is None else value for row in scores[key]])
     order = [int(row) for row in np.argsort(errors) if not np.isnan(errors[row])]
     middle = max(0, (len(order) - SAMPLES_EACH) // 2)
-    places = {
-        "best": order[:SAMPLES_EACH],
-        "median": order[middle : middle + SAMPLES_EACH],
-        "worst": order[::-1][:SAMPLES_EACH],
-    }
+    chosen = (order[:SAMPLES_EACH], order[middle : middle + SAMPLES_EACH], order[::-1][:SAMPLES_EACH])
     return tuple(
-        Sample(place, *one_row(row), float(errors[row]), unit) for place, rows in places.items() for row in rows
+        Sample(place, *one_row(row), float(errors[row]), unit)
+        for place, rows in zip(PLACES, chosen, strict=True)
+        for row in rows
     )

@@ -39,7 +39,7 @@ def score_batch(
     batch: dict,
     predicted: dict,
     skeleton: Skeleton,
-    image_size: tuple[int, int] | None,
+    crop_size: tuple[int, int],
     mean_pose_mm: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
     """All scores of a batch.
@@ -48,7 +48,7 @@ def score_batch(
         batch: labels as in docs/architecture.md.
         predicted: from `to_skeleton`, in the skeleton of the labels.
         skeleton: of the labels.
-        image_size: (height, width) of the crops, None for poses without images.
+        crop_size: (height, width) of the crops, in pixels.
         mean_pose_mm: (J, 3), the constant prediction for the mean-pose error; None if it is unknown.
 
     Returns:
@@ -57,23 +57,23 @@ def score_batch(
         (B, L), of the joints of `LIMBS`: `limb_pck`, `limb_pckh`; (B, pairs): `collapse`;
         (B,): `upright`, `aligned_error_mm`, `scaled_error_mm`.
     """
-    scores = _scores_2d(batch, predicted, skeleton, image_size)
+    scores = _scores_2d(batch, predicted, skeleton, crop_size)
     limbs = [j for j, name in enumerate(skeleton.joint_names) if name.partition("_")[2] in LIMBS]
     scores |= {f"limb_{name}": scores[name][:, limbs] for name in ("pck", "pckh")}
-    scores["upright"] = _upright(batch, skeleton, image_size)
+    scores["upright"] = _upright(batch, skeleton, crop_size)
     return scores | _scores_3d(batch, predicted, mean_pose_mm)
 
 
-def _scores_2d(batch: dict, predicted: dict, skeleton: Skeleton, image_size: tuple[int, int] | None) -> dict:
+def _scores_2d(batch: dict, predicted: dict, skeleton: Skeleton, crop_size: tuple[int, int]) -> dict:
     valid = batch["keypoint_valid"]
     pairs = np.array(skeleton.left_right_pairs, int).reshape(-1, 2)
     unscored = np.full(valid.shape, np.nan, np.float32)  # (B, J)
     scores = {name: unscored for name in ("error_px", "pck", "either_side_pck", "pckh")}
     scores["collapse"] = np.full((len(valid), len(pairs)), np.nan, np.float32)
-    if "keypoints_2d" not in predicted or image_size is None:
+    if "keypoints_2d" not in predicted:
         return scores
-    target_px = geometry.denormalize_keypoints(batch["keypoints_2d"], image_size)
-    predicted_px = geometry.denormalize_keypoints(predicted["keypoints_2d"], image_size)
+    target_px = geometry.denormalize_keypoints(batch["keypoints_2d"], crop_size)
+    predicted_px = geometry.denormalize_keypoints(predicted["keypoints_2d"], crop_size)
     known = np.isfinite(predicted_px).all(-1)  # (B, J)
     scores["error_px"] = np.where(valid > 0, _numpy(metrics.joint_errors(target_px, predicted_px)), np.nan)
     ways = {"pck": (metrics.pck, known), "pckh": (metrics.pckh, known)}
@@ -89,10 +89,9 @@ def _scores_2d(batch: dict, predicted: dict, skeleton: Skeleton, image_size: tup
     return scores
 
 
-def _upright(batch: dict, skeleton: Skeleton, image_size: tuple[int, int] | None) -> np.ndarray:
+def _upright(batch: dict, skeleton: Skeleton, crop_size: tuple[int, int]) -> np.ndarray:
     """(B,) 1 for upright people, 0 for others, NaN if the hips or the neck have no label."""
-    size = image_size or (1, 1)  # crops of poses without images are square
-    target_px = geometry.denormalize_keypoints(batch["keypoints_2d"], size)
+    target_px = geometry.denormalize_keypoints(batch["keypoints_2d"], crop_size)
     try:
         values, weights = metrics.upright(target_px, batch["keypoint_valid"], skeleton)
     except UserError:

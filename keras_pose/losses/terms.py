@@ -31,7 +31,7 @@ class LossConfig:
         heatmap_kernel_size: see `target_heatmaps`; None means a whole Gaussian, for which the flag has 0.
 
     Raises:
-        UserError: unknown decoder target, invalid kernel or sigma, or a negative optional weight.
+        UserError: unknown decoder target, invalid kernel or sigma, or a weight that is negative or not finite.
     """
 
     alpha: float = option(1.0, "Weight of the heatmap loss (L_joint2D).")
@@ -62,8 +62,8 @@ class LossConfig:
         if self.decoder_target not in DECODER_TARGETS:
             raise unknown_name("decoder target", self.decoder_target, DECODER_TARGETS)
         check_kernel(self.heatmap_kernel_size, self.heatmap_sigma)
-        for name in ("left_right_weight", "adversarial_weight"):
-            if not getattr(self, name) >= 0:
+        for name in ("alpha", "beta", "gamma", "delta", "left_right_weight", "adversarial_weight", "alpha_decay"):
+            if not 0 <= getattr(self, name) < np.inf:
                 raise UserError(f"{name} is {getattr(self, name)}; give a positive number, or 0 for off")
 
     def alpha_at(self, epoch: int) -> float:

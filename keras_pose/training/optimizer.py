@@ -138,8 +138,10 @@ class FlatAdam:
             yield
             return
         self._set_variables(ops.convert_to_tensor(self.average))
-        yield
-        self._set_variables(ops.convert_to_tensor(self.parameters))
+        try:
+            yield
+        finally:
+            self._set_variables(ops.convert_to_tensor(self.parameters))
 
 
 class StockAdam(FlatAdam):

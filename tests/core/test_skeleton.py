@@ -61,5 +61,7 @@ def test_errors_name_the_fix():
         map_joints(np.ones((14, 2)), np.ones(14), HUMAN36M_17, LSP_14)
     with pytest.raises(UserError, match="parents"):
         Skeleton("own", ("a", "b"), (-1, 7))
+    with pytest.raises(UserError, match="parents form a cycle"):
+        Skeleton("own", ("a", "b", "c"), (1, 0, 0))
     with pytest.raises(UserError, match="parents"):
         Skeleton.from_dict({"name": "own", "joint_names": ["a"]})

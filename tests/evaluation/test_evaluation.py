@@ -119,6 +119,21 @@ def test_upright_people_are_scored_apart(tmp_path):
     assert [row.split()[-7] for row in rows] == ["8", "3", "4"] * 2
 
 
+def test_upright_poses_without_images_are_measured_in_pixels(tmp_path):
+    """Crops of 64 x 96 pixels: a spine at 40 degrees is at 29 degrees in shares of the crop, one at 50 at 38."""
+    rng, examples = np.random.default_rng(7), []
+    hips = [HUMAN36M_17.index("left_hip"), HUMAN36M_17.index("right_hip")]
+    for i, angle in enumerate(np.deg2rad([40, 50])):
+        body = make_example(rng, i, image_jpeg=b"")
+        body.keypoints_2d_px[hips] = (48, 40)
+        body.keypoints_2d_px[HUMAN36M_17.index("thorax")] = (48 + 20 * np.sin(angle), 40 - 20 * np.cos(angle))
+        examples.append(body)
+    entry = shards.write_shard(tmp_path / shards.shard_name("test", 0, 1), examples)
+    shards.write_manifest(tmp_path, shards.Manifest("poses", HUMAN36M_17, None, {"test": (entry,)}, {}))
+    result = evaluate(lambda batch: {"pose_3d": batch["pose_3d"]}, open_dataset(str(tmp_path)))
+    assert result.scores["upright"].tolist() == [1, 0]
+
+
 def test_people_seen_from_the_wrong_side_are_correct_up_to_a_swap(dataset):
     left, right = np.array(HUMAN36M_17.left_right_pairs).T
 

@@ -6,8 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_pose.core.skeleton import LSP_14
+from keras_pose.core.skeleton import HUMAN36M_17, LSP_14
+from keras_pose.data import shards
+from keras_pose.data.dataset import open_dataset
+from keras_pose.evaluation import report
 from keras_pose.evaluation.report import format_tables, write_evaluation
+from tests.conftest import make_example
 from tests.evaluation.conftest import KEYS, evaluate, oracle
 
 
@@ -27,6 +31,18 @@ def test_report_files(dataset, tmp_path):
     places = [(sample.place, int(sample.example["frame"])) for sample in result.samples]
     assert places[0] == ("best", 0) and places[6] == ("worst", 5) and len(places) == 9
     assert result.samples[0].error < result.samples[3].error < result.samples[6].error
+
+
+def test_a_row_has_as_many_samples_as_there_are(tmp_path, monkeypatch):
+    """Two of six examples have labels: best, median and worst have two samples each."""
+    rng = np.random.default_rng(0)
+    examples = [make_example(rng, i, keypoint_valid=np.full(17, i < 2)) for i in range(6)]
+    entry = shards.write_shard(tmp_path / shards.shard_name("test", 0, 1), examples)
+    shards.write_manifest(tmp_path, shards.Manifest("few", HUMAN36M_17, (64, 96), {"test": (entry,)}, {}))
+    drawn = []
+    monkeypatch.setattr(report, "contact_sheet", lambda pictures, columns, _: drawn.append((len(pictures), columns)))
+    report.draw_samples(evaluate(lambda batch: {"keypoints_2d": batch["keypoints_2d"]}, open_dataset(str(tmp_path))))
+    assert drawn == [(6, 2)]
 
 
 def test_what_is_killed_before_its_pictures_is_no_finished_run(dataset, tmp_path, monkeypatch):

@@ -260,8 +260,10 @@ def test_bad_configurations():
         LossConfig(heatmap_sigma=0)
     with pytest.raises(UserError, match="left_right_weight"):
         LossConfig(left_right_weight=-1)
-    with pytest.raises(UserError, match="adversarial_weight is -1"):
-        LossConfig(adversarial_weight=-1)
+    for name in ("alpha", "beta", "gamma", "delta", "alpha_decay", "adversarial_weight"):
+        for value in (-1, float("nan"), float("inf")):
+            with pytest.raises(UserError, match=f"{name} is {value}; give a positive number"):
+                LossConfig(**{name: value})
 
 
 # --- Keras losses ----------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Which model is served, and that a model is never mixed with the metadata of another."""
 
+import io
 import json
 import os
 import threading
@@ -10,7 +11,7 @@ import pytest
 from keras_pose.core.errors import UserError
 from keras_pose.io.model_info import sidecar_path
 from keras_pose.weights import FINDER, SHIPPED_WEIGHTS, finder_for
-from mobile_demo.models import INSIDE, NO_FINDER, FinderFile, ModelFile, find_model
+from mobile_demo.models import INSIDE, NO_FINDER, FinderFile, ModelFile, find_model, metadata_inside
 from tests.mobile_demo.conftest import METADATA, write_model
 
 
@@ -47,6 +48,23 @@ def test_files_that_are_no_exports_of_pictures_are_passed_over(tmp_path, shipped
     sidecar_path(here / "runs" / "broken.tflite").write_text("{")
     (here / "bare.tflite").write_bytes(b"model")
     assert find_model(None, here, shipped)[0] == shipped
+
+
+@pytest.mark.parametrize("fault", ["encrypted", "method", "bytes", "bomb"])
+def test_metadata_that_cannot_be_unpacked_count_as_none(fault):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(INSIDE, b" " * (1 << 27) if fault == "bomb" else json.dumps({"a": list(range(99))}))
+    content = bytearray(stream.getvalue())
+    entry = content.index(b"PK\x01\x02")  # the archive's directory
+    if fault == "encrypted":
+        content[6] |= 1
+        content[entry + 8] |= 1
+    elif fault == "method":
+        content[8] = content[entry + 10] = 77
+    elif fault == "bytes":
+        content[40 + len(INSIDE)] ^= 255
+    assert metadata_inside(bytes(content)) is None
 
 
 @pytest.mark.parametrize("named", ["none.tflite", "model.keras", ".", ""])

@@ -107,6 +107,13 @@ def test_averaged_weights_are_there_inside_and_gone_after():
     np.testing.assert_array_equal(weights_of(optimizer), history[-1])
 
 
+def test_averaged_weights_are_gone_after_an_error_inside():
+    optimizer, history = train(OptimizerConfig(ema=0.9))
+    with pytest.raises(ValueError, match="inside"), optimizer.averaged():
+        raise ValueError("inside")
+    np.testing.assert_array_equal(weights_of(optimizer), history[-1])
+
+
 def test_without_an_average_the_weights_stay():
     optimizer, history = train(OptimizerConfig())
     with optimizer.averaged():

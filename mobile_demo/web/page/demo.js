@@ -4,7 +4,7 @@ import {Rates} from "../pose/rates.js";
 import {Trouble} from "../pose/trouble.js";
 import {canvas, element, write} from "./dom.js";
 import {Engine} from "./engine.js";
-import {Loop} from "./loop.js";
+import {Loop, SEARCHES} from "./loop.js";
 import {Numbers} from "./numbers.js";
 import {keepOffline} from "./offline.js";
 import {Overlay} from "./overlay.js";
@@ -21,7 +21,6 @@ import {NOTICES, wordsFor} from "./words.js";
 
 export const SERVED = {url: "/model/pose.tflite", finder: "/model/finder.tflite"};
 const RATES_EVERY_MS = 500;
-const GONE = 5; // results in a row without a person before the page says so: one per place that the finder searches
 
 export class Demo {
   settings = readSettings();
@@ -57,7 +56,7 @@ export class Demo {
       draw: (latest, model) => {
         this.overlay.draw(model, latest, latest.picture, this.source.mirrored);
         this.#lost = latest.lost ? this.#lost + 1 : 0;
-        if (this.#lost >= GONE) this.view.clear();
+        if (this.#lost >= SEARCHES) this.view.clear();
         else if (latest.pose_3d && !latest.lost) this.view.show(model, latest.pose_3d, this.source.mirrored);
         this.numbers.show(latest, this.still);
       },
@@ -230,8 +229,9 @@ export class Demo {
     const now = performance.now();
     this.rates.add(now, latest.latency_ms, latest.inference_ms);
     if (now - this.#ratesShown > RATES_EVERY_MS || this.still) this.#showRates(now);
-    const nobody = latest.person_score === 0 ? "Step into view." : "Looking for a person. Show the whole body.";
-    write("search", this.#lost >= GONE ? nobody : "");
+    const live = latest.person_score === 0 ? "Step into view." : "Looking for a person. Show the whole body.";
+    const nobody = this.still ? "No person found in this photo." : live;
+    write("search", this.#lost >= SEARCHES ? nobody : "");
     this.recorder?.result(latest);
     if (this.recorder && this.recorder.joints.lengthS > LONGEST_S) {
       showNotice(NOTICES.recordingLong);

@@ -7,7 +7,8 @@ import {Tracker} from "../pose/tracker.js";
 const HAVE_PICTURE = 2; // HTMLMediaElement.HAVE_CURRENT_DATA
 const MOST_MISSED = 30; // images in a row that could not be read
 const LEAST_STEP_S = 1e-4; // browsers may give two images the same time, which smoothing cannot handle
-const STILL_PASSES = 3; // without a finder: the whole image, then twice around the joints found before
+const STILL_PASSES = 3; // over a photo, from the first that finds a person on; the crop fits better each time
+export const SEARCHES = 5; // images in a row without a person after which nobody is there: one per place to search
 
 /** @typedef {import("./engine.js").Engine} Engine */
 /** @typedef {import("../pose/tracker.js").Pose} Pose */
@@ -36,6 +37,7 @@ export class Loop {
   #going = 0; // changes at each start and stop, so that images requested before are dropped
   #frame = 0;
   #missed = 0;
+  #lost = false; // whether the newest result found nobody
   #timeS = 0;
   #start = performance.now();
 
@@ -63,6 +65,7 @@ export class Loop {
   start(still) {
     this.stop();
     this.#missed = 0;
+    this.#lost = false;
     const model = this.#engine?.model;
     if (!model || this.source.kind === "none") return;
     const [x0, y0, x1, y1] = this.#tracker?.box ?? [];
@@ -116,8 +119,11 @@ export class Loop {
   /** @param {number} going */
   async #lookAtStill(going) {
     try {
-      for (let pass = 0; pass < STILL_PASSES && going === this.#going; pass++)
+      for (let [passes, searches] = [0, 0]; passes < STILL_PASSES && searches < SEARCHES && going === this.#going; ) {
         await this.#look(going, performance.now());
+        if (this.#lost) searches += 1;
+        else passes += 1;
+      }
     } catch (error) {
       this.#fail(going, error);
     }
@@ -151,6 +157,7 @@ export class Loop {
       const pose = await this.#track(tracker, engine, picture, timeS, ask);
       if (going !== this.#going || engine !== this.#engine) return;
       this.#frame += 1;
+      this.#lost = pose.lost;
       const latest = {...pose, picture, frame: this.#frame, time_s: timeS, latency_ms: 0, inference_ms: inferenceMs};
       this.handlers.draw(latest, engine.model);
       latest.latency_ms = performance.now() - now;

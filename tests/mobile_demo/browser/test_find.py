@@ -109,6 +109,23 @@ def test_a_tap_chooses_another_person(folder, two_browser, tmp_path):
         assert off(phone.latest(), SMALL) < 1
 
 
+def test_a_photo_of_nobody_is_told_and_one_of_somebody_distant_is_searched(folder, two_browser, tmp_path):
+    """The finder searches the whole photo, then each of its windows; after that, the page says that nobody is there."""
+    with serving(folder / "oracle.tflite", http=True) as url, a_phone(two_browser, url) as phone:
+        phone.open(FOUND).wait_for("running")
+        phone.page.wait_for_function(HAS_FINDER)
+        follows(phone, LARGE)
+        for name, people in (("nobody", []), ("somebody", [SMALL])):
+            cv2.imwrite(str(tmp_path / f"{name}.png"), draw_people(people, (500, 644))[..., ::-1])
+        phone.page.set_input_files("#file-input", str(tmp_path / "nobody.png"))
+        phone.page.wait_for_selector("#search:has-text('No person found in this photo')")
+        assert phone.latest()["lost"] and phone.latest()["person_score"] == 0
+        phone.page.set_input_files("#file-input", str(tmp_path / "somebody.png"))
+        phone.page.wait_for_selector("#search", state="hidden")
+        phone.page.wait_for_timeout(500)
+        assert off(phone.latest(), SMALL) < 1
+
+
 def tap(phone, point: tuple[int, int], picture: tuple[int, int]) -> None:
     """A finger on a pixel (x, y) of the image (height, width)."""
     box = phone.page.locator("#overlay").bounding_box()
