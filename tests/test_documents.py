@@ -44,6 +44,15 @@ def test_the_tests_that_it_names_exist(document):
         assert f"def {test}" in (ROOT / "tests" / file).read_text(), (file, test)
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_blocks_of_code_are_whole(document):
+    """Their fences stand alone on a line, in pairs of one indentation: a wrapped fence turns commands into prose."""
+    fences = re.findall(r"^( *)```(.*)$", document.read_text(), re.MULTILINE)
+    assert len(fences) % 2 == 0
+    for (start, language), (end, nothing) in zip(fences[::2], fences[1::2], strict=True):
+        assert start == end and re.fullmatch(r"\w*", language) and not nothing, (start, language, end, nothing)
+
+
 def anchors(document):
     """The anchors that GitHub gives a document's headings."""
     headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
