@@ -45,8 +45,8 @@ class PoseResult:
         scores: (J,) in [0, 1].
         pose_3d_mm: (J, 3) mm in the camera frame (x right, y down, z away), relative to the root; None from a 2D model.
         crop_affine: (2, 3) from image pixels to pixels of the crop that the model saw.
-        person_score: in [0, 1], how likely somebody is there (`confirmed`); 0 if nobody was found; None if the box was
-            given or the model has no finder.
+        person_score: in [0, 1], how likely somebody is there (`confirmed`); 0 if nobody was found and the whole
+            image was used; None if the box was given or the model has no finder.
     """
 
     keypoints_px: np.ndarray
@@ -67,9 +67,6 @@ class PoseResult:
             "crop_affine": self.crop_affine.tolist(),
             "person_score": None if self.person_score is None else round(self.person_score, 4),
         }
-
-
-Candidate = tuple[FoundPerson, PoseResult]  # a box of the finder, confirmed, and its first pass
 
 
 class PosePredictor:
@@ -108,8 +105,7 @@ class PosePredictor:
     def __call__(self, image: np.ndarray, box: Sequence[float] | np.ndarray | None = None) -> PoseResult:
         """The most prominent person in (H, W, 3) uint8 RGB, or the one in box (x0, y0, x1, y1) pixels.
 
-        If nobody is found, `person_score` is 0, and the joints are those in the finder's likeliest box, or in the whole
-        image if it has none.
+        If the finder finds nobody, the whole image is used and `person_score` is 0.
         """
         return self.predict([image], [box])[0]
 
@@ -133,16 +129,14 @@ class PosePredictor:
     def _first_pass(
         self, images: Sequence[np.ndarray], boxes: Sequence[Sequence[float] | np.ndarray | None]
     ) -> tuple[list[FoundPerson | None], list[PoseResult]]:
-        """The result in each box; without one, of the most prominent person, the likeliest box or the whole image."""
+        """The result in each box; without one, of the most prominent person, or else of the whole image."""
         found: list[FoundPerson | None] = [None] * len(images)
         results: list[PoseResult] = [None] * len(images)  # type: ignore[list-item]
         crops: dict[int, np.ndarray] = {}
         for i, (image, box) in enumerate(zip(images, boxes, strict=True)):
-            candidates = self._candidates(image) if box is None else []
-            if people := _people_among(candidates, ENOUGH):
+            people = self._people(image) if box is None else []
+            if people:
                 found[i], results[i] = people[0]
-            elif candidates:
-                results[i] = max(candidates, key=lambda candidate: candidate[0].score)[1]
             else:
                 crops[i] = self._whole(image) if box is None else self._around(box)
         if crops:
@@ -164,17 +158,19 @@ class PosePredictor:
             raise UserError(f"{self.model.name} has no finder; put finder.tflite beside it, or give boxes")
         return [person for person, _ in self._people(image, least_score)][:max_people]
 
-    def _people(self, image: np.ndarray, least_score: float = ENOUGH) -> list[Candidate]:
-        """The people in an image, the most prominent first."""
-        return _people_among(self._candidates(image), least_score)
-
-    def _candidates(self, image: np.ndarray) -> list[Candidate]:
-        """All boxes of the finder, each confirmed by a first pass, in no order."""
+    def _people(self, image: np.ndarray, least_score: float = ENOUGH) -> list[tuple[FoundPerson, PoseResult]]:
+        """The people whom the finder and the first pass find, the most prominent first, and the first pass for each."""
         boxes = self.finder(image, least_score=LEAST_SCORE) if self.finder else []
         if not boxes:
             return []
         results = self._run([image] * len(boxes), [self._around(box.box_px, FOUND_MARGIN) for box in boxes])
-        return [(confirmed(b, result, image.shape[:2]), result) for b, result in zip(boxes, results, strict=True)]
+        people = [(confirmed(b, result, image.shape[:2]), result) for b, result in zip(boxes, results, strict=True)]
+        people = sorted((p for p in people if p[0].score >= least_score), key=lambda p: -p[0].prominence)
+        return [
+            (person, result)
+            for i, (person, result) in enumerate(people)
+            if all(overlap(person.box_px, other.box_px) < SAME_PERSON for other, _ in people[:i])
+        ]
 
     def predict_people(self, image: np.ndarray, max_people: int = MAX_PEOPLE) -> list[PoseResult]:
         """The people in an image, the most prominent first; empty if there are none.
@@ -238,16 +234,6 @@ class PosePredictor:
             )
             for i, affine in enumerate(affines)
         ]
-
-
-def _people_among(candidates: Sequence[Candidate], least_score: float) -> list[Candidate]:
-    """The candidates that score enough, the most prominent first, each person once."""
-    people = sorted((c for c in candidates if c[0].score >= least_score), key=lambda c: -c[0].prominence)
-    return [
-        (person, result)
-        for i, (person, result) in enumerate(people)
-        if all(overlap(person.box_px, other.box_px) < SAME_PERSON for other, _ in people[:i])
-    ]
 
 
 def confirmed(found: FoundPerson, first: PoseResult, size: tuple[int, int]) -> FoundPerson:

@@ -1,7 +1,6 @@
 """The finder's maps to boxes, its place before the pose model, and following several people."""
 
 import json
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -224,22 +223,6 @@ def test_a_picture_of_nobody():
     black = np.zeros((*SIZE, 3), np.uint8)
     assert predictor.predict_people(black) == []
     assert predictor(black).person_score == 0
-
-
-def test_an_unlikely_box_is_better_than_the_whole_image():
-    """The joints are those in the likeliest box, although its score is too low for a person."""
-    truth = standing_px((84, 84), 60)
-    outputs = dict(zip(("centers", "boxes"), maps([(10, 10, 0.3, (0.1, 0.2, 0.1, 0.2))]), strict=True))
-    model = dot_model()
-    unsure = replace(
-        model, run=lambda crops: {k: v * (0.2 if k == "scores" else 1) for k, v in model.run(crops).items()}
-    )
-    predictor = PosePredictor(unsure, PersonFinder(lambda image: outputs, 160, levels=(1.0,)))
-    picture = people_picture([truth], (160, 160))
-    result = predictor(picture)
-    assert result.person_score == 0 and np.abs(result.keypoints_px - truth).max() < 1
-    assert len(model.run.crops) == 2  # around the box, then around the joints; none of the whole image
-    assert predictor.find(picture) == predictor.predict_people(picture) == []
 
 
 def test_several_people_the_largest_first():
